@@ -1,0 +1,47 @@
+"""Fixed batch shapes.
+
+Kernels may round differently at another batch shape, so every batch that goes through one
+compiled function has the same shape and a short one is padded. The size depends on the model
+alone: neither on the trials, nor on their order, nor on the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2.graph import Graph, Step
+
+BATCH_BYTES = 128 * 2**20
+"""Largest size of one tensor of a batch, in bytes."""
+
+LARGEST_BATCH = 8192
+"""Most samples in a batch; more did not help even where a sample is tiny."""
+
+
+def batch_size(graph: Graph, steps: Iterable[Step]) -> int:
+    """Return how many samples go through ``steps`` at a time.
+
+    The largest power of two up to ``LARGEST_BATCH`` for which no tensor that goes into or comes
+    out of a step exceeds ``BATCH_BYTES``; at least 1.
+    """
+    keys = {key for step in steps for key in (*step.inputs, *step.outputs)}
+    widest = max((graph.row_bytes(key) for key in keys), default=1)
+    fitting = max(1, BATCH_BYTES // max(1, widest))
+    return int(min(LARGEST_BATCH, 2 ** (fitting.bit_length() - 1)))
+
+
+def batches(samples: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds ``start, stop`` of consecutive batches; the last may be short."""
+    for start in range(0, samples, size):
+        yield start, min(start + size, samples)
+
+
+def padded(rows: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Return ``rows`` filled up to ``size`` rows with copies of the first."""
+    if len(rows) == size:
+        return rows
+    return np.concatenate([rows, np.broadcast_to(rows[:1], (size - len(rows), *rows.shape[1:]))])

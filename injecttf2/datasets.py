@@ -1,0 +1,243 @@
+"""Loading labelled images and other arrays by reference, without pickle.
+
+A reference is the name of a builtin data set, an ``.npz`` file, or ``package.module:function``,
+a function that returns ``(inputs, labels)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2.errors import DatasetError, UserError
+from injecttf2.references import import_function, is_function
+from injecttf2.suggest import nearest
+
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+
+MNIST_HINT = (
+    "give the path of a copy of mnist.npz in place of the name, "
+    "or use the bundled data set `digits`, which needs no download"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs and labels as the model takes them.
+
+    Args:
+        inputs: [samples, ...], in the model's input dtype.
+        labels: int64 [samples], classes.
+    """
+
+    inputs: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """128-bit blake2b digest of dtypes, shapes and contents, hexadecimal."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in (self.inputs, self.labels):
+            digest.update(f"{array.dtype.name}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How raw arrays become the model's inputs: ``(x * scale - mean) / std``.
+
+    Args:
+        samples: How many samples to keep, from the first; None keeps all.
+        scale: Factor; None is 1/255 for uint8 data and 1 for any other.
+        mean: Subtracted after scaling, one number or one a channel.
+        std: Divided by after that, one number or one a channel.
+    """
+
+    samples: int | None = None
+    scale: float | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+
+
+def load(reference: str, folder: Path | None = None) -> Arrays:
+    """Return the raw inputs and labels that ``reference`` names.
+
+    Args:
+        reference: Builtin name, ``.npz`` file or ``package.module:function``.
+        folder: Where a module is looked up before the Python path.
+
+    Raises:
+        DatasetError: It cannot be found, read or downloaded.
+    """
+    if reference in BUILTIN:
+        return BUILTIN[reference]()
+    if is_function(reference):
+        return _from_function(reference, folder)
+    path = Path(reference)
+    if path.suffix == ".npz":
+        return _from_npz(path)
+    raise DatasetError(
+        f"unknown data set {reference!r}{nearest(reference, BUILTIN)}",
+        hint=f"expected one of {', '.join(BUILTIN)}, an .npz file, or package.module:function",
+    )
+
+
+def prepare(
+    arrays: Arrays, how: Preparation, *, shape: Sequence[int | None], dtype: npt.DTypeLike
+) -> Dataset:
+    """Return the arrays as the model takes them.
+
+    Args:
+        arrays: Raw inputs and labels, as returned by :func:`load`.
+        how: Scaling and selection.
+        shape: The model's input shape for one sample; None stands for any size.
+        dtype: The model's input dtype.
+
+    Raises:
+        DatasetError: The inputs do not fit the shape, or labels are missing or do not fit.
+    """
+    inputs, labels = np.asarray(arrays[0]), _class_labels(np.asarray(arrays[1]))
+    if len(inputs) != len(labels) or len(inputs) == 0:
+        raise DatasetError(
+            f"there are {len(inputs)} inputs and {len(labels)} labels; "
+            "expected as many labels as inputs, and at least one"
+        )
+    if how.samples is not None and how.samples > len(inputs):
+        raise DatasetError(f"samples: {how.samples} asked for; the data set has {len(inputs)}")
+    inputs, labels = inputs[: how.samples], labels[: how.samples]
+    inputs = _fit(_scaled(inputs, how), shape).astype(dtype, copy=False)
+    return Dataset(np.ascontiguousarray(inputs), labels)
+
+
+def _scaled(inputs: npt.NDArray[Any], how: Preparation) -> npt.NDArray[Any]:
+    """Apply scale, mean and std in float32, or in float64 for float64 data."""
+    scale = how.scale
+    if scale is None and inputs.dtype == np.uint8:
+        scale = 1 / 255
+    if scale is None and how.mean is None and how.std is None:
+        return inputs
+    work = np.float64 if inputs.dtype == np.float64 else np.float32
+    scaled: npt.NDArray[Any] = inputs.astype(work)
+    if scale is not None:
+        scaled = scaled * work(scale)
+    try:
+        if how.mean is not None:
+            scaled = scaled - np.asarray(how.mean, work)
+        if how.std is not None:
+            scaled = scaled / np.asarray(how.std, work)
+    except ValueError as error:
+        raise DatasetError(
+            f"mean and std do not fit the data: {error}",
+            hint=f"give one number, or one for each of the {inputs.shape[-1]} channels",
+        ) from error
+    return scaled
+
+
+def _fit(inputs: npt.NDArray[Any], shape: Sequence[int | None]) -> npt.NDArray[Any]:
+    """Add a channel axis where the model wants one, then check the shape."""
+    if inputs.ndim == len(shape) and shape[-1] == 1:
+        inputs = inputs[..., np.newaxis]
+    fits = inputs.ndim == len(shape) + 1 and all(
+        wanted in (None, size) for size, wanted in zip(inputs.shape[1:], shape, strict=True)
+    )
+    if not fits:
+        raise DatasetError(
+            f"a sample has shape {inputs.shape[1:]}; the model takes {tuple(shape)}",
+            hint="use data of that shape, or a package.module:function that returns it",
+        )
+    return inputs
+
+
+def _class_labels(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return labels as class indices; one-hot rows become the index of their largest entry."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)
+    labels = labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(0, 1)
+    whole = labels.dtype.kind in "iub" or (
+        labels.dtype.kind == "f" and bool(np.all(labels == np.floor(labels)))
+    )
+    if labels.shape[1:] != (1,) or not whole:
+        raise DatasetError(
+            f"labels of shape {labels.shape} and dtype {labels.dtype} are not classes; "
+            "expected one whole number a sample, or one-hot rows"
+        )
+    return labels[:, 0].astype(np.int64)
+
+
+def _from_npz(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for names in (("x_test", "y_test"), ("x", "y")):
+                if set(names) <= set(file.files):
+                    return file[names[0]], file[names[1]]
+            raise DatasetError(
+                f"it holds the arrays {', '.join(file.files) or '(none)'}; "
+                "expected inputs and labels named x_test and y_test, or x and y",
+                place=str(path),
+            )
+    except FileNotFoundError:
+        raise DatasetError("there is no such data file", place=str(path)) from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise DatasetError(
+            f"it cannot be read as .npz: {error}",
+            place=str(path),
+            hint="write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused",
+        ) from error
+
+
+def _from_function(reference: str, folder: Path | None) -> Arrays:
+    function = import_function(reference, folder, DatasetError)
+    try:
+        result = function()
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        raise DatasetError(
+            f"the function raised {type(error).__name__}: {error}", place=reference
+        ) from error
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise DatasetError(
+            f"the function returned {type(result).__name__}; expected (inputs, labels)",
+            place=reference,
+        )
+    return np.asarray(result[0]), np.asarray(result[1])
+
+
+def _from_keras(name: str) -> Arrays:
+    import keras
+
+    try:
+        _, (inputs, labels) = getattr(keras.datasets, name).load_data()
+    except Exception as error:
+        hint = MNIST_HINT if name == "mnist" else "give an .npz file with x_test and y_test instead"
+        raise DatasetError(
+            f"the data set {name!r} is not in Keras' cache and cannot be downloaded", hint=hint
+        ) from error
+    return inputs, labels
+
+
+def _digits() -> Arrays:
+    from injecttf2.digits import test_data
+
+    return test_data()
+
+
+BUILTIN: dict[str, Callable[[], Arrays]] = {
+    "digits": _digits,
+    "mnist": lambda: _from_keras("mnist"),
+    "fashion_mnist": lambda: _from_keras("fashion_mnist"),
+    "cifar10": lambda: _from_keras("cifar10"),
+    "cifar100": lambda: _from_keras("cifar100"),
+}
+"""Data sets by name; all but ``digits`` are Keras' own and are downloaded once."""

@@ -1,0 +1,79 @@
+"""Setting up TensorFlow in a process: threads, GPU memory, determinism, silence.
+
+TensorFlow sizes its thread pools from the machine and takes all GPU memory unless it is told
+otherwise before its first operation, so whoever starts a process that evaluates trials calls
+:func:`configure` first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from injecttf2.errors import ModelError
+
+
+def configure(*, threads: int | None = None, gpu: bool = True) -> str:
+    """Load TensorFlow quietly and set it up; call it before anything else uses TensorFlow.
+
+    Args:
+        threads: Threads that one operation may use; None leaves TensorFlow's default.
+        gpu: Whether to use a GPU where there is one.
+
+    Returns:
+        The device that trials run on: ``GPU: <name>`` or ``CPU``.
+
+    Raises:
+        ModelError: Keras runs on another backend than TensorFlow.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet_stderr():
+        import keras
+        import tensorflow as tf
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"Keras runs on the backend {keras.backend.backend()!r}; expected 'tensorflow'",
+            hint="unset KERAS_BACKEND, or set it to tensorflow",
+        )
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpu:
+        tf.config.set_visible_devices([], "GPU")
+    elif gpus:
+        return _configure_gpu(tf, gpus[0])
+    return "CPU"
+
+
+def _configure_gpu(tf: Any, gpu: Any) -> str:
+    """Use one GPU, taking its memory as needed and rounding the same way every time."""
+    tf.config.set_visible_devices([gpu], "GPU")
+    tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.experimental.enable_op_determinism()
+    details = tf.config.experimental.get_device_details(gpu)
+    return f"GPU: {details.get('device_name', gpu.name)}"
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep what C++ libraries write to the standard error out of sight, unless it ends badly."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(saved, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)

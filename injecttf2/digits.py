@@ -1,0 +1,85 @@
+"""A model and data that need no download: the example's CNN on scikit-learn's digits.
+
+The digits (1,797 images of 8x8 pixels, values 0 to 16) are scaled to 28x28 with values in
+[0, 1], so that the CNN is the one that InjectTF2's MNIST example trains.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+
+TEST_SAMPLES = 500
+EPOCHS = 8
+
+
+def test_data() -> Arrays:
+    """Return the held-out digits: float32 [500, 28, 28, 1] and labels int64 [500]."""
+    return _split()[1]
+
+
+def example_cnn() -> Any:
+    """Return the CNN of InjectTF2's MNIST example, untrained: 28x28x1 in, 10 classes out."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, (3, 3), padding="same", activation="relu", name="conv2d"),
+            layers.MaxPooling2D(name="max_pooling2d"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(128, activation="relu", name="dense"),
+            layers.Dropout(0.2, name="dropout"),
+            layers.Dense(10, name="dense_1"),
+            layers.Softmax(name="softmax"),
+        ]
+    )
+
+
+def trained_model() -> Any:
+    """Return the CNN trained on the digits, from the user's cache folder or trained now."""
+    import keras
+
+    path = Path(platformdirs.user_cache_dir("injecttf2")) / "digits_cnn-1.keras"
+    if path.is_file():
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    model = _train()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    model.save(aside)
+    aside.replace(path)
+    return model
+
+
+def _train() -> Any:
+    import keras
+
+    keras.utils.set_random_seed(2026)
+    (images, labels), _ = _split()
+    model = example_cnn()
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy())
+    model.fit(images, labels, epochs=EPOCHS, batch_size=32, verbose=0)
+    return model
+
+
+def _split() -> tuple[Arrays, Arrays]:
+    """Return the training and the test part, each class with the same share in both."""
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    small, labels = load_digits(return_X_y=True)
+    images = zoom(small.reshape(-1, 8, 8) / 16.0, (1, 3.5, 3.5), order=1)
+    images = images.astype(np.float32)[..., np.newaxis]
+    train_x, test_x, train_y, test_y = train_test_split(
+        images, labels.astype(np.int64), test_size=TEST_SAMPLES, stratify=labels, random_state=0
+    )
+    return (train_x, train_y), (test_x, test_y)

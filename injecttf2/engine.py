@@ -1,0 +1,244 @@
+"""Evaluating trials: the vectorised hot path.
+
+The cost is proportional to what is injected: for each block of samples the golden frontier is
+computed once, only samples that are hit are evaluated, hits of different trials share batches of
+one fixed shape, and flip, suffix and judgement are one compiled function on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2 import bits, golden, sites
+from injecttf2.datasets import Dataset
+from injecttf2.errors import ModelError
+from injecttf2.graph import Graph
+from injecttf2.injection import InjectedLayer
+from injecttf2.outcomes import Tallies, count
+from injecttf2.trials import Trial
+
+GOLDEN_BYTES = 2**30
+"""Default limit of the golden activations that are kept on the device."""
+
+HITS_AT_A_TIME = 2**20
+"""Sites that are drawn before they are evaluated; bounds the memory of a chunk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Injections:
+    """One row for each injected site, in the order of trials, samples ascending.
+
+    Args:
+        trial: int64 [sites], index into the trials that were evaluated.
+        sample: int64 [sites].
+        element: int64 [sites], into the layer's flattened output of one sample.
+        bit: int64 [sites].
+        original: float64 [sites], the golden value.
+        corrupted: float64 [sites], the value with the fault.
+        outcome: uint8 [sites], codes of ``outcomes.OUTCOMES``.
+        golden_class: int32 [sites].
+        faulty_class: int32 [sites], -1 where the outcome is ``due``.
+    """
+
+    trial: npt.NDArray[np.int64]
+    sample: npt.NDArray[np.int64]
+    element: npt.NDArray[np.int64]
+    bit: npt.NDArray[np.int64]
+    original: npt.NDArray[np.float64]
+    corrupted: npt.NDArray[np.float64]
+    outcome: npt.NDArray[np.uint8]
+    golden_class: npt.NDArray[np.int32]
+    faulty_class: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What some trials of one layer did.
+
+    Args:
+        tallies: Counts per trial.
+        injections: The sites, where they were asked for.
+    """
+
+    tallies: Tallies
+    injections: Injections | None
+
+
+class Engine:
+    """A model and its data, ready to evaluate trials.
+
+    Args:
+        model: A Keras model with one input and one output of class scores.
+        dataset: Inputs and labels.
+        memory: Bytes of golden activations that are kept on the device.
+
+    Raises:
+        ModelError: The model cannot be walked, or its output has no top-1.
+        DatasetError: The golden outputs hold NaN or Inf.
+    """
+
+    def __init__(self, model: keras.Model, dataset: Dataset, *, memory: int = GOLDEN_BYTES) -> None:
+        self.graph = Graph(model, dataset.inputs.shape[1:])
+        self.dataset = dataset
+        self.golden = golden.run(self.graph, dataset)
+        self._memory = memory
+        self._layers: dict[str, InjectedLayer] = {}
+
+    def prepare(self, layer: str) -> InjectedLayer:
+        """Return a layer with its first golden block loaded and its functions compiled.
+
+        Golden data of the layers used longest ago is released where the memory is needed.
+
+        Raises:
+            ModelError: There is no such layer, or it cannot be injected.
+        """
+        if layer in self._layers:
+            injected = self._layers.pop(layer)
+        else:
+            injected = InjectedLayer(
+                self.graph,
+                layer,
+                dataset=self.dataset,
+                golden=self.golden,
+                memory=self._memory,
+            )
+        needed = injected.block * injected.row_bytes
+        for other in self._layers.values():
+            held = sum(layer.held_bytes for layer in self._layers.values())
+            if other.held_bytes and needed + held > self._memory:
+                other.release()
+        self._layers[layer] = injected
+        if injected.held_bytes == 0:
+            injected.load(0)
+            injected.inject(np.zeros((3, 1), np.int64))
+        return injected
+
+    def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:
+        """Evaluate trials of one layer.
+
+        Args:
+            trials: At least one trial, all of the same layer and target.
+            record: Whether to return the injected sites.
+
+        Raises:
+            ModelError: The layer cannot be injected, or a bit lies outside its word.
+            ValueError: The trials are of more than one layer.
+        """
+        layers = {trial.cell.layer for trial in trials}
+        if len(layers) != 1:
+            raise ValueError(f"trials of one layer are evaluated at a time; received {layers}")
+        injected = self.prepare(layers.pop())
+        parts = [self._evaluate_part(injected, part, record=record) for part in self._parts(trials)]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
+        """Split trials so that the expected hits of a part stay below ``HITS_AT_A_TIME``."""
+        start, hits = 0, 0.0
+        for index, trial in enumerate(trials):
+            expected = trial.cell.probability * len(self.dataset)
+            if index > start and hits + expected > HITS_AT_A_TIME:
+                yield trials[start:index]
+                start, hits = index, 0.0
+            hits += expected
+        yield trials[start:]
+
+    def _evaluate_part(
+        self, injected: InjectedLayer, trials: Sequence[Trial], *, record: bool
+    ) -> Evaluation:
+        trial, sample, element, bit = self._draw(injected, trials)
+        outcome = np.empty(len(trial), np.uint8)
+        faulty_class = np.empty(len(trial), np.int32)
+        original = np.empty(len(trial) if record else 0, bits.numpy_dtype(injected.info.dtype))
+        patterns = bits.masks(bit, injected.info.dtype).astype(np.uint64).view(np.int64)
+        for start in range(0, len(self.dataset), injected.block):
+            chosen = np.flatnonzero((sample >= start) & (sample < start + injected.block))
+            if len(chosen) == 0:
+                continue
+            injected.load(start)
+            packed = np.stack([sample[chosen] - start, element[chosen], patterns[chosen]])
+            judged = injected.inject(packed, record=record)
+            outcome[chosen] = judged.outcome
+            faulty_class[chosen] = judged.faulty_class
+            if record:
+                original[chosen] = judged.original
+        golden_class = self.golden.classes[sample]
+        tallies = count(
+            trial,
+            outcome,
+            faulty_class,
+            golden_class=golden_class,
+            labels=self.dataset.labels[sample],
+            trials=len(trials),
+            golden_correct=self.golden.correct,
+        )
+        if not record:
+            return Evaluation(tallies, None)
+        with np.errstate(invalid="ignore"):  # a flip can make a signalling NaN; casting quiets it
+            corrupted = bits.flip(original, bit).astype(np.float64)
+        injections = Injections(
+            trial=trial,
+            sample=sample,
+            element=element,
+            bit=bit,
+            original=original.astype(np.float64),
+            corrupted=corrupted,
+            outcome=outcome,
+            golden_class=golden_class,
+            faulty_class=faulty_class,
+        )
+        return Evaluation(tallies, injections)
+
+    def _draw(
+        self, injected: InjectedLayer, trials: Sequence[Trial]
+    ) -> tuple[npt.NDArray[np.int64], ...]:
+        """Draw the sites of all trials: four int64 [sites], trial index, sample, element, bit."""
+        drawn = [
+            sites.draw(
+                trial.id,
+                samples=len(self.dataset),
+                elements=injected.elements,
+                candidates=self._candidates(trial, injected),
+                probability=trial.cell.probability,
+            )
+            for trial in trials
+        ]
+        return (
+            np.repeat(np.arange(len(drawn)), [len(one) for one in drawn]),
+            np.concatenate([one.sample for one in drawn]),
+            np.concatenate([one.element for one in drawn]),
+            np.concatenate([one.bit for one in drawn]),
+        )
+
+    def _candidates(self, trial: Trial, injected: InjectedLayer) -> range:
+        try:
+            return trial.cell.fault.candidates(injected.info.dtype)
+        except ValueError as error:
+            raise ModelError(f"the layer {injected.layer!r}: {error}") from error
+
+
+def _joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return evaluations of consecutive trials as one."""
+    tallies = Tallies(
+        **{
+            field.name: np.concatenate([getattr(part.tallies, field.name) for part in parts])
+            for field in fields(Tallies)
+        }
+    )
+    recorded = [part.injections for part in parts if part.injections is not None]
+    if not recorded:
+        return Evaluation(tallies, None)
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in recorded])
+        for field in fields(Injections)
+    }
+    offsets = np.cumsum([0] + [len(part.tallies) for part in parts[:-1]])
+    columns["trial"] = np.concatenate(
+        [part.trial + offset for part, offset in zip(recorded, offsets, strict=True)]
+    )
+    return Evaluation(tallies, Injections(**columns))

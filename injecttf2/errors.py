@@ -1,0 +1,55 @@
+"""The exceptions of the engine and of the orchestrator, one tree.
+
+    InjectTF2Error
+    ├── UserError            the user can mend it: one message, no traceback, exit code 2
+    │   ├── CampaignError    the campaign file, or an option on the command line
+    │   ├── ModelError       the model cannot be loaded, walked or cut
+    │   └── DatasetError     the data cannot be loaded or does not fit the model
+    └── EngineError          the engine found itself wrong, for example a cut that does not
+                             reproduce the golden outputs
+
+The package ``results`` has a root of its own (``results.errors.ResultsError``), because reading
+results must not depend on the engine.
+"""
+
+from __future__ import annotations
+
+
+class InjectTF2Error(Exception):
+    """Root of everything this project raises on purpose."""
+
+
+class UserError(InjectTF2Error):
+    """Something the user can mend.
+
+    Args:
+        message: What is wrong, what was received and what was expected.
+        place: Where: ``file:line:column``, a file, or an option.
+        hint: What to do next.
+    """
+
+    def __init__(self, message: str, *, place: str | None = None, hint: str | None = None) -> None:
+        self.message = message
+        self.place = place
+        self.hint = hint
+        super().__init__(message, place, hint)
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class CampaignError(UserError):
+    """The campaign file or a command-line option is wrong."""
+
+
+class ModelError(UserError):
+    """The model cannot be loaded, walked or cut."""
+
+
+class DatasetError(UserError):
+    """The data cannot be loaded or does not fit the model."""
+
+
+class EngineError(InjectTF2Error):
+    """The engine's own checks failed; a result would not be trustworthy."""

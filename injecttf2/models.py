@@ -1,0 +1,256 @@
+"""Loading Keras models by reference, and sending them to other processes.
+
+A reference is a ``.keras`` or ``.h5`` file, ``builtin:NAME``, ``keras.applications:NAME``, or
+``package.module:function``, a function that returns a model. Files are loaded in Keras' safe
+mode, which refuses code stored in a model file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2.digits import trained_model
+from injecttf2.errors import ModelError, UserError
+from injecttf2.graph import Graph
+from injecttf2.references import import_function, is_function, modules_in
+from injecttf2.suggest import nearest
+
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+BUILTIN: dict[str, Callable[[], keras.Model]] = {"digits_cnn": trained_model}
+"""Models by the name after ``builtin:``."""
+
+Weights = tuple[npt.NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class FileModel:
+    """A model file, on its way to another process.
+
+    Args:
+        content: The bytes of the file.
+        suffix: Its suffix, which tells Keras the format.
+        name: What the user called it.
+    """
+
+    content: bytes
+    suffix: str
+    name: str
+
+    def build(self) -> keras.Model:
+        """Load the model.
+
+        Raises:
+            ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
+        """
+        keras.utils.clear_session()
+        with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
+            file.write(self.content)
+            file.flush()
+            try:
+                return keras.models.load_model(file.name, compile=False, safe_mode=True)
+            except Exception as error:
+                raise ModelError(
+                    f"Keras cannot load it: {_first_line(error)}",
+                    place=self.name,
+                    hint="a model with layers of your own, or with Lambda layers, is given as "
+                    "package.module:function, a function that returns it",
+                ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionModel:
+    """A function that returns a model, and the weights that it had where it was first called.
+
+    The weights travel, because a function may initialise them at random.
+
+    Args:
+        function: The function, pickled with the modules beside the campaign file by value.
+        weights: Arrays in the order of ``model.get_weights()``; None before the first call.
+        name: What the user called it.
+    """
+
+    function: bytes
+    weights: Weights | None
+    name: str
+
+    def build(self) -> keras.Model:
+        """Call the function and set the weights.
+
+        Raises:
+            ModelError: The function raises, or returns something else than a Keras model.
+        """
+        keras.utils.clear_session()
+        try:
+            model = cloudpickle.loads(self.function)()
+        except UserError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the function raised {type(error).__name__}: {_first_line(error)}", place=self.name
+            ) from error
+        if not isinstance(model, keras.Model):
+            raise ModelError(
+                f"the function returned {type(model).__name__}; expected a keras.Model",
+                place=self.name,
+            )
+        if self.weights is not None:
+            model.set_weights(list(self.weights))
+        return model
+
+
+Portable = FileModel | FunctionModel
+"""A model that can be pickled, sent to another process and built there."""
+
+
+def resolve(
+    reference: str,
+    folder: Path | None = None,
+    *,
+    weights: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+) -> tuple[Portable, keras.Model]:
+    """Find the model that ``reference`` names.
+
+    Args:
+        reference: File, ``builtin:NAME``, ``keras.applications:NAME`` or
+            ``package.module:function``.
+        folder: Where a module is looked up before the Python path.
+        weights: For ``keras.applications``: ``imagenet`` (the default), ``random``, or a file.
+        input_shape: For ``keras.applications``: height, width, channels.
+        classes: For ``keras.applications``: number of classes.
+
+    Returns:
+        The model in a form that can be sent, and the model itself.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be loaded.
+    """
+    scheme, _, name = reference.partition(":")
+    if scheme == "builtin":
+        return _resolve_builtin(name)
+    if scheme == "keras.applications":
+        return _resolve_application(name, weights, input_shape, classes)
+    if is_function(reference):
+        return _resolve_function(reference, folder)
+    return _resolve_file(Path(reference))
+
+
+def digest(model: keras.Model) -> str:
+    """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
+
+    It covers each step's address, class, configuration and inputs, and each weight's dtype, shape
+    and contents, so it does not change when the same model is saved in another format.
+    """
+    graph = Graph(model)
+    result = hashlib.blake2b(digest_size=16)
+    made_by = {key: step.index for step in graph.steps for key in step.outputs}
+    for step in graph.steps:
+        config: dict[str, Any] = getattr(step.operation, "get_config", dict)()
+        content = [
+            step.layer,
+            type(step.operation).__name__,
+            config,
+            [made_by[key] for key in step.inputs],
+        ]
+        text = json.dumps(content, sort_keys=True, default=lambda value: type(value).__name__)
+        result.update(text.encode())
+    for array in model.get_weights():
+        result.update(f"{array.dtype.name}{array.shape}".encode())
+        result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return result.hexdigest()
+
+
+def _resolve_builtin(name: str) -> tuple[Portable, keras.Model]:
+    if name not in BUILTIN:
+        raise ModelError(
+            f"there is no builtin model {name!r}{nearest(name, BUILTIN)}",
+            hint=f"expected builtin: and one of {', '.join(BUILTIN)}",
+        )
+    return _as_file(BUILTIN[name](), f"builtin:{name}")
+
+
+def _resolve_application(
+    name: str, weights: str | None, input_shape: tuple[int, ...] | None, classes: int | None
+) -> tuple[Portable, keras.Model]:
+    builders = {
+        key: value
+        for key, value in vars(keras.applications).items()
+        if key[0].isupper() and callable(value)
+    }
+    place = f"keras.applications:{name}"
+    if name not in builders:
+        raise ModelError(
+            f"keras.applications has no model {name!r}{nearest(name, builders)}", place=place
+        )
+    arguments: dict[str, Any] = {"input_shape": input_shape, "weights": weights or "imagenet"}
+    if weights == "random":
+        arguments["weights"] = None
+        keras.utils.set_random_seed(0)
+    if classes is not None:
+        arguments["classes"] = classes
+    keras.utils.clear_session()
+    try:
+        model = builders[name](**arguments)
+    except Exception as error:
+        raise ModelError(
+            f"it cannot be built: {_first_line(error)}",
+            place=place,
+            hint="where the ImageNet weights cannot be downloaded, give `weights: FILE` or "
+            "`weights: random` beside `source` in the campaign",
+        ) from error
+    return _as_file(model, place)
+
+
+def _as_file(model: keras.Model, name: str) -> tuple[FileModel, keras.Model]:
+    """Return the model as a ``.keras`` file; for models made of Keras' own layers."""
+    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+        model.save(file.name)
+        return FileModel(Path(file.name).read_bytes(), ".keras", name), model
+
+
+def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, keras.Model]:
+    function = import_function(reference, folder, ModelError)
+    beside = modules_in(folder) if folder is not None else []
+    for module in beside:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        pickled = cloudpickle.dumps(function)
+    finally:
+        for module in beside:
+            cloudpickle.unregister_pickle_by_value(module)
+    model = FunctionModel(pickled, None, reference).build()
+    return FunctionModel(pickled, tuple(model.get_weights()), reference), model
+
+
+def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:
+    if path.suffix not in FILE_SUFFIXES:
+        raise ModelError(
+            f"unknown model {str(path)!r}",
+            hint="expected a .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
+            "package.module:function",
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the model file cannot be read: {error.strerror}", place=str(path)
+        ) from error
+    portable = FileModel(content, path.suffix, str(path))
+    return portable, portable.build()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

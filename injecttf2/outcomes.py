@@ -1,0 +1,131 @@
+"""Judging outputs: what an injected fault did to one sample.
+
+The four outcomes are exhaustive and disjoint, decided in this order:
+
+1. ``due``: the output holds NaN or Inf. Decided before any argmax, which is meaningless then.
+2. ``sdc``: the top-1 class changed.
+3. ``masked``: no element differs from the golden output by more than ``MASKED_TOLERANCE`` of that
+   sample's largest golden magnitude. Bit for bit would make the outcome depend on the order of
+   summation; the tolerance is far above rounding and far below what matters.
+4. ``benign``: the output changed, the decision did not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+Counts = npt.NDArray[np.int64]
+
+OUTCOMES = ("masked", "benign", "sdc", "due")
+"""Names by code: ``OUTCOMES[code]``."""
+
+MASKED, BENIGN, SDC, DUE = range(4)
+
+MASKED_TOLERANCE = 2.0**-16
+
+
+@dataclass(frozen=True, eq=False)
+class Tallies:
+    """What some trials did, counted over the samples of the data set.
+
+    All fields are int64 [trials]. ``masked + benign + sdc + due == injected``; ``sdc_critical`` of
+    the ``sdc`` samples were classified rightly and now are not; ``correct`` counts over all
+    samples: those not hit with their golden decision, those with outcome ``due`` as wrong.
+    """
+
+    injected: Counts
+    masked: Counts
+    benign: Counts
+    sdc: Counts
+    sdc_critical: Counts
+    due: Counts
+    correct: Counts
+
+    def __len__(self) -> int:
+        return len(self.injected)
+
+
+def top1(outputs: Any) -> Any:
+    """Return the class of each sample: the lowest index that holds the largest output.
+
+    ``tf.argmax`` leaves open which of several equal outputs it names, so it may differ between
+    devices; the lowest index is what NumPy gives.
+
+    Args:
+        outputs: float [samples, classes], finite.
+
+    Returns:
+        int32 [samples].
+    """
+    classes = outputs.shape[1]
+    largest = tf.reduce_max(outputs, axis=1, keepdims=True)
+    index = tf.range(classes, dtype=tf.int32)
+    return tf.reduce_min(tf.where(outputs == largest, index, classes), axis=1)
+
+
+def judge(outputs: Any, golden: Any) -> tuple[Any, Any]:
+    """Compare outputs with golden outputs, sample by sample, on the device.
+
+    Args:
+        outputs: float [samples, classes], the outputs with faults.
+        golden: same shape and dtype, finite.
+
+    Returns:
+        The outcome codes, uint8 [samples], and the classes with faults, int32 [samples], which
+        are -1 where the outcome is ``due``.
+    """
+    if outputs.dtype != tf.float64:
+        outputs, golden = tf.cast(outputs, tf.float32), tf.cast(golden, tf.float32)
+    finite = tf.reduce_all(tf.math.is_finite(outputs), axis=1)
+    faulty_class = top1(outputs)
+    largest = tf.reduce_max(tf.abs(golden), axis=1)
+    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
+    changed = tf.where(difference <= MASKED_TOLERANCE * largest, MASKED, BENIGN)
+    decided = tf.where(faulty_class == top1(golden), changed, SDC)
+    outcome = tf.cast(tf.where(finite, decided, DUE), tf.uint8)
+    return outcome, tf.where(finite, faulty_class, -1)
+
+
+def count(
+    trial: npt.NDArray[np.int64],
+    outcome: npt.NDArray[np.uint8],
+    faulty_class: npt.NDArray[np.int32],
+    *,
+    golden_class: npt.NDArray[np.int32],
+    labels: npt.NDArray[np.int64],
+    trials: int,
+    golden_correct: int,
+) -> Tallies:
+    """Count the outcomes of injected samples per trial.
+
+    Args:
+        trial: int64 [injected], which of the trials the sample belongs to.
+        outcome: uint8 [injected], codes.
+        faulty_class: int32 [injected], as returned by :func:`judge`.
+        golden_class: int32 [injected], the same samples' golden classes.
+        labels: int64 [injected], the same samples' labels.
+        trials: Number of trials.
+        golden_correct: Samples of the whole data set whose golden decision is right.
+    """
+
+    def per_trial(chosen: npt.NDArray[np.bool_]) -> Counts:
+        return np.bincount(trial[chosen], minlength=trials).astype(np.int64)
+
+    was_right = golden_class == labels
+    is_right = faulty_class == labels
+    by_code = np.bincount(trial * 4 + outcome, minlength=trials * 4).reshape(trials, 4)
+    masked, benign, sdc, due = by_code.astype(np.int64).T
+    return Tallies(
+        injected=by_code.sum(axis=1).astype(np.int64),
+        masked=masked,
+        benign=benign,
+        sdc=sdc,
+        sdc_critical=per_trial((outcome == SDC) & was_right),
+        due=due,
+        correct=golden_correct - per_trial(was_right) + per_trial(is_right),
+    )

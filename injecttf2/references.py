@@ -1,0 +1,73 @@
+"""Functions named in YAML as ``package.module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from injecttf2.errors import UserError
+
+
+def is_function(reference: str) -> bool:
+    """Return whether ``reference`` has the form ``package.module:function``."""
+    module, colon, function = reference.partition(":")
+    return (
+        bool(colon)
+        and function.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    )
+
+
+def import_function(
+    reference: str, folder: Path | None, error_type: type[UserError]
+) -> Callable[..., Any]:
+    """Import the function that ``reference`` names.
+
+    Args:
+        reference: ``package.module:function``.
+        folder: Where the module is looked up first; it is put in front of the Python path, so
+            that the module can import its own neighbours.
+        error_type: What to raise when there is no such function.
+    """
+    module_name, _, function_name = reference.partition(":")
+    if folder is not None:
+        _look_in_first(folder, module_name.partition(".")[0])
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise error_type(
+            f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
+            place=reference,
+            hint="it is looked up beside the campaign file, then on the Python path",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise error_type(
+            f"the module {module_name!r} has no function {function_name!r}", place=reference
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def modules_in(folder: Path) -> list[ModuleType]:
+    """Return the imported modules whose files lie in ``folder``."""
+    return [
+        module
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None)) and Path(file).is_relative_to(folder)
+    ]
+
+
+def _look_in_first(folder: Path, top_level: str) -> None:
+    """Put ``folder`` in front of the Python path, and forget a namesake from elsewhere."""
+    if str(folder) not in sys.path[:1]:
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+    here = (folder / f"{top_level}.py").is_file() or (folder / top_level).is_dir()
+    loaded = sys.modules.get(top_level)
+    if here and loaded is not None and loaded not in modules_in(folder):
+        for name in [name for name in sys.modules if name.partition(".")[0] == top_level]:
+            del sys.modules[name]

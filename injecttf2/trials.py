@@ -1,0 +1,145 @@
+"""Cells, trials and their identity.
+
+A cell is one point of the grid, a trial one repetition of it. A trial's id is a digest of
+everything that decides its result, so the same trial has the same id in every plan and in every
+results row, and its id is also the key of its random draws (see ``sites``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2.faults import BitFlip
+
+IDENTITY_VERSION = 1
+"""Raised whenever the meaning of a trial changes, so that old and new rows never mix."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What all trials of a campaign share and what their results depend on.
+
+    Args:
+        model: Digest of the model's graph and weights, hexadecimal.
+        data: Digest of the prepared inputs and labels, hexadecimal.
+        seed: The campaign's seed.
+        version: The meaning of a trial, ``IDENTITY_VERSION``.
+    """
+
+    model: str
+    data: str
+    seed: int
+    version: int = IDENTITY_VERSION
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Return the fields as plain values, as they stand in ``campaign.json``."""
+        return {
+            "version": self.version,
+            "model": self.model,
+            "data": self.data,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid.
+
+    Args:
+        layer: Address of the layer.
+        fault: What happens to the chosen element.
+        probability: Chance that a sample is hit, in [0, 1].
+        target: What is corrupted; ``outputs`` is the layer's activations.
+    """
+
+    layer: str
+    fault: BitFlip
+    probability: float
+    target: str = "outputs"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what decides the meaning of the cell, as plain values."""
+        return {
+            "layer": self.layer,
+            "target": self.target,
+            "fault": self.fault.name,
+            "bit": self.fault.bit,
+            "bit_field": self.fault.bit_field,
+            "probability": self.probability,
+        }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One repetition of a cell, with the id that also keys its draws."""
+
+    cell: Cell
+    repetition: int
+    id: int
+
+
+@dataclass(frozen=True)
+class Repetitions:
+    """A run of consecutive repetitions of one cell: how trials travel.
+
+    Args:
+        cell: The cell.
+        start: First repetition, from 0.
+        stop: One past the last repetition.
+    """
+
+    cell: Cell
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def trials(self, identity: Identity) -> Iterator[Trial]:
+        """Yield the trials in order, each with its id."""
+        ids = trial_ids(identity, self.cell, range(self.start, self.stop))
+        for repetition, trial_id in zip(range(self.start, self.stop), ids.tolist(), strict=True):
+            yield Trial(self.cell, repetition, trial_id)
+
+
+def canonical_json(content: Mapping[str, Any]) -> bytes:
+    """Return the one JSON text of ``content``: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def digest64(text: bytes) -> int:
+    """Return the 64-bit blake2b digest of ``text`` as an unsigned integer, big-endian."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def cell_id(identity: Identity, cell: Cell) -> int:
+    """Return the 64-bit id of a cell: all that decides its trials' results but the repetition."""
+    return digest64(canonical_json({**identity.to_dict(), **cell.to_dict()}))
+
+
+def trial_ids(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt.NDArray[np.uint64]:
+    """Return the ids of some repetitions of a cell.
+
+    The canonical JSON of the trials of a cell differs in one number only, so it is written once
+    and split at that number.
+
+    Returns:
+        uint64 [n_repetitions].
+    """
+    content = {**identity.to_dict(), **cell.to_dict(), "repetition": 0}
+    head, tail = canonical_json(content).split(b'"repetition":0')
+    head += b'"repetition":'
+    blake2b = hashlib.blake2b
+    digests = b"".join(
+        blake2b(b"%b%d%b" % (head, repetition, tail), digest_size=8).digest()
+        for repetition in repetitions
+    )
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)

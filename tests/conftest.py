@@ -1,0 +1,24 @@
+"""Fixtures: real models and data, small enough to be built in the test run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = os.environ.get("INJECTTF2_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep TensorFlow's start-up messages and the user's cache out of the test run."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with MNIST and the pretrained models; tests that need it skip without it."""
+    if DATA is None:
+        pytest.skip("INJECTTF2_DATA is not set, so MNIST and the pretrained models are missing")
+    return Path(DATA)

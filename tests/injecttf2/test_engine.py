@@ -1,0 +1,285 @@
+"""The engine equals the reference evaluator, outcome for outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from injecttf2 import batches, datasets, outcomes
+from injecttf2.engine import Engine
+from injecttf2.errors import DatasetError, EngineError, ModelError
+from injecttf2.faults import BitFlip
+from injecttf2.graph import Graph
+from injecttf2.trials import Cell, Identity, Repetitions, Trial
+from tests import networks, reference
+
+IDENTITY = Identity(model="m", data="d", seed=7)
+
+MODELS = {
+    "cnn": (networks.cnn, (8, 8, 1), 5),
+    "residual": (networks.residual, (8, 8, 3), 6),
+    "branches": (networks.branches, (12,), 4),
+}
+
+
+def engine_of(name: str, **options: Any) -> Engine:
+    build, shape, classes = MODELS[name]
+    inputs, labels = networks.data(shape, classes)
+    return Engine(build(), datasets.Dataset(inputs, labels), **options)
+
+
+def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
+    return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
+
+
+def refer(engine: Engine, model: keras.Model, trial: Trial) -> reference.ReferenceResult:
+    info = engine.graph.layers[engine.graph.step(trial.cell.layer).index]
+    assert info.elements is not None
+    return reference.evaluate(
+        model,
+        engine.dataset.inputs,
+        engine.dataset.labels,
+        layer=trial.cell.layer,
+        trial_id=trial.id,
+        elements=info.elements,
+        candidates=list(trial.cell.fault.candidates(info.dtype)),
+        probability=trial.cell.probability,
+    )
+
+
+def assert_equal(engine: Engine, model: keras.Model, trials: list[Trial]) -> None:
+    evaluation = engine.evaluate(trials, record=True)
+    assert evaluation.injections is not None
+    for index, trial in enumerate(trials):
+        expected = refer(engine, model, trial)
+        mine = evaluation.injections.trial == index
+        assert evaluation.injections.sample[mine].tolist() == [s.sample for s in expected.sites]
+        assert evaluation.injections.element[mine].tolist() == [s.element for s in expected.sites]
+        assert evaluation.injections.bit[mine].tolist() == [s.bit for s in expected.sites]
+        got = [outcomes.OUTCOMES[code] for code in evaluation.injections.outcome[mine]]
+        assert got == expected.outcomes, trial.cell
+        assert evaluation.injections.faulty_class[mine].tolist() == expected.faulty_classes
+        assert evaluation.injections.golden_class[mine].tolist() == expected.golden_classes
+        for outcome in outcomes.OUTCOMES:
+            assert getattr(evaluation.tallies, outcome)[index] == expected.count(outcome)
+        assert evaluation.tallies.sdc_critical[index] == expected.sdc_critical
+        accuracy = evaluation.tallies.correct[index] / len(engine.dataset)
+        assert accuracy == expected.accuracy
+        assert engine.golden.accuracy == expected.golden_accuracy
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_layer_equals_the_reference(name: str) -> None:
+    build, shape, classes = MODELS[name]
+    model = build()
+    engine = Engine(model, datasets.Dataset(*networks.data(shape, classes)))
+    faults = [BitFlip(bit=30), BitFlip(bit=31), BitFlip(bit_field="any")]
+    for info in engine.graph.layers:
+        if "#" in info.layer:  # the reference names layers, not their calls
+            continue
+        if info.layer == "shared":
+            continue
+        for probability in (0.3, 1.0):
+            cells = [Cell(info.layer, fault, probability) for fault in faults]
+            assert_equal(engine, model, [trial for cell in cells for trial in trials_of(cell)])
+
+
+@pytest.mark.parametrize("field", ["sign", "exponent", "mantissa", "any"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_every_dtype_equals_the_reference(dtype: str, field: str) -> None:
+    model = networks.cnn(dtype)
+    inputs, labels = networks.data((8, 8, 1), 5)
+    graph = Graph(model)
+    dataset = datasets.prepare(
+        (inputs, labels),
+        datasets.Preparation(),
+        shape=(8, 8, 1),
+        dtype=networks_dtype(graph.input.dtype),
+    )
+    engine = Engine(model, dataset)
+    for layer in ("image", "conv", "flatten", "softmax"):
+        assert engine.graph.layers[engine.graph.step(layer).index].dtype == dtype
+        assert_equal(engine, model, trials_of(Cell(layer, BitFlip(bit_field=field), 0.8)))
+
+
+def networks_dtype(name: str) -> Any:
+    from injecttf2 import bits
+
+    return bits.numpy_dtype(name)
+
+
+def test_the_width_follows_the_layers_dtype_not_the_inputs() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((4,), name="wide", dtype="float64")
+    narrow = keras.layers.Dense(3, dtype="float16", name="narrow")(inputs)
+    outputs = keras.layers.Dense(3, dtype="float32", name="out")(narrow)
+    model = keras.Model(inputs, outputs)
+    data, labels = networks.data((4,), 3)
+    engine = Engine(model, datasets.Dataset(data.astype(np.float64), labels))
+    recorded = engine.evaluate(
+        trials_of(Cell("narrow", BitFlip(bit_field="any"), 1.0), 5), record=True
+    ).injections
+    assert recorded is not None
+    assert recorded.bit.max() == 15
+    assert recorded.corrupted.tolist() == [
+        pytest.approx(reference.flip(value, bit, "float16"), nan_ok=True)
+        for value, bit in zip(recorded.original, recorded.bit, strict=True)
+    ]
+    with pytest.raises(ModelError, match="float16 has bits 0 to 15; received bit 16"):
+        engine.evaluate(trials_of(Cell("narrow", BitFlip(bit=16), 1.0)))
+
+
+def test_a_cut_beside_a_skip_connection_keeps_the_golden_branch() -> None:
+    engine = engine_of("residual")
+    cut = engine.graph.cut("block1_conv1")
+    assert len(cut.frontier) == 2
+    assert [step.layer for step in cut.suffix][:5] == [
+        "block1_bn",
+        "block1_relu",
+        "block1_conv2",
+        "block1_add",
+        "block2_conv1",
+    ]
+
+
+def test_a_parallel_branch_is_golden_and_not_recomputed() -> None:
+    graph = Graph(networks.branches())
+    assert [step.layer for step in graph.cut("right2").suffix] == ["shared#2", "join", "classes"]
+
+
+def test_each_call_of_a_shared_layer_has_its_own_address() -> None:
+    model = networks.branches()
+    engine = Engine(model, datasets.Dataset(*networks.data((12,), 4)))
+    first, second = (
+        engine.evaluate(trials_of(Cell(layer, BitFlip(bit=30), 1.0), 3)).tallies
+        for layer in ("shared", "shared#2")
+    )
+    assert first.injected.tolist() == second.injected.tolist() == [70, 70, 70]
+    assert first.sdc.tolist() != second.sdc.tolist()
+
+
+def test_probability_zero_equals_golden() -> None:
+    engine = engine_of("residual")
+    tallies = engine.evaluate(trials_of(Cell("stem", BitFlip(bit=30), 0.0), 4)).tallies
+    assert tallies.injected.tolist() == [0, 0, 0, 0]
+    assert tallies.correct.tolist() == [engine.golden.correct] * 4
+
+
+def test_outcomes_are_exhaustive_and_disjoint() -> None:
+    engine = engine_of("cnn")
+    tallies = engine.evaluate(trials_of(Cell("conv", BitFlip(bit_field="any"), 0.9), 20)).tallies
+    total = tallies.masked + tallies.benign + tallies.sdc + tallies.due
+    assert total.tolist() == tallies.injected.tolist()
+    assert (tallies.sdc_critical <= tallies.sdc).all()
+    assert ((tallies.correct >= 0) & (tallies.correct <= 70)).all()
+
+
+def test_golden_accuracy_counts_the_short_last_batch() -> None:
+    inputs, labels = networks.data((8, 8, 1), 5, samples=70)
+    model = networks.cnn()
+    engine = Engine(model, datasets.Dataset(inputs, labels))
+    expected = float(np.mean(model.predict(inputs, verbose=0).argmax(axis=1) == labels))
+    assert engine.golden.accuracy == expected
+    assert len(engine.golden.classes) == 70
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("batch", [16, 32])
+def test_rows_do_not_depend_on_batch_block_chunk_or_order(
+    name: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = {"cnn": "conv", "residual": "block1_relu", "branches": "left"}[name]
+    cells = [Cell(layer, BitFlip(bit_field="any"), p) for p in (0.2, 1.0)]
+    trials = [trial for cell in cells for trial in trials_of(cell, 6)]
+    whole = engine_of(name).evaluate(trials).tallies
+
+    monkeypatch.setattr(batches, "LARGEST_BATCH", batch)
+    small_blocks = engine_of(name, memory=1)  # one batch a block
+    assert small_blocks.prepare(layer).block == batch
+    order = np.random.default_rng(0).permutation(len(trials))
+    for part in np.array_split(order, 5):
+        chunk = small_blocks.evaluate([trials[index] for index in part]).tallies
+        for field in ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "correct"):
+            assert getattr(chunk, field).tolist() == getattr(whole, field)[part].tolist()
+
+
+def test_evaluation_in_parts_equals_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 0.5), 9)
+    whole = engine_of("cnn").evaluate(trials, record=True)
+    monkeypatch.setattr("injecttf2.engine.HITS_AT_A_TIME", 100)
+    parts = engine_of("cnn").evaluate(trials, record=True)
+    assert parts.tallies.sdc.tolist() == whole.tallies.sdc.tolist()
+    assert parts.injections is not None
+    assert whole.injections is not None
+    assert parts.injections.trial.tolist() == whole.injections.trial.tolist()
+    assert parts.injections.outcome.tolist() == whole.injections.outcome.tolist()
+
+
+def test_golden_data_of_layers_not_in_use_is_released() -> None:
+    engine = engine_of("cnn", memory=70 * 8 * 8 * 4 * 4)
+    conv = engine.prepare("conv")
+    assert conv.held_bytes == 70 * 8 * 8 * 4 * 4
+    pool = engine.prepare("pool")
+    assert (conv.held_bytes, pool.held_bytes) == (0, 70 * 4 * 4 * 4 * 4)
+    trials = trials_of(Cell("conv", BitFlip(bit=30), 1.0), 2)
+    again = engine.evaluate(trials).tallies
+    assert again.sdc.tolist() == engine_of("cnn").evaluate(trials).tallies.sdc.tolist()
+
+
+def test_every_golden_row_is_masked_at_every_cut() -> None:
+    for name in MODELS:
+        engine = engine_of(name)
+        for info in engine.graph.layers:
+            rows = np.zeros((3, 70), np.int64)
+            rows[0] = np.arange(70)
+            judged = engine.prepare(info.layer).inject(rows)
+            assert judged.outcome.tolist() == [outcomes.MASKED] * 70
+            assert judged.faulty_class.tolist() == engine.golden.classes.tolist()
+
+
+def test_a_cut_that_does_not_reproduce_the_golden_outputs_is_refused() -> None:
+    engine = engine_of("cnn")
+    layer = engine.prepare("pool")
+    layer.release()
+    kernel = engine.graph.step("logits").operation.kernel
+    kernel.assign(-kernel)
+    with pytest.raises(EngineError, match="does not reproduce the golden outputs"):
+        engine.prepare("pool")
+
+
+def test_golden_outputs_that_are_not_finite_are_refused() -> None:
+    inputs, labels = networks.data((12,), 4)
+    inputs[3] = np.nan
+    with pytest.raises(DatasetError, match="NaN or Inf for 1 of 70 samples.*sample 3"):
+        Engine(networks.branches(), datasets.Dataset(inputs, labels))
+
+
+def test_an_output_without_classes_is_refused() -> None:
+    keras.utils.clear_session()
+    model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(1)])
+    with pytest.raises(ModelError, match=r"shape \(1,\) a sample; top-1 needs"):
+        Engine(model, datasets.Dataset(*networks.data((12,), 4)))
+
+
+def test_a_model_for_inputs_of_any_size_takes_the_datas_size() -> None:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(9)
+    inputs = keras.Input((None, None, 1), name="image")
+    x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
+    x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(5, name="classes")(x))
+    engine = Engine(model, datasets.Dataset(*networks.data((9, 7, 1), 5)))
+    assert engine.graph.layers[1].shape == (7, 5, 3)
+    assert_equal(engine, model, trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0)))
+
+
+def test_trials_of_two_layers_at_once_are_refused() -> None:
+    trials = [
+        *trials_of(Cell("conv", BitFlip(bit=1), 1.0)),
+        *trials_of(Cell("pool", BitFlip(bit=1), 1.0)),
+    ]
+    with pytest.raises(ValueError, match="one layer"):
+        engine_of("cnn").evaluate(trials)
