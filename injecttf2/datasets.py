@@ -202,7 +202,7 @@ def _from_function(reference: str, folder: Path | None) -> Arrays:
         result = function()
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:
         raise DatasetError(
             f"the function raised {type(error).__name__}: {error}", place=reference
         ) from error

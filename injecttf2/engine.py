@@ -19,7 +19,7 @@ from injecttf2 import bits, golden, sites
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.graph import Graph
-from injecttf2.injection import InjectedLayer
+from injecttf2.injection import InjectedLayer, PackedSites
 from injecttf2.outcomes import Tallies, count
 from injecttf2.trials import Trial
 
@@ -137,6 +137,19 @@ class Engine:
         parts = [self._evaluate_part(injected, part, record=record) for part in self._parts(trials)]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
+    def outputs(self, trial: Trial) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """Return the samples that a trial hits, and the model's outputs for them with the fault.
+
+        Returns:
+            int64 [injected], ascending, and [injected, classes] in the model's output dtype.
+        """
+        injected = self.prepare(trial.cell.layer)
+        _, sample, element, bit = self._draw(injected, [trial])
+        parts = [self.golden.outputs[:0]]
+        for _, packed in self._packed(injected, sample, element, bit):
+            parts.append(injected.outputs(packed))
+        return sample, np.concatenate(parts)
+
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
         """Split trials so that the expected hits of a part stay below ``HITS_AT_A_TIME``."""
         start, hits = 0, 0.0
@@ -155,13 +168,7 @@ class Engine:
         outcome = np.empty(len(trial), np.uint8)
         faulty_class = np.empty(len(trial), np.int32)
         original = np.empty(len(trial) if record else 0, bits.numpy_dtype(injected.info.dtype))
-        patterns = bits.masks(bit, injected.info.dtype).astype(np.uint64).view(np.int64)
-        for start in range(0, len(self.dataset), injected.block):
-            chosen = np.flatnonzero((sample >= start) & (sample < start + injected.block))
-            if len(chosen) == 0:
-                continue
-            injected.load(start)
-            packed = np.stack([sample[chosen] - start, element[chosen], patterns[chosen]])
+        for chosen, packed in self._packed(injected, sample, element, bit):
             judged = injected.inject(packed, record=record)
             outcome[chosen] = judged.outcome
             faulty_class[chosen] = judged.faulty_class
@@ -214,6 +221,21 @@ class Engine:
             np.concatenate([one.element for one in drawn]),
             np.concatenate([one.bit for one in drawn]),
         )
+
+    def _packed(
+        self,
+        injected: InjectedLayer,
+        sample: npt.NDArray[np.int64],
+        element: npt.NDArray[np.int64],
+        bit: npt.NDArray[np.int64],
+    ) -> Iterator[tuple[npt.NDArray[np.int64], PackedSites]]:
+        """Yield for each block, once it is loaded, which sites lie in it and those sites packed."""
+        patterns = bits.masks(bit, injected.info.dtype).astype(np.uint64).view(np.int64)
+        for start in range(0, len(self.dataset), injected.block):
+            chosen = np.flatnonzero((sample >= start) & (sample < start + injected.block))
+            if len(chosen):
+                injected.load(start)
+                yield chosen, np.stack([sample[chosen] - start, element[chosen], patterns[chosen]])
 
     def _candidates(self, trial: Trial, injected: InjectedLayer) -> range:
         try:

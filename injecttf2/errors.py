@@ -14,6 +14,8 @@ results must not depend on the engine.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InjectTF2Error(Exception):
     """Root of everything this project raises on purpose."""
@@ -33,6 +35,16 @@ class UserError(InjectTF2Error):
         self.place = place
         self.hint = hint
         super().__init__(message, place, hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The keyword-only arguments would be lost on the way from a worker to the driver.
+        return type(self)._rebuild, (type(self), self.message, self.place, self.hint)
+
+    @staticmethod
+    def _rebuild(
+        kind: type[UserError], message: str, place: str | None, hint: str | None
+    ) -> UserError:
+        return kind(message, place=place, hint=hint)
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message

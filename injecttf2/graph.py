@@ -238,7 +238,7 @@ def _function_of(model: keras.Model) -> Any:
 def _steps_of(function: Any) -> tuple[Step, ...]:
     """Return the nodes of a function in its own order of execution, each with an address."""
     calls: dict[str, int] = {}
-    steps = []
+    steps: list[Step] = []
     depths = sorted(function._nodes_by_depth, reverse=True)
     for node in (node for depth in depths for node in function._nodes_by_depth[depth]):
         name = node.operation.name

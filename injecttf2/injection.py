@@ -7,6 +7,7 @@ the suffix and judges the outputs. Only outcome codes and classes come back.
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,18 +126,25 @@ class InjectedLayer:
         """
         sites = packed.shape[1]
         function = self._function("record" if record else "inject")
-        results = []
-        for start, stop in batches(sites, self.batch):
-            if stop - start == self.batch:
-                batch = packed[:, start:stop]
-            else:
-                batch = np.zeros((3, self.batch), np.int64)
-                batch[:, : stop - start] = packed[:, start:stop]
-            results.append([part.numpy() for part in function(tf.constant(batch))])
+        results = [[part.numpy() for part in function(batch)] for batch in self._batched(packed)]
         outcome, faulty_class, *original = (
             np.concatenate(parts)[:sites] for parts in zip(*results, strict=True)
         )
         return Judged(outcome, faulty_class, original[0] if original else np.empty(0))
+
+    def outputs(self, packed: PackedSites) -> npt.NDArray[Any]:
+        """Inject as :meth:`inject` does, and return the model's outputs [sites, classes]."""
+        sites = packed.shape[1]
+        function = self._function("corrupted")
+        return np.concatenate([function(batch).numpy() for batch in self._batched(packed)])[:sites]
+
+    def _batched(self, packed: PackedSites) -> Iterator[Any]:
+        """Yield the sites in batches of the fixed shape; what fills the last flips no bit."""
+        for start, stop in batches(packed.shape[1], self.batch):
+            batch = packed[:, start:stop]
+            if stop - start < self.batch:
+                batch = np.pad(batch, ((0, 0), (0, self.batch - (stop - start))))
+            yield tf.constant(batch)
 
     def _block_size(self, memory: int) -> int:
         """Return how many samples' golden data fit into ``memory``, in whole batches."""
@@ -189,6 +197,7 @@ class InjectedLayer:
                 "outputs": (self._outputs, (first, outputs)),
                 "inject": (self._inject, (sites,)),
                 "record": (self._inject_and_record, (sites,)),
+                "corrupted": (self._corrupted_outputs, (sites,)),
             }[name]
             function = tf.function(body, autograph=False)
             self._compiled[name] = function.get_concrete_function(*signature)
@@ -216,12 +225,19 @@ class InjectedLayer:
         return self._inject_and_record(packed)[:2]
 
     def _inject_and_record(self, packed: Any) -> tuple[Any, Any, Any]:
+        outputs, original = self._flip_and_run(packed)
+        golden = tf.gather(self._golden_outputs, packed[0])
+        return *judge(outputs, golden), original
+
+    def _corrupted_outputs(self, packed: Any) -> Any:
+        return self._flip_and_run(packed)[0]
+
+    def _flip_and_run(self, packed: Any) -> tuple[Any, Any]:
+        """Return the outputs with faults and the values that were hit."""
         rows, elements, patterns = tf.unstack(packed)
         values = self._gather(rows)
         values[self._target], original = flip_elements(values[self._target], elements, patterns)
-        golden = tf.gather(self._golden_outputs, rows)
-        outcome, faulty_class = judge(self._suffix(values), golden)
-        return outcome, faulty_class, original
+        return self._suffix(values), original
 
 
 def flip_elements(tensor: Any, elements: Any, patterns: Any) -> tuple[Any, Any]:

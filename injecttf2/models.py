@@ -173,6 +173,15 @@ def digest(model: keras.Model) -> str:
     return result.hexdigest()
 
 
+def load_file(path: Path) -> keras.Model:
+    """Load a ``.keras`` or ``.h5`` file.
+
+    Raises:
+        ModelError: It cannot be read or loaded.
+    """
+    return _resolve_file(path)[1]
+
+
 def _resolve_builtin(name: str) -> tuple[Portable, keras.Model]:
     if name not in BUILTIN:
         raise ModelError(

@@ -1,0 +1,133 @@
+"""InjectTF2's own interface, on this project's engine.
+
+Scripts that were written for InjectTF2 run as they are: the same class, methods and configuration
+file. Unlike the original, the last partial batch is kept, and two calls on the same object draw
+different sites but a new object draws the same again.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from injecttf2.bits import numpy_dtype
+from injecttf2.datasets import Preparation, prepare
+from injecttf2.engine import Engine
+from injecttf2.graph import Graph
+from injecttf2.models import digest, load_file
+from injecttf2.original_config import read_config
+from injecttf2.trials import Cell, Identity, Trial, trial_ids
+
+logger = logging.getLogger("injecttf2")
+
+
+class InjectTF2:
+    """Inject faults into one layer of a model, as one configuration file says.
+
+    Args:
+        model: A Keras model, or the path of a ``.keras`` or ``.h5`` file.
+        path_to_config: The YAML file, with one section ``inject_layer``.
+        tf_dataset: Unbatched ``tf.data.Dataset`` of (input, label); labels are classes or one-hot.
+        batch_size: Samples in a batch of :meth:`evaluate_golden_run_model` and
+            :meth:`get_top_k_from_layer`; it does not change any result.
+        logging_level: Level of the logger ``injecttf2``.
+        seed: Seed of the draws.
+
+    Raises:
+        CampaignError: The configuration file is wrong.
+        ModelError: The model cannot be walked, or the layer is not in it.
+        DatasetError: The data do not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | str | Path,
+        path_to_config: str | Path,
+        tf_dataset: tf.data.Dataset,
+        batch_size: int,
+        logging_level: str | int = "ERROR",
+        *,
+        seed: int = 0,
+    ) -> None:
+        logging.basicConfig()
+        logger.setLevel(logging_level)
+        config = read_config(Path(path_to_config))
+        self._model = model if isinstance(model, keras.Model) else load_file(Path(model))
+        self._batch_size = batch_size
+        graph = Graph(self._model)
+        graph.step(config.layer_name)
+        data = prepare(
+            _arrays(tf_dataset),
+            Preparation(scale=1.0),
+            shape=tuple(graph.input.shape[1:]),
+            dtype=numpy_dtype(graph.input.dtype),
+        )
+        self._engine = Engine(self._model, data)
+        self._cell = Cell(config.layer_name, config.fault, config.probability)
+        self._engine.prepare(self._cell.layer)
+        self._identity = Identity(digest(self._model), data.digest, seed)
+        self._calls = 0
+
+    def evaluate_golden_run_model(self) -> Any:
+        """Evaluate the whole model with Keras' ``evaluate``, or its accuracy if not compiled."""
+        if not self._model.compiled:
+            return self._engine.golden.accuracy
+        data = self._engine.dataset
+        return self._model.evaluate(
+            data.inputs, data.labels, batch_size=self._batch_size, verbose=0
+        )
+
+    def evaluate_golden_run_layer(self) -> float:
+        """Return the accuracy without faults, from the selected layer onwards."""
+        return self._engine.golden.accuracy
+
+    def evaluate_layer_with_injections(self) -> float:
+        """Inject into the selected layer and return the accuracy over all samples.
+
+        Every call is another repetition of the same experiment, with sites of its own.
+        """
+        tallies = self._engine.evaluate([self._next_trial()]).tallies
+        accuracy = int(tallies.correct[0]) / len(self._engine.dataset)
+        logger.info(
+            "%d of %d samples injected, accuracy %.4f",
+            tallies.injected[0],
+            len(self._engine.dataset),
+            accuracy,
+        )
+        return accuracy
+
+    def get_top_k_from_layer(self, inject: bool = False, k: int = 1) -> list[Any]:
+        """Return the k largest outputs and their classes for every batch of the data set.
+
+        Args:
+            inject: Whether to inject into the selected layer.
+            k: How many.
+
+        Returns:
+            For each batch what ``tf.math.top_k`` returns: values and indices [batch, k].
+        """
+        outputs = self._engine.golden.outputs.copy()
+        if inject:
+            samples, faulty = self._engine.outputs(self._next_trial())
+            outputs[samples] = faulty
+        return [
+            tf.math.top_k(outputs[start : start + self._batch_size], k=k)
+            for start in range(0, len(outputs), self._batch_size)
+        ]
+
+    def _next_trial(self) -> Trial:
+        (trial_id,) = trial_ids(self._identity, self._cell, [self._calls]).tolist()
+        trial = Trial(self._cell, self._calls, trial_id)
+        self._calls += 1
+        return trial
+
+
+def _arrays(dataset: tf.data.Dataset) -> tuple[Any, Any]:
+    """Return all inputs and labels of a data set that is not batched."""
+    inputs, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.stack(inputs), np.stack(labels)

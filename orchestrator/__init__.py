@@ -1,0 +1,1 @@
+"""Campaigns: the YAML file, the grid, the scheduler, the workers and the command line."""

@@ -1,0 +1,265 @@
+"""The command line. Every command imports what it needs, so that help and status are immediate."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from injecttf2.errors import InjectTF2Error
+from results.errors import ResultsError
+
+EXIT_GIVEN_UP = 1
+EXIT_WRONG_INPUT = 2
+EXIT_INTERRUPTED = 3
+
+app = typer.Typer(
+    name="injecttf2",
+    help="Fault-injection campaigns on TensorFlow / Keras models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Data set in place of the file's.", metavar="D")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
+
+
+def main() -> None:
+    """Run the command line and exit with its code; errors meant for the user have no traceback."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except (InjectTF2Error, ResultsError) as error:
+        _messages().print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(EXIT_WRONG_INPUT)
+    except KeyboardInterrupt:
+        _messages().print("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="DIR", help="Run directory [default: runs/NAME]."),
+    ] = None,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers [default: as many as fit].")
+    ] = None,
+    cpus_per_worker: Annotated[int, typer.Option(min=1, help="CPUs of a worker.")] = 1,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs of a worker, may be a fraction [default: 1 if any]."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="ray, or inline: in this process.")] = "ray",
+    as_json: Json = False,
+) -> None:
+    """Run a campaign; the same command again goes on where it stopped."""
+    from orchestrator.campaign import load_campaign
+    from orchestrator.launch import Options, launch
+    from orchestrator.tables import outcome_table
+
+    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    folder = Path(output) if output else Path("runs") / loaded.name
+    options = Options(folder, executor, workers, cpus_per_worker, gpus_per_worker, address)
+    messages = _messages()
+    summary = launch(loaded, options, messages)
+    if as_json:
+        _print_json(
+            {
+                "run": str(folder),
+                "trials": summary.trials,
+                "done": summary.done,
+                "failed": summary.failed,
+                "injections": summary.injections,
+                "seconds": round(summary.seconds, 3),
+            }
+        )
+    else:
+        screen = Console()
+        screen.print(outcome_table(folder))
+        screen.print(
+            f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} "
+            f"injections in {summary.seconds:.1f} s",
+            highlight=False,
+        )
+        screen.print(f"results: {folder}", highlight=False, soft_wrap=True)
+    if summary.stopped:
+        messages.print(f"stopped: {summary.stopped}", style="yellow", highlight=False)
+        messages.print("the same command again goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if summary.failed:
+        messages.print(
+            f"{summary.failed} trials were given up on; see {folder / 'failures'}",
+            style="red",
+            highlight=False,
+        )
+        raise typer.Exit(EXIT_GIVEN_UP)
+
+
+@app.command()
+def plan(
+    campaign: CampaignFile,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a campaign would do and take; nothing is run."""
+    from injecttf2 import device
+    from orchestrator.campaign import load_campaign
+
+    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    device.configure(gpu=False)
+    from orchestrator.estimate import estimate
+    from orchestrator.plan import make_plan
+    from orchestrator.tables import plan_table
+
+    planned = make_plan(loaded)
+    expected = estimate(planned)
+    if as_json:
+        _print_json(
+            {
+                "trials": len(planned.grid),
+                "cells": len(planned.grid) // planned.grid.repetitions,
+                "injections": round(planned.injections),
+                "seconds": round(expected.seconds, 1),
+                "bytes": expected.bytes,
+            }
+        )
+        return
+    Console().print(plan_table(planned, expected))
+
+
+@app.command()
+def status(run: RunFolder, as_json: Json = False) -> None:
+    """Say how far a run is, from its directory alone."""
+    from dataclasses import asdict
+
+    from results import open_run
+
+    state = open_run(run).status()
+    if as_json:
+        _print_json({"run": str(run), **asdict(state)})
+        return
+    from orchestrator.tables import status_table
+
+    Console().print(status_table(run, state))
+
+
+@app.command()
+def layers(
+    model: Annotated[str, typer.Argument(help="Model file, builtin:NAME, ...")],
+    as_json: Json = False,
+) -> None:
+    """List what can be injected in a model, with shapes and dtypes."""
+    from injecttf2 import device
+    from orchestrator.campaign import locate
+
+    reference = locate(model)
+    device.configure(gpu=False)
+    from injecttf2.graph import Graph
+    from injecttf2.models import resolve
+
+    found = Graph(resolve(reference, Path.cwd())[1]).layers
+    if as_json:
+        entries = []
+        for info in found:
+            entry: dict[str, Any] = {
+                "layer": info.layer,
+                "type": info.type,
+                "shape": list(info.shape),
+                "dtype": info.dtype,
+                "elements": info.elements,
+                "parameters": info.parameters,
+            }
+            entries.append(entry if info.reason is None else {**entry, "reason": info.reason})
+        _print_json(entries)
+        return
+    from orchestrator.tables import layers_table
+
+    Console().print(layers_table(model, found))
+
+
+@app.command()
+def replay(
+    run: RunFolder,
+    trial_id: Annotated[int, typer.Argument(metavar="TRIAL_ID", help="As in the results.")],
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    as_json: Json = False,
+) -> None:
+    """Run one trial again and compare it with its row; exit code 1 if they differ."""
+    from injecttf2 import device
+
+    device.configure()
+    from orchestrator.replay import replay as run_again
+
+    differences = run_again(run, trial_id, model=model, dataset=dataset)
+    if as_json:
+        _print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
+    else:
+        screen = Console(highlight=False)
+        for column, (recorded, now) in differences.items():
+            screen.print(f"{column}: recorded {recorded}, now {now}")
+        verdict = "differs from its row" if differences else "is equal to its row"
+        screen.print(f"trial {trial_id} {verdict}")
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="What to write.")] = Path(
+        "campaign.yaml"
+    ),
+) -> None:
+    """Write a commented campaign to start from."""
+    from importlib.resources import files
+
+    from injecttf2.errors import CampaignError
+
+    text = files("orchestrator").joinpath("template.yaml").read_text()
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        raise CampaignError(
+            "the file exists and is left as it is", place=str(file), hint="give another name"
+        ) from None
+    except OSError as error:
+        raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
+    Console().print(f"wrote {file}; run it with: injecttf2 run {file}", highlight=False)
+
+
+def _messages() -> Console:
+    """Return the console for progress and errors: the standard error."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Where workers run: the interface, and its backends.
+
+An executor starts workers and sends them chunks; what comes back is a stream of replies. It takes
+no decisions: the scheduler does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from injecttf2.trials import Repetitions
+from orchestrator.worker import ChunkResult, Ready
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker is ready."""
+
+    worker: int
+    ready: Ready
+
+
+@dataclass(frozen=True)
+class Done:
+    """A worker has evaluated a chunk."""
+
+    worker: int
+    chunk: int
+    result: ChunkResult
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A worker could not evaluate a chunk, but goes on."""
+
+    worker: int
+    chunk: int
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker is gone, or could not start."""
+
+    worker: int
+    error: str
+
+
+Reply = Started | Done | Failed | Lost
+
+
+class Executor(ABC):
+    """Runs workers. A context manager: leaving it ends them."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """Workers that fit the machine or the cluster, or that the user asked for."""
+
+    @abstractmethod
+    def start_worker(self, worker: int) -> None:
+        """Begin to start a worker; ``Started`` or ``Lost`` follows."""
+
+    @abstractmethod
+    def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
+        """Send a chunk to a worker that has started; ``Done``, ``Failed`` or ``Lost`` follows."""
+
+    @abstractmethod
+    def replies(self, timeout: float) -> list[Reply]:
+        """Wait for replies, at most ``timeout`` seconds, and return those that are there.
+
+        Raises:
+            InjectTF2Error: A worker found the model or the data unusable.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers; nothing that they still do is waited for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

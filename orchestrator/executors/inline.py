@@ -1,0 +1,66 @@
+"""One worker in the caller's own process: for debugging, tests and small runs."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Sequence
+
+from injecttf2.datasets import Dataset
+from injecttf2.errors import InjectTF2Error
+from injecttf2.models import Portable
+from injecttf2.trials import Repetitions
+from orchestrator.executors import Done, Executor, Failed, Reply, Started
+from orchestrator.worker import Worker, WorkerSettings
+
+
+class InlineExecutor(Executor):
+    """Evaluates one chunk each time that replies are asked for.
+
+    Args:
+        settings: Settings of the worker.
+        model: The model.
+        dataset: The data.
+    """
+
+    def __init__(self, settings: WorkerSettings, model: Portable, dataset: Dataset) -> None:
+        self._settings = settings
+        self._model = model
+        self._dataset = dataset
+        self._worker = Worker(settings)
+        self._starting: deque[int] = deque()
+        self._chunks: deque[tuple[int, int, Sequence[Repetitions]]] = deque()
+
+    @property
+    def workers(self) -> int:
+        """One: the process itself."""
+        return 1
+
+    def start_worker(self, worker: int) -> None:
+        """Note that the worker is to be started."""
+        self._starting.append(worker)
+
+    def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
+        """Note the chunk."""
+        self._chunks.append((worker, chunk, runs))
+
+    def replies(self, timeout: float) -> list[Reply]:  # noqa: ARG002 - there is nothing to wait for
+        """Start the worker, or evaluate the oldest chunk."""
+        if self._starting:
+            ready = self._worker.start(self._model, self._dataset)
+            return [Started(self._starting.popleft(), ready)]
+        if not self._chunks:
+            return []
+        worker, chunk, runs = self._chunks.popleft()
+        try:
+            return [Done(worker, chunk, self._worker.evaluate(runs))]
+        except InjectTF2Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
+            message = f"{type(error).__name__}: {error}"
+            return [Failed(worker, chunk, message, traceback.format_exc())]
+
+    def close(self) -> None:
+        """Forget what was not evaluated."""
+        self._starting.clear()
+        self._chunks.clear()

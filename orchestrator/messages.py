@@ -1,0 +1,110 @@
+"""What the scheduler hears and says: chunks, events and actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Range = tuple[int, int]
+"""Positions of trials in the grid, from the first up to, not including, the second."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Trials of one group that travel together.
+
+    Args:
+        id: Unique in a run.
+        group: Index of the group.
+        ranges: Positions of the trials, ascending.
+        failures: How often these trials have failed together.
+        failed_on: The worker that they failed on last.
+    """
+
+    id: int
+    group: int
+    ranges: tuple[Range, ...]
+    failures: int = 0
+    failed_on: int | None = None
+
+    def __len__(self) -> int:
+        return sum(stop - start for start, stop in self.ranges)
+
+
+@dataclass(frozen=True)
+class WorkerReady:
+    """A worker has started and waits for work."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class ChunkDone:
+    """A worker has evaluated a chunk in ``seconds``, preparation of the layer not counted."""
+
+    worker: int
+    chunk: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChunkFailed:
+    """A worker could not evaluate a chunk; the worker itself goes on."""
+
+    worker: int
+    chunk: int
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker has died, or could not start."""
+
+    worker: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The user wants to stop."""
+
+
+Event = WorkerReady | ChunkDone | ChunkFailed | WorkerLost | Stop
+
+
+@dataclass(frozen=True)
+class StartWorker:
+    """Start a worker under this number."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Send a chunk to a worker."""
+
+    worker: int
+    chunk: Chunk
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Record that the trial at ``position`` was given up on, and why."""
+
+    position: int
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing more will be assigned.
+
+    Args:
+        reason: None when every trial is done or given up on; otherwise why the run stops.
+    """
+
+    reason: str | None = None
+
+
+Action = StartWorker | Assign | GiveUp | Finish

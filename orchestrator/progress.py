@@ -1,0 +1,185 @@
+"""Telling the user how far a run is: live on a terminal, in plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from orchestrator.worker import Ready
+
+LINE_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
+
+SHOWN_LAYERS = 12
+"""Layers shown at a time on a terminal."""
+
+
+class Progress(ABC):
+    """Counts what is done; subclasses show it. A context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.workers = 0
+        self.trials = 0
+        self.injections = 0
+        self.given_up = 0
+        self.todo = 0
+        self.planned = 0
+        self._begin = time.monotonic()
+        self._first: float | None = None
+
+    def start(self, todo: Mapping[str, int], planned: int) -> None:
+        """Hear how many trials of each layer are to be done, of how many in the plan."""
+        self.todo = sum(todo.values())
+        self.planned = planned
+        self._begin = time.monotonic()
+        if self.todo < planned:
+            self.console.print(f"resuming: {planned - self.todo:,} of {planned:,} trials are done")
+        self.show_start(todo)
+
+    def worker_started(self, ready: Ready) -> None:
+        """Hear that a worker is ready."""
+        if not self.workers:
+            accuracy = ready.golden["accuracy"]
+            self.console.print(f"golden accuracy {accuracy:.2%} on {ready.device}")
+        self.workers += 1
+        self._first = self._first or time.monotonic()
+
+    def worker_lost(self, error: str) -> None:
+        """Hear that a worker is gone."""
+        self.workers = max(0, self.workers - 1)
+        self.console.print(f"a worker was lost: {error}", style="yellow")
+
+    def chunk_done(self, layer: str, trials: int, injections: int) -> None:
+        """Hear that trials of a layer are done."""
+        self.trials += trials
+        self.injections += injections
+        self.show_layer(layer, trials)
+
+    def trial_given_up(self, layer: str, error: str) -> None:
+        """Hear that a trial was given up on."""
+        self.given_up += 1
+        self.console.print(f"gave up on a trial of {layer}: {error}", style="red")
+        self.show_layer(layer, 1)
+
+    @property
+    def rate(self) -> float:
+        """Trials per second since the first worker was ready."""
+        elapsed = time.monotonic() - self._first if self._first else 0.0
+        return self.trials / elapsed if elapsed > 0 else 0.0
+
+    @property
+    def line(self) -> str:
+        """One line on how far it is."""
+        if not self.workers and not self.trials:
+            return "starting workers ..."
+        done = self.planned - self.todo + self.trials
+        parts = [
+            f"{done:,} of {self.planned:,} trials",
+            f"{self.rate:,.0f} trials/s",
+            f"{self.injections:,} injections",
+            f"{self.workers} worker{'s' if self.workers != 1 else ''}",
+        ]
+        if self.trials:
+            left = (self.todo - self.trials - self.given_up) / self.rate
+            parts.insert(2, f"{_duration(left)} left")
+        if self.given_up:
+            parts.append(f"{self.given_up} given up")
+        return " | ".join(parts)
+
+    @abstractmethod
+    def show_start(self, todo: Mapping[str, int]) -> None:
+        """Show the layers and their trials to do."""
+
+    @abstractmethod
+    def show_layer(self, layer: str, trials: int) -> None:
+        """Show that trials of a layer are settled."""
+
+    @abstractmethod
+    def tick(self) -> None:
+        """Show how far it is, if it is time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop showing."""
+
+
+class LineProgress(Progress):
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last = time.monotonic()
+
+    def show_start(self, todo: Mapping[str, int]) -> None:
+        """Show nothing yet."""
+
+    def show_layer(self, layer: str, trials: int) -> None:
+        """Show nothing; the next line counts it."""
+
+    def tick(self) -> None:
+        """Print a line if the last is ten seconds old."""
+        if time.monotonic() - self._last >= LINE_SECONDS:
+            self._last = time.monotonic()
+            self.console.print(self.line)
+
+    def close(self) -> None:
+        """Nothing is left on the screen."""
+
+
+class LiveProgress(Progress):
+    """Bars for the layers at work and a line for the whole, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bars = Bars(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+        )
+
+    def show_start(self, todo: Mapping[str, int]) -> None:
+        """Begin to draw."""
+        for layer, trials in todo.items():
+            if trials:
+                visible = len(self._tasks) < SHOWN_LAYERS
+                self._tasks[layer] = self._bars.add_task(layer, total=trials, visible=visible)
+        self._live.start()
+
+    def show_layer(self, layer: str, trials: int) -> None:
+        """Move the layer's bar; where there are many layers, show those still at work."""
+        self._bars.update(self._tasks[layer], advance=trials, visible=True)
+        shown = [task for task in self._bars.tasks if task.visible]
+        finished = [task for task in shown if task.finished]
+        for task in finished[: max(0, len(shown) - SHOWN_LAYERS)]:
+            self._bars.update(task.id, visible=False)
+
+    def tick(self) -> None:
+        """Leave it to the display, which draws itself."""
+
+    def close(self) -> None:
+        """Take the display off the screen."""
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        return Group(self._bars, Text(self.line))
+
+
+def make_progress(console: Console) -> Progress:
+    """Return a live display on a terminal, plain lines elsewhere."""
+    return LiveProgress(console) if console.is_terminal else LineProgress(console)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,142 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from results import RunStatus, open_run
+
+if TYPE_CHECKING:
+    from injecttf2.graph import LayerInfo
+    from orchestrator.estimate import Estimate
+    from orchestrator.plan import Plan
+
+SHOWN_LAYERS = 20
+"""Layers in the table after a run; the rest is in the results."""
+
+
+def outcome_table(run: Path) -> Table:
+    """Return accuracy, sdc and due of a run, a row for each layer and bit field."""
+    summary = open_run(run).summary(by=["layer", "bit_field"])
+    table = _table("outcomes")
+    for name in ("layer", "bits"):
+        table.add_column(name, no_wrap=True)
+    for name in ("trials", "injected", "accuracy", "sdc", "sdc %", "due", "due %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = list(dict.fromkeys(summary["layer"].astype(str)))[:SHOWN_LAYERS]
+    for layer, rows in summary.groupby("layer", observed=True, sort=False):
+        if layer not in shown:
+            continue
+        for place, row in enumerate(rows.to_dict("records")):
+            table.add_row(
+                str(layer) if place == 0 else "",
+                str(row["bit_field"]),
+                f"{row['trials']:,}",
+                f"{row['injected']:,}",
+                f"{row['accuracy']:.2%}",
+                f"{row['sdc']:,}",
+                f"{row['sdc_rate']:.2%}",
+                f"{row['due']:,}",
+                f"{row['due_rate']:.2%}",
+                end_section=place == len(rows) - 1,
+            )
+    golden = f"golden accuracy {summary['golden_accuracy'].iloc[0]:.2%}" if len(summary) else ""
+    table.caption = golden
+    layers = summary["layer"].nunique()
+    if layers > SHOWN_LAYERS:
+        table.caption = f"{golden}; the first {SHOWN_LAYERS} of {layers} layers"
+    return table
+
+
+def plan_table(plan: Plan, expected: Estimate) -> Table:
+    """Return what a plan would do and take."""
+    table = _table(f"plan of {plan.campaign.name}")
+    table.add_column("layer")
+    for name in ("cells", "trials", "shape", "dtype"):
+        table.add_column(name, justify="right")
+    infos = {info.layer: info for info in plan.layers}
+    for group in plan.grid.groups:
+        info = infos[group.layer]
+        cells = len(group) // plan.grid.repetitions
+        table.add_row(group.layer, f"{cells:,}", f"{len(group):,}", _shape(info.shape), info.dtype)
+    for info in plan.skipped:
+        table.add_row(info.layer, "skipped:", info.reason, _shape(info.shape), info.dtype)
+    table.caption = (
+        f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
+        f"{plan.injections:,.0f} injections, {_time(expected.seconds)} on this machine, "
+        f"{_size(expected.bytes)}"
+    )
+    return table
+
+
+def status_table(run: Path, status: RunStatus) -> Table:
+    """Return how far a run is."""
+    table = _table(str(run))
+    table.add_column("layer")
+    for name in ("done", "planned"):
+        table.add_column(name, justify="right")
+    for layer, state in status.layers.items():
+        table.add_row(layer, f"{state.done:,}", f"{state.planned:,}")
+    parts = [f"{status.done:,} of {status.planned:,} trials done"]
+    if status.failures:
+        parts.append(f"{status.failures} given up on")
+    if status.trials_per_second and status.done < status.planned:
+        left = (status.planned - status.done) / status.trials_per_second
+        parts.append(f"{status.trials_per_second:,.1f} trials/s, {_time(left)} left at that rate")
+    if status.last_finished_at:
+        parts.append(f"last trial at {status.last_finished_at:%Y-%m-%d %H:%M:%S} UTC")
+    parts += [f"{name} cannot be read" for name in status.unreadable]
+    table.caption = "; ".join(parts)
+    return table
+
+
+def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
+    """Return what can be injected in a model."""
+    table = _table(model)
+    for name in ("layer", "type"):
+        table.add_column(name, overflow="fold")
+    for name in ("shape", "dtype", "elements", "parameters"):
+        table.add_column(name, justify="right")
+    for info in layers:
+        elements = "depends on data" if info.elements is None else f"{info.elements:,}"
+        name = (
+            info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
+        )
+        kind = f"{info.type} (an input)" if info.is_input else info.type
+        table.add_row(name, kind, _shape(info.shape), info.dtype, elements, f"{info.parameters:,}")
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
+def _time(seconds: float) -> str:
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,130 @@
+"""A worker: the model and the engine in a process, evaluating chunks of trials."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from injecttf2 import device, models
+from injecttf2.datasets import Dataset
+from injecttf2.engine import GOLDEN_BYTES, Engine
+from injecttf2.errors import EngineError
+from injecttf2.trials import Identity, Repetitions
+from orchestrator import rows
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know beside the model and the data.
+
+    Args:
+        identity: What the ids of trials are made from.
+        record: Whether to return a row for each injected site.
+        threads: Threads for TensorFlow; None leaves its default.
+        gpu: Whether to use a GPU where there is one.
+        memory: Bytes of golden activations to keep on the device.
+    """
+
+    identity: Identity
+    record: bool = False
+    threads: int | None = None
+    gpu: bool = True
+    memory: int = GOLDEN_BYTES
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker's first words.
+
+    Args:
+        name: Host and process id.
+        device: What trials run on.
+        golden: Metrics of the golden run, equal on every worker.
+    """
+
+    name: str
+    device: str
+    golden: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkResult:
+    """The rows of a chunk.
+
+    Args:
+        trials: One row for each trial.
+        injections: One row for each site, where they are recorded.
+        injected: Samples that were injected, in all trials together.
+        seconds: Time of the evaluation, the preparation of the layer not counted.
+    """
+
+    trials: pa.Table
+    injections: pa.Table | None
+    injected: int
+    seconds: float
+
+
+class Worker:
+    """Evaluates chunks with a model of its own; nothing is loaded before :meth:`start`."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def start(self, model: models.Portable, dataset: Dataset) -> Ready:
+        """Load TensorFlow and the model, and do the golden run.
+
+        Raises:
+            EngineError: The model built here is another than the one that the plan was made for.
+            UserError: The model or the data cannot be used.
+        """
+        settings = self._settings
+        used = device.configure(threads=settings.threads, gpu=settings.gpu)
+        built = model.build()
+        if models.digest(built) != settings.identity.model:
+            raise EngineError(
+                f"the worker {self._name} built another model than the driver from "
+                f"{model.name!r}; a function must return the same layers every time"
+            )
+        self._engine = Engine(built, dataset, memory=settings.memory)
+        golden = self._engine.golden
+        return Ready(
+            self._name,
+            used,
+            {
+                "accuracy": golden.accuracy,
+                "correct": golden.correct,
+                "samples": len(dataset),
+                "decisions": golden.decisions,
+            },
+        )
+
+    def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:
+        """Evaluate the trials of one layer."""
+        identity, engine = self._settings.identity, self._engine
+        trials = [trial for run in runs for trial in run.trials(identity)]
+        layer = engine.prepare(trials[0].cell.layer).info
+        begin = time.perf_counter()
+        evaluation = engine.evaluate(trials, record=self._settings.record)
+        seconds = time.perf_counter() - begin
+        table = rows.trials_table(
+            trials,
+            evaluation,
+            layer=layer,
+            identity=identity,
+            samples=len(engine.dataset),
+            golden_accuracy=engine.golden.accuracy,
+            source=rows.Source(self._name, seconds, datetime.datetime.now(datetime.UTC)),
+        )
+        injections = None
+        if evaluation.injections is not None:
+            injections = rows.injections_table(trials, evaluation.injections)
+        injected = int(evaluation.tallies.injected.sum())
+        return ChunkResult(table, injections, injected, seconds)

@@ -1,0 +1,69 @@
+"""Whether a campaign may write into a directory; decided without changing anything in it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from results import paths
+from results.errors import RunMismatchError, RunNotFoundError
+from results.manifest import Manifest, RunHeader, read_manifest
+
+if TYPE_CHECKING:
+    from results.storage import LocalStorage
+
+_ABSENT = "absent"
+
+
+def admit(storage: LocalStorage, header: RunHeader) -> Manifest:
+    """Return the manifest to write: a new one, or the recorded one brought up to date.
+
+    Raises:
+        RunMismatchError: The directory holds another campaign, something else than a run, or a
+            run of a newer version.
+        RunCorruptError: Its ``campaign.json`` cannot be understood.
+    """
+    try:
+        recorded = read_manifest(storage)
+    except RunNotFoundError:
+        _check_free(storage)
+        return Manifest.begin(header)
+    _check_identity(storage, recorded.header, header)
+    return recorded.updated(header=header)
+
+
+def _check_free(storage: LocalStorage) -> None:
+    if storage.is_file():
+        raise RunMismatchError(
+            "this is a file, expected a run directory or a folder to begin one in",
+            place=storage.path(),
+            hint="Choose another --output.",
+        )
+    files = [file for file in storage.files() if file != paths.LOCK and not paths.is_aside(file)]
+    if files:
+        raise RunMismatchError(
+            f"this is not a run directory: it holds {_some(files)}, but no {paths.CAMPAIGN}",
+            place=storage.path(),
+            hint="Choose another --output: an empty folder or one that does not exist.",
+        )
+
+
+def _check_identity(storage: LocalStorage, recorded: RunHeader, received: RunHeader) -> None:
+    old, new = dict(recorded.identity), json.loads(json.dumps(dict(received.identity)))
+    differences = {
+        name: (old.get(name, _ABSENT), new.get(name, _ABSENT))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+    }
+    if differences:
+        raise RunMismatchError(
+            "the run directory belongs to another campaign; recorded -> received:",
+            place=storage.path(),
+            hint="Choose another --output for this campaign.",
+            differences=differences,
+        )
+
+
+def _some(files: list[str]) -> str:
+    shown = ", ".join(files[:3])
+    return f"{shown} and {len(files) - 3} more" if len(files) > 3 else shown

@@ -1,0 +1,165 @@
+"""What ``campaign.json`` says: what was asked for, from what, and what the golden run was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from results import paths
+from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
+from results.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from results.storage import LocalStorage
+
+Json = Mapping[str, Any]
+"""A mapping that JSON can hold."""
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What the writer of a run says about it.
+
+    Args:
+        campaign: The resolved campaign.
+        identity: What the trials mean: identity version, model and data digests, seed. A run
+            directory holds the trials of one identity only.
+        provenance: What the results were made with: git commit, package versions, devices.
+        plan: ``{"trials": int, "layers": {layer: trials}}``.
+
+    Raises:
+        ValueError: ``plan`` has not that shape.
+    """
+
+    campaign: Json
+    identity: Mapping[str, int | str]
+    provenance: Json
+    plan: Json
+
+    def __post_init__(self) -> None:
+        if not _is_plan(self.plan):
+            raise ValueError(
+                f"The plan is {dict(self.plan)!r}, expected "
+                '{"trials": number, "layers": {layer: number}}.'
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of ``campaign.json``.
+
+    Args:
+        header: What the latest writer said.
+        created_at: When the run directory was begun.
+        updated_at: When the file was last written.
+        golden: Metrics and digests of the golden run; None before it is known.
+    """
+
+    header: RunHeader
+    created_at: datetime
+    updated_at: datetime
+    golden: Json | None = None
+
+    @classmethod
+    def begin(cls, header: RunHeader) -> Self:
+        """Return the manifest of a run directory that begins now."""
+        now = datetime.now(UTC)
+        return cls(header, created_at=now, updated_at=now)
+
+    def updated(self, *, header: RunHeader | None = None, golden: Json | None = None) -> Self:
+        """Return the manifest with what is given put in its place and ``updated_at`` set to now."""
+        return replace(
+            self,
+            header=header or self.header,
+            golden=golden if golden is not None else self.golden,
+            updated_at=datetime.now(UTC),
+        )
+
+    def to_json(self) -> bytes:
+        """Return the contents of the file.
+
+        Raises:
+            TypeError: The header or the golden run holds something that JSON cannot.
+        """
+        contents = {
+            "schema_version": SCHEMA_VERSION,
+            "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+            **vars(self.header),
+            "golden": self.golden,
+        }
+        return (json.dumps(contents, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, text: bytes, place: str) -> Self:
+        """Return what the file ``place`` with the contents ``text`` says.
+
+        Raises:
+            RunMismatchError: A newer version of this package wrote it.
+            RunCorruptError: It is not such a file.
+        """
+        try:
+            contents = json.loads(text)
+            _check_version(contents["schema_version"], place)
+            names = ("campaign", "identity", "provenance", "plan")
+            return cls(
+                RunHeader(**{name: contents[name] for name in names}),
+                created_at=datetime.fromisoformat(contents["created_at"]),
+                updated_at=datetime.fromisoformat(contents["updated_at"]),
+                golden=contents["golden"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunCorruptError(
+                f"the file does not describe a run: {type(error).__name__}: {error}",
+                place=place,
+                hint="Restore it from a copy, or choose another --output.",
+            ) from error
+
+
+def read_manifest(storage: LocalStorage) -> Manifest:
+    """Return what the run directory's ``campaign.json`` says.
+
+    Raises:
+        RunNotFoundError: There is no such file.
+        RunMismatchError: A newer version of this package wrote it.
+        RunCorruptError: It cannot be understood.
+    """
+    place = storage.path(paths.CAMPAIGN)
+    try:
+        text = storage.read(paths.CAMPAIGN)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunNotFoundError(
+            f"no run directory: it holds no {paths.CAMPAIGN}",
+            place=storage.path(),
+            hint="Give the folder that `injecttf2 run --output` wrote to.",
+        ) from None
+    return Manifest.from_json(text, place)
+
+
+def write_manifest(storage: LocalStorage, manifest: Manifest) -> None:
+    """Write ``campaign.json``, all at once."""
+    storage.publish(paths.CAMPAIGN, manifest.to_json())
+
+
+def canonical_json(value: object) -> str:
+    """Return ``value`` as JSON that is the same whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _is_plan(plan: Json) -> bool:
+    return isinstance(plan.get("trials"), int) and isinstance(plan.get("layers"), Mapping)
+
+
+def _check_version(version: object, place: str) -> None:
+    if not isinstance(version, int):
+        raise TypeError(f"schema_version is {version!r}, expected a number")
+    if version > SCHEMA_VERSION:
+        raise RunMismatchError(
+            f"the run directory has schema version {version}, this package knows up to "
+            f"{SCHEMA_VERSION}",
+            place=place,
+            hint="Use the version of injecttf2 that wrote it, or a later one.",
+        )

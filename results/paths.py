@@ -1,0 +1,74 @@
+"""Every file name of a run directory, relative to it. No other module spells one.
+
+    campaign.json                            what was asked for, and from what
+    lock                                     held by the process that writes
+    trials/part-000001-1f2e3d4c.parquet      published rows; the same sequence number and token
+    injections/part-000001-1f2e3d4c.parquet  name the parts that were flushed together
+    failures/<trial_id>.json                 a trial that was given up on
+
+A name with a leading dot is not part of the results: pyarrow, pandas and DuckDB pass over it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CAMPAIGN = "campaign.json"
+LOCK = "lock"
+TRIALS = "trials"
+INJECTIONS = "injections"
+FAILURES = "failures"
+
+_PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
+_FAILURE = re.compile(r"\d+\.json")
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def part(folder: str, sequence: int, token: str) -> str:
+    """Return the name of a part; ``token`` is 8 random hexadecimal digits."""
+    return f"{folder}/part-{sequence:06d}-{token}.parquet"
+
+
+def failure(trial_id: int) -> str:
+    """Return the name of the file that tells why a trial was given up on."""
+    return f"{FAILURES}/{trial_id}.json"
+
+
+def aside(name: str, token: str) -> str:
+    """Return the name under which the file ``name`` is written before it is published."""
+    return _hidden(name, f".{token}.tmp")
+
+
+def torn(name: str) -> str:
+    """Return the name under which a part that cannot be read is kept."""
+    return _hidden(name, ".torn")
+
+
+def is_part(file: str) -> bool:
+    """Tell whether ``file``, a name within its folder, is a published part."""
+    return file.startswith("part-") and file.endswith(".parquet")
+
+
+def is_failure(file: str) -> bool:
+    """Tell whether ``file``, a name within its folder, is a recorded failure."""
+    return _FAILURE.fullmatch(file) is not None
+
+
+def is_aside(file: str) -> bool:
+    """Tell whether ``file``, a name within its folder, was left by a writer that was killed."""
+    return _ASIDE.fullmatch(file) is not None
+
+
+def next_sequence(files: Iterable[str]) -> int:
+    """Return a sequence number above those of all parts in ``files``, torn ones included."""
+    matches = (_PART.fullmatch(file) for file in files)
+    return 1 + max((int(match[1]) for match in matches if match), default=0)
+
+
+def _hidden(name: str, suffix: str) -> str:
+    folder, _, file = name.rpartition("/")
+    return f"{folder}/.{file}{suffix}" if folder else f".{file}{suffix}"

@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from results import RunHeader, injections_table, trials_table
+
+LAYERS = ("conv2d", "dense", "activation")
+BEGIN = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+
+def trial_row(number: int) -> Row:
+    """The row of trial ``number``: a pure function of it; 2 repetitions a bit, 8 bits a layer."""
+    layer = number // 16 % 3
+    return {
+        "trial_id": 2**64 - 1 - number * 7919,
+        "cell_id": number // 2,
+        "layer": LAYERS[layer],
+        "layer_index": layer,
+        "layer_type": ("Conv2D", "Dense", "Activation")[layer],
+        "target": "outputs",
+        "variable": None,
+        "fault": "bit_flip",
+        "bit": 31 - number // 2 % 8,
+        "bit_field": None,
+        "probability": 0.5,
+        "count": None,
+        "ber": None,
+        "repetition": number % 2,
+        "samples": 10,
+        "injected": 6,
+        "masked": 1,
+        "benign": 2,
+        "sdc": 2,
+        "sdc_critical": 1,
+        "due": 1,
+        "accuracy": 0.8,
+        "golden_accuracy": 0.9,
+        "seconds": 0.25,
+        "worker": "worker-0",
+        "finished_at": BEGIN + timedelta(seconds=number),
+    }
+
+
+def injection_rows(number: int) -> list[Row]:
+    return [
+        {
+            "trial_id": 2**64 - 1 - number * 7919,
+            "sample": sample,
+            "variable": None,
+            "element": sample * 3 + number,
+            "bit": 31 - number // 2 % 8,
+            "original": 1.5,
+            "corrupted": float("nan") if sample else -1.5,
+            "outcome": ("sdc", "due")[sample],
+            "golden_class": 7,
+            "faulty_class": None if sample else 1,
+        }
+        for sample in range(2)
+    ]
+
+
+@pytest.fixture
+def row() -> Callable[[int], Row]:
+    return trial_row
+
+
+@pytest.fixture
+def trials() -> Callable[..., pa.Table]:
+    """Make the table of the numbered trials, with what is given in place of their values."""
+
+    def make(*numbers: int, **changes: object) -> pa.Table:
+        return trials_table([{**trial_row(number), **changes} for number in numbers])
+
+    return make
+
+
+@pytest.fixture
+def injections() -> Callable[..., pa.Table]:
+    """Make the table of the numbered trials' injections, two a trial."""
+
+    def make(*numbers: int) -> pa.Table:
+        return injections_table([row for number in numbers for row in injection_rows(number)])
+
+    return make
+
+
+@pytest.fixture
+def header() -> RunHeader:
+    return RunHeader(
+        campaign={"name": "mnist-bits", "repetitions": 2},
+        identity={"version": 1, "model": "aa11", "data": "bb22", "seed": 7},
+        provenance={"commit": "c0ffee", "dirty": False},
+        plan={"trials": 48, "layers": dict.fromkeys(LAYERS, 16)},
+    )
+
+
+@pytest.fixture
+def trial_id() -> Callable[[int], int]:
+    return lambda number: 2**64 - 1 - number * 7919

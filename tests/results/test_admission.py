@@ -1,0 +1,61 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from results import RunHeader, RunMismatchError
+from results.admission import admit
+from results.manifest import Manifest, write_manifest
+from results.storage import LocalStorage
+
+
+def test_absent_and_empty_directories_are_free(tmp_path: Path, header: RunHeader) -> None:
+    assert admit(LocalStorage(tmp_path / "none"), header).header == header
+    assert admit(LocalStorage(tmp_path), header).golden is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_of_a_writer_that_died_at_once_is_free(tmp_path: Path, header: RunHeader) -> None:
+    (tmp_path / "lock").touch()
+    (tmp_path / ".campaign.json.0a1b2c3d.tmp").touch()
+    assert admit(LocalStorage(tmp_path), header).header == header
+
+
+def test_directory_with_other_files_is_refused(tmp_path: Path, header: RunHeader) -> None:
+    for name in "abcd":
+        (tmp_path / name).touch()
+    with pytest.raises(RunMismatchError, match=r"it holds a, b, c and 1 more, but no campaign"):
+        admit(LocalStorage(tmp_path), header)
+
+
+def test_file_is_refused(tmp_path: Path, header: RunHeader) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(RunMismatchError, match="this is a file"):
+        admit(LocalStorage(tmp_path / "a"), header)
+
+
+def test_every_differing_field_of_the_identity_is_listed(tmp_path: Path, header: RunHeader) -> None:
+    storage = LocalStorage(tmp_path)
+    write_manifest(storage, Manifest.begin(header))
+    other = replace(header, identity={"version": 1, "model": "cc33", "data": "bb22", "extra": 5})
+    with pytest.raises(RunMismatchError) as caught:
+        admit(storage, other)
+    assert caught.value.differences == {
+        "model": ("aa11", "cc33"),
+        "seed": (7, "absent"),
+        "extra": ("absent", 5),
+    }
+    assert "model: aa11 -> cc33" in str(caught.value)
+    assert "Choose another --output" in str(caught.value)
+
+
+def test_same_identity_takes_the_new_header_and_keeps_the_rest(
+    tmp_path: Path, header: RunHeader
+) -> None:
+    storage = LocalStorage(tmp_path)
+    first = Manifest.begin(header).updated(golden={"decisions": "ff"})
+    write_manifest(storage, first)
+    wider = replace(header, campaign={"name": "wider"}, plan={"trials": 9, "layers": {}})
+    second = admit(storage, wider)
+    assert second.header == wider
+    assert (second.created_at, second.golden) == (first.created_at, first.golden)

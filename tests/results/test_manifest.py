@@ -1,0 +1,75 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from results import RunCorruptError, RunHeader, RunMismatchError, RunNotFoundError
+from results.manifest import Manifest, canonical_json, read_manifest, write_manifest
+from results.storage import LocalStorage
+
+
+def test_manifest_round_trips(tmp_path: Path, header: RunHeader) -> None:
+    storage = LocalStorage(tmp_path)
+    manifest = Manifest.begin(header).updated(golden={"accuracy": 0.9, "decisions": "ff"})
+    write_manifest(storage, manifest)
+    assert read_manifest(storage) == manifest
+
+
+def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
+    contents = json.loads(Manifest.begin(header).to_json())
+    assert list(contents) == [
+        "schema_version",
+        "created_at",
+        "updated_at",
+        "campaign",
+        "identity",
+        "provenance",
+        "plan",
+        "golden",
+    ]
+    assert contents["schema_version"] == 1
+    assert contents["golden"] is None
+    assert datetime.fromisoformat(contents["created_at"]).tzinfo == UTC
+
+
+def test_update_keeps_what_is_not_given(header: RunHeader) -> None:
+    first = Manifest.begin(header).updated(golden={"decisions": "ff"})
+    second = first.updated(header=header)
+    assert (second.created_at, second.golden) == (first.created_at, {"decisions": "ff"})
+    assert second.updated_at >= first.updated_at
+
+
+def test_missing_directory_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFoundError, match=r"it holds no campaign.json") as caught:
+        read_manifest(LocalStorage(tmp_path / "none"))
+    assert caught.value.place == f"{tmp_path}/none"
+
+
+def test_file_in_place_of_the_directory_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(RunNotFoundError):
+        read_manifest(LocalStorage(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": "1"}'])
+def test_text_that_is_no_manifest_is_corrupt(text: bytes) -> None:
+    with pytest.raises(RunCorruptError, match=r"^campaign.json: the file does not describe a run"):
+        Manifest.from_json(text, "campaign.json")
+
+
+def test_plan_without_layers_is_refused(header: RunHeader) -> None:
+    with pytest.raises(ValueError, match="'trials': 3"):
+        RunHeader(header.campaign, header.identity, header.provenance, {"trials": 3})
+
+
+def test_newer_version_is_refused(header: RunHeader) -> None:
+    contents = json.loads(Manifest.begin(header).to_json())
+    contents["schema_version"] = 2
+    with pytest.raises(RunMismatchError, match="schema version 2, this package knows up to 1"):
+        Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
+
+
+def test_canonical_json_does_not_depend_on_order() -> None:
+    assert canonical_json({"b": 1, "a": "x"}) == canonical_json({"a": "x", "b": 1})
+    assert canonical_json({"b": 1, "a": "x"}) == '{"a":"x","b":1}'

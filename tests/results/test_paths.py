@@ -1,0 +1,32 @@
+import pytest
+
+from results import paths
+
+
+def test_part_name_holds_folder_sequence_and_token() -> None:
+    assert paths.part("trials", 7, "0a1b2c3d") == "trials/part-000007-0a1b2c3d.parquet"
+
+
+def test_failure_name_is_the_decimal_id() -> None:
+    assert paths.failure(2**64 - 1) == "failures/18446744073709551615.json"
+
+
+@pytest.mark.parametrize("name", ["campaign.json", "trials/part-000001-0a1b2c3d.parquet"])
+def test_hidden_names_stay_in_their_folder(name: str) -> None:
+    folder, _, file = name.rpartition("/")
+    for hidden in (paths.aside(name, "0a1b2c3d"), paths.torn(name)):
+        assert hidden.rpartition("/")[0] == folder
+        assert hidden.rpartition("/")[2].startswith(f".{file}")
+
+
+def test_only_our_own_unfinished_files_are_recognised() -> None:
+    assert paths.is_aside(".campaign.json.0a1b2c3d.tmp")
+    assert not paths.is_aside(".part-000001-0a1b2c3d.parquet.Xy12ab")
+    assert not paths.is_aside("notes.0a1b2c3d.tmp")
+
+
+def test_sequence_goes_on_after_the_highest_part_torn_or_not() -> None:
+    assert paths.next_sequence([]) == 1
+    assert paths.next_sequence(["part-000002-0a1b2c3d.parquet", "other.txt"]) == 3
+    assert paths.next_sequence([".part-000009-0a1b2c3d.parquet.torn"]) == 10
+    assert paths.next_sequence(["part-1000000-0a1b2c3d.parquet"]) == 1_000_001

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from results.parts import write_part
+from results.recovery import recover
+from results.storage import LocalStorage
+
+IDENTITY = {"version": 1}
+GOOD = "trials/part-000001-0a1b2c3d.parquet"
+BAD = "trials/part-000007-0a1b2c3d.parquet"
+Table = Callable[..., pa.Table]
+
+
+@pytest.fixture
+def storage(tmp_path: Path, trials: Table) -> LocalStorage:
+    storage = LocalStorage(tmp_path)
+    write_part(storage, GOOD, trials(2, 1, 2), IDENTITY)
+    write_part(storage, BAD, trials(*range(100)), IDENTITY)
+    return storage
+
+
+def test_ids_are_sorted_and_each_once(
+    storage: LocalStorage, trial_id: Callable[[int], int]
+) -> None:
+    ids = recover(storage, IDENTITY).done_ids
+    assert ids.dtype == np.uint64
+    assert ids.tolist() == sorted(trial_id(number) for number in range(100))
+
+
+def test_empty_directory_has_nothing_done(tmp_path: Path) -> None:
+    recovered = recover(LocalStorage(tmp_path / "none"), IDENTITY)
+    assert recovered.done_ids.dtype == np.uint64
+    assert (recovered.done_ids.tolist(), recovered.next_sequence, recovered.warnings) == ([], 1, ())
+
+
+@pytest.mark.parametrize("damage", ["footer", "data"])
+def test_damaged_part_is_hidden_and_told(
+    storage: LocalStorage, trial_id: Callable[[int], int], damage: str
+) -> None:
+    path = Path(storage.path(BAD))
+    contents = path.read_bytes()
+    path.write_bytes(
+        contents[:-50] if damage == "footer" else contents[:4] + b"\xff" * 100 + contents[104:]
+    )
+    recovered = recover(storage, IDENTITY)
+    assert recovered.done_ids.tolist() == [trial_id(2), trial_id(1)]
+    assert storage.files("trials") == [".part-000007-0a1b2c3d.parquet.torn", GOOD[7:]]
+    assert recovered.next_sequence == 8
+    (warning,) = recovered.warnings
+    assert warning.startswith(f"{path} cannot be read and was renamed to trials/.part-000007")
+    assert warning.endswith("are executed again.")
+    assert len(pd.read_parquet(path.parent)) == 3
+
+
+def test_damaged_injections_are_hidden_and_told(storage: LocalStorage, injections: Table) -> None:
+    name = "injections/part-000009-0a1b2c3d.parquet"
+    write_part(storage, name, injections(1), IDENTITY)
+    Path(storage.path(name)).write_bytes(b"PAR1")
+    recovered = recover(storage, IDENTITY)
+    assert len(recovered.done_ids) == 100
+    assert recovered.next_sequence == 10
+    assert "injections are lost" in recovered.warnings[0]
+
+
+def test_unfinished_files_are_removed(storage: LocalStorage) -> None:
+    Path(storage.path("trials/.part-000008-0a1b2c3d.parquet.ffffffff.tmp")).touch()
+    recover(storage, IDENTITY)
+    assert storage.files("trials") == [GOOD[7:], BAD[7:]]

@@ -1,0 +1,132 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from results import Run, RunHeader, RunWriter, open_run, wilson
+
+Table = Callable[..., pa.Table]
+NOTHING = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+
+
+@pytest.fixture
+def run(tmp_path: Path, header: RunHeader) -> Callable[..., Run]:
+    def make(*tables: pa.Table) -> Run:
+        with RunWriter.open(tmp_path / "run", header) as writer:
+            for table in tables:
+                writer.append(table)
+        return open_run(tmp_path / "run")
+
+    return make
+
+
+def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None:
+    summary = run(trials(*range(48))).summary()
+    assert summary.columns.tolist() == [
+        "layer",
+        "bit",
+        "trials",
+        "injected",
+        "masked",
+        "benign",
+        "sdc",
+        "sdc_critical",
+        "due",
+        "accuracy",
+        "golden_accuracy",
+        "sdc_rate",
+        "sdc_low",
+        "sdc_high",
+        "due_rate",
+        "due_low",
+        "due_high",
+    ]
+    assert len(summary) == 24
+    assert summary["layer"].tolist()[::8] == ["conv2d", "dense", "activation"]
+    assert summary["bit"].tolist()[:8] == list(range(24, 32))
+
+
+def test_counts_are_summed_and_rates_are_over_the_injected(
+    run: Callable[..., Run], trials: Table
+) -> None:
+    row = run(trials(*range(16))).summary("layer").iloc[0]
+    assert (row["trials"], row["injected"], row["sdc"], row["due"]) == (16, 96, 32, 16)
+    assert (row["masked"], row["benign"], row["sdc_critical"]) == (16, 32, 16)
+    assert (row["sdc_rate"], row["due_rate"]) == (32 / 96, 16 / 96)
+    assert (row["sdc_low"], row["sdc_high"]) == wilson(32, 96)
+    assert (row["due_low"], row["due_high"]) == wilson(16, 96)
+
+
+def test_accuracy_is_weighted_by_samples(run: Callable[..., Run], trials: Table) -> None:
+    row = run(trials(0), trials(1, samples=30, accuracy=0.4)).summary("layer").iloc[0]
+    assert row["accuracy"] == pytest.approx((10 * 0.8 + 30 * 0.4) / 40, abs=1e-15)
+    assert row["golden_accuracy"] == pytest.approx(0.9, abs=1e-15)
+
+
+def test_bounds_follow_the_confidence(run: Callable[..., Run], trials: Table) -> None:
+    row = run(trials(0)).summary("layer", confidence=0.5).iloc[0]
+    assert (row["sdc_low"], row["sdc_high"]) == wilson(2, 6, 0.5)
+
+
+def test_group_without_injections_has_no_rates(run: Callable[..., Run], trials: Table) -> None:
+    row = run(trials(0, **NOTHING)).summary("layer").iloc[0]
+    assert np.isnan(
+        [row[f"{name}_{end}"] for name in ("sdc", "due") for end in ("rate", "low")]
+    ).all()
+    assert row["accuracy"] == 0.8
+
+
+def test_repeated_trials_count_once(run: Callable[..., Run], trials: Table) -> None:
+    assert run(trials(0, 1), trials(0)).summary("layer")["trials"].tolist() == [2]
+
+
+def test_missing_keys_are_groups_too(run: Callable[..., Run], trials: Table) -> None:
+    summary = run(trials(0, bit=None, bit_field="any"), trials(2, 3)).summary(["bit", "bit_field"])
+    assert summary["bit"].isna().tolist() == [False, True]
+    assert summary["bit_field"].isna().tolist() == [True, False]
+    assert summary["trials"].tolist() == [2, 1]
+    assert summary["bit"].dtype == "Int16"
+
+
+def test_only_groups_that_occur_are_listed(run: Callable[..., Run], trials: Table) -> None:
+    summary = run(trials(0), trials(16, worker="w")).summary(["layer", "worker"])
+    assert list(zip(summary["layer"], summary["worker"], strict=True)) == [
+        ("conv2d", "worker-0"),
+        ("dense", "w"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "by", ["layer_type", "target", "probability", "count", "ber", "variable", "repetition"]
+)
+def test_every_other_column_can_be_grouped_by(
+    run: Callable[..., Run], trials: Table, by: str
+) -> None:
+    assert run(trials(0, 1)).summary(by)["trials"].sum() == 2
+
+
+def test_column_named_twice_is_grouped_by_once(run: Callable[..., Run], trials: Table) -> None:
+    assert run(trials(0)).summary(["bit", "bit"]).columns.tolist().count("bit") == 1
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("lyer", "by names 'lyer', expected one of: layer"),
+        (["layer", "sdc"], "by names 'sdc', expected one of: "),
+        ("accuracy", "by names 'accuracy'"),
+        ([], "by is empty, expected at least one of: trial_id, "),
+    ],
+)
+def test_column_that_cannot_be_grouped_by_is_named(
+    run: Callable[..., Run], trials: Table, by: str | list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(trials(0)).summary(by)
+
+
+def test_confidence_out_of_range_is_refused(run: Callable[..., Run], trials: Table) -> None:
+    with pytest.raises(ValueError, match="confidence is 95"):
+        run(trials(0)).summary("layer", confidence=95)
