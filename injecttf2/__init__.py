@@ -35,6 +35,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "InjectTF2":
+        from injecttf2 import device
+
+        device.load()
         from injecttf2.inject import InjectTF2
 
         return InjectTF2

@@ -6,16 +6,18 @@ a function that returns ``(inputs, labels)``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import zipfile
+import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from injecttf2.bits import LAYOUTS
 from injecttf2.errors import DatasetError, UserError
 from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
@@ -59,7 +61,8 @@ class Preparation:
 
     Args:
         samples: How many samples to keep, from the first; None keeps all.
-        scale: Factor; None is 1/255 for uint8 data and 1 for any other.
+        scale: Factor; None is 1/255 for uint8 data that the model takes as floating-point values,
+            and 1 for any other.
         mean: Subtracted after scaling, one number or one a channel.
         std: Divided by after that, one number or one a channel.
     """
@@ -107,41 +110,51 @@ def prepare(
     Raises:
         DatasetError: The inputs do not fit the shape, or labels are missing or do not fit.
     """
-    inputs, labels = np.asarray(arrays[0]), _class_labels(np.asarray(arrays[1]))
+    inputs, labels = (np.atleast_1d(array) for array in arrays)
     if len(inputs) != len(labels) or len(inputs) == 0:
         raise DatasetError(
             f"there are {len(inputs)} inputs and {len(labels)} labels; "
             "expected as many labels as inputs, and at least one"
         )
-    if how.samples is not None and how.samples > len(inputs):
+    if how.samples is not None and not 1 <= how.samples <= len(inputs):
         raise DatasetError(f"samples: {how.samples} asked for; the data set has {len(inputs)}")
-    inputs, labels = inputs[: how.samples], labels[: how.samples]
-    inputs = _fit(_scaled(inputs, how), shape).astype(dtype, copy=False)
-    return Dataset(np.ascontiguousarray(inputs), labels)
+    if inputs.dtype.kind not in "biuf" and inputs.dtype.name not in LAYOUTS:
+        raise DatasetError(f"the inputs have dtype {inputs.dtype}; expected numbers")
+    classes = _class_labels(labels)[: how.samples]
+    inputs = _fit(inputs[: how.samples], shape)
+    if how.scale is None and inputs.dtype == np.uint8 and np.dtype(dtype).kind not in "biu":
+        how = replace(how, scale=1 / 255)
+    inputs = _scaled(inputs, how).astype(dtype, copy=False)
+    return Dataset(np.ascontiguousarray(inputs), classes)
 
 
 def _scaled(inputs: npt.NDArray[Any], how: Preparation) -> npt.NDArray[Any]:
     """Apply scale, mean and std in float32, or in float64 for float64 data."""
     scale = how.scale
-    if scale is None and inputs.dtype == np.uint8:
-        scale = 1 / 255
     if scale is None and how.mean is None and how.std is None:
         return inputs
     work = np.float64 if inputs.dtype == np.float64 else np.float32
     scaled: npt.NDArray[Any] = inputs.astype(work)
     if scale is not None:
         scaled = scaled * work(scale)
-    try:
-        if how.mean is not None:
-            scaled = scaled - np.asarray(how.mean, work)
-        if how.std is not None:
-            scaled = scaled / np.asarray(how.std, work)
-    except ValueError as error:
-        raise DatasetError(
-            f"mean and std do not fit the data: {error}",
-            hint=f"give one number, or one for each of the {inputs.shape[-1]} channels",
-        ) from error
+    if how.mean is not None:
+        scaled = scaled - _per_channel("mean", how.mean, scaled)
+    if how.std is not None:
+        scaled = scaled / _per_channel("std", how.std, scaled)
     return scaled
+
+
+def _per_channel(
+    name: str, numbers: float | Sequence[float], inputs: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return one number, or one for each channel, in the dtype of the inputs."""
+    array = np.asarray(numbers, inputs.dtype)
+    if array.shape not in ((), (1,), inputs.shape[1:][-1:]):
+        raise DatasetError(
+            f"{name} has {array.size} numbers; the data have {inputs.shape[-1]} channels",
+            hint="give one number, or one for each channel",
+        )
+    return array
 
 
 def _fit(inputs: npt.NDArray[Any], shape: Sequence[int | None]) -> npt.NDArray[Any]:
@@ -161,23 +174,31 @@ def _fit(inputs: npt.NDArray[Any], shape: Sequence[int | None]) -> npt.NDArray[A
 
 def _class_labels(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return labels as class indices; one-hot rows become the index of their largest entry."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = labels.argmax(axis=1)
-    labels = labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(0, 1)
-    whole = labels.dtype.kind in "iub" or (
-        labels.dtype.kind == "f" and bool(np.all(labels == np.floor(labels)))
-    )
-    if labels.shape[1:] != (1,) or not whole:
+    classes = labels
+    if labels.dtype.kind in "biuf" and labels.ndim == 2 and labels.shape[1] > 1:
+        largest = labels == labels.max(axis=1, keepdims=True)
+        classes = np.where(largest.sum(axis=1) == 1, largest.argmax(axis=1), -1)
+    classes = classes.reshape(len(classes), -1)
+    if classes.dtype.kind not in "biuf" or classes.shape[1] != 1:
         raise DatasetError(
             f"labels of shape {labels.shape} and dtype {labels.dtype} are not classes; "
             "expected one whole number a sample, or one-hot rows"
         )
-    return labels[:, 0].astype(np.int64)
+    classes = classes[:, 0]
+    good = (classes == np.floor(classes)) & (classes >= 0) & (classes < 2**31)
+    if not good.all():
+        first = int(good.argmin())
+        raise DatasetError(
+            f"the label of sample {first} is {labels[first].tolist()}; "
+            "expected a class, a whole number from 0, or a one-hot row"
+        )
+    return classes.astype(np.int64)
 
 
 def _from_npz(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy.load would take other formats too, and leaves a broken file open.
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
             for names in (("x_test", "y_test"), ("x", "y")):
                 if set(names) <= set(file.files):
                     return file[names[0]], file[names[1]]
@@ -188,7 +209,9 @@ def _from_npz(path: Path) -> Arrays:
             )
     except FileNotFoundError:
         raise DatasetError("there is no such data file", place=str(path)) from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DatasetError:
+        raise
+    except Exception as error:
         raise DatasetError(
             f"it cannot be read as .npz: {error}",
             place=str(path),
@@ -211,20 +234,32 @@ def _from_function(reference: str, folder: Path | None) -> Arrays:
             f"the function returned {type(result).__name__}; expected (inputs, labels)",
             place=reference,
         )
-    return np.asarray(result[0]), np.asarray(result[1])
+    try:
+        return np.asarray(result[0]), np.asarray(result[1])
+    except ValueError as error:
+        raise DatasetError(
+            f"the function returned something else than two arrays, (inputs, labels): {error}",
+            place=reference,
+        ) from error
 
 
-def _from_keras(name: str) -> Arrays:
+def load_keras(name: str) -> tuple[Arrays, Arrays]:
+    """Return the training and the test part of one of Keras' data sets, downloaded once.
+
+    Raises:
+        DatasetError: It is not in Keras' cache and cannot be downloaded.
+    """
     import keras
 
     try:
-        _, (inputs, labels) = getattr(keras.datasets, name).load_data()
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras draws a progress bar there
+            train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:
         hint = MNIST_HINT if name == "mnist" else "give an .npz file with x_test and y_test instead"
         raise DatasetError(
             f"the data set {name!r} is not in Keras' cache and cannot be downloaded", hint=hint
         ) from error
-    return inputs, labels
+    return train, test
 
 
 def _digits() -> Arrays:
@@ -235,9 +270,9 @@ def _digits() -> Arrays:
 
 BUILTIN: dict[str, Callable[[], Arrays]] = {
     "digits": _digits,
-    "mnist": lambda: _from_keras("mnist"),
-    "fashion_mnist": lambda: _from_keras("fashion_mnist"),
-    "cifar10": lambda: _from_keras("cifar10"),
-    "cifar100": lambda: _from_keras("cifar100"),
+    "mnist": lambda: load_keras("mnist")[1],
+    "fashion_mnist": lambda: load_keras("fashion_mnist")[1],
+    "cifar10": lambda: load_keras("cifar10")[1],
+    "cifar100": lambda: load_keras("cifar100")[1],
 }
 """Data sets by name; all but ``digits`` are Keras' own and are downloaded once."""

@@ -30,16 +30,9 @@ def configure(*, threads: int | None = None, gpu: bool = True) -> str:
     Raises:
         ModelError: Keras runs on another backend than TensorFlow.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet_stderr():
-        import keras
-        import tensorflow as tf
-    if keras.backend.backend() != "tensorflow":
-        raise ModelError(
-            f"Keras runs on the backend {keras.backend.backend()!r}; expected 'tensorflow'",
-            hint="unset KERAS_BACKEND, or set it to tensorflow",
-        )
+    load()
+    import tensorflow as tf
+
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -49,6 +42,26 @@ def configure(*, threads: int | None = None, gpu: bool = True) -> str:
     elif gpus:
         return _configure_gpu(tf, gpus[0])
     return "CPU"
+
+
+def load() -> None:
+    """Import TensorFlow and Keras without the lines that they print at every start.
+
+    Raises:
+        ModelError: Keras runs on another backend than TensorFlow.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if backend == "tensorflow":
+        with _quiet_stderr():
+            import keras
+            import tensorflow  # noqa: F401
+        backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ModelError(
+            f"Keras runs on the backend {backend!r}; expected 'tensorflow'",
+            hint="unset KERAS_BACKEND, or set it to tensorflow",
+        )
 
 
 def _configure_gpu(tf: Any, gpu: Any) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from injecttf2.errors import ModelError
+
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 TEST_SAMPLES = 500
@@ -25,6 +27,11 @@ def test_data() -> Arrays:
     return _split()[1]
 
 
+def training_data() -> Arrays:
+    """Return the other digits: float32 [1297, 28, 28, 1] and labels int64 [1297]."""
+    return _split()[0]
+
+
 def example_cnn() -> Any:
     """Return the CNN of InjectTF2's MNIST example, untrained: 28x28x1 in, 10 classes out."""
     import keras
@@ -32,7 +39,7 @@ def example_cnn() -> Any:
 
     return keras.Sequential(
         [
-            keras.Input((28, 28, 1)),
+            keras.Input((28, 28, 1), name="input_layer"),
             layers.Conv2D(32, (3, 3), padding="same", activation="relu", name="conv2d"),
             layers.MaxPooling2D(name="max_pooling2d"),
             layers.Flatten(name="flatten"),
@@ -45,17 +52,28 @@ def example_cnn() -> Any:
 
 
 def trained_model() -> Any:
-    """Return the CNN trained on the digits, from the user's cache folder or trained now."""
+    """Return the CNN trained on the digits, from the user's cache folder or trained now.
+
+    Raises:
+        ModelError: The cache folder cannot be written to.
+    """
     import keras
 
     path = Path(platformdirs.user_cache_dir("injecttf2")) / "digits_cnn-1.keras"
     if path.is_file():
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    model = _train()
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}-{path.name}")
-    model.save(aside)
-    aside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model = _train()
+        model.save(aside)
+        aside.replace(path)
+    except OSError as error:
+        raise ModelError(
+            f"the trained model cannot be kept: {error.strerror or error}",
+            place=str(path),
+            hint="set XDG_CACHE_HOME to a folder that can be written to",
+        ) from error
     return model
 
 
@@ -63,7 +81,7 @@ def _train() -> Any:
     import keras
 
     keras.utils.set_random_seed(2026)
-    (images, labels), _ = _split()
+    images, labels = training_data()
     model = example_cnn()
     model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy())
     model.fit(images, labels, epochs=EPOCHS, batch_size=32, verbose=0)

@@ -141,7 +141,11 @@ class Graph:
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
         """All addressable layers in the order of execution."""
-        return tuple(_describe(step, self.shapes[step.outputs[0]]) for step in self.steps)
+        others = _sparse_or_ragged(self.steps)
+        return tuple(
+            _describe(step, self.shapes[step.outputs[0]], dense=others.isdisjoint(step.outputs))
+            for step in self.steps
+        )
 
     def row_bytes(self, key: int) -> int:
         """Return the bytes of one sample's part of the tensor ``key``.
@@ -257,7 +261,7 @@ def _only(tensors: Sequence[Any], what: str, name: str) -> Any:
     return tensors[0]
 
 
-def _describe(step: Step, shape: tuple[int | None, ...]) -> LayerInfo:
+def _describe(step: Step, shape: tuple[int | None, ...], *, dense: bool) -> LayerInfo:
     tensor = step.node.outputs[0]
     count_params = getattr(step.operation, "count_params", lambda: 0)
     return LayerInfo(
@@ -268,11 +272,25 @@ def _describe(step: Step, shape: tuple[int | None, ...]) -> LayerInfo:
         dtype=str(tensor.dtype),
         parameters=int(count_params()),
         is_input=bool(step.node.is_input),
-        reason=_reason(step),
+        reason=_reason(step, dense=dense),
     )
 
 
-def _reason(step: Step) -> str | None:
+def _sparse_or_ragged(steps: Iterable[Step]) -> set[int]:
+    """Return the keys of the tensors that are not dense.
+
+    Keras also marks the product of a dense tensor and a constant as sparse, so the mark counts only
+    where a sparse tensor goes in, or where the operation was asked for a sparse one.
+    """
+    found: set[int] = set()
+    for step in steps:
+        sparse = getattr(step.operation, "sparse", False) or not found.isdisjoint(step.inputs)
+        marked = (one for one in step.node.outputs if one.ragged or (sparse and one.sparse))
+        found.update(id(one) for one in marked)
+    return found
+
+
+def _reason(step: Step, *, dense: bool) -> str | None:
     """Return why the outputs of a step cannot be injected, or None when they can."""
     tensor = step.node.outputs[0]
     if len(step.node.outputs) != 1:
@@ -281,6 +299,6 @@ def _reason(step: Step) -> str | None:
         return f"it holds {tensor.dtype} values; supported are {', '.join(bits.LAYOUTS)}"
     if len(tensor.shape) == 0 or tensor.shape[0] is not None:
         return f"its output {tuple(tensor.shape)} is not one value or array a sample"
-    if tensor.sparse or tensor.ragged:
+    if not dense:
         return "its output is sparse or ragged"
     return None

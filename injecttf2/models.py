@@ -7,9 +7,13 @@ mode, which refuses code stored in a model file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
+import re
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +58,8 @@ class FileModel:
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
+        if self.suffix == ".keras" and not zipfile.is_zipfile(io.BytesIO(self.content)):
+            raise ModelError("it is not a .keras file, or its end is missing", place=self.name)
         keras.utils.clear_session()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
             file.write(self.content)
@@ -61,8 +67,9 @@ class FileModel:
             try:
                 return keras.models.load_model(file.name, compile=False, safe_mode=True)
             except Exception as error:
+                message = _first_line(error).replace(file.name, self.name)
                 raise ModelError(
-                    f"Keras cannot load it: {_first_line(error)}",
+                    f"Keras cannot load it: {message}",
                     place=self.name,
                     hint="a model with layers of your own, or with Lambda layers, is given as "
                     "package.module:function, a function that returns it",
@@ -151,22 +158,28 @@ def resolve(
 def digest(model: keras.Model) -> str:
     """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
 
-    It covers each step's address, class, configuration and inputs, and each weight's dtype, shape
+    It covers each step's address, class, configuration and call, and each weight's dtype, shape
     and contents, so it does not change when the same model is saved in another format.
     """
     graph = Graph(model)
     result = hashlib.blake2b(digest_size=16)
-    made_by = {key: step.index for step in graph.steps for key in step.outputs}
+    made_by = {
+        key: f"output {position} of step {step.index}"
+        for step in graph.steps
+        for position, key in enumerate(step.outputs)
+    }
     for step in graph.steps:
-        config: dict[str, Any] = getattr(step.operation, "get_config", dict)()
+        arguments = step.node.arguments
         content = [
             step.layer,
             type(step.operation).__name__,
-            config,
-            [made_by[key] for key in step.inputs],
+            _config(step.operation),
+            keras.tree.map_structure(
+                lambda value: made_by.get(id(value), value), [arguments.args, arguments.kwargs]
+            ),
         ]
-        text = json.dumps(content, sort_keys=True, default=lambda value: type(value).__name__)
-        result.update(text.encode())
+        result.update(json.dumps(content, sort_keys=True, default=_plain).encode())
+    result.update(made_by[id(graph.output)].encode())
     for array in model.get_weights():
         result.update(f"{array.dtype.name}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
@@ -180,6 +193,27 @@ def load_file(path: Path) -> keras.Model:
         ModelError: It cannot be read or loaded.
     """
     return _resolve_file(path)[1]
+
+
+def _config(operation: Any) -> dict[str, Any]:
+    """Return an operation's configuration; empty where a class of the user's own does not tell."""
+    try:
+        config: dict[str, Any] = operation.get_config()
+    except NotImplementedError:
+        return {}
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value for what a configuration or a call may hold beside plain values."""
+    if isinstance(value, slice):
+        return repr(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
+        array = np.asarray(value)
+        return [array.dtype.name, array.tolist()]
+    return type(value).__name__
 
 
 def _resolve_builtin(name: str) -> tuple[Portable, keras.Model]:
@@ -212,7 +246,8 @@ def _resolve_application(
         arguments["classes"] = classes
     keras.utils.clear_session()
     try:
-        model = builders[name](**arguments)
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras draws a progress bar there
+            model = builders[name](**arguments)
     except Exception as error:
         raise ModelError(
             f"it cannot be built: {_first_line(error)}",
@@ -262,4 +297,6 @@ def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """Return the first line of the reason, which Keras gives last and with the configuration."""
+    reason = str(error).rpartition("Exception encountered: ")[2].strip()
+    return re.split(r"\n| Full object config: ", reason)[0] or type(error).__name__

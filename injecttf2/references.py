@@ -53,16 +53,23 @@ def import_function(
 
 
 def modules_in(folder: Path) -> list[ModuleType]:
-    """Return the imported modules whose files lie in ``folder``."""
+    """Return the imported modules whose files lie in ``folder``, not in an environment there."""
+    folder = folder.absolute()
+    prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
+    environments = [prefix for prefix in prefixes if prefix.is_relative_to(folder)]
     return [
         module
-        for module in list(sys.modules.values())
-        if (file := getattr(module, "__file__", None)) and Path(file).is_relative_to(folder)
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None))
+        and module.__name__ == name  # the main module has a second entry
+        and Path(file).is_relative_to(folder)
+        and not any(Path(file).is_relative_to(environment) for environment in environments)
     ]
 
 
 def _look_in_first(folder: Path, top_level: str) -> None:
     """Put ``folder`` in front of the Python path, and forget a namesake from elsewhere."""
+    folder = folder.absolute()
     if str(folder) not in sys.path[:1]:
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()

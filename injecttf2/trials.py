@@ -72,7 +72,7 @@ class Cell:
             "fault": self.fault.name,
             "bit": self.fault.bit,
             "bit_field": self.fault.bit_field,
-            "probability": self.probability,
+            "probability": float(self.probability),
         }
 
 

@@ -1,7 +1,8 @@
 """The grid: cells and trials by position, without any of them existing beforehand.
 
-A grid is ordered by layer, then fault, rate and repetition, so the trials of a layer are one
-range of positions. A trial is computed from its position; memory does not grow with their number.
+A grid is ordered by layer, then product, fault, rate and repetition, so the trials of a layer are
+one range of positions. A trial is computed from its position; memory does not grow with their
+number.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from orchestrator.messages import Range
 
 @dataclass(frozen=True)
 class Product:
-    """Every fault with every probability."""
+    """Every fault with every probability, each given once."""
 
     faults: tuple[BitFlip, ...]
     probabilities: tuple[float, ...]
@@ -42,7 +43,7 @@ class Product:
 
 
 def union(products: Iterable[Product]) -> tuple[Product, ...]:
-    """Return disjoint products that hold every pair of ``products`` once, in order."""
+    """Return disjoint products that hold every pair of ``products`` once, earlier ones first."""
     disjoint: list[Product] = []
     for product in products:
         rest = [product]

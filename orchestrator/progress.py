@@ -17,6 +17,9 @@ from orchestrator.worker import Ready
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
 
+ENOUGH = 0.01
+"""Share of the trials that must be done before the time left is worth telling."""
+
 SHOWN_LAYERS = 12
 """Layers shown at a time on a terminal."""
 
@@ -87,7 +90,7 @@ class Progress(ABC):
             f"{self.injections:,} injections",
             f"{self.workers} worker{'s' if self.workers != 1 else ''}",
         ]
-        if self.trials:
+        if self.trials > ENOUGH * self.todo:
             left = (self.todo - self.trials - self.given_up) / self.rate
             parts.insert(2, f"{_duration(left)} left")
         if self.given_up:

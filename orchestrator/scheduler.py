@@ -62,6 +62,10 @@ class Settings:
     attempts: int = 4
     losses: int = 8
 
+    def __post_init__(self) -> None:
+        if min(self.workers, self.in_flight, self.attempts, self.losses) < 1:
+            raise ValueError(f"expected at least 1 of everything; received {self}")
+
 
 GROWTH = 8.0
 """A chunk is full once it weighs this many times as much as the heaviest done in its group."""

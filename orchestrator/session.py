@@ -35,6 +35,10 @@ from orchestrator.scheduler import Scheduler, Settings
 from results import RunWriter
 
 POLL_SECONDS = 0.2
+"""Between two looks at signals and the clock."""
+
+CHUNK_SECONDS = 2.0
+"""Time that a chunk aims at."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Session:
         self._scheduler = Scheduler(
             todo,
             weight=lambda position: rows.weight(plan.grid[position][0], samples),
-            settings=Settings(workers=executor.workers),
+            settings=Settings(workers=executor.workers, chunk_seconds=CHUNK_SECONDS),
         )
         self._failed = 0
         self._done = 0

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from results import RunStatus, open_run
 
@@ -20,7 +22,7 @@ SHOWN_LAYERS = 20
 """Layers in the table after a run; the rest is in the results."""
 
 
-def outcome_table(run: Path) -> Table:
+def outcome_table(run: Path) -> RenderableType:
     """Return accuracy, sdc and due of a run, a row for each layer and bit field."""
     summary = open_run(run).summary(by=["layer", "bit_field"])
     table = _table("outcomes")
@@ -46,14 +48,13 @@ def outcome_table(run: Path) -> Table:
                 end_section=place == len(rows) - 1,
             )
     golden = f"golden accuracy {summary['golden_accuracy'].iloc[0]:.2%}" if len(summary) else ""
-    table.caption = golden
     layers = summary["layer"].nunique()
     if layers > SHOWN_LAYERS:
-        table.caption = f"{golden}; the first {SHOWN_LAYERS} of {layers} layers"
-    return table
+        golden += f"; the first {SHOWN_LAYERS} of {layers} layers"
+    return _with_line(table, golden)
 
 
-def plan_table(plan: Plan, expected: Estimate) -> Table:
+def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     """Return what a plan would do and take."""
     table = _table(f"plan of {plan.campaign.name}")
     table.add_column("layer")
@@ -66,15 +67,15 @@ def plan_table(plan: Plan, expected: Estimate) -> Table:
         table.add_row(group.layer, f"{cells:,}", f"{len(group):,}", _shape(info.shape), info.dtype)
     for info in plan.skipped:
         table.add_row(info.layer, "skipped:", info.reason, _shape(info.shape), info.dtype)
-    table.caption = (
+    line = (
         f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
         f"{plan.injections:,.0f} injections, {_time(expected.seconds)} on this machine, "
         f"{_size(expected.bytes)}"
     )
-    return table
+    return _with_line(table, line)
 
 
-def status_table(run: Path, status: RunStatus) -> Table:
+def status_table(run: Path, status: RunStatus) -> RenderableType:
     """Return how far a run is."""
     table = _table(str(run))
     table.add_column("layer")
@@ -91,8 +92,7 @@ def status_table(run: Path, status: RunStatus) -> Table:
     if status.last_finished_at:
         parts.append(f"last trial at {status.last_finished_at:%Y-%m-%d %H:%M:%S} UTC")
     parts += [f"{name} cannot be read" for name in status.unreadable]
-    table.caption = "; ".join(parts)
-    return table
+    return _with_line(table, "; ".join(parts))
 
 
 def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
@@ -117,10 +117,14 @@ def _table(title: str) -> Table:
         title=title,
         box=box.SIMPLE_HEAD,
         title_justify="left",
-        caption_justify="left",
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
+
+
+def _with_line(table: Table, line: str) -> RenderableType:
+    """Return a table with a line below it, which may be wider than the table."""
+    return Group(table, Text(line))
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv would build each worker's environment anew
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+KNOCK_SECONDS = 5.0
+"""Time that a cluster has to take up a connection."""
 
 WORKER_BYTES = 3 * 2**30
 """Memory that a worker is expected to need at most; fewer workers start where it is short."""
@@ -109,6 +113,8 @@ class RayExecutor(Executor):
 
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
         """Call the actor; its calls run one after another."""
+        if worker not in self._actors:
+            return  # it was lost in the same batch of replies; the scheduler hears of it next
         self._calls[self._actors[worker].evaluate.remote(list(runs))] = worker, chunk
 
     def replies(self, timeout: float) -> list[Reply]:
@@ -158,23 +164,47 @@ def _connect(resources: Resources) -> Any:
     os.environ.update(QUIET)
     if resources.address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Ray reads the token once in a process, so a second run there must find the first one's.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": _cpus()}
-    if resources.address is not None:
-        options = {"address": resources.address}
+    # Whoever asks for more workers than there are CPUs gets them.
+    cpus = max(_cpus(), (resources.workers or 0) * resources.cpus)
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpus}
+    if resources.address is None:
+        ray.init("local", log_to_driver=False, logging_level="ERROR", **options)
+        return ray
+    _knock(resources.address)
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(resources.address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        if resources.address is None:
-            raise
-        raise CampaignError(
-            f"no Ray cluster answers at {resources.address!r}: {_first_sentence(error)}",
-            place="--address",
-            hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
-        ) from error
+        raise _no_cluster(resources.address, error) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Check that something listens at HOST:PORT; Ray itself would try for many minutes.
+
+    Raises:
+        CampaignError: Nothing does, or the address has another form.
+    """
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise _no_cluster(address, ValueError("this is not HOST:PORT"))
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> CampaignError:
+    return CampaignError(
+        f"no Ray cluster answers at {address!r}: {_first_sentence(error)}",
+        place="--address",
+        hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
+    )
 
 
 def _cpus() -> int:

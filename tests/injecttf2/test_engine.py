@@ -253,7 +253,7 @@ def test_a_cut_that_does_not_reproduce_the_golden_outputs_is_refused() -> None:
 def test_golden_outputs_that_are_not_finite_are_refused() -> None:
     inputs, labels = networks.data((12,), 4)
     inputs[3] = np.nan
-    with pytest.raises(DatasetError, match="NaN or Inf for 1 of 70 samples.*sample 3"):
+    with pytest.raises(DatasetError, match=r"NaN or Inf for 1 of 70 samples.*sample 3"):
         Engine(networks.branches(), datasets.Dataset(inputs, labels))
 
 

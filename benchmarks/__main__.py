@@ -1,0 +1,14 @@
+"""Run benchmarks by name, or all of them, one after another."""
+
+import sys
+
+from benchmarks import campaign, engine, workers
+
+BENCHMARKS = {"engine": engine.main, "workers": workers.main, "campaign": campaign.main}
+
+names = sys.argv[1:] or list(BENCHMARKS)
+unknown = [name for name in names if name not in BENCHMARKS]
+if unknown:
+    sys.exit(f"no benchmark {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
+for name in names:
+    BENCHMARKS[name]()

@@ -1,0 +1,124 @@
+"""Setting up TensorFlow, each time in a process of its own: it can be done only once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from injecttf2 import device
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("KERAS_", "TF_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "CUDA_VISIBLE_DEVICES": "", **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_process_is_set_up_quietly_for_the_cpu_and_some_threads(tmp_path: Path) -> None:
+    code = """
+from injecttf2 import device
+print(device.configure(threads=3, gpu=False))
+import keras
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads())
+print(tf.config.threading.get_inter_op_parallelism_threads())
+print(tf.config.get_visible_devices("GPU"))
+print(keras.backend.backend())
+tf.ones(3) + 1
+"""
+    # A file in Keras' folder that names another backend does not count.
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    done = python(code, KERAS_HOME=str(tmp_path))
+    assert done.stdout.splitlines() == ["CPU", "3", "1", "[]", "tensorflow"]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_backend_than_tensorflow_is_refused() -> None:
+    code = """
+from injecttf2 import device
+from injecttf2.errors import ModelError
+try:
+    device.configure()
+except ModelError as error:
+    print(error)
+"""
+    done = python(code, KERAS_BACKEND="torch")
+    assert done.stdout == (
+        "Keras runs on the backend 'torch'; expected 'tensorflow'\n"
+        "  unset KERAS_BACKEND, or set it to tensorflow\n"
+    )
+
+
+def test_importing_the_package_does_not_load_tensorflow() -> None:
+    code = "import sys, injecttf2; print({'tensorflow', 'keras', 'ray'} & set(sys.modules))"
+    assert python(code).stdout == "set()\n"
+
+
+class Recorder:
+    """Stands for ``tf.config`` on a machine with a GPU and writes down what is asked of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.config = self.experimental = self
+
+    def set_visible_devices(self, devices: list[Any], kind: str) -> None:
+        self.calls.append(("visible", devices, kind))
+
+    def set_memory_growth(self, gpu: Any, enable: bool) -> None:
+        self.calls.append(("growth", gpu, enable))
+
+    def enable_op_determinism(self) -> None:
+        self.calls.append(("determinism",))
+
+    def get_device_details(self, gpu: Any) -> dict[str, str]:
+        self.calls.append(("details", gpu))
+        return {"device_name": "NVIDIA H200"}
+
+
+def test_one_gpu_is_used_with_growing_memory_and_deterministic_operations() -> None:
+    tensorflow, gpu = Recorder(), SimpleNamespace(name="/physical_device:GPU:0")
+    assert device._configure_gpu(tensorflow, gpu) == "GPU: NVIDIA H200"
+    assert tensorflow.calls == [
+        ("visible", [gpu], "GPU"),
+        ("growth", gpu, True),
+        ("determinism",),
+        ("details", gpu),
+    ]
+
+
+def test_what_libraries_write_at_the_start_is_kept_out_of_sight(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with device._quiet_stderr():
+        os.write(2, b"a line from C++\n")
+    os.write(2, b"a line from later\n")
+    assert capfd.readouterr().err == "a line from later\n"
+
+
+def test_what_libraries_write_is_shown_when_it_ends_badly(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        os.write(2, b"the reason\n")
+        raise ImportError("no library")
+
+    with pytest.raises(ImportError, match="no library"), device._quiet_stderr():
+        fail()
+    assert capfd.readouterr().err == "the reason\n"

@@ -1,0 +1,92 @@
+"""The bundled data and the model that is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from injecttf2 import digits, models
+from injecttf2.errors import ModelError
+
+CACHED = Path("injecttf2") / "digits_cnn-1.keras"
+
+
+def test_the_test_data_are_500_digits_in_the_form_of_mnist() -> None:
+    images, labels = digits.test_data()
+    assert (images.shape, images.dtype) == ((500, 28, 28, 1), np.float32)
+    assert (labels.shape, labels.dtype) == ((500,), np.int64)
+    assert (images.min(), images.max()) == (0.0, 1.0)
+    assert labels[:12].tolist() == [4, 8, 8, 3, 9, 0, 6, 3, 9, 8, 4, 5]
+    assert np.bincount(labels).tolist() == [50, 51, 49, 51, 50, 51, 50, 50, 48, 50]
+
+
+def test_the_same_digits_are_held_out_every_time() -> None:
+    first, second = digits.test_data(), digits.test_data()
+    assert first[0].tobytes() == second[0].tobytes()
+    assert first[1].tobytes() == second[1].tobytes()
+
+
+def test_no_digit_is_trained_on_and_tested_on() -> None:
+    tested = {image.tobytes() for image in digits.test_data()[0]}
+    trained = {image.tobytes() for image in digits.training_data()[0]}
+    assert (len(tested), len(trained), len(tested & trained)) == (500, 1297, 0)
+
+
+def test_scaling_keeps_the_corners_of_each_image() -> None:
+    images = np.concatenate([digits.training_data()[0], digits.test_data()[0]])[..., 0]
+    small = (load_digits().images / 16).astype(np.float32)
+    rows, columns = [0, 0, -1, -1], [0, -1, 0, -1]
+    scaled = images[:, rows, columns]
+    assert sorted(scaled.tolist()) == sorted(small[:, rows, columns].tolist())
+
+
+def test_the_model_is_the_cnn_of_the_original_example() -> None:
+    keras.Input((3,))  # another model's input must not change the names
+    model = digits.example_cnn()
+    assert [layer.name for layer in model._functional.layers] == [
+        "input_layer",
+        "conv2d",
+        "max_pooling2d",
+        "flatten",
+        "dense",
+        "dropout",
+        "dense_1",
+        "softmax",
+    ]
+    assert model.count_params() == 804_554
+    assert (model.input_shape, model.output_shape) == ((None, 28, 28, 1), (None, 10))
+
+
+def test_the_model_is_trained_once_and_kept_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    trained = digits.trained_model()
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.keras")] == [CACHED]
+    images, labels = digits.test_data()
+    right = trained.predict(images, verbose=0).argmax(axis=1) == labels
+    assert right.mean() > 0.95
+
+    def train_again() -> None:
+        raise AssertionError("the model in the cache was not used")
+
+    monkeypatch.setattr(digits, "_train", train_again)
+    assert models.digest(digits.trained_model()) == models.digest(trained)
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ModelError) as caught:
+        digits.trained_model()
+    assert caught.value.place == str(tmp_path / "cache" / CACHED)
+    assert str(caught.value).endswith(
+        ": the trained model cannot be kept: Not a directory\n"
+        "  set XDG_CACHE_HOME to a folder that can be written to"
+    )

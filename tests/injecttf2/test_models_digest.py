@@ -1,0 +1,162 @@
+"""A model's digest: equal for equal models, different for any that computes something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from injecttf2 import models
+from tests import networks
+
+
+def functional(build: Callable[[Any], Any], *, seed: int = 1) -> keras.Model:
+    """A model of four features, without regard to what was built before."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,), name="features")
+    return keras.Model(inputs, build(inputs))
+
+
+def digest_of(build: Callable[[Any], Any], *, seed: int = 1) -> str:
+    return models.digest(functional(build, seed=seed))
+
+
+def dense(**options: Any) -> Callable[[Any], Any]:
+    arguments = {"units": 4, "name": "dense", **options}
+    return lambda inputs: layers.Dense(**arguments)(inputs)
+
+
+@pytest.mark.parametrize("build", [networks.cnn, networks.residual])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_saving_in_either_format_keeps_the_digest(
+    suffix: str, build: Callable[[], keras.Model], tmp_path: Path
+) -> None:
+    model = build()
+    model.save(tmp_path / f"model{suffix}")
+    assert models.digest(models.load_file(tmp_path / f"model{suffix}")) == models.digest(model)
+
+
+def test_saving_keeps_the_digest_of_operations_and_their_constants(tmp_path: Path) -> None:
+    def build(inputs: Any) -> Any:
+        x = keras.ops.sin(inputs * 2.0) + np.asarray([1.0, 2.0, 3.0, 4.0], np.float32)
+        x = x * keras.ops.convert_to_tensor([1.0, 0.5, 0.25, 2.0])
+        left, right = keras.ops.split(x * np.float32(0.1), 2, axis=1)
+        return layers.Dense(2, name="classes")(right - left[:, :1])
+
+    model = functional(build)
+    model.save(tmp_path / "model.keras")
+    assert models.digest(models.load_file(tmp_path / "model.keras")) == models.digest(model)
+
+
+def test_the_same_model_has_the_same_digest_whatever_was_built_before() -> None:
+    digests = [models.digest(networks.branches())]
+    keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    digests.append(models.digest(networks.branches()))
+    assert digests[0] == digests[1]
+    assert re.fullmatch("[0-9a-f]{32}", digests[0])
+
+
+def test_compiling_and_running_a_model_keep_the_digest() -> None:
+    model = functional(dense())
+    before = models.digest(model)
+    model.compile("adam", "mse")
+    model.predict(np.zeros((2, 4), np.float32), verbose=0)
+    assert models.digest(model) == before
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_one_changed_weight_changes_the_digest(index: int) -> None:
+    def build(inputs: Any) -> Any:
+        return layers.BatchNormalization(name="bn")(dense(use_bias=False)(inputs))
+
+    model = functional(build)
+    before = models.digest(model)
+    weights = model.get_weights()
+    last = weights[index].reshape(-1)[-1:]
+    last[:] = np.nextafter(last, np.float32(9))  # one bit
+    model.set_weights(weights)
+    assert models.digest(model) != before
+
+
+def test_two_weights_that_change_places_change_the_digest() -> None:
+    model = functional(lambda inputs: dense(name="second")(dense(name="first")(inputs)))
+    before = models.digest(model)
+    kernel1, bias1, kernel2, bias2 = model.get_weights()
+    model.set_weights([kernel2, bias2, kernel1, bias1])
+    assert models.digest(model) != before
+
+
+def split(inputs: Any, part: int) -> Any:
+    return keras.ops.split(inputs, 2, axis=1)[part]
+
+
+DIFFERENT: dict[str, list[Callable[[Any], Any]]] = {
+    "activation": [dense(), dense(activation="relu"), dense(activation="tanh")],
+    "name": [dense(), dense(name="other")],
+    "dtype": [dense(), dense(dtype="float16"), dense(dtype="bfloat16")],
+    "class": [layers.ReLU(name="x"), layers.Softmax(name="x"), layers.Identity(name="x")],
+    "slope": [layers.LeakyReLU(0.1, name="x"), layers.LeakyReLU(0.2, name="x")],
+    "order of layers": [
+        lambda inputs: layers.ReLU(name="relu")(layers.UnitNormalization(name="unit")(inputs)),
+        lambda inputs: layers.UnitNormalization(name="unit")(layers.ReLU(name="relu")(inputs)),
+    ],
+    "order of inputs": [
+        lambda inputs: layers.Subtract()([inputs, layers.ReLU(name="relu")(inputs)]),
+        lambda inputs: layers.Subtract()([layers.ReLU(name="relu")(inputs), inputs]),
+    ],
+    "constant": [lambda inputs: inputs * 2.0, lambda inputs: inputs * 3.0],
+    "side of a constant": [lambda inputs: inputs - 2.0, lambda inputs: 2.0 - inputs],
+    "array": [
+        lambda inputs: inputs + np.asarray([0.0, 1.0, 2.0, 3.0], np.float32),
+        lambda inputs: inputs + np.asarray([0.0, 1.0, 2.0, 4.0], np.float32),
+    ],
+    "tensor": [
+        lambda inputs: inputs * keras.ops.convert_to_tensor([1.0, 2.0, 3.0, 4.0]),
+        lambda inputs: inputs * keras.ops.convert_to_tensor([1.0, 2.0, 3.0, 5.0]),
+    ],
+    "slice": [lambda inputs: inputs[:, :2], lambda inputs: inputs[:, 2:]],
+    "index": [lambda inputs: inputs[:, 0:1], lambda inputs: inputs[:, 1:2]],
+    "output": [lambda inputs: split(inputs, 0), lambda inputs: split(inputs, 1)],
+    "axis": [
+        lambda inputs: keras.ops.roll(inputs, 1, axis=1),
+        lambda inputs: keras.ops.roll(inputs, 2, axis=1),
+    ],
+    "number and step": [  # the second step's index is 1
+        lambda inputs: layers.ReLU(name="relu")(inputs) + 1,
+        lambda inputs: keras.ops.add(*[layers.ReLU(name="relu")(inputs)] * 2),
+    ],
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_models_that_compute_something_else_have_other_digests(what: str) -> None:
+    digests = [digest_of(build) for build in DIFFERENT[what]]
+    assert len(set(digests)) == len(digests)
+
+
+def test_models_with_other_random_weights_have_other_digests() -> None:
+    assert digest_of(dense(), seed=1) == digest_of(dense(), seed=1)
+    assert digest_of(dense(), seed=1) != digest_of(dense(), seed=2)
+
+
+def test_a_layer_that_cannot_be_configured_is_told_by_its_class_and_weights() -> None:
+    class Applied(layers.Layer):
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            super().__init__(name="applied")
+            self.function = function
+
+        def call(self, inputs: Any) -> Any:
+            return self.function(inputs)
+
+    with pytest.raises(NotImplementedError):
+        Applied(keras.ops.sin).get_config()
+    digest = digest_of(lambda inputs: Applied(keras.ops.sin)(dense()(inputs)))
+    assert digest == digest_of(lambda inputs: Applied(keras.ops.sin)(dense()(inputs)))
+    assert digest != digest_of(lambda inputs: layers.ReLU(name="applied")(dense()(inputs)))

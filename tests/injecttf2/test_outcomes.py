@@ -1,0 +1,252 @@
+"""Judging outputs: the four outcomes, their order and their edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from injecttf2 import bits, outcomes
+from injecttf2.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC, Tallies
+
+NAN, INF = float("nan"), float("inf")
+LIMIT = 2.0**-16
+
+
+def judge(outputs: Any, golden: Any, dtype: str = "float32") -> tuple[list[str], list[int]]:
+    """Outcomes by name and the faulty classes, run as the engine runs it: compiled."""
+    arrays = [np.asarray(rows, bits.numpy_dtype(dtype)) for rows in (outputs, golden)]
+    outcome, classes = tf.function(outcomes.judge, autograph=False)(*map(tf.constant, arrays))
+    assert (outcome.dtype, classes.dtype) == (tf.uint8, tf.int32)
+    return [OUTCOMES[code] for code in outcome.numpy()], classes.numpy().tolist()
+
+
+def after(value: float, dtype: str = "float32") -> float:
+    """The next larger number that the dtype holds."""
+    kind = bits.numpy_dtype(dtype)
+    word = np.asarray([value], kind).view(bits.LAYOUTS[dtype].word) + 1
+    return float(word.view(kind).astype(np.float64)[0])
+
+
+def test_the_codes_are_places_in_the_list_of_names() -> None:
+    assert OUTCOMES == ("masked", "benign", "sdc", "due")
+    assert (MASKED, BENIGN, SDC, DUE) == (0, 1, 2, 3)
+    assert outcomes.MASKED_TOLERANCE == 2.0**-16
+
+
+def test_each_outcome_on_a_hand_made_output() -> None:
+    golden = [[1.0, 3.0, 2.0]] * 5
+    faulty = [
+        [1.0, 3.0, 2.0],  # nothing changed
+        [1.0, 3.0, 2.5],  # changed, but class 1 is still the largest
+        [1.0, 3.0, 3.5],  # class 2
+        [1.0, 3.0, NAN],
+        [1.0, 3.0, -INF],
+    ]
+    assert judge(faulty, golden) == (
+        ["masked", "benign", "sdc", "due", "due"],
+        [1, 1, 2, -1, -1],
+    )
+
+
+@pytest.mark.parametrize("dtype", bits.LAYOUTS)
+@pytest.mark.parametrize("broken", [NAN, INF, -INF])
+def test_an_output_that_is_not_finite_is_due_whatever_its_argmax(broken: float, dtype: str) -> None:
+    golden = [[3.0, 1.0, 2.0]] * 3
+    faulty = [[broken, 1.0, 2.0], [3.0, broken, 2.0], [3.0, 1.0, broken]]
+    assert judge(faulty, golden, dtype) == (["due"] * 3, [-1] * 3)
+
+
+@pytest.mark.parametrize("dtype", bits.LAYOUTS)
+def test_all_nan_is_due_and_not_class_0(dtype: str) -> None:
+    golden = [[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]]  # class 0 and class 2
+    assert judge([[NAN] * 3] * 2, golden, dtype) == (["due", "due"], [-1, -1])
+
+
+def test_a_broken_sample_leaves_its_neighbours_alone() -> None:
+    golden = [[1.0, 2.0]] * 3
+    assert judge([[1.0, 2.0], [NAN, NAN], [2.0, 1.0]], golden) == (
+        ["masked", "due", "sdc"],
+        [1, -1, 0],
+    )
+
+
+def test_a_nan_with_a_payload_is_due() -> None:
+    payload = np.asarray([[0xFFC12345, 0x3F800000]], np.uint32).view(np.float32)
+    assert judge(payload, [[2.0, 1.0]]) == (["due"], [-1])
+
+
+def test_of_equal_outputs_the_lowest_index_is_the_class() -> None:
+    tied = tf.constant(
+        [[1.0, 5.0, 5.0, 5.0], [7.0, 7.0, 0.0, 7.0], [2.0] * 4, [-0.0, 0.0, 0.0, -1]]
+    )
+    classes = outcomes.top1(tied)
+    assert classes.dtype == tf.int32
+    assert classes.numpy().tolist() == [1, 0, 0, 0]
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0]), min_size=7, max_size=7), min_size=1
+    )
+)
+def test_top1_is_numpys_argmax_ties_included(rows: list[list[float]]) -> None:
+    expected = np.argmax(np.float32(rows), axis=1).tolist()
+    assert outcomes.top1(tf.constant(rows, tf.float32)).numpy().tolist() == expected
+
+
+def test_a_new_tie_changes_the_class_only_when_it_comes_first() -> None:
+    golden = [[1.0, 3.0, 2.0]] * 2
+    assert judge([[3.0, 3.0, 2.0], [1.0, 3.0, 3.0]], golden) == (["sdc", "benign"], [0, 1])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("dtype", bits.LAYOUTS)
+def test_a_difference_of_the_tolerance_is_masked_and_the_next_larger_one_is_not(
+    dtype: str, sign: float
+) -> None:
+    golden = [[1.0, 0.0, 0.0]] * 3
+    below, above = LIMIT / 2, after(LIMIT, dtype)
+    faulty = [[1.0, 0.0, sign * difference] for difference in (below, LIMIT, above)]
+    assert judge(faulty, golden, dtype) == (["masked", "masked", "benign"], [0, 0, 0])
+
+
+def test_float64_outputs_are_compared_in_float64() -> None:
+    above = after(LIMIT, "float64")
+    assert np.float32(above) == LIMIT  # float32 cannot tell them apart
+    assert judge([[1.0, above]], [[1.0, 0.0]], "float64") == (["benign"], [0])
+    assert judge([[1e300, 2e300]], [[2e300, 1e300]], "float64") == (["sdc"], [1])
+    assert judge([[2e300, -1e300]], [[2e300, 1e300]], "float64") == (["benign"], [0])
+
+
+@pytest.mark.parametrize("largest", [-4.0, 4.0])
+def test_the_tolerance_follows_the_largest_golden_magnitude(largest: float) -> None:
+    golden = [[largest, 0.0, 0.5]] * 2
+    faulty = [[largest, 4 * LIMIT, 0.5], [largest, after(4 * LIMIT), 0.5]]
+    assert judge(faulty, golden)[0] == ["masked", "benign"]
+
+
+def test_each_sample_has_a_tolerance_of_its_own() -> None:
+    golden = [[1.0, 0.0], [1024.0, 0.0]]
+    faulty = [[1.0, 64 * LIMIT], [1024.0, 64 * LIMIT]]
+    assert judge(faulty, golden)[0] == ["benign", "masked"]
+
+
+def test_beside_an_all_zero_golden_output_only_zero_is_masked() -> None:
+    golden = [[0.0, 0.0, 0.0]] * 4
+    faulty = [[0.0, -0.0, 0.0], [0.0, -1e-30, 0.0], [0.0, 1e-30, 0.0], [1e-30, 0.0, 0.0]]
+    assert judge(faulty, golden) == (["masked", "benign", "sdc", "benign"], [0, 0, 1, 0])
+
+
+def test_a_difference_that_overflows_is_never_masked() -> None:
+    golden = [[3e38, 3e38, 0.0], [3e38, -3e38, 0.0]]
+    faulty = [[3e38, -3e38, 0.0], [-3e38, 3e38, 0.0]]
+    assert judge(faulty, golden) == (["benign", "sdc"], [0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_compared_without_overflow(dtype: str) -> None:
+    largest = 65504.0 if dtype == "float16" else 3.3895313892515355e38
+    golden, faulty = [[largest, largest, 0.0]], [[largest, -largest, 0.0]]
+    assert judge(faulty, golden, dtype) == (["benign"], [0])
+    assert judge(golden, golden, dtype) == (["masked"], [0])
+
+
+def columns(draw: Any) -> dict[str, Any]:
+    """Rows of injected samples that agree with one another, as the engine makes them."""
+    trials = draw(st.integers(1, 4))
+    kinds = st.sampled_from([MASKED, BENIGN, SDC, DUE])
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, trials - 1), kinds, *[st.integers(0, 2)] * 3), max_size=30
+        )
+    )
+    faulty = {MASKED: 0, BENIGN: 0}
+    classes = [
+        -1 if kind == DUE else (golden + faulty.get(kind, 1 + other % 2)) % 3
+        for _, kind, golden, _, other in rows
+    ]
+    return {
+        "trial": np.asarray([row[0] for row in rows], np.int64),
+        "outcome": np.asarray([row[1] for row in rows], np.uint8),
+        "golden_class": np.asarray([row[2] for row in rows], np.int32),
+        "labels": np.asarray([row[3] for row in rows], np.int64),
+        "faulty_class": np.asarray(classes, np.int32),
+        "trials": trials,
+        "golden_correct": 100,
+    }
+
+
+@settings(deadline=None)
+@given(arguments=st.composite(columns)())
+def test_counting_equals_a_plain_loop(arguments: dict[str, Any]) -> None:
+    expected: dict[str, list[int]] = {
+        name: [0] * arguments["trials"]
+        for name in ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
+    }
+    expected["correct"] = [100] * arguments["trials"]
+    for trial, code, golden, label, faulty in zip(
+        *[
+            arguments[name].tolist()
+            for name in ("trial", "outcome", "golden_class", "labels", "faulty_class")
+        ],
+        strict=True,
+    ):
+        expected["injected"][trial] += 1
+        expected[OUTCOMES[code]][trial] += 1
+        if OUTCOMES[code] == "sdc" and golden == label:
+            expected["sdc_critical"][trial] += 1
+        if golden == label:
+            expected["correct"][trial] -= 1
+        if OUTCOMES[code] != "due" and faulty == label:
+            expected["correct"][trial] += 1
+    tallies = outcomes.count(**arguments)
+    for name, numbers in expected.items():
+        column = getattr(tallies, name)
+        assert column.dtype == np.int64
+        assert column.tolist() == numbers, name
+
+
+def test_a_due_sample_counts_as_wrong_and_a_mended_one_as_right() -> None:
+    tallies = outcomes.count(
+        np.asarray([0, 0, 0, 2]),
+        np.asarray([DUE, SDC, SDC, MASKED], np.uint8),
+        np.asarray([-1, 7, 4, 5], np.int32),
+        golden_class=np.asarray([3, 3, 3, 5], np.int32),
+        labels=np.asarray([3, 7, 3, 5]),
+        trials=3,
+        golden_correct=60,
+    )
+    assert tallies.correct.tolist() == [59, 60, 60]  # lost to due and to sdc, won by sdc
+    assert tallies.sdc_critical.tolist() == [1, 0, 0]
+    assert tallies.injected.tolist() == [3, 0, 1]
+    assert len(tallies) == 3
+
+
+def test_trials_without_hits_keep_the_golden_result() -> None:
+    empty = np.empty(0, np.int64)
+    tallies = outcomes.count(
+        empty,
+        empty.astype(np.uint8),
+        empty.astype(np.int32),
+        golden_class=empty.astype(np.int32),
+        labels=empty,
+        trials=2,
+        golden_correct=9,
+    )
+    zero = [0, 0]
+    assert {name: column.tolist() for name, column in vars(tallies).items()} == {
+        "injected": zero,
+        "masked": zero,
+        "benign": zero,
+        "sdc": zero,
+        "sdc_critical": zero,
+        "due": zero,
+        "correct": [9, 9],
+    }
+    assert isinstance(tallies, Tallies)

@@ -1,0 +1,346 @@
+"""The grid, against plain lists and sets of its trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from injecttf2.faults import BitFlip
+from injecttf2.trials import Cell, Identity, Repetitions, canonical_json, digest64
+from orchestrator.grid import Grid, Group, Product, union
+from orchestrator.messages import Range
+
+IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
+SIGN = BitFlip(bit_field="sign")
+
+Layers = list[tuple[str, list[Product]]]
+Pair = tuple[BitFlip, float]
+
+
+def flips(*bits: int) -> tuple[BitFlip, ...]:
+    return tuple(BitFlip(bit=bit) for bit in bits)
+
+
+def pairs_of(product: Product) -> list[Pair]:
+    return [(fault, rate) for fault in product.faults for rate in product.probabilities]
+
+
+def plain_trials(layers: Layers, repetitions: int) -> list[tuple[Cell, int]]:
+    """Every trial of a grid whose products do not overlap, by nested loops."""
+    return [
+        (Cell(layer, fault, probability), repetition)
+        for layer, products in layers
+        for product in products
+        for fault in product.faults
+        for probability in product.probabilities
+        for repetition in range(repetitions)
+    ]
+
+
+def plain_id(cell: Cell, repetition: int) -> int:
+    content = {**IDENTITY.to_dict(), **cell.to_dict(), "repetition": repetition}
+    return digest64(canonical_json(content))
+
+
+def ids_of(grid: Grid) -> list[int]:
+    return [trial_id for _, ids in grid.ids(IDENTITY) for trial_id in ids.tolist()]
+
+
+def as_done(ids: Iterable[int]) -> npt.NDArray[np.uint64]:
+    return np.array(sorted(ids), np.uint64)
+
+
+faults = st.sampled_from((*flips(0, 1, 23, 31), SIGN, BitFlip(bit_field="any")))
+products = st.builds(
+    Product,
+    st.lists(faults, unique=True, max_size=5).map(tuple),
+    st.lists(st.sampled_from((0.0, 0.01, 0.1, 1.0)), unique=True, max_size=4).map(tuple),
+)
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    names = draw(st.lists(st.sampled_from("abcd"), unique=True, max_size=3))
+    layers = [(name, draw(st.lists(products, max_size=3))) for name in names]
+    return Grid(layers, repetitions=draw(st.integers(1, 4)))
+
+
+@st.composite
+def grids_with_some_done(draw: st.DrawFn) -> tuple[Grid, set[int]]:
+    grid = draw(grids())
+    done = draw(st.sets(st.integers(0, max(0, len(grid) - 1))))
+    return grid, {position for position in done if position < len(grid)}
+
+
+SMALL: Layers = [
+    ("conv", [Product(flips(3, 1), (0.5, 0.1))]),
+    ("dense", [Product((SIGN,), (1.0,))]),
+]
+
+
+def test_the_order_is_layer_fault_rate_repetition() -> None:
+    assert list(Grid(SMALL, repetitions=2)) == [
+        (Cell("conv", BitFlip(bit=3), 0.5), 0),
+        (Cell("conv", BitFlip(bit=3), 0.5), 1),
+        (Cell("conv", BitFlip(bit=3), 0.1), 0),
+        (Cell("conv", BitFlip(bit=3), 0.1), 1),
+        (Cell("conv", BitFlip(bit=1), 0.5), 0),
+        (Cell("conv", BitFlip(bit=1), 0.5), 1),
+        (Cell("conv", BitFlip(bit=1), 0.1), 0),
+        (Cell("conv", BitFlip(bit=1), 0.1), 1),
+        (Cell("dense", SIGN, 1.0), 0),
+        (Cell("dense", SIGN, 1.0), 1),
+    ]
+
+
+def test_the_trials_of_a_layer_are_one_range() -> None:
+    assert [(g.layer, g.start, g.stop, len(g)) for g in Grid(SMALL, repetitions=2).groups] == [
+        ("conv", 0, 8, 8),
+        ("dense", 8, 10, 2),
+    ]
+
+
+def test_cells_come_with_the_position_of_their_first_trial() -> None:
+    assert list(Grid(SMALL, repetitions=5).cells()) == [
+        (0, Cell("conv", BitFlip(bit=3), 0.5)),
+        (5, Cell("conv", BitFlip(bit=3), 0.1)),
+        (10, Cell("conv", BitFlip(bit=1), 0.5)),
+        (15, Cell("conv", BitFlip(bit=1), 0.1)),
+        (20, Cell("dense", SIGN, 1.0)),
+    ]
+
+
+@given(
+    st.lists(st.sampled_from("abcd"), unique=True, max_size=3),
+    st.lists(products, min_size=3, max_size=3),
+    st.integers(1, 4),
+)
+def test_a_grid_is_the_nested_loop(
+    names: list[str], of_each: list[Product], repetitions: int
+) -> None:
+    layers: Layers = [(name, [product]) for name, product in zip(names, of_each, strict=False)]
+    expected = plain_trials(layers, repetitions)
+    grid = Grid(layers, repetitions=repetitions)
+    assert list(grid) == expected
+    assert len(grid) == len(expected)
+
+
+@given(grids())
+def test_length_position_and_iteration_agree(grid: Grid) -> None:
+    trials = list(grid)
+    assert len(trials) == len(grid)
+    assert [grid[position] for position in range(len(grid))] == trials
+    assert len(set(trials)) == len(trials)
+
+
+@pytest.mark.parametrize("position", [-1, 10, 10**9])
+def test_a_position_outside_is_an_index_error(position: int) -> None:
+    with pytest.raises(IndexError, match=f"a grid of 10 trials has no position {position}"):
+        Grid(SMALL, repetitions=2)[position]
+
+
+def test_a_cell_outside_its_group_is_an_index_error() -> None:
+    group = Group("conv", (Product(flips(0), (0.5, 1.0)),), 0, 2, target="weights")
+    assert group.cell(1) == Cell("conv", BitFlip(bit=0), 1.0, target="weights")
+    with pytest.raises(IndexError):
+        group.cell(2)
+
+
+def test_an_empty_grid_has_no_trials() -> None:
+    for grid in (Grid([], repetitions=3), Grid([("conv", [])], repetitions=3)):
+        assert len(grid) == 0
+        assert list(grid) == []
+        assert list(grid.missing(IDENTITY, as_done([]))) == []
+        with pytest.raises(IndexError):
+            grid[0]
+
+
+def test_a_layer_without_faults_takes_no_positions() -> None:
+    nothing: tuple[str, list[Product]] = ("idle", [Product((), (0.5,))])
+    layers: Layers = [nothing, SMALL[0], nothing, nothing, SMALL[1], nothing]
+    grid = Grid(layers, repetitions=2)
+    assert list(grid) == list(Grid(SMALL, repetitions=2))
+    assert [grid[position] for position in range(10)] == list(grid)
+
+
+def test_what_two_products_share_is_taken_from_the_second() -> None:
+    first = Product(flips(0, 1), (0.1, 0.2))
+    second = Product(flips(1, 2), (0.2, 0.3))
+    assert union([first, second]) == (
+        first,
+        Product(flips(2), (0.2, 0.3)),
+        Product(flips(1), (0.3,)),
+    )
+
+
+def test_a_product_given_twice_counts_once() -> None:
+    product = Product(flips(0, 1), (0.1, 0.2))
+    assert union([product, product]) == (product,)
+
+
+@given(st.lists(products, max_size=5))
+def test_a_union_holds_every_pair_once_those_of_earlier_products_first(
+    overlapping: list[Product],
+) -> None:
+    disjoint = union(overlapping)
+    pairs = [pair for product in disjoint for pair in pairs_of(product)]
+    assert len(set(pairs)) == len(pairs)
+    seen: set[Pair] = set()
+    for product in overlapping:
+        new = set(pairs_of(product)) - seen
+        assert set(pairs[len(seen) : len(seen) + len(new)]) == new
+        seen |= new
+    assert len(pairs) == len(seen)
+
+
+@given(products)
+def test_a_product_is_its_pairs_by_number(product: Product) -> None:
+    assert [product[index] for index in range(len(product))] == pairs_of(product)
+
+
+@given(st.data())
+def test_runs_are_the_trials_at_the_positions_in_order(data: st.DataObject) -> None:
+    grid = data.draw(grids())
+    edges = sorted(data.draw(st.lists(st.integers(0, len(grid)), max_size=8)))
+    ranges = list(zip(edges[::2], edges[1::2], strict=False))
+    runs = list(grid.runs(ranges))
+    trials = [(run.cell, repetition) for run in runs for repetition in range(run.start, run.stop)]
+    assert trials == [grid[position] for span in ranges for position in range(*span)]
+    assert all(len(run) > 0 for run in runs)
+
+
+def test_a_run_ends_with_its_cell() -> None:
+    assert list(Grid(SMALL, repetitions=4).runs([(1, 3), (6, 17)])) == [
+        Repetitions(Cell("conv", BitFlip(bit=3), 0.5), 1, 3),
+        Repetitions(Cell("conv", BitFlip(bit=3), 0.1), 2, 4),
+        Repetitions(Cell("conv", BitFlip(bit=1), 0.5), 0, 4),
+        Repetitions(Cell("conv", BitFlip(bit=1), 0.1), 0, 4),
+        Repetitions(Cell("dense", SIGN, 1.0), 0, 1),
+    ]
+
+
+def test_an_id_is_the_digest_of_what_decides_the_result() -> None:
+    text = (
+        '{"bit":3,"bit_field":null,"data":"2c3d","fault":"bit_flip","layer":"conv","model":"0a1b",'
+        '"probability":0.5,"repetition":1,"seed":2026,"target":"outputs","version":1}'
+    )
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    assert json.loads(text)["repetition"] == 1
+    assert ids_of(Grid(SMALL, repetitions=2))[1] == int.from_bytes(digest, "big")
+
+
+@given(grids())
+def test_ids_are_those_of_the_trials_one_by_one(grid: Grid) -> None:
+    assert ids_of(grid) == [plain_id(cell, repetition) for cell, repetition in grid]
+
+
+@pytest.mark.parametrize("layer", ['"repetition":0', "größe/λ", "a\\b"])
+def test_no_layer_name_confuses_the_ids(layer: str) -> None:
+    grid = Grid([(layer, [Product(flips(0), (0.5,))])], repetitions=3)
+    assert ids_of(grid) == [plain_id(cell, repetition) for cell, repetition in grid]
+
+
+@given(st.lists(products, max_size=2), products, st.integers(1, 3), st.integers(0, 3))
+def test_widening_a_grid_keeps_every_id(
+    narrow: list[Product], more: Product, repetitions: int, more_repetitions: int
+) -> None:
+    old = Grid([("b", narrow)], repetitions=repetitions)
+    new = Grid([("a", [more]), ("b", [more, *narrow])], repetitions=repetitions + more_repetitions)
+    assert set(ids_of(old)) <= set(ids_of(new))
+
+
+def test_widening_a_grid_leaves_open_what_is_new() -> None:
+    old = Grid([("conv", [Product(flips(3, 1), (0.5, 0.1))])], repetitions=2)
+    new = Grid([("conv", [Product(flips(3, 2, 1), (0.5, 0.1))]), SMALL[1]], repetitions=3)
+    assert list(new.missing(IDENTITY, as_done(ids_of(old)))) == [
+        (2, 3),
+        (5, 12),
+        (14, 15),
+        (17, 21),
+    ]
+
+
+@given(grids_with_some_done())
+def test_missing_is_the_set_difference_in_as_few_ranges_as_can_be(
+    grid_and_done: tuple[Grid, set[int]],
+) -> None:
+    grid, done = grid_and_done
+    ids = ids_of(grid)
+    ranges = list(grid.missing(IDENTITY, as_done(ids[position] for position in done)))
+    assert [p for span in ranges for p in range(*span)] == sorted(set(range(len(grid))) - done)
+    assert all(start < stop for start, stop in ranges)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(ranges))
+
+
+def missing_without(grid: Grid, done: Sequence[int]) -> list[Range]:
+    ids = ids_of(grid)
+    return list(grid.missing(IDENTITY, as_done(ids[position] for position in done)))
+
+
+def test_nothing_done_is_one_range_over_all_layers() -> None:
+    assert missing_without(Grid(SMALL, repetitions=3), []) == [(0, 15)]
+
+
+def test_all_done_leaves_nothing() -> None:
+    assert missing_without(Grid(SMALL, repetitions=3), range(15)) == []
+
+
+def test_open_trials_of_adjacent_cells_are_one_range() -> None:
+    grid = Grid(SMALL, repetitions=3)
+    assert missing_without(grid, [0, 1, 7, 14]) == [(2, 7), (8, 14)]
+    assert missing_without(grid, [3, 4, 5]) == [(0, 3), (6, 15)]
+
+
+def test_ids_of_other_campaigns_do_not_count_as_done() -> None:
+    grid = Grid(SMALL, repetitions=3)
+    strangers = as_done([0, 2**64 - 1, *(trial_id ^ 1 for trial_id in ids_of(grid))])
+    assert list(grid.missing(IDENTITY, strangers)) == [(0, 15)]
+
+
+MILLION = Grid(
+    [
+        (f"block{number}/conv", [Product(flips(*range(32)), (0.001, 0.01, 0.1, 0.5, 1.0))])
+        for number in range(25)
+    ],
+    repetitions=250,
+)
+
+
+def test_a_million_trials_have_a_length_and_a_last_one_at_once() -> None:
+    tracemalloc.start()
+    assert len(MILLION) == 1_000_000
+    assert MILLION[999_999] == (Cell("block24/conv", BitFlip(bit=31), 1.0), 249)
+    assert MILLION[123_456] == (Cell("block3/conv", BitFlip(bit=2), 0.5), 206)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_the_ids_of_a_million_trials_take_seconds_and_come_a_cell_at_a_time() -> None:
+    begin = time.perf_counter()
+    starts = []
+    for start, ids in MILLION.ids(IDENTITY):
+        assert ids.dtype == np.uint64
+        assert ids.shape == (250,)
+        starts.append(start)
+    assert starts == list(range(0, 1_000_000, 250))
+    assert time.perf_counter() - begin < 5
+
+
+def test_finding_what_is_missing_of_a_million_trials_takes_the_memory_of_a_cell() -> None:
+    ranges = MILLION.missing(IDENTITY, as_done([]))
+    tracemalloc.start()
+    assert list(ranges) == [(0, 1_000_000)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000

@@ -1,0 +1,111 @@
+"""The same campaign gives the same rows, however it is executed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from injecttf2 import batches
+from orchestrator.executors.inline import InlineExecutor
+from tests.orchestrator.conftest import Run, assert_equal_rows, pure_rows
+
+TRIALS = 3 * 13 * 3 * 3
+
+
+def test_ray_with_1_2_and_3_workers_equals_inline(campaign: Path, run: Run, tmp_path: Path) -> None:
+    summary = run(campaign, tmp_path / "inline")
+    assert (summary.trials, summary.done, summary.failed) == (TRIALS, TRIALS, 0)
+    for workers in (1, 2, 3):
+        folder = tmp_path / f"ray{workers}"
+        assert run(campaign, folder, "ray", workers=workers).done == TRIALS
+        assert_equal_rows(folder, tmp_path / "inline")
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 100.0])
+def test_the_size_of_chunks_does_not_matter(
+    campaign: Path, run: Run, tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, tmp_path / "one")
+    monkeypatch.setattr("orchestrator.session.CHUNK_SECONDS", seconds)
+    run(campaign, tmp_path / "other")
+    assert_equal_rows(tmp_path / "one", tmp_path / "other")
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_the_size_of_batches_does_not_matter(
+    campaign: Path, run: Run, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, tmp_path / "one")
+    monkeypatch.setattr(batches, "LARGEST_BATCH", size)
+    run(campaign, tmp_path / "other")
+    assert_equal_rows(tmp_path / "one", tmp_path / "other")
+
+
+def test_interrupted_and_resumed_equals_undisturbed(
+    campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, tmp_path / "undisturbed")
+    evaluated = 0
+    replies = InlineExecutor.replies
+
+    def interrupted(self: InlineExecutor, timeout: float) -> object:
+        nonlocal evaluated
+        evaluated += 1
+        if evaluated % 7 == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return replies(self, timeout)
+
+    monkeypatch.setattr(InlineExecutor, "replies", interrupted)
+    stops = 0
+    folder = tmp_path / "resumed"
+    while (summary := run(campaign, folder)).stopped:
+        assert summary.stopped == "it was interrupted"
+        stops += 1
+        assert stops < 50
+    assert stops >= 2
+    assert summary.done == TRIALS
+    ids = [
+        trial_id
+        for part in sorted((folder / "trials").glob("*.parquet"))
+        for trial_id in pq.read_table(part)["trial_id"].to_pylist()
+    ]
+    assert len(ids) == len(set(ids)) == TRIALS
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+
+
+def test_a_finished_campaign_does_nothing_again(campaign: Path, run: Run, tmp_path: Path) -> None:
+    run(campaign, tmp_path / "run")
+    before = sorted((tmp_path / "run" / "trials").iterdir())
+    again = run(campaign, tmp_path / "run")
+    assert (again.done, again.injections) == (TRIALS, 0)
+    assert sorted((tmp_path / "run" / "trials").iterdir()) == before
+
+
+def test_a_widened_grid_runs_only_what_is_new(campaign: Path, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    first = pure_rows(folder)
+    campaign.write_text(
+        campaign.read_text()
+        .replace("repetitions: 3", "repetitions: 4")
+        .replace("[conv, pool, logits]", "[conv, pool, logits, softmax]")
+    )
+    summary = run(campaign, folder)
+    assert summary.done == summary.trials == 4 * 13 * 3 * 4
+    rows = pure_rows(folder)
+    assert len(rows) == summary.trials
+    kept = rows[rows["trial_id"].isin(first["trial_id"])]
+    assert kept["sdc"].tolist() == first["sdc"].tolist()
+
+
+def test_probability_zero_rows_are_golden(campaign: Path, run: Run, tmp_path: Path) -> None:
+    run(campaign, tmp_path / "run")
+    rows = pure_rows(tmp_path / "run")
+    untouched = rows[rows["probability"] == 0.0]
+    assert len(untouched) == TRIALS // 3
+    assert (untouched["injected"] == 0).all()
+    assert (untouched["accuracy"] == untouched["golden_accuracy"]).all()

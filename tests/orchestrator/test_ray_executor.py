@@ -1,0 +1,120 @@
+"""Ray executor on a real Ray: closed by a token, quiet, and able to lose workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from injecttf2.errors import CampaignError
+from orchestrator.executors import Reply, Started
+from orchestrator.executors.ray import RayExecutor
+from tests.orchestrator.conftest import Run, assert_equal_rows
+
+TRIALS = 3 * 13 * 3 * 3
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A Ray cluster of its own with 2 logical CPUs and 2 logical GPUs; yields its address."""
+    environment = {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": os.environ.setdefault("RAY_AUTH_TOKEN", "0123456789abcdef" * 4),
+    }
+    os.environ["RAY_AUTH_MODE"] = "token"
+    ray = str(Path(sys.executable).with_name("ray"))
+    port = "6390"
+    head = [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--num-gpus=2"]
+    head += ["--include-dashboard=false", "--disable-usage-stats", "--block"]
+    process = subprocess.Popen(
+        head, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if "Ray runtime started" in line:
+                break
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.stdout.close()
+        process.wait(60)
+
+
+def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
+    campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, tmp_path / "undisturbed")
+    killed: list[int] = []
+    replies = RayExecutor.replies
+
+    def killing(self: RayExecutor, timeout: float) -> list[Reply]:
+        found = replies(self, timeout)
+        for reply in found:
+            if isinstance(reply, Started) and not killed:
+                killed.append(int(reply.ready.name.rpartition(":")[2]))
+                os.kill(killed[0], signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr(RayExecutor, "replies", killing)
+    summary = run(campaign, tmp_path / "disturbed", "ray", workers=2)
+    assert len(killed) == 1
+    assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
+    assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
+
+
+def test_workers_on_a_cluster_with_fractional_logical_gpus(
+    campaign: Path, run: Run, tmp_path: Path, cluster: str
+) -> None:
+    run(campaign, tmp_path / "inline")
+    summary = run(campaign, tmp_path / "cluster", "ray", address=cluster, gpus=0.5)
+    assert summary.done == TRIALS
+    assert_equal_rows(tmp_path / "inline", tmp_path / "cluster")
+    with pytest.raises(CampaignError, match="needs 1 CPU and 3 GPU; Ray has 2 CPU, 2 GPU"):
+        run(campaign, tmp_path / "too-much", "ray", address=cluster, gpus=3)
+
+
+def test_a_stranger_without_the_token_is_refused(cluster: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    code = f"import ray; ray.init('{cluster}', logging_level='ERROR')"
+    stranger = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert stranger.returncode != 0
+    assert "InvalidAuthToken" in stranger.stderr
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])
+def test_a_cluster_that_does_not_answer_is_named(
+    address: str, campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(CampaignError, match=f"no Ray cluster answers at '{address}'") as error:
+        run(campaign, tmp_path / "run", "ray", address=address)
+    assert error.value.place == "--address"
+    assert not list((tmp_path / "run" / "trials").glob("*"))
+
+
+def test_a_run_prints_nothing_of_rays_own(campaign: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign)]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "run"), "--workers", "1", "--json"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 1
+    lines = [line for line in done.stderr.splitlines() if " trials | " not in line]
+    assert lines == [line for line in lines if line.startswith("golden accuracy")]
+    assert not (tmp_path / ".ray").exists()
