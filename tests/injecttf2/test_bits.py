@@ -53,7 +53,8 @@ def unpacked(words: list[int], dtype: str) -> list[float]:
     """What the words mean, by way of their bytes."""
     if dtype == "bfloat16":  # the upper half of a float32
         words, dtype = [word << 16 for word in words], "float32"
-    floating, unsigned = {"float16": "eH", "float32": "fI", "float64": "dQ"}[dtype]
+    formats = {"float16": ("e", "H"), "float32": ("f", "I"), "float64": ("d", "Q")}
+    floating, unsigned = formats[dtype]
     packed = struct.pack(f"<{len(words)}{unsigned}", *words)
     return list(struct.unpack(f"<{len(words)}{floating}", packed))
 
@@ -96,7 +97,7 @@ def test_a_flip_of_a_float64_is_an_xor_of_its_bytes(word: int, bit: int) -> None
 @given(value=st.floats(width=32), bit=st.integers(0, 31))
 def test_a_flipped_value_is_the_one_that_struct_unpacks(value: float, bit: int) -> None:
     (word,) = struct.unpack("<I", struct.pack("<f", value))
-    flipped = bits.flip(np.float32([value]), np.asarray([bit]))
+    flipped = bits.flip(np.asarray([value], np.float32), np.asarray([bit]))
     with np.errstate(invalid="ignore"):
         got = flipped.astype(np.float64)
     assert np.array_equal(got, unpacked([word ^ (1 << bit)], "float32"), equal_nan=True)
@@ -120,7 +121,7 @@ def test_flipping_the_same_bit_twice_restores_the_word(dtype: str, data: st.Data
 @example(value=0.0)
 @example(value=-0.0)
 def test_flipping_bit_31_negates_a_float32(value: float) -> None:
-    flipped = bits.flip(np.float32([value]), np.asarray([31]))
+    flipped = bits.flip(np.asarray([value], np.float32), np.asarray([31]))
     assert flipped.tobytes() == struct.pack("<f", -value)
 
 

@@ -66,7 +66,7 @@ def test_the_test_part_is_taken_where_a_file_holds_both_parts(tmp_path: Path) ->
 def test_mnist_is_read_from_a_copy_of_its_file(shared_data: Path) -> None:
     loaded = datasets.load(str(shared_data / "data" / "mnist.npz"))
     prepared = prepare(*loaded, shape=(28, 28, 1))
-    assert (prepared.inputs.shape, prepared.inputs.dtype) == ((10_000, 28, 28, 1), np.float32)
+    assert (prepared.inputs.shape, prepared.inputs.dtype.name) == ((10_000, 28, 28, 1), "float32")
     assert (prepared.inputs.min(), prepared.inputs.max()) == (0.0, 1.0)
     assert np.bincount(prepared.labels).tolist() == [
         980,
@@ -95,7 +95,8 @@ def test_a_file_without_labels_is_refused(
     names: tuple[str, ...], listed: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "data.npz"
-    np.savez(path, **dict.fromkeys(names, np.zeros(2)))
+    arrays: dict[str, Any] = dict.fromkeys(names, np.zeros(2))
+    np.savez(path, **arrays)
     assert refusal(datasets.load, str(path)) == (
         f"{path}: it holds the arrays {listed}; "
         "expected inputs and labels named x_test and y_test, or x and y"

@@ -140,7 +140,7 @@ def test_uint8_images_for_a_model_of_whole_numbers_are_not_scaled(dtype: str) ->
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.float32, np.float64, bool])
 def test_data_of_other_dtypes_are_not_scaled(dtype: type) -> None:
-    data = np.asarray([[0, 1], [1, 1]], dtype)
+    data: Any = np.asarray([[0, 1], [1, 1]], dtype)
     prepared = prepare(data, [0, 1], shape=(2,))
     assert prepared.inputs.dtype == np.float32
     assert prepared.inputs.tolist() == [[0.0, 1.0], [1.0, 1.0]]

@@ -96,7 +96,7 @@ def test_of_equal_outputs_the_lowest_index_is_the_class() -> None:
     )
 )
 def test_top1_is_numpys_argmax_ties_included(rows: list[list[float]]) -> None:
-    expected = np.argmax(np.float32(rows), axis=1).tolist()
+    expected = np.argmax(np.asarray(rows, np.float32), axis=1).tolist()
     assert outcomes.top1(tf.constant(rows, tf.float32)).numpy().tolist() == expected
 
 

@@ -1,0 +1,333 @@
+"""The command line: what it prints, its exit codes, and bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator import cli
+from orchestrator.campaign import load_campaign
+from results import open_run
+from tests.orchestrator.conftest import Run
+
+TRIALS = 3 * 13 * 3 * 3
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def injecttf2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run_command(*arguments: object) -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["injecttf2", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        output = capsys.readouterr()
+        return Ended(int(exit_.value.code or 0), output.out, output.err)
+
+    return run_command
+
+
+def test_run_prints_a_table_and_where_the_results_are(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert ended.code == 0
+    assert "conv" in ended.out
+    assert "exponent" in ended.out
+    assert f"{TRIALS} of {TRIALS} trials done" in ended.out
+    assert f"results: {tmp_path / 'run'}" in ended.out
+
+
+def test_run_writes_to_runs_and_the_campaigns_name_by_default(
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert injecttf2("run", campaign, "--executor", "inline").code == 0
+    assert (tmp_path / "runs" / "small" / "campaign.json").is_file()
+
+
+def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", folder, "--json")
+    assert len(ended.out.splitlines()) == 1
+    summary = ended.json
+    assert summary.pop("seconds") > 0
+    injected = int(open_run(folder).trials()["injected"].sum())
+    assert summary == {
+        "run": str(folder),
+        "trials": TRIALS,
+        "done": TRIALS,
+        "failed": 0,
+        "injections": injected,
+    }
+
+
+def test_plan_json_counts_and_runs_nothing(
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    planned = injecttf2("plan", campaign, "--json").json
+    assert planned["trials"] == TRIALS
+    assert planned["cells"] == 3 * 13 * 3
+    assert planned["injections"] == round(3 * 13 * 3 * 70 * 1.2)
+    assert planned["bytes"] == TRIALS * 35
+    assert planned["seconds"] > 0
+    assert set(planned) == {"trials", "cells", "injections", "seconds", "bytes"}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_layers_json_lists_every_layer(campaign: Path, injecttf2: Command) -> None:
+    layers = injecttf2("layers", campaign.with_name("model.keras"), "--json").json
+    assert layers[1] == {
+        "layer": "conv",
+        "type": "Conv2D",
+        "shape": [8, 8, 4],
+        "dtype": "float32",
+        "elements": 256,
+        "parameters": 40,
+    }
+    names = ["image", "conv", "pool", "flatten", "dropout", "logits", "softmax"]
+    assert [entry["layer"] for entry in layers] == names
+
+
+def test_status_from_the_directory_alone(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    status = injecttf2("status", tmp_path / "run", "--json").json
+    assert (status["planned"], status["done"], status["failures"]) == (TRIALS, TRIALS, 0)
+    assert status["layers"]["conv"] == {"planned": TRIALS // 3, "done": TRIALS // 3}
+    assert "351 of 351 trials done" in injecttf2("status", tmp_path / "run").out
+
+
+def test_replay_equals_the_row_and_finds_a_forged_one(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    rows = open_run(folder).trials()
+    for bits in (rows["bit"] == 30, rows["bit_field"] == "any", rows["bit_field"] == "exponent"):
+        chosen = rows[bits & (rows["probability"] == 1.0)].iloc[0]
+        ended = injecttf2("replay", folder, chosen["trial_id"])
+        assert (ended.code, ended.out) == (0, f"trial {chosen['trial_id']} is equal to its row\n")
+
+    (part,) = (folder / "trials").glob("*.parquet")
+    table = pq.read_table(part)
+    masked, benign = table["masked"].to_pylist(), table["benign"].to_pylist()
+    place = next(i for i, count in enumerate(masked) if count)
+    masked[place], benign[place] = masked[place] - 1, benign[place] + 1
+    for name, values in (("masked", masked), ("benign", benign)):
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, table.schema.field(name), pa.array(values, pa.int64()))
+    pq.write_table(table, part)
+    ended = injecttf2("replay", folder, table["trial_id"][place].as_py(), "--json")
+    assert ended.code == 1
+    assert ended.json["differences"] == {
+        "masked": [masked[place], masked[place] + 1],
+        "benign": [benign[place], benign[place] - 1],
+    }
+
+
+def test_replay_with_another_model_is_refused(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    trial = open_run(tmp_path / "run").trials()["trial_id"].iloc[0]
+    np.savez(tmp_path / "other.npz", x=np.zeros((70, 8, 8, 1), np.float32), y=np.zeros(70, int))
+    ended = injecttf2("replay", tmp_path / "run", trial, "--dataset", tmp_path / "other.npz")
+    assert ended.code == 2
+    assert "another data than" in ended.err
+
+
+def test_init_writes_a_campaign_that_loads_and_is_never_overwritten(
+    injecttf2: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "new.yaml"
+    assert injecttf2("init", file).code == 0
+    assert load_campaign(file).name == "my-campaign"
+    file.write_text("mine")
+    assert injecttf2("init", file).code == 2
+    assert file.read_text() == "mine"
+
+
+def test_pandas_reads_the_trials_without_this_package(
+    campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    frame = pd.read_parquet(tmp_path / "run" / "trials")
+    assert len(frame) == TRIALS
+    assert frame["layer"].dtype == "category"
+    total = frame[["masked", "benign", "sdc", "due"]].sum(axis=1)
+    assert (total == frame["injected"]).all()
+
+
+def test_recorded_injections_add_up_to_the_trials(campaign: Path, run: Run, tmp_path: Path) -> None:
+    campaign.write_text(campaign.read_text() + "record: injections\n")
+    run(campaign, tmp_path / "run")
+    opened = open_run(tmp_path / "run")
+    trials, sites = opened.trials().set_index("trial_id"), opened.injections()
+    assert len(sites) == trials["injected"].sum()
+    for outcome in ("masked", "benign", "sdc", "due"):
+        counted = sites[sites["outcome"] == outcome].groupby("trial_id").size()
+        assert counted.reindex(trials.index, fill_value=0).eq(trials[outcome]).all()
+    due = sites["outcome"] == "due"
+    assert sites["faulty_class"].isna().equals(due)
+    sdc = sites[sites["outcome"] == "sdc"]
+    assert (sdc["golden_class"] != sdc["faulty_class"]).all()
+
+
+def test_the_originals_file_runs_as_a_campaign_of_one_cell(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    config = tmp_path / "example_config.yml"
+    config.write_text(
+        "inject_layer:\n  layer_name: logits\n  fault_type: BitFlip\n"
+        "  bit_flip_type: SpecificBit\n  bit_number: 31\n  probability: 1.0\n"
+    )
+    folder = tmp_path / "run"
+    model, data = campaign.with_name("model.keras"), campaign.with_name("data.npz")
+    options = ["--model", model, "--dataset", data, "--executor", "inline", "--output", folder]
+    assert injecttf2("run", config, *options).code == 0
+    (row,) = open_run(folder).trials().to_dict("records")
+    assert (row["layer"], row["bit"], row["injected"]) == ("logits", 31, 70)
+
+
+BAD_CAMPAIGNS = {
+    "unknown key": ("bits:", "bitz:", "small.yaml:9:3: unknown key 'bitz'; did you mean 'bits'?"),
+    "unknown layer": ("pool", "poll", "small.yaml:8:18: the model has no layer 'poll'; did you"),
+    "bit outside the word": ("[0, 22", "[33, 22", "bit 33 is outside the layer 'conv'"),
+    "probability above 1": (
+        "0.2, 1.0",
+        "0.2, 1.5",
+        "small.yaml:10:29: probabilities: received 1.5",
+    ),
+    "probability NaN": ("0.2, 1.0", "0.2, .nan", "small.yaml:10:29: probabilities: received .nan"),
+    "probability no number": ("0.2, 1.0", "0.2, half", "received 'half'"),
+    "empty grid": ("[conv, pool, logits]", "[]", "the grid is empty"),
+    "no such model": ("model.keras", "nosuch.keras", "nosuch.keras: the model file cannot be read"),
+    "model is no model": ("model.keras", "junk.keras", "junk.keras: it is not a .keras file"),
+    "no such data": ("data.npz", "nosuch.npz", "nosuch.npz: there is no such data file"),
+    "data of another shape": ("data.npz", "wide.npz", "a sample has shape (9, 8, 1); the model"),
+    "no labels": ("data.npz", "unlabelled.npz", "it holds the arrays x; expected inputs and"),
+    "labels of another length": ("data.npz", "short.npz", "70 inputs and 69 labels"),
+    "pickled data": ("data.npz", "pickled.npz", "pickled.npz: it cannot be read as .npz"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CAMPAIGNS)
+def test_bad_campaigns_are_one_message_and_nothing_is_run(
+    name: str, campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    old, new, message = BAD_CAMPAIGNS[name]
+    (tmp_path / "junk.keras").write_text("junk")
+    images, labels = np.zeros((70, 8, 8, 1), np.float32), np.zeros(70, np.int64)
+    np.savez(tmp_path / "wide.npz", x=np.zeros((70, 9, 8, 1), np.float32), y=labels)
+    np.savez(tmp_path / "unlabelled.npz", x=images)
+    np.savez(tmp_path / "short.npz", x=images, y=labels[:-1])
+    np.savez(tmp_path / "pickled.npz", x=images, y=np.array([object()] * 70))
+    text = campaign.read_text()
+    assert old in text
+    campaign.write_text(text.replace(old, new))
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_campaigns_directory_is_refused_and_untouched(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    campaign.write_text(campaign.read_text().replace("seed: 11", "seed: 12"))
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", folder)
+    assert ended.code == 2
+    assert "seed: 11 -> 12" in ended.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_is_no_run_is_refused(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "mine")
+    assert ended.code == 2
+    assert "not a run directory" in ended.err
+    assert injecttf2("status", tmp_path / "mine").code == 2
+
+
+def test_a_trial_that_always_fails_is_given_up_on_and_the_rest_goes_on(
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from injecttf2.engine import Engine
+
+    evaluate = Engine.evaluate
+
+    def poisoned(self: Engine, trials: Any, *, record: bool = False) -> Any:
+        for trial in trials:
+            cell = trial.cell
+            if (cell.layer, cell.fault.bit, cell.probability) == ("pool", 31, 1.0):
+                raise MemoryError("no room")
+        return evaluate(self, trials, record=record)
+
+    monkeypatch.setattr(Engine, "evaluate", poisoned)
+    folder = tmp_path / "run"
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", folder, "--json")
+    assert ended.code == 1
+    assert (ended.json["done"], ended.json["failed"]) == (TRIALS - 3, 3)
+    failures = open_run(folder).failures()
+    assert failures["error"].tolist() == ["MemoryError: no room"] * 3
+    assert all(trial["bit"] == 31 for trial in failures["trial"])
+    assert "3 trials were given up on" in ended.err
+
+    monkeypatch.setattr(Engine, "evaluate", evaluate)
+    again = injecttf2("run", campaign, "--executor", "inline", "--output", folder, "--json")
+    assert (again.code, again.json["done"]) == (0, TRIALS)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["status", "RUN"], ["run", "--help"]])
+def test_help_and_status_load_neither_tensorflow_nor_ray(
+    command: list[str], campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    arguments = [str(tmp_path / "run") if word == "RUN" else word for word in command]
+    code = (
+        "import sys, atexit\n"
+        "from orchestrator import cli\n"
+        "heavy = {'tensorflow', 'keras', 'ray', 'pandas'}\n"
+        "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n"
+        "cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded []"
