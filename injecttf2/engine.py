@@ -80,7 +80,7 @@ class Engine:
 
     Raises:
         ModelError: The model cannot be walked, or its output has no top-1.
-        DatasetError: The golden outputs hold NaN or Inf.
+        DatasetError: The golden outputs hold NaN or Inf, or a label is no class of the model.
     """
 
     def __init__(self, model: keras.Model, dataset: Dataset, *, memory: int = GOLDEN_BYTES) -> None:

@@ -47,7 +47,7 @@ def run(graph: Graph, dataset: Dataset) -> GoldenRun:
 
     Raises:
         ModelError: The model's output is not one row of two or more classes a sample.
-        DatasetError: The golden output of a sample holds NaN or Inf.
+        DatasetError: The golden output of a sample holds NaN or Inf, or a label is no class.
     """
     size = batch_size(graph, graph.steps)
     shape = (size, *dataset.inputs.shape[1:])
@@ -70,8 +70,20 @@ def run(graph: Graph, dataset: Dataset) -> GoldenRun:
         classes.append(batch[1].numpy()[: stop - start])
     all_outputs, all_classes = np.concatenate(outputs), np.concatenate(classes)
     _check_finite(all_outputs)
+    _check_labels(dataset, all_outputs.shape[1])
     correct = int(np.count_nonzero(all_classes == dataset.labels))
     return GoldenRun(all_outputs, all_classes, correct)
+
+
+def _check_labels(dataset: Dataset, classes: int) -> None:
+    largest = int(dataset.labels.max())
+    if largest >= classes:
+        sample = int(dataset.labels.argmax())
+        raise DatasetError(
+            f"the label of sample {sample} is {largest}; the model has the classes 0 to "
+            f"{classes - 1}",
+            hint="use the data set that the model was trained for",
+        )
 
 
 def _check_finite(outputs: npt.NDArray[Any]) -> None:

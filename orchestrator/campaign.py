@@ -205,7 +205,7 @@ class DatasetSpec(_SourceSpec):
     """Where the data comes from, and how it becomes the model's input."""
 
     source: Text = Field(
-        description="Name of a builtin data set, an .npz file, an image folder, or "
+        description="Name of a builtin data set, an .npz file, or "
         "package.module:function, a function that returns inputs and labels; required."
     )
     samples: Whole | None = Field(None, description="Samples to use, from the first; default all.")

@@ -44,6 +44,18 @@ def test_scaling_keeps_the_corners_of_each_image() -> None:
     assert sorted(scaled.tolist()) == sorted(small[:, rows, columns].tolist())
 
 
+def test_scaling_is_bilinear() -> None:
+    images = np.concatenate([digits.training_data()[0], digits.test_data()[0]])[..., 0]
+    places = np.linspace(0, 7, 28)
+    weights = np.asarray([np.interp(places, np.arange(8), row) for row in np.eye(8)])
+    expected = weights.T @ (load_digits().images / 16) @ weights
+    np.testing.assert_allclose(
+        np.sort((images.astype(np.float64) ** 2).sum(axis=(1, 2))),
+        np.sort((expected**2).sum(axis=(1, 2))),
+        rtol=1e-6,
+    )
+
+
 def test_the_model_is_the_cnn_of_the_original_example() -> None:
     keras.Input((3,))  # another model's input must not change the names
     model = digits.example_cnn()

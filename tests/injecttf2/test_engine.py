@@ -257,6 +257,13 @@ def test_golden_outputs_that_are_not_finite_are_refused() -> None:
         Engine(networks.branches(), datasets.Dataset(inputs, labels))
 
 
+def test_a_label_that_is_no_class_of_the_model_is_refused() -> None:
+    inputs, labels = networks.data((12,), 4)
+    labels[5] = 4
+    with pytest.raises(DatasetError, match="sample 5 is 4; the model has the classes 0 to 3"):
+        Engine(networks.branches(), datasets.Dataset(inputs, labels))
+
+
 def test_an_output_without_classes_is_refused() -> None:
     keras.utils.clear_session()
     model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(1)])

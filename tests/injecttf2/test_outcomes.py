@@ -157,6 +157,14 @@ def test_half_precision_is_compared_without_overflow(dtype: str) -> None:
     assert judge(golden, golden, dtype) == (["masked"], [0])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_differences_of_half_precision_are_not_rounded_to_half_precision(dtype: str) -> None:
+    half = 1024 * LIMIT / 2
+    golden, faulty = [[1024.0, half]], [[1024.0, -after(half, dtype)]]
+    assert judge([[1024.0, -half]], golden, dtype) == (["masked"], [0])
+    assert judge(faulty, golden, dtype) == (["benign"], [0])
+
+
 def columns(draw: Any) -> dict[str, Any]:
     """Rows of injected samples that agree with one another, as the engine makes them."""
     trials = draw(st.integers(1, 4))

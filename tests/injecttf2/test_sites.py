@@ -135,6 +135,12 @@ def test_hits_are_nested_for_growing_probability(trial_id: int, low: float, high
         assert of_many[sample] == (element, bit)
 
 
+def test_a_sample_is_hit_when_its_number_is_below_the_probability() -> None:
+    (number,) = np.random.Generator(np.random.Philox(key=5)).random((3, 1))[0]
+    assert draw(5, samples=1, probability=number).sample.tolist() == []
+    assert draw(5, samples=1, probability=np.nextafter(number, 1)).sample.tolist() == [0]
+
+
 def test_elements_and_bits_of_one_trial_are_uniform() -> None:
     drawn = draw(2026, samples=200_000, elements=50, candidates=range(32))
     assert p_value(np.bincount(drawn.element, minlength=50)) > 0.01
