@@ -23,7 +23,7 @@ def draw(run: Path) -> str:
         trials.groupby(["layer", "bit"], observed=True)[["sdc", "due", "injected"]]
         .sum()
         .assign(rate=lambda sums: (sums["sdc"] + sums["due"]) / sums["injected"])["rate"]
-        .unstack()  # noqa: PD010 - a matrix is what is drawn
+        .unstack()
     )
     bits = sorted(rates.columns, reverse=True)
     width = LEFT + CELL_WIDTH * len(bits) + 110
@@ -39,7 +39,7 @@ def draw(run: Path) -> str:
     ]
     for column, bit in enumerate(bits):
         x = LEFT + column * CELL_WIDTH + CELL_WIDTH / 2
-        parts.append(f'<text x="{x}" y="{TOP - 8}" text-anchor="middle" font-size="10">{bit}</text>')
+        parts.append(f'<text x="{x}" y="{TOP - 8}" text-anchor="middle">{bit}</text>')
     for row, (layer, values) in enumerate(rates.iterrows()):
         y = TOP + row * CELL_HEIGHT
         parts.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{layer}</text>')
