@@ -1,19 +1,42 @@
-"""The model and the images that the benchmarks use."""
+"""The model and the images that the benchmarks use.
 
+They are the example's trained CNN and MNIST's test images where a folder holds them: the one that
+INJECTTF2_DATA names, or ``../shared``. Elsewhere they are the same CNN trained on the digits, and
+the digits repeated to as many images, which takes the same time.
+"""
+
+import functools
 import os
 import platform
-import sys
+import tempfile
 from pathlib import Path
+
+import numpy as np
+
+IMAGES = 10_000
 
 
 def folder() -> Path:
-    """The folder that holds models/mnist_model.h5 and data/mnist.npz."""
-    if "INJECTTF2_DATA" not in os.environ:
-        sys.exit(
-            "error: INJECTTF2_DATA is not set; it names a folder with models/mnist_model.h5 (see "
-            "campaigns/mnist_example/mnist.py) and data/mnist.npz (Keras' copy of MNIST)"
-        )
-    return Path(os.environ["INJECTTF2_DATA"]).resolve()
+    """A folder with models/mnist_model.h5 and data/mnist.npz."""
+    named = os.environ.get("INJECTTF2_DATA", "../shared")
+    return Path(named).resolve() if Path(named).is_dir() else _made_of_digits()
+
+
+@functools.cache
+def _made_of_digits() -> Path:
+    from injecttf2 import device
+
+    device.load()
+    from injecttf2 import digits
+
+    made = Path(tempfile.mkdtemp(prefix="injecttf2-benchmarks-"))
+    (made / "models").mkdir()
+    (made / "data").mkdir()
+    digits.trained_model().save(made / "models" / "mnist_model.h5")
+    images, labels = digits.test_data()
+    repeated = np.resize(images, (IMAGES, *images.shape[1:])), np.resize(labels, IMAGES)
+    np.savez(made / "data" / "mnist.npz", x_test=repeated[0], y_test=repeated[1])
+    return made
 
 
 def mnist_model() -> Path:

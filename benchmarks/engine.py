@@ -20,6 +20,9 @@ MEASUREMENTS = 5
 
 def main() -> None:
     device.configure()
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # the reference traces the model anew for every batch
     from injecttf2 import datasets, models
     from injecttf2.engine import Engine
     from injecttf2.faults import BitFlip

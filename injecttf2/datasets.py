@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,8 +125,21 @@ def prepare(
     inputs = _fit(inputs[: how.samples], shape)
     if how.scale is None and inputs.dtype == np.uint8 and np.dtype(dtype).kind not in "biu":
         how = replace(how, scale=1 / 255)
-    inputs = _scaled(inputs, how).astype(dtype, copy=False)
+    inputs = _cast(_scaled(inputs, how), np.dtype(dtype))
     return Dataset(np.ascontiguousarray(inputs), classes)
+
+
+def _cast(inputs: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the inputs in the model's dtype; whole numbers must stay what they are."""
+    with np.errstate(invalid="ignore"):  # NaN and Inf are no whole numbers; refused below
+        cast = inputs.astype(dtype, copy=False)
+    if dtype.kind in "biu" and not (same := cast == inputs).all():
+        first = inputs[~same][0]
+        raise DatasetError(
+            f"the model takes whole numbers, {dtype.name}; received {first} in the data",
+            hint="give inputs of that dtype, for example token ids, and no scale, mean or std",
+        )
+    return cast
 
 
 def _scaled(inputs: npt.NDArray[Any], how: Preparation) -> npt.NDArray[Any]:
@@ -222,14 +236,15 @@ def _from_npz(path: Path) -> Arrays:
 def _from_function(reference: str, folder: Path | None) -> Arrays:
     function = import_function(reference, folder, DatasetError)
     try:
-        result = function()
+        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            result = function()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DatasetError(
             f"the function raised {type(error).__name__}: {error}", place=reference
         ) from error
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not isinstance(result, tuple | list) or len(result) != 2:
         raise DatasetError(
             f"the function returned {type(result).__name__}; expected (inputs, labels)",
             place=reference,

@@ -6,6 +6,7 @@ The digits (1,797 images of 8x8 pixels, values 0 to 16) are scaled to 28x28 with
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def trained_model() -> Any:
 
     path = Path(platformdirs.user_cache_dir("injecttf2")) / "digits_cnn-1.keras"
     if path.is_file():
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with contextlib.suppress(Exception):  # whatever is wrong with the file, it is made again
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     aside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ def whole_number(value: object) -> int:
 
 Text = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, Field(ge=1), BeforeValidator(whole_number)]
+Repetitions = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(whole_number)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole_number)]
 Finite = Annotated[float, number("a finite number", math.isfinite)]
 Positive = Annotated[float, Field(gt=0), number("a number above 0", lambda x: 0 < x < math.inf)]

@@ -49,16 +49,12 @@ def run(graph: Graph, dataset: Dataset) -> GoldenRun:
         ModelError: The model's output is not one row of two or more classes a sample.
         DatasetError: The golden output of a sample holds NaN or Inf, or a label is no class.
     """
+    check_task(graph, dataset)
     size = batch_size(graph, graph.steps)
     shape = (size, *dataset.inputs.shape[1:])
 
     def forward(inputs: Any) -> Any:
         outputs = graph.run(graph.steps, {id(graph.input): inputs})[id(graph.output)]
-        if outputs.shape.rank != 2 or outputs.shape[1] < 2:
-            raise ModelError(
-                f"the model's output has shape {tuple(outputs.shape[1:])} a sample; "
-                "top-1 needs one row of at least two classes"
-            )
         return outputs, top1(outputs)
 
     signature = [tf.TensorSpec(shape, graph.input.dtype)]
@@ -70,12 +66,25 @@ def run(graph: Graph, dataset: Dataset) -> GoldenRun:
         classes.append(batch[1].numpy()[: stop - start])
     all_outputs, all_classes = np.concatenate(outputs), np.concatenate(classes)
     _check_finite(all_outputs)
-    _check_labels(dataset, all_outputs.shape[1])
     correct = int(np.count_nonzero(all_classes == dataset.labels))
     return GoldenRun(all_outputs, all_classes, correct)
 
 
-def _check_labels(dataset: Dataset, classes: int) -> None:
+def check_task(graph: Graph, dataset: Dataset) -> None:
+    """Check that a model classifies and that the labels are among its classes.
+
+    Raises:
+        ModelError: The model's output is not one row of two or more classes a sample.
+        DatasetError: A label is no class of the model.
+    """
+    shape = graph.shapes[id(graph.output)]
+    if len(shape) != 1 or (shape[0] or 0) < 2:
+        raise ModelError(
+            f"the model's output has shape {shape} a sample; top-1 needs one row of at least two "
+            "classes"
+        )
+    classes = shape[0]
+    assert classes is not None  # noqa: S101 - for the type checker
     largest = int(dataset.labels.max())
     if largest >= classes:
         sample = int(dataset.labels.argmax())

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import keras
@@ -19,6 +20,9 @@ import tensorflow as tf
 from injecttf2 import bits
 from injecttf2.errors import ModelError
 from injecttf2.suggest import nearest
+
+TRACED_SAMPLES = 13
+"""Samples in a trace of the model; a prime that is no size of a usual layer."""
 
 Values = dict[int, Any]
 """Computed tensors by the key of the symbolic tensor that they stand for."""
@@ -135,15 +139,30 @@ class Graph:
         self.shapes: dict[int, tuple[int | None, ...]] = {
             key: tuple(tensor.shape[1:]) for key, tensor in tensors.items()
         }
+        self._sample_shape = tuple(self.input.shape[1:]) if input_shape is None else input_shape
         if input_shape is not None and any(None in shape for shape in self.shapes.values()):
-            self.shapes.update(self._trace_shapes(input_shape))
+            self.shapes.update((key, shape[1:]) for key, shape in self._traced.items())
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
-        """All addressable layers in the order of execution."""
+        """All addressable layers in the order of execution.
+
+        Raises:
+            ModelError: The model cannot be run on any number of samples.
+        """
         others = _sparse_or_ragged(self.steps)
         return tuple(
-            _describe(step, self.shapes[step.outputs[0]], dense=others.isdisjoint(step.outputs))
+            LayerInfo(
+                layer=step.layer,
+                index=step.index,
+                type=type(step.operation).__name__,
+                shape=self.shapes[step.outputs[0]],
+                dtype=str(step.node.outputs[0].dtype),
+                parameters=int(getattr(step.operation, "count_params", lambda: 0)()),
+                is_input=bool(step.node.is_input),
+                reason=_reason(step, dense=others.isdisjoint(step.outputs))
+                or self._samples_reason(step),
+            )
             for step in self.steps
         )
 
@@ -201,16 +220,47 @@ class Graph:
         frontier = tuple(key for key in needed if key not in made)
         return Cut(frontier, self._ancestors(frontier), tuple(suffix))
 
-    def _trace_shapes(self, input_shape: tuple[int, ...]) -> dict[int, tuple[int | None, ...]]:
-        """Return the shapes of one sample's part of all tensors, for inputs of one shape."""
+    def _samples_reason(self, step: Step) -> str | None:
+        """Return why the samples of a step's cut cannot be told apart, or None when they can."""
+        if step.outputs[0] in self._not_per_sample:
+            return "its first axis is not the sample"
+        if self._not_per_sample and not self._not_per_sample.isdisjoint(
+            self.cut(step.layer).frontier
+        ):
+            return "a tensor that by-passes it is not one row a sample"
+        return None
+
+    @cached_property
+    def _not_per_sample(self) -> frozenset[int]:
+        """Keys of the tensors whose first axis is not the sample."""
+        tensors = {id(tensor): tensor for step in self.steps for tensor in step.node.outputs}
+        fixed = {key for key, tensor in tensors.items() if tuple(tensor.shape[:1]) != (None,)}
+        traced = None in self.input.shape[1:] or any(map(_may_move_samples, self.steps))
+        if None in self._sample_shape or not traced:
+            return frozenset(fixed)
+        moved = {key for key, shape in self._traced.items() if shape[:1] != (TRACED_SAMPLES,)}
+        return frozenset(fixed | moved)
+
+    @cached_property
+    def _traced(self) -> dict[int, tuple[int | None, ...]]:
+        """Shapes of all tensors for ``TRACED_SAMPLES`` samples, by key."""
         found: dict[int, tuple[int | None, ...]] = {}
 
         def forward(inputs: Any) -> None:
             values = self.run(self.steps, {id(self.input): inputs})
-            found.update((key, tuple(value.shape[1:])) for key, value in values.items())
+            found.update((key, tuple(value.shape)) for key, value in values.items())
 
-        batch = tf.TensorSpec((2, *input_shape), self.input.dtype)
-        tf.function(forward, autograph=False).get_concrete_function(batch)
+        shape = (TRACED_SAMPLES, *self._sample_shape)
+        try:
+            tf.function(forward, autograph=False).get_concrete_function(
+                tf.TensorSpec(shape, self.input.dtype)
+            )
+        except Exception as error:
+            raise ModelError(
+                f"the model cannot be run on {TRACED_SAMPLES} samples, inputs of shape {shape}: "
+                f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
+                hint="it must take any number of samples, and samples of that shape",
+            ) from error
         return found
 
     def _ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
@@ -241,13 +291,18 @@ def _function_of(model: keras.Model) -> Any:
 
 def _steps_of(function: Any) -> tuple[Step, ...]:
     """Return the nodes of a function in its own order of execution, each with an address."""
+    depths = sorted(function._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
+    taken = {node.operation.name for node in nodes}
     calls: dict[str, int] = {}
     steps: list[Step] = []
-    depths = sorted(function._nodes_by_depth, reverse=True)
-    for node in (node for depth in depths for node in function._nodes_by_depth[depth]):
-        name = node.operation.name
+    for node in nodes:
+        address = name = node.operation.name
         calls[name] = calls.get(name, 0) + 1
-        address = name if calls[name] == 1 else f"{name}#{calls[name]}"
+        if calls[name] > 1:
+            numbered = (f"{name}#{number}" for number in count(calls[name]))
+            address = next(one for one in numbered if one not in taken)
+            taken.add(address)
         steps.append(Step(len(steps), address, node))
     return tuple(steps)
 
@@ -261,19 +316,13 @@ def _only(tensors: Sequence[Any], what: str, name: str) -> Any:
     return tensors[0]
 
 
-def _describe(step: Step, shape: tuple[int | None, ...], *, dense: bool) -> LayerInfo:
-    tensor = step.node.outputs[0]
-    count_params = getattr(step.operation, "count_params", lambda: 0)
-    return LayerInfo(
-        layer=step.layer,
-        index=step.index,
-        type=type(step.operation).__name__,
-        shape=shape,
-        dtype=str(tensor.dtype),
-        parameters=int(count_params()),
-        is_input=bool(step.node.is_input),
-        reason=_reason(step, dense=dense),
-    )
+def _may_move_samples(step: Step) -> bool:
+    """Return whether a step may give out another first axis; Keras' own layers keep the samples."""
+    operation = step.operation
+    if isinstance(operation, keras.Model | keras.layers.Lambda | keras.layers.Wrapper):
+        return True
+    own = type(operation).__module__.partition(".")[0] == "keras"
+    return not (own and isinstance(operation, keras.Layer))
 
 
 def _sparse_or_ragged(steps: Iterable[Step]) -> set[int]:

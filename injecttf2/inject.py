@@ -1,8 +1,9 @@
 """InjectTF2's own interface, on this project's engine.
 
-Scripts that were written for InjectTF2 run as they are: the same class, methods and configuration
-file. Unlike the original, the last partial batch is kept, and two calls on the same object draw
-different sites but a new object draws the same again.
+Of scripts that were written for InjectTF2 only the import line changes, from
+``from inject_tf2 import InjectTF2`` to ``from injecttf2 import InjectTF2``: class, methods and
+configuration file are the same. Unlike the original, the last partial batch is kept, and two calls
+on the same object draw different sites but a new object draws the same again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tensorflow as tf
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import Preparation, prepare
 from injecttf2.engine import Engine
+from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph import Graph
 from injecttf2.models import digest, load_file
 from injecttf2.original_config import read_config
@@ -33,15 +35,16 @@ class InjectTF2:
         model: A Keras model, or the path of a ``.keras`` or ``.h5`` file.
         path_to_config: The YAML file, with one section ``inject_layer``.
         tf_dataset: Unbatched ``tf.data.Dataset`` of (input, label); labels are classes or one-hot.
-        batch_size: Samples in a batch of :meth:`evaluate_golden_run_model` and
+        batch_size: Samples, 1 or more, in a batch of :meth:`evaluate_golden_run_model` and
             :meth:`get_top_k_from_layer`; it does not change any result.
         logging_level: Level of the logger ``injecttf2``.
         seed: Seed of the draws.
 
     Raises:
         CampaignError: The configuration file is wrong.
-        ModelError: The model cannot be walked, or the layer is not in it.
-        DatasetError: The data do not fit the model.
+        ModelError: The model cannot be walked, the layer is not in it, or the bit not in the layer.
+        DatasetError: The data do not fit the model, or are batched, without labels or none at all.
+        ValueError: ``batch_size`` is below 1.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class InjectTF2:
         *,
         seed: int = 0,
     ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: received {batch_size}, expected 1 or more")
         logging.basicConfig()
         logger.setLevel(logging_level)
         config = read_config(Path(path_to_config))
@@ -62,14 +67,22 @@ class InjectTF2:
         graph = Graph(self._model)
         graph.step(config.layer_name)
         data = prepare(
-            _arrays(tf_dataset),
+            _arrays(tf_dataset, tuple(graph.input.shape[1:])),
             Preparation(scale=1.0),
             shape=tuple(graph.input.shape[1:]),
             dtype=numpy_dtype(graph.input.dtype),
         )
         self._engine = Engine(self._model, data)
         self._cell = Cell(config.layer_name, config.fault, config.probability)
-        self._engine.prepare(self._cell.layer)
+        layer = self._engine.prepare(self._cell.layer)
+        try:
+            config.fault.candidates(layer.info.dtype)
+        except ValueError as error:
+            raise ModelError(
+                f"the layer {config.layer_name!r}: {error}",
+                place=str(path_to_config),
+                hint="correct bit_number in the file",
+            ) from error
         self._identity = Identity(digest(self._model), data.digest, seed)
         self._calls = 0
 
@@ -106,12 +119,19 @@ class InjectTF2:
 
         Args:
             inject: Whether to inject into the selected layer.
-            k: How many.
+            k: How many, from 1 to the number of classes.
 
         Returns:
             For each batch what ``tf.math.top_k`` returns: values and indices [batch, k].
+
+        Raises:
+            ValueError: ``k`` is out of range.
         """
         outputs = self._engine.golden.outputs.copy()
+        if not 1 <= k <= outputs.shape[-1]:
+            raise ValueError(
+                f"k: received {k}, expected 1 to {outputs.shape[-1]}, the number of classes"
+            )
         if inject:
             samples, faulty = self._engine.outputs(self._next_trial())
             outputs[samples] = faulty
@@ -127,7 +147,40 @@ class InjectTF2:
         return trial
 
 
-def _arrays(dataset: tf.data.Dataset) -> tuple[Any, Any]:
-    """Return all inputs and labels of a data set that is not batched."""
-    inputs, labels = zip(*dataset.as_numpy_iterator(), strict=True)
-    return np.stack(inputs), np.stack(labels)
+def _arrays(dataset: tf.data.Dataset, shape: tuple[int | None, ...]) -> tuple[Any, Any]:
+    """Return all inputs and labels of a data set, for a model that takes samples of ``shape``.
+
+    Raises:
+        DatasetError: It is batched, empty or has no labels.
+    """
+    spec = getattr(dataset, "element_spec", None)
+    if not isinstance(spec, tuple) or len(spec) != 2:
+        what = type(dataset).__name__ if spec is None else "one without labels"
+        raise DatasetError(
+            f"received {what}; expected a tf.data.Dataset of (input, label)",
+            hint="tf.data.Dataset.from_tensor_slices((inputs, labels)) makes one",
+        )
+    if _is_batched(spec[0], shape):
+        raise DatasetError(
+            f"received batches of inputs {spec[0].shape}; expected one sample at a time, {shape}",
+            hint="give the data set unbatched: leave out .batch(), or add .unbatch()",
+        )
+    samples = list(dataset.as_numpy_iterator())
+    if not samples:
+        raise DatasetError("the data set is empty; expected at least one sample")
+    try:
+        inputs, labels = (np.stack(column) for column in zip(*samples, strict=True))
+    except ValueError as error:
+        raise DatasetError(
+            "the samples differ in shape; expected the same shape for all inputs and all labels"
+        ) from error
+    return inputs, labels
+
+
+def _is_batched(spec: Any, shape: tuple[int | None, ...]) -> bool:
+    """Return whether inputs have an axis more than a sample; a channel axis may be missing."""
+    found = getattr(spec, "shape", tf.TensorShape(None))
+    if found.rank is None or found.rank < len(shape):
+        return False
+    without_channels = shape[-1:] == (1,) and found[0] is None and shape[0] is not None
+    return bool(found.rank > len(shape) or without_channels)

@@ -21,7 +21,7 @@ from injecttf2.datasets import Dataset
 from injecttf2.errors import EngineError, ModelError
 from injecttf2.golden import GoldenRun
 from injecttf2.graph import Graph, Values
-from injecttf2.outcomes import BENIGN, judge
+from injecttf2.outcomes import BENIGN, equal_up_to_rounding, judge
 
 PackedSites = npt.NDArray[np.int64]
 """int64 [3, sites]: row in the golden block, element, XOR mask as a 64-bit pattern."""
@@ -173,8 +173,8 @@ class InjectedLayer:
         suffix = self._function("outputs")
         for first, last in batches(stop - start, self.batch):
             expected = padded(self._golden.outputs[start + first : start + last], self.batch)
-            outcome = suffix(tf.constant(first, tf.int64), tf.constant(expected)).numpy()
-            wrong = np.count_nonzero(outcome[: last - first] > BENIGN)
+            right = suffix(tf.constant(first, tf.int64), tf.constant(expected)).numpy()
+            wrong = np.count_nonzero(~right[: last - first])
             if wrong:
                 raise EngineError(
                     f"the part of the model behind {self.layer!r} does not reproduce the golden "
@@ -212,7 +212,9 @@ class InjectedLayer:
         rows = tf.minimum(first + tf.range(self.batch, dtype=tf.int64), self.block - 1)
         outputs = self._suffix(self._gather(rows))
         _write(self._golden_outputs, first, outputs)
-        return judge(outputs, expected)[0]
+        outcome, _ = judge(outputs, expected)
+        # At a tie the class may differ by rounding alone, as low precision may within the class.
+        return (outcome <= BENIGN) | equal_up_to_rounding(outputs, expected)
 
     def _suffix(self, values: Values) -> Any:
         return self._graph.run(self._cut.suffix, values)[id(self._graph.output)]

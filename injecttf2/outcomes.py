@@ -68,6 +68,21 @@ def top1(outputs: Any) -> Any:
     return tf.reduce_min(tf.where(outputs == largest, index, classes), axis=1)
 
 
+def equal_up_to_rounding(outputs: Any, golden: Any) -> Any:
+    """Return for each sample whether its outputs are golden by the rule of ``masked``.
+
+    Args:
+        outputs: float [samples, classes].
+        golden: same shape and dtype, finite.
+
+    Returns:
+        bool [samples], False where the outputs hold NaN.
+    """
+    largest = tf.reduce_max(tf.abs(golden), axis=1)
+    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
+    return difference <= tf.cast(MASKED_TOLERANCE, golden.dtype) * largest
+
+
 def judge(outputs: Any, golden: Any) -> tuple[Any, Any]:
     """Compare outputs with golden outputs, sample by sample, on the device.
 
@@ -83,9 +98,7 @@ def judge(outputs: Any, golden: Any) -> tuple[Any, Any]:
         outputs, golden = tf.cast(outputs, tf.float32), tf.cast(golden, tf.float32)
     finite = tf.reduce_all(tf.math.is_finite(outputs), axis=1)
     faulty_class = top1(outputs)
-    largest = tf.reduce_max(tf.abs(golden), axis=1)
-    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
-    changed = tf.where(difference <= MASKED_TOLERANCE * largest, MASKED, BENIGN)
+    changed = tf.where(equal_up_to_rounding(outputs, golden), MASKED, BENIGN)
     decided = tf.where(faulty_class == top1(golden), changed, SDC)
     outcome = tf.cast(tf.where(finite, decided, DUE), tf.uint8)
     return outcome, tf.where(finite, faulty_class, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -37,7 +38,15 @@ def import_function(
     if folder is not None:
         _look_in_first(folder, module_name.partition(".")[0])
     try:
-        module = importlib.import_module(module_name)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            module = importlib.import_module(module_name)
+    except SystemExit as error:
+        raise error_type(
+            f"the module {module_name!r} ends the program when it is imported, "
+            f"with exit code {error.code!r}",
+            place=reference,
+            hint='put what it does as a script below `if __name__ == "__main__":`',
+        ) from error
     except Exception as error:
         raise error_type(
             f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}",

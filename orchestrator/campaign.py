@@ -1,8 +1,8 @@
 """The campaign file: its schema, and loading it.
 
 What leaves it is checked, complete and frozen: single values have become lists, ranges numbers,
-and paths absolute. The fields' descriptions also make the reference page and the JSON schema. A
-validator raises ``ValueError`` with what it expected; ``yaml_source`` adds what came, and where.
+and paths absolute. A validator raises ``ValueError`` with what it expected; ``yaml_source`` adds
+what was received, and where.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from injecttf2.fields import (
     Finite,
     Positive,
     Probability,
+    Repetitions,
     Schema,
     Seed,
     Text,
@@ -49,6 +50,13 @@ FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
 
 APPLICATIONS = "keras.applications:"
+
+ORIGINAL_KEYS = {
+    "layers": ("layer_name",),
+    "bits": ("bit_number", "bit_flip_type"),
+    "probabilities": ("probability",),
+}
+"""Keys of the original InjectTF2 that say what a key of a grid says, the first that is given."""
 
 
 def _as_list(value: object, expected: str = "at least one entry: the grid is empty") -> object:
@@ -105,6 +113,15 @@ def _folder_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_folder_name)]
 
 
+def _local(value: str | None) -> str | None:
+    if value is not None and "://" in value:
+        raise ValueError("a file on this machine: only local files are supported")
+    return value
+
+
+LOCAL = AfterValidator(_local)
+
+
 class LayerType(Schema):
     """The layers of one Keras class."""
 
@@ -119,7 +136,7 @@ def _selector(value: object) -> LayerSelector:
     if isinstance(value, dict | LayerType):
         return LayerType.model_validate(value)
     if not isinstance(value, str) or not value:
-        raise ValueError("all, a layer's name, a pattern such as block1/*, or {type: Conv2D}")
+        raise ValueError("all, a layer's name, a pattern such as conv*, or {type: Conv2D}")
     return value
 
 
@@ -130,7 +147,7 @@ class GridSpec(Schema):
         tuple[Annotated[LayerSelector, BeforeValidator(_selector)], ...],
         BeforeValidator(_as_list, json_schema_input_type=LayerSelector | list[LayerSelector]),
     ] = Field(
-        ("all",), description="all (default), names, patterns such as block1/*, or {type: Conv2D}."
+        ("all",), description="all (default), names, patterns such as conv*, or {type: Conv2D}."
     )
     target: Literal["outputs"] = Field("outputs", description="What is hit: outputs, the default.")
     fault: Literal["bit_flip"] = Field(
@@ -153,7 +170,7 @@ class GridSpec(Schema):
 
 
 class _SourceSpec(Schema):
-    source: Text
+    source: Annotated[Text, LOCAL]
 
     def located(self, folder: Path) -> Self:
         """Return the same with file paths that are relative to ``folder`` made absolute."""
@@ -171,11 +188,11 @@ def _from_text(value: object) -> object:
 class ModelSpec(_SourceSpec):
     """Where the model comes from."""
 
-    source: Text = Field(
+    source: Annotated[Text, LOCAL] = Field(
         description="A .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
         "package.module:function, a function that returns a Keras model; required."
     )
-    weights: Text | None = Field(
+    weights: Annotated[Text | None, LOCAL] = Field(
         None, description="Only for keras.applications: imagenet (default), random or a file."
     )
     input_shape: Annotated[tuple[int, int, int] | None, BeforeValidator(_shape)] = Field(
@@ -204,7 +221,7 @@ class ModelSpec(_SourceSpec):
 class DatasetSpec(_SourceSpec):
     """Where the data comes from, and how it becomes the model's input."""
 
-    source: Text = Field(
+    source: Annotated[Text, LOCAL] = Field(
         description="Name of a builtin data set, an .npz file, or "
         "package.module:function, a function that returns inputs and labels; required."
     )
@@ -234,7 +251,9 @@ class Campaign(Schema):
         BeforeValidator(_from_text, json_schema_input_type=str | DatasetSpec | None),
     ] = Field(None, description="The data set: its source, or a mapping; --dataset replaces it.")
     seed: Seed = Field(0, description="Seed of all draws, from 0 to 2^63 - 1; default 0.")
-    repetitions: Whole = Field(1, description="Trials of every cell, 1 or more; default 1.")
+    repetitions: Repetitions = Field(
+        1, description="Trials of every cell, from 1 to 2^31 - 1; default 1."
+    )
     grid: Annotated[
         tuple[GridSpec, ...],
         BeforeValidator(_as_list, json_schema_input_type=GridSpec | list[GridSpec]),
@@ -255,7 +274,7 @@ class Campaign(Schema):
 
     def place(self, *path: str | int) -> str | None:
         """Return ``file:line:column`` of the value at ``path``; None where no file was read."""
-        return self._source.place(path) if self._source is not None else None
+        return self._source.place(_as_written(self._source, path)) if self._source else None
 
     def resolved(self) -> dict[str, Any]:
         """Return JSON values that load back to an equal campaign; what is not set is left out."""
@@ -327,8 +346,12 @@ def reload_campaign(
 
 
 def locate(source: str) -> str:
-    """Return a source given on the command line: a path relative to the current folder resolved."""
-    return _located(source, Path.cwd())
+    """Return a source given on the command line: a path relative to the current folder resolved.
+
+    Raises:
+        CampaignError: It is on another machine.
+    """
+    return _located(_checked(source, None), Path.cwd())
 
 
 def _parsed(source: YamlSource) -> Campaign:
@@ -350,16 +373,38 @@ def _from_original(section: InjectLayer, name: str) -> Campaign:
     return Campaign(name=name, grid=(grid,))
 
 
+def _as_written(source: YamlSource, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return where a file says what stands at ``path`` of a campaign."""
+    if not is_original(source) or path[:1] != ("grid",):
+        return path
+    keys = ORIGINAL_KEYS.get(str(path[2]), ()) if len(path) > 2 else ()
+    given = [key for key in keys if source.data["inject_layer"].get(key) is not None]
+    return ("inject_layer", *given[:1])
+
+
 def _given(kind: type[_SourceSpec], option: str, source: str | None) -> _SourceSpec | None:
     """Return what the command line names, its path absolute."""
     if source == "":
         raise CampaignError("received an empty text, expected a source", place=option)
-    return kind(source=source).located(Path.cwd()) if source is not None else None
+    if source is None:
+        return None
+    return kind(source=_checked(source, option)).located(Path.cwd())
+
+
+def _checked(source: str, option: str | None) -> str:
+    """Return a source that the command line names; what is on another machine is refused."""
+    if "://" in source:
+        raise CampaignError(
+            f"received {source!r}; only local files are supported",
+            place=option,
+            hint="download it and give the path of the file",
+        )
+    return source
 
 
 def _located(source: str, folder: Path) -> str:
     """Return ``source`` as an absolute path if it names a file or a folder, else as it is."""
-    if source.startswith(("builtin:", APPLICATIONS)) or "://" in source or is_function(source):
+    if source.startswith(("builtin:", APPLICATIONS)) or is_function(source):
         return source
     if source in datasets.BUILTIN:
         return source

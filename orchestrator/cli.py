@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +16,8 @@ from rich.console import Console
 
 from injecttf2.errors import InjectTF2Error
 from results.errors import ResultsError
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 EXIT_GIVEN_UP = 1
 EXIT_WRONG_INPUT = 2
@@ -28,7 +33,7 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
 ]
@@ -38,18 +43,38 @@ DatasetOption = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
 
 
+class ExecutorName(StrEnum):
+    """Where workers run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
 def main() -> None:
     """Run the command line and exit with its code; errors meant for the user have no traceback."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    before = {number: signal.signal(number, _interrupted) for number in STOP_SIGNALS}
     try:
         app()
     except (InjectTF2Error, ResultsError) as error:
-        _messages().print(f"error: {error}", style="red", markup=False, highlight=False)
+        _messages().print(f"error: {error}", style="red")
         sys.exit(EXIT_WRONG_INPUT)
-    except KeyboardInterrupt:
-        _messages().print("interrupted")
+    except _Interrupted:
+        _messages().print("interrupted; the same command again goes on from here")
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C or SIGTERM; typer would turn a KeyboardInterrupt into an exit code of its own."""
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """End where no session is under way, which handles both signals itself."""
+    raise _Interrupted
 
 
 @app.command()
@@ -72,23 +97,25 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
     ] = None,
-    executor: Annotated[str, typer.Option(help="ray, or inline: in this process.")] = "ray",
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Ray actors, or inline: in this process.")
+    ] = ExecutorName.ray,
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
     from orchestrator.campaign import load_campaign
     from orchestrator.launch import Options, launch
-    from orchestrator.tables import outcome_table
+    from orchestrator.tables import summary_lines
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
-    folder = Path(output) if output else Path("runs") / loaded.name
-    options = Options(folder, executor, workers, cpus_per_worker, gpus_per_worker, address)
+    folder = output if output is not None else f"runs/{loaded.name}"
+    options = Options(folder, executor.value, workers, cpus_per_worker, gpus_per_worker, address)
     messages = _messages()
     summary = launch(loaded, options, messages)
     if as_json:
         _print_json(
             {
-                "run": str(folder),
+                "run": folder,
                 "trials": summary.trials,
                 "done": summary.done,
                 "failed": summary.failed,
@@ -97,23 +124,14 @@ def run(
             }
         )
     else:
-        screen = Console()
-        screen.print(outcome_table(folder))
-        screen.print(
-            f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} "
-            f"injections in {summary.seconds:.1f} s",
-            highlight=False,
-        )
-        screen.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        _screen().print(summary_lines(folder, summary))
     if summary.stopped:
-        messages.print(f"stopped: {summary.stopped}", style="yellow", highlight=False)
+        messages.print(f"stopped: {summary.stopped}", style="yellow")
         messages.print("the same command again goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
     if summary.failed:
         messages.print(
-            f"{summary.failed} trials were given up on; see {folder / 'failures'}",
-            style="red",
-            highlight=False,
+            f"{summary.failed} trials were given up on; see {folder}/failures", style="red"
         )
         raise typer.Exit(EXIT_GIVEN_UP)
 
@@ -148,7 +166,7 @@ def plan(
             }
         )
         return
-    Console().print(plan_table(planned, expected))
+    _screen().print(plan_table(planned, expected))
 
 
 @app.command()
@@ -160,11 +178,11 @@ def status(run: RunFolder, as_json: Json = False) -> None:
 
     state = open_run(run).status()
     if as_json:
-        _print_json({"run": str(run), **asdict(state)})
+        _print_json({"run": run, **asdict(state)})
         return
     from orchestrator.tables import status_table
 
-    Console().print(status_table(run, state))
+    _screen().print(status_table(run, state))
 
 
 @app.command()
@@ -198,7 +216,7 @@ def layers(
         return
     from orchestrator.tables import layers_table
 
-    Console().print(layers_table(model, found))
+    _screen().print(layers_table(model, found))
 
 
 @app.command()
@@ -219,7 +237,7 @@ def replay(
     if as_json:
         _print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
     else:
-        screen = Console(highlight=False)
+        screen = _screen()
         for column, (recorded, now) in differences.items():
             screen.print(f"{column}: recorded {recorded}, now {now}")
         verdict = "differs from its row" if differences else "is equal to its row"
@@ -249,12 +267,20 @@ def init(
         ) from None
     except OSError as error:
         raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
-    Console().print(f"wrote {file}; run it with: injecttf2 run {file}", highlight=False)
+    _screen().print(f"wrote {file}; run it with: injecttf2 run {file}")
 
 
 def _messages() -> Console:
-    """Return the console for progress and errors: the standard error."""
-    return Console(stderr=True, soft_wrap=True)
+    """Return the console for progress and errors: the standard error.
+
+    What is printed may hold brackets, which are not markup.
+    """
+    return Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+
+
+def _screen() -> Console:
+    """Return the console for what a command answers: the standard output."""
+    return Console(markup=False, highlight=False)
 
 
 def _print_json(value: object) -> None:

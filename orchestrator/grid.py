@@ -35,9 +35,10 @@ class Product:
 
     def without(self, other: Product) -> list[Product]:
         """Return what of this product is not in ``other``, as disjoint products, none empty."""
-        new_faults = tuple(fault for fault in self.faults if fault not in other.faults)
-        both = tuple(fault for fault in self.faults if fault in other.faults)
-        new_rates = tuple(p for p in self.probabilities if p not in other.probabilities)
+        known_faults, known_rates = frozenset(other.faults), frozenset(other.probabilities)
+        new_faults = tuple(fault for fault in self.faults if fault not in known_faults)
+        both = tuple(fault for fault in self.faults if fault in known_faults)
+        new_rates = tuple(p for p in self.probabilities if p not in known_rates)
         parts = [Product(new_faults, self.probabilities), Product(both, new_rates)]
         return [part for part in parts if len(part)]
 

@@ -48,12 +48,16 @@ class ChunkDone:
 
 @dataclass(frozen=True)
 class ChunkFailed:
-    """A worker could not evaluate a chunk; the worker itself goes on."""
+    """A worker could not evaluate a chunk; the worker itself goes on.
+
+    ``hopeless`` says that no trial of the chunk's group can be evaluated.
+    """
 
     worker: int
     chunk: int
     error: str
     traceback: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)

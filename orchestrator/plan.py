@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from injecttf2 import bits, datasets, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.errors import CampaignError
-from injecttf2.faults import BitFlip
+from injecttf2.faults import FAULTS, BitFlip
+from injecttf2.golden import check_task
 from injecttf2.graph import Graph, LayerInfo
 from injecttf2.models import Portable
 from injecttf2.suggest import nearest
@@ -68,6 +69,7 @@ def make_plan(campaign: Campaign) -> Plan:
     graph = Graph(model)
     dataset = _load_data(campaign, graph)
     graph = Graph(model, dataset.inputs.shape[1:])
+    check_task(graph, dataset)
     chosen, skipped = _choose(campaign, graph.layers)
     return Plan(
         campaign=campaign,
@@ -159,13 +161,14 @@ def _faults(campaign: Campaign, index: int, info: LayerInfo) -> tuple[BitFlip, .
         CampaignError: A bit lies outside the layer's word.
     """
     spec: GridSpec = campaign.grid[index]
+    fault = FAULTS[spec.fault]
     width = bits.LAYOUTS[info.dtype].width
     faults = []
     for bit in spec.bits:
         if isinstance(bit, str):
-            faults.append(BitFlip(bit_field="any" if bit == "random" else bit))
+            faults.append(fault(bit_field="any" if bit == "random" else bit))
         elif bit < width:
-            faults.append(BitFlip(bit=bit))
+            faults.append(fault(bit=bit))
         else:
             raise CampaignError(
                 f"bit {bit} is outside the layer {info.layer!r}, which holds {info.dtype}; "

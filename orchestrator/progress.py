@@ -37,6 +37,7 @@ class Progress(ABC):
         self.planned = 0
         self._begin = time.monotonic()
         self._first: float | None = None
+        self._errors: set[str] = set()
 
     def start(self, todo: Mapping[str, int], planned: int) -> None:
         """Hear how many trials of each layer are to be done, of how many in the plan."""
@@ -55,9 +56,9 @@ class Progress(ABC):
         self.workers += 1
         self._first = self._first or time.monotonic()
 
-    def worker_lost(self, error: str) -> None:
-        """Hear that a worker is gone."""
-        self.workers = max(0, self.workers - 1)
+    def worker_lost(self, error: str, *, was_ready: bool) -> None:
+        """Hear that a worker is gone, or could not start."""
+        self.workers -= was_ready
         self.console.print(f"a worker was lost: {error}", style="yellow")
 
     def chunk_done(self, layer: str, trials: int, injections: int) -> None:
@@ -69,7 +70,10 @@ class Progress(ABC):
     def trial_given_up(self, layer: str, error: str) -> None:
         """Hear that a trial was given up on."""
         self.given_up += 1
-        self.console.print(f"gave up on a trial of {layer}: {error}", style="red")
+        if error not in self._errors:
+            self._errors.add(error)
+            first_line = error.strip().partition("\n")[0]
+            self.console.print(f"gave up on trials of {layer}: {first_line}", style="red")
         self.show_layer(layer, 1)
 
     @property
@@ -143,7 +147,10 @@ class LiveProgress(Progress):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._bars = Bars(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=console,
         )
         self._tasks: dict[str, TaskID] = {}
         self._live = Live(

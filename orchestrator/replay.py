@@ -9,7 +9,7 @@ from typing import Any
 
 from injecttf2.engine import Engine
 from injecttf2.errors import CampaignError
-from injecttf2.faults import BitFlip
+from injecttf2.faults import FAULTS
 from injecttf2.trials import Cell, Trial, trial_ids
 from orchestrator import rows
 from orchestrator.campaign import reload_campaign
@@ -20,7 +20,7 @@ Differences = dict[str, tuple[Any, Any]]
 
 
 def replay(
-    path: Path, trial_id: int, *, model: str | None = None, dataset: str | None = None
+    path: str, trial_id: int, *, model: str | None = None, dataset: str | None = None
 ) -> Differences:
     """Run a trial again in this process; TensorFlow must have been configured.
 
@@ -64,10 +64,9 @@ def _check_identity(plan: Plan, recorded: Any) -> None:
 
 def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
     """Return the trial that a row describes."""
-    if row["bit"] is not None:
-        fault = BitFlip(bit=row["bit"])
-    else:
-        fault = BitFlip(bit_field=row["bit_field"])
+    drawn = row["bit"] is None
+    where = {"bit_field": row["bit_field"]} if drawn else {"bit": row["bit"]}
+    fault = FAULTS[row["fault"]](**where)
     cell = Cell(row["layer"], fault, row["probability"], row["target"])
     (trial_id,) = trial_ids(plan.identity, cell, [row["repetition"]]).tolist()
     return Trial(cell, row["repetition"], trial_id)

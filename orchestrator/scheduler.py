@@ -15,6 +15,7 @@ Rules:
 - A chunk that failed is tried again, on another worker if there is one, after fresh work; a chunk
   that failed twice is split in two, until the trial that fails is alone. That trial is given up on
   after ``attempts`` failures and the others go on.
+- Where no trial of a group can be evaluated, all of them are given up on at once.
 - A lost worker is replaced. Of its chunks only the first, which it was at work on, has failed.
 - After ``losses`` lost workers in a row, with nothing done or given up on in between, no more are
   started; when the last of them is gone, the run stops.
@@ -168,9 +169,12 @@ class Scheduler:
                 self._with_room.add(worker)
             case ChunkDone(worker, chunk, seconds):
                 self._done(worker, chunk, seconds)
-            case ChunkFailed(worker, chunk, error, traceback):
+            case ChunkFailed(worker, chunk, error, traceback, hopeless):
                 taken, _ = self._take(worker, chunk)
-                actions += self._retry(taken, worker, error, traceback)
+                if hopeless:
+                    actions += self._give_up_group(taken, error, traceback)
+                else:
+                    actions += self._retry(taken, worker, error, traceback)
             case WorkerLost(worker, error):
                 actions += self._lost(worker, error)
             case Stop():
@@ -311,6 +315,16 @@ class Scheduler:
             count = failures if len(parts) == 1 else 1
             self._put_back(self._chunk(chunk.group, ranges, count, worker))
         return []
+
+    def _give_up_group(self, chunk: Chunk, error: str, traceback: str) -> list[Action]:
+        """Give up on a chunk and on all that waits in its group."""
+        group = self._groups[chunk.group]
+        spans = [*chunk.ranges, *group.fresh, *(s for one in group.retries for s in one.ranges)]
+        self._waiting -= group.waiting
+        group.waiting = 0
+        group.fresh.clear()
+        group.retries.clear()
+        return [GiveUp(p, error, traceback) for span in sorted(spans) for p in range(*span)]
 
     def _put_back(self, chunk: Chunk) -> None:
         group = self._groups[chunk.group]

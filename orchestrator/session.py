@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -66,20 +66,27 @@ class Session:
     """One run of a plan, from the first worker to the last row.
 
     Args:
-        plan: What to do.
-        writer: Where rows go; trials whose rows it already has are not done again.
+        plan: The campaign.
+        missing: Positions of the trials to do, ascending ranges.
+        writer: Where rows go.
         executor: Where workers run.
         progress: What is told how far it is.
     """
 
     def __init__(
-        self, plan: Plan, writer: RunWriter, executor: Executor, progress: Progress
+        self,
+        plan: Plan,
+        missing: Sequence[Range],
+        *,
+        writer: RunWriter,
+        executor: Executor,
+        progress: Progress,
     ) -> None:
         self._plan = plan
         self._writer = writer
         self._executor = executor
         self._progress = progress
-        todo = _by_group(plan, list(plan.grid.missing(plan.identity, writer.done_ids())))
+        todo = _by_group(plan, missing)
         self._todo = sum(stop - start for ranges in todo for start, stop in ranges)
         samples = len(plan.dataset)
         self._scheduler = Scheduler(
@@ -87,6 +94,7 @@ class Session:
             weight=lambda position: rows.weight(plan.grid[position][0], samples),
             settings=Settings(workers=executor.workers, chunk_seconds=CHUNK_SECONDS),
         )
+        self._ready: set[int] = set()
         self._failed = 0
         self._done = 0
         self._injections = 0
@@ -132,6 +140,7 @@ class Session:
             case Started(worker, ready):
                 self._writer.set_golden(ready.golden)
                 self._progress.worker_started(ready)
+                self._ready.add(worker)
                 return WorkerReady(worker)
             case Done(worker, chunk, result):
                 self._writer.append(result.trials, result.injections)
@@ -140,10 +149,10 @@ class Session:
                 layer = result.trials["layer"][0].as_py()
                 self._progress.chunk_done(layer, len(result.trials), result.injected)
                 return ChunkDone(worker, chunk, result.seconds)
-            case Failed(worker, chunk, error, traceback):
-                return ChunkFailed(worker, chunk, error, traceback)
+            case Failed(worker, chunk, error, traceback, hopeless):
+                return ChunkFailed(worker, chunk, error, traceback, hopeless)
             case Lost(worker, error):
-                self._progress.worker_lost(error)
+                self._progress.worker_lost(error, was_ready=worker in self._ready)
                 return WorkerLost(worker, error)
 
     def _act(self, actions: list[Action]) -> None:
@@ -168,7 +177,7 @@ class Session:
         self._progress.trial_given_up(cell.layer, error)
 
 
-def _by_group(plan: Plan, missing: list[Range]) -> list[list[Range]]:
+def _by_group(plan: Plan, missing: Sequence[Range]) -> list[list[Range]]:
     """Cut ranges of positions at the borders of the grid's groups."""
     groups: list[list[Range]] = [[] for _ in plan.grid.groups]
     starts = np.array([group.start for group in plan.grid.groups])

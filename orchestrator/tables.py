@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -17,12 +16,23 @@ if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
+    from orchestrator.session import Summary
 
 SHOWN_LAYERS = 20
 """Layers in the table after a run; the rest is in the results."""
 
 
-def outcome_table(run: Path) -> RenderableType:
+def summary_lines(run: str, summary: Summary) -> RenderableType:
+    """Return what a run printed at its end: outcomes, counts and where the results are."""
+    line = (
+        f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
+        f"in {summary.seconds:.1f} s"
+    )
+    where = Text(f"results: {run}", no_wrap=True, overflow="ignore")
+    return Group(outcome_table(run), Text(line), where)
+
+
+def outcome_table(run: str) -> RenderableType:
     """Return accuracy, sdc and due of a run, a row for each layer and bit field."""
     summary = open_run(run).summary(by=["layer", "bit_field"])
     table = _table("outcomes")
@@ -75,9 +85,9 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     return _with_line(table, line)
 
 
-def status_table(run: Path, status: RunStatus) -> RenderableType:
+def status_table(run: str, status: RunStatus) -> RenderableType:
     """Return how far a run is."""
-    table = _table(str(run))
+    table = _table(run)
     table.add_column("layer")
     for name in ("done", "planned"):
         table.add_column(name, justify="right")

@@ -15,7 +15,7 @@ import pyarrow as pa
 from injecttf2 import device, models
 from injecttf2.datasets import Dataset
 from injecttf2.engine import GOLDEN_BYTES, Engine
-from injecttf2.errors import EngineError
+from injecttf2.errors import EngineError, InjectTF2Error, ModelError
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
 
@@ -85,6 +85,18 @@ class Worker:
             EngineError: The model built here is another than the one that the plan was made for.
             UserError: The model or the data cannot be used.
         """
+        try:
+            return self._start(model, dataset)
+        except (InjectTF2Error, MemoryError):
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [""]
+            raise ModelError(
+                f"the model cannot be run on the data: {type(error).__name__}: {reason[0]}",
+                place=model.name,
+            ) from error
+
+    def _start(self, model: models.Portable, dataset: Dataset) -> Ready:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         built = model.build()
@@ -103,6 +115,7 @@ class Worker:
                 "correct": golden.correct,
                 "samples": len(dataset),
                 "decisions": golden.decisions,
+                "device": used,
             },
         )
 

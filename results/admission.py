@@ -28,8 +28,17 @@ def admit(storage: LocalStorage, header: RunHeader) -> Manifest:
     except RunNotFoundError:
         _check_free(storage)
         return Manifest.begin(header)
-    _check_identity(storage, recorded.header, header)
-    return recorded.updated(header=header)
+    differences = _differences(recorded.header, header)
+    if not differences:
+        return recorded.updated(header=header)
+    if not any(storage.files(folder) for folder in (paths.TRIALS, paths.FAILURES)):
+        return Manifest.begin(header)  # nothing was published: the directory is nobody's yet
+    raise RunMismatchError(
+        "the run directory belongs to another campaign; recorded -> received:",
+        place=storage.path(),
+        hint="Choose another --output for this campaign.",
+        differences=differences,
+    )
 
 
 def _check_free(storage: LocalStorage) -> None:
@@ -48,20 +57,16 @@ def _check_free(storage: LocalStorage) -> None:
         )
 
 
-def _check_identity(storage: LocalStorage, recorded: RunHeader, received: RunHeader) -> None:
+def _differences(
+    recorded: RunHeader, received: RunHeader
+) -> dict[str, tuple[int | str, int | str]]:
+    """Return the fields of the identity that differ, each with its old and its new value."""
     old, new = dict(recorded.identity), json.loads(json.dumps(dict(received.identity)))
-    differences = {
+    return {
         name: (old.get(name, _ABSENT), new.get(name, _ABSENT))
         for name in dict.fromkeys([*old, *new])
         if old.get(name, _ABSENT) != new.get(name, _ABSENT)
     }
-    if differences:
-        raise RunMismatchError(
-            "the run directory belongs to another campaign; recorded -> received:",
-            place=storage.path(),
-            hint="Choose another --output for this campaign.",
-            differences=differences,
-        )
 
 
 def _some(files: list[str]) -> str:

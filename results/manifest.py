@@ -124,13 +124,14 @@ def read_manifest(storage: LocalStorage) -> Manifest:
 
     Raises:
         RunNotFoundError: There is no such file.
+        ResultsError: The file system refused.
         RunMismatchError: A newer version of this package wrote it.
         RunCorruptError: It cannot be understood.
     """
     place = storage.path(paths.CAMPAIGN)
     try:
         text = storage.read(paths.CAMPAIGN)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise RunNotFoundError(
             f"no run directory: it holds no {paths.CAMPAIGN}",
             place=storage.path(),

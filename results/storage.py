@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,7 +16,7 @@ from results import paths
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class LocalStorage:
@@ -41,9 +42,14 @@ class LocalStorage:
         return str(self.root / name)
 
     def files(self, folder: str = "") -> list[str]:
-        """Return the sorted names of what ``folder`` holds, without the folder; [] if absent."""
+        """Return the sorted names of what ``folder`` holds, without the folder; [] if absent.
+
+        Raises:
+            ResultsError: The file system refused.
+        """
         try:
-            return sorted(path.name for path in (self.root / folder).iterdir())
+            with _refusals("the folder cannot be read", self.root / folder):
+                return sorted(path.name for path in (self.root / folder).iterdir())
         except FileNotFoundError:
             return []
 
@@ -52,16 +58,27 @@ class LocalStorage:
 
         Raises:
             FileNotFoundError: There is no such file.
+            ResultsError: The file system refused, or it is a folder.
         """
-        return (self.root / name).read_bytes()
+        with _refusals("the file cannot be read", self.root / name):
+            try:
+                return (self.root / name).read_bytes()
+            except NotADirectoryError as error:  # a file stands where a folder on the way should
+                raise FileNotFoundError(self.path(name)) from error
 
     def is_file(self) -> bool:
         """Tell whether a file is where the run directory should be."""
-        return self.root.is_file()
+        with _refusals("the folder cannot be reached", self.root):
+            return self.root.is_file()
 
     def create(self) -> None:
-        """Create the run directory unless it exists."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        """Create the run directory unless it exists.
+
+        Raises:
+            ResultsError: The file system refused.
+        """
+        with _refusals("the run directory cannot be created", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
 
     def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
         """Make ``name`` appear, or be replaced, all at once and durably.
@@ -93,23 +110,52 @@ class LocalStorage:
                 hint="Mend the disk (space, permissions), then run the same command to resume.",
             ) from error
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error is the one to tell
+                aside.unlink()
 
     def rename(self, name: str, new_name: str) -> None:
-        """Rename a file within its folder."""
-        (self.root / name).rename(self.root / new_name)
-        _sync_folder((self.root / name).parent)
+        """Rename a file within its folder.
+
+        Raises:
+            ResultsError: The file system refused.
+        """
+        with _refusals("the file cannot be renamed", self.root / name):
+            (self.root / name).rename(self.root / new_name)
+            _sync_folder((self.root / name).parent)
 
     def sweep(self) -> None:
         """Remove what killed writers left aside. Only for the process that holds the lock."""
         for folder in ("", paths.TRIALS, paths.INJECTIONS, paths.FAILURES):
             for file in filter(paths.is_aside, self.files(folder)):
-                (self.root / folder / file).unlink(missing_ok=True)
+                path = self.root / folder / file
+                with _refusals("the file cannot be removed", path):
+                    path.unlink(missing_ok=True)
 
     def _create_folder(self, folder: Path) -> None:
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(folder.parent)
+
+
+@contextmanager
+def _refusals(what: str, path: Path) -> Iterator[None]:
+    """Tell the user what the file system refused; a missing file is the caller's to judge."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        files = [str(parent) for parent in path.parents if parent.is_file()]
+        reason = f"{files[0]} is a file, expected a folder" if files else "a folder is a file"
+        raise ResultsError(
+            f"{what}: {reason}", place=str(path), hint="Choose another --output."
+        ) from error
+    except OSError as error:
+        raise ResultsError(
+            f"{what}: {error.strerror or error}",
+            place=str(path),
+            hint="Mend its permissions, or what stands in its place, or choose another --output.",
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,8 +16,8 @@ DATA = os.environ.get("INJECTTF2_DATA")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep TensorFlow's start-up messages and the user's cache out of the test run."""
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up messages out of the test run."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 

@@ -81,12 +81,17 @@ def forward(model: keras.Model, inputs: np.ndarray, layer: str, sites: dict[int,
         changed = tf.numpy_function(flip_sites, [output], output.dtype)
         return tf.ensure_shape(changed, output.shape)
 
+    calls: dict[str, int] = {}
+
     def operation_of(operation: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
+            calls[operation.name] = calls.get(operation.name, 0) + 1
+            number = calls[operation.name]
+            address = operation.name if number == 1 else f"{operation.name}#{number}"
             if "training" in getattr(operation, "_call_context_args", {}):
                 kwargs["training"] = False
             output = operation(*args, **kwargs)
-            return corrupted(output) if operation.name == layer else output
+            return corrupted(output) if address == layer else output
 
         return call
 

@@ -34,12 +34,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A worker could not evaluate a chunk, but goes on."""
+    """A worker could not evaluate a chunk, but goes on.
+
+    ``hopeless`` says that the layer cannot be injected at all.
+    """
 
     worker: int
     chunk: int
     error: str
     traceback: str
+    hopeless: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Executor(ABC):
         """Wait for replies, at most ``timeout`` seconds, and return those that are there.
 
         Raises:
-            InjectTF2Error: A worker found the model or the data unusable.
+            InjectTF2Error: A worker that was to start found the model or the data unusable.
         """
 
     @abstractmethod

@@ -54,11 +54,10 @@ class InlineExecutor(Executor):
         worker, chunk, runs = self._chunks.popleft()
         try:
             return [Done(worker, chunk, self._worker.evaluate(runs))]
-        except InjectTF2Error:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
             message = f"{type(error).__name__}: {error}"
-            return [Failed(worker, chunk, message, traceback.format_exc())]
+            hopeless = isinstance(error, InjectTF2Error)
+            return [Failed(worker, chunk, message, traceback.format_exc(), hopeless)]
 
     def close(self) -> None:
         """Forget what was not evaluated."""

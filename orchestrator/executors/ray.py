@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +145,13 @@ class RayExecutor(Executor):
             result = self._ray.get(call)
         except errors.RayTaskError as error:
             cause = error.cause
-            if isinstance(cause, InjectTF2Error):
-                raise cause from None
             message = f"{type(cause).__name__}: {cause}"
-            if chunk is None:
-                return self._lose(worker, message)
-            return Failed(worker, chunk, message, str(error))
+            ours = isinstance(cause, InjectTF2Error)
+            if chunk is not None:
+                return Failed(worker, chunk, message, str(error), hopeless=ours)
+            if ours:
+                raise cause from None
+            return self._lose(worker, message)
         except errors.RayError as error:
             return self._lose(worker, f"{type(error).__name__}: {_first_sentence(error)}")
         return Started(worker, result) if chunk is None else Done(worker, chunk, result)
@@ -162,24 +166,64 @@ class RayExecutor(Executor):
 def _connect(resources: Resources) -> Any:
     """Join the cluster at the address, or start Ray on this machine, closed and quiet."""
     os.environ.update(QUIET)
-    if resources.address is None:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        # Ray reads the token once in a process, so a second run there must find the first one's.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    return _join(resources.address) if resources.address else _start(resources)
+
+
+def _start(resources: Resources) -> Any:
+    """Start Ray on this machine; only who has the token can talk to it."""
+    os.environ["RAY_AUTH_MODE"] = "token"
+    # Ray reads the token once in a process, so a second run there must find the first one's.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     # Whoever asks for more workers than there are CPUs gets them.
     cpus = max(_cpus(), (resources.workers or 0) * resources.cpus)
-    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpus}
-    if resources.address is None:
-        ray.init("local", log_to_driver=False, logging_level="ERROR", **options)
-        return ray
-    _knock(resources.address)
-    try:
-        ray.init(resources.address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        raise _no_cluster(resources.address, error) from error
+    with _signals_later():
+        ray.init(
+            "local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     return ray
+
+
+def _join(address: str) -> Any:
+    """Join a cluster; the user's environment says how it authenticates.
+
+    Raises:
+        CampaignError: No cluster answers.
+    """
+    _knock(address)
+    import ray
+
+    try:
+        with _signals_later():
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        raise _no_cluster(address, error) from error
+    return ray
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread handles signals
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _knock(address: str) -> None:

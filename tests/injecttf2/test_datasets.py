@@ -240,6 +240,10 @@ def lists(): return X.tolist(), Y.tolist()
 def both_parts(): return (X, Y), (X[:1], Y[:1])
 def ragged(): return [[1.0], [2.0, 3.0]], Y
 def as_list(): return [X, Y]
+def printing():
+    print("loading")
+    return X, Y
+def leaves(): raise SystemExit(0)
 def three(): return X, Y, Y
 def nothing(): pass
 def no_labels(): return X, None
@@ -256,7 +260,7 @@ def user_error():
     sys.modules.pop("data_of_mine", None)
 
 
-@pytest.mark.parametrize("function", ["good", "lists"])
+@pytest.mark.parametrize("function", ["good", "lists", "as_list", "printing"])
 def test_a_function_beside_the_campaign_returns_data(function: str, data_module: Path) -> None:
     inputs, labels = datasets.load(f"data_of_mine:{function}", data_module)
     assert (inputs.tolist(), labels.tolist()) == ([[1.0] * 3] * 2, [1, 0])
@@ -265,10 +269,10 @@ def test_a_function_beside_the_campaign_returns_data(function: str, data_module:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("as_list", "the function returned list; expected (inputs, labels)"),
         ("three", "the function returned tuple; expected (inputs, labels)"),
         ("nothing", "the function returned NoneType; expected (inputs, labels)"),
         ("raises", "the function raised KeyError: 'x_test'"),
+        ("leaves", "the function raised SystemExit: 0"),
         ("missing", "the module 'data_of_mine' has no function 'missing'"),
         ("X", "the module 'data_of_mine' has no function 'X'"),
     ],
@@ -278,6 +282,13 @@ def test_a_function_that_returns_no_data_is_refused(
 ) -> None:
     reference = f"data_of_mine:{function}"
     assert refusal(datasets.load, reference, data_module) == f"{reference}: {message}"
+
+
+def test_what_a_function_prints_stays_off_the_standard_output(
+    data_module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datasets.load("data_of_mine:printing", data_module)
+    assert capsys.readouterr() == ("", "loading\n")
 
 
 @pytest.mark.parametrize("function", ["both_parts", "ragged"])

@@ -253,3 +253,18 @@ def test_raw_data_are_left_alone() -> None:
     prepare(data, labels, shape=(2,), scale=2.0, mean=1.0, std=3.0)
     assert data.tolist() == [[1.0, 1.0]] * 2
     assert labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("value", [0.5, -0.25, np.nan, np.inf, 3e9])
+def test_numbers_that_a_model_of_whole_numbers_would_change_are_refused(value: float) -> None:
+    inputs = np.asarray([[1.0, 2.0], [3.0, value]])
+    assert refusal(prepare, inputs, np.asarray([0, 1]), shape=(2,), dtype="int32") == (
+        f"the model takes whole numbers, int32; received {value} in the data\n"
+        "  give inputs of that dtype, for example token ids, and no scale, mean or std"
+    )
+
+
+def test_whole_numbers_that_are_stored_as_floats_are_taken_by_a_model_of_whole_numbers() -> None:
+    inputs = np.asarray([[1.0, 2.0], [3.0, 4.0]])
+    prepared = prepare(inputs, np.asarray([0, 1]), shape=(2,), dtype="int32").inputs
+    assert (prepared.dtype.name, prepared.tolist()) == ("int32", [[1, 2], [3, 4]])

@@ -90,6 +90,17 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
     assert models.digest(digits.trained_model()) == models.digest(trained)
 
 
+def test_a_damaged_model_in_the_cache_is_trained_again_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(digits, "_train", digits.example_cnn)
+    (tmp_path / CACHED).parent.mkdir()
+    (tmp_path / CACHED).write_bytes(b"PK\x03\x04 cut short")
+    trained = digits.trained_model()
+    assert models.digest(models.load_file(tmp_path / CACHED)) == models.digest(trained)
+
+
 def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,6 +259,90 @@ def test_a_layer_that_cannot_be_injected_says_why() -> None:
     }
 
 
+NOT_THE_SAMPLE = "its first axis is not the sample"
+
+
+def reasons(model: keras.Model, *shape: int) -> dict[str, str | None]:
+    return {info.layer: info.reason for info in Graph(model, shape or None).layers}
+
+
+def windows(size: int | None) -> keras.Model:
+    """A model that looks at windows of two rows, as a vision transformer does."""
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((size, 4), name="image")
+    x = layers.Dense(4, name="before")(inputs)
+    parts = keras.ops.reshape(x, (-1, 2, 4))
+    parts = layers.Dense(4, name="inside")(parts)
+    joined = keras.ops.reshape(parts, (-1, 8, 4))
+    x = layers.Add(name="after")([joined, x])
+    return keras.Model(inputs, layers.GlobalMaxPooling1D(name="pool")(x))
+
+
+def test_layers_between_two_changes_of_the_first_axis_cannot_be_injected() -> None:
+    assert reasons(windows(8)) == {
+        "image": None,
+        "before": None,
+        "reshape": NOT_THE_SAMPLE,
+        "inside": NOT_THE_SAMPLE,
+        "reshape_1": None,
+        "after": None,
+        "pool": None,
+    }
+
+
+def test_open_sizes_are_traced_for_the_first_axis_when_they_are_known() -> None:
+    assert set(reasons(windows(None)).values()) == {None}
+    assert reasons(windows(None), 8, 4) == reasons(windows(8))
+
+
+def test_a_layer_that_a_tensor_without_samples_by_passes_cannot_be_injected() -> None:
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((8, 4), name="image")
+    parts = keras.ops.reshape(inputs, (-1, 2, 4))
+    left = layers.Dense(4, name="left")(inputs)
+    halves = keras.ops.reshape(keras.ops.reshape(left, (-1, 2, 4)) + parts, (-1, 8, 4))
+    found = reasons(keras.Model(inputs, layers.Flatten(name="flatten")(halves)))
+    assert found["left"] == "a tensor that by-passes it is not one row a sample"
+    assert (found["image"], found["flatten"]) == (None, None)
+
+
+def test_a_layer_of_the_users_own_is_traced_for_the_first_axis() -> None:
+    class Parts(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return keras.ops.reshape(inputs, (-1, 2))
+
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((4,), name="features")
+    outputs = keras.ops.reshape(Parts(name="parts")(inputs), (-1, 4))
+    assert reasons(keras.Model(inputs, outputs))["parts"] == NOT_THE_SAMPLE
+
+
+def test_recurrent_layers_beside_operations_keep_their_samples() -> None:
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((5, 4), name="series")
+    x = layers.LSTM(3, return_sequences=True, name="lstm")(inputs * 2.0)
+    x = layers.Bidirectional(layers.GRU(3), name="gru")(x)
+    assert set(reasons(keras.Model(inputs, x)).values()) == {None}
+
+
+def test_a_model_that_takes_an_even_number_of_samples_only_is_refused() -> None:
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((3,), name="features")
+    graph = Graph(keras.Model(inputs, keras.ops.reshape(inputs, (-1, 2))))
+    with pytest.raises(ModelError, match=r"cannot be run on 13 samples, inputs of shape \(13, 3\)"):
+        _ = graph.layers
+
+
+def test_a_layer_that_is_named_like_a_second_call_keeps_its_address() -> None:
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((4,), name="features")
+    shared = layers.Dense(4, name="x")
+    x = shared(shared(shared(inputs)))
+    graph = Graph(keras.Model(inputs, layers.Dense(4, name="x#2")(x)))
+    assert [step.layer for step in graph.steps] == ["features", "x", "x#3", "x#4", "x#2"]
+    assert graph.step("x#2").operation.name == "x#2"
+
+
 def test_sizes_that_depend_on_the_data_are_traced_with_its_shape() -> None:
     keras.utils.clear_session(free_memory=False)
     inputs = keras.Input((None, None, 1), name="image")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from injecttf2 import CampaignError, InjectTF2, ModelError
+from injecttf2 import CampaignError, DatasetError, InjectTF2, ModelError
 from injecttf2.trials import Cell, Identity, trial_ids
 from tests import networks, reference
 
@@ -132,6 +132,59 @@ def test_wrong_configurations_are_named(tmp_path: Path) -> None:
         injector(tmp_path, probability=1.5)
     with pytest.raises(ModelError, match="no layer 'logit'; did you mean 'logits'"):
         injector(tmp_path, layer_name="logit")
+
+
+def test_a_bit_outside_the_layer_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        injector(tmp_path, bit_number=40)
+    assert caught.value.place == str(tmp_path / "config.yml")
+    assert caught.value.message.startswith("the layer 'logits': ")
+    assert caught.value.hint == "correct bit_number in the file"
+
+
+def refusal(folder: Path, data: tf.data.Dataset) -> str:
+    with pytest.raises(DatasetError) as caught:
+        InjectTF2(networks.cnn(), write_config(folder), data, 32)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [True, False])
+def test_a_batched_data_set_is_refused(tmp_path: Path, channels: bool) -> None:
+    inputs, labels = networks.data((8, 8, 1), 5)
+    inputs = inputs if channels else inputs[..., 0]
+    batched = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(32)
+    shape = "(None, 8, 8, 1)" if channels else "(None, 8, 8)"
+    assert refusal(tmp_path, batched) == (
+        f"received batches of inputs {shape}; expected one sample at a time, (8, 8, 1)\n"
+        "  give the data set unbatched: leave out .batch(), or add .unbatch()"
+    )
+    itf2 = InjectTF2(networks.cnn(), write_config(tmp_path), batched.unbatch(), 32)
+    assert itf2.evaluate_golden_run_layer() == injector(tmp_path).evaluate_golden_run_layer()
+
+
+def test_a_data_set_without_samples_or_labels_is_refused(tmp_path: Path) -> None:
+    data = tf.data.Dataset.from_tensor_slices(networks.data((8, 8, 1), 5))
+    assert refusal(tmp_path, data.take(0)) == (
+        "the data set is empty; expected at least one sample"
+    )
+    hint = "\n  tf.data.Dataset.from_tensor_slices((inputs, labels)) makes one"
+    expected = "expected a tf.data.Dataset of (input, label)"
+    unlabelled = data.map(lambda image, _: image)
+    assert refusal(tmp_path, unlabelled) == f"received one without labels; {expected}{hint}"
+    assert refusal(tmp_path, [1, 2]) == f"received list; {expected}{hint}"
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(tmp_path: Path, batch_size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size: received {batch_size}, expected 1 or more"):
+        injector(tmp_path, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_top_k_of_more_classes_than_there_are_is_refused(tmp_path: Path, k: int) -> None:
+    itf2 = injector(tmp_path)
+    with pytest.raises(ValueError, match=f"k: received {k}, expected 1 to 5, the number of class"):
+        itf2.get_top_k_from_layer(k=k)
 
 
 def test_the_example_runs_on_the_digits(tmp_path: Path) -> None:

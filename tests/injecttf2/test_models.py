@@ -34,6 +34,8 @@ def build():
             keras.Input((4,)),
             keras.layers.Dense(helpers_of_mine.WIDTH, name="random"),
             helpers_of_mine.Half(name="half"),
+            keras.layers.Lambda(lambda x, by=2.0: x if by in {"a", "b", "c"} else x * by),
+            keras.layers.Dense(3, activation=helpers_of_mine.bent),
             keras.layers.Dense(2),
         ]
     )
@@ -43,6 +45,15 @@ HELPERS = """
 import keras
 
 WIDTH = 3
+SLOPE = 0.5
+
+
+def bent(x):
+    return keras.ops.maximum(x, scaled(x))
+
+
+def scaled(x):
+    return x * SLOPE
 
 
 class Half(keras.layers.Layer):
@@ -179,7 +190,7 @@ def test_an_application_that_cannot_be_built_says_why(
     assert first.startswith(f"keras.applications:{name}: it cannot be built: {reason}")
     assert hint == (
         "  where the ImageNet weights cannot be downloaded, give `weights: FILE` or "
-        "`weights: random` beside `source` in the campaign"
+        "`weights: random` beside `source` in the campaign file's `model:` mapping"
     )
 
 
@@ -206,12 +217,21 @@ def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
         "input_layer",
         "random",
         "half",
+        "lambda",
         "dense",
+        "dense_1",
     ]
     assert isinstance(portable, models.FunctionModel)
     assert portable.name == "networks_of_mine:build"
     assert portable.weights is not None
-    assert [array.shape for array in portable.weights] == [(4, 3), (3,), (3, 2), (2,)]
+    assert [array.shape for array in portable.weights] == [
+        (4, 3),
+        (3,),
+        (3, 3),
+        (3,),
+        (3, 2),
+        (2,),
+    ]
     expected, digest = outputs(model), models.digest(model)
     again = portable.build()
     assert (outputs(again), models.digest(again)) == (expected, digest)
@@ -240,6 +260,10 @@ WORD = "word"
 def nothing(): pass
 def raises(): raise RuntimeError("no weights here\\nsecond line")
 def silent(): raise ValueError
+def leaves(): raise SystemExit(0)
+def printing():
+    print("building")
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
 def user_error(): raise ModelError("the disk is not mounted", hint="mount it")
 def layer(): return keras.layers.Dense(2)
 """
@@ -252,6 +276,7 @@ def layer(): return keras.layers.Dense(2)
         ("layer", "the function returned Dense; expected a keras.Model"),
         ("raises", "the function raised RuntimeError: no weights here"),
         ("silent", "the function raised ValueError: ValueError"),
+        ("leaves", "the function raised SystemExit: 0"),
         ("missing", "the module 'functions_of_mine' has no function 'missing'"),
         ("WORD", "the module 'functions_of_mine' has no function 'WORD'"),
     ],
@@ -270,6 +295,14 @@ def test_a_functions_own_user_error_reaches_the_user(
     (tmp_path / "functions_of_mine.py").write_text(FUNCTIONS)
     message = refusal("functions_of_mine:user_error", tmp_path)
     assert message == "the disk is not mounted\n  mount it"
+
+
+def test_what_a_function_prints_stays_off_the_standard_output(
+    tmp_path: Path, imports_are_forgotten: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "functions_of_mine.py").write_text(FUNCTIONS)
+    models.resolve("functions_of_mine:printing", tmp_path)
+    assert capsys.readouterr() == ("", "building\n")
 
 
 @pytest.mark.parametrize("reference", ["mnist", "model.pb", "folder/model", "", "model.H5"])

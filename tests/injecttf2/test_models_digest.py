@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from keras import layers
 
 from injecttf2 import models
 from tests import networks
+
+ROOT = Path(__file__).parents[2]
 
 
 def functional(build: Callable[[Any], Any], *, seed: int = 1) -> keras.Model:
@@ -181,3 +186,104 @@ def test_a_layer_that_cannot_be_configured_is_told_by_its_class_and_weights() ->
     digest = digest_of(lambda inputs: Applied(keras.ops.sin)(dense()(inputs)))
     assert digest == digest_of(lambda inputs: Applied(keras.ops.sin)(dense()(inputs)))
     assert digest != digest_of(lambda inputs: layers.ReLU(name="applied")(dense()(inputs)))
+
+
+CODE = """
+import keras
+
+SLOPE = 2.0
+
+
+def scaled(x, by=1.0):
+    return x * SLOPE * by
+
+
+def closed_over(power):
+    return lambda x: x**power
+
+
+class Base(keras.layers.Layer):
+    offset = 0.0
+
+    @staticmethod
+    def shift(x):
+        return x + 1.0
+
+
+class Mine(Base):
+    def call(self, x):
+        return self.shift(x) + self.offset
+
+
+def build(x):
+    x = keras.layers.Dense(4, activation=scaled, name="dense")(x)
+    x = keras.layers.Lambda(lambda x: x if x.dtype in {"a", "b", "c"} else x * 3.0, name="l")(x)
+    x = keras.layers.Lambda(closed_over(2), output_shape=(4,), name="power")(x)
+    inner = keras.Sequential([Mine(name="mine")], name="inner")
+    return inner(x)
+"""
+"""Code of the user's own in every place where a layer may have it."""
+
+
+def digest_of_code(code: str, file: str = "code_of_mine.py") -> str:
+    names: dict[str, Any] = {"__name__": "code_of_mine"}
+    exec(compile(code, file, "exec"), names)  # noqa: S102
+    return digest_of(names["build"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SLOPE = 2.0", "SLOPE = 2.5"),
+        ("by=1.0", "by=1.5"),
+        ("x * SLOPE", "x + SLOPE"),
+        ("x**power", "x*power"),
+        ("closed_over(2)", "closed_over(3)"),
+        ("offset = 0.0", "offset = 0.5"),
+        ("x + 1.0", "x + 2.0"),
+        ("self.shift(x) +", "self.shift(x) -"),
+        ("x * 3.0", "x * 4.0"),
+        ('"c"}', '"d"}'),
+    ],
+)
+def test_changed_code_changes_the_digest(old: str, new: str) -> None:
+    assert old in CODE
+    assert digest_of_code(CODE.replace(old, new)) != digest_of_code(CODE)
+
+
+def test_the_place_of_code_is_not_in_the_digest() -> None:
+    assert digest_of_code(f"\n\n{CODE}", "elsewhere.py") == digest_of_code(CODE)
+
+
+def test_code_has_the_same_digest_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "code_of_mine.py").write_text(CODE)
+    program = (
+        "import code_of_mine, keras\nfrom injecttf2 import models\n"
+        "keras.utils.set_random_seed(1)\ninputs = keras.Input((4,), name='features')\n"
+        "print(models.digest(keras.Model(inputs, code_of_mine.build(inputs))))\n"
+    )
+    found = set()
+    for seed in ("1", "2"):  # the order of a set of texts, and marshalled code, depend on it
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        found.add(done.stdout.strip())
+    assert found == {digest_of_code(CODE)}
+
+
+def test_a_function_that_calls_itself_has_a_digest() -> None:
+    code = """
+import keras
+
+def again(x, times=2):
+    return x if times == 0 else again(x * 2.0, times - 1)
+
+def build(x):
+    return keras.layers.Dense(4, activation=again, name="dense")(x)
+"""
+    assert digest_of_code(code) != digest_of_code(code.replace("2.0", "3.0"))

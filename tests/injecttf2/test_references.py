@@ -143,6 +143,25 @@ def test_a_module_that_raises_is_the_users_error(tmp_path: Path) -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_a_module_that_ends_the_program_is_the_users_error(tmp_path: Path) -> None:
+    write(tmp_path / "mine_script_only.py", "import sys\n\nsys.exit(0)\n")
+    with pytest.raises(ModelError) as caught:
+        references.import_function("mine_script_only:build", tmp_path, ModelError)
+    assert str(caught.value) == (
+        "mine_script_only:build: the module 'mine_script_only' ends the program when it is "
+        "imported, with exit code 0\n"
+        '  put what it does as a script below `if __name__ == "__main__":`'
+    )
+
+
+def test_what_a_module_prints_stays_off_the_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "mine_talking.py", "print('hello')\n\ndef build():\n    pass\n")
+    references.import_function("mine_talking:build", tmp_path, ModelError)
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 @pytest.mark.parametrize("name", ["missing", "WORD"])
 def test_a_name_that_is_no_function_is_the_users_error(name: str, tmp_path: Path) -> None:
     write(tmp_path / "mine_wordy.py", "WORD = 'word'\n")

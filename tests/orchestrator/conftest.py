@@ -51,7 +51,7 @@ def run() -> Run:
     """Run a campaign file into a folder, quietly."""
 
     def launched(file: Path, output: Path, executor: str = "inline", **options: object) -> Summary:
-        chosen = Options(output, executor=executor, **options)  # type: ignore[arg-type]
+        chosen = Options(str(output), executor=executor, **options)  # type: ignore[arg-type]
         return launch(load_campaign(file), chosen, Console(file=io.StringIO()))
 
     return launched

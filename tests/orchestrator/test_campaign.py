@@ -22,6 +22,7 @@ from orchestrator.campaign import (
     LayerType,
     ModelSpec,
     load_campaign,
+    locate,
 )
 
 HEAD = "model: builtin:digits_cnn\ndataset: digits\n"
@@ -97,7 +98,7 @@ seed: 2026
 repetitions: 30
 record: injections
 grid:
-  layers: [conv2d, block1/*, {type: Conv2D}]
+  layers: [conv2d, conv*, {type: Conv2D}]
   target: outputs
   fault: bit_flip
   bits: [31, 23-25, random, sign]
@@ -124,7 +125,7 @@ grid:
         "record": "injections",
         "grid": (
             {
-                "layers": ("conv2d", "block1/*", {"type": "Conv2D"}),
+                "layers": ("conv2d", "conv*", {"type": "Conv2D"}),
                 "target": "outputs",
                 "fault": "bit_flip",
                 "bits": (31, 23, 24, 25, "random", "sign"),
@@ -507,7 +508,7 @@ def test_paths_are_relative_to_the_file_or_to_the_current_folder(
 
 @pytest.mark.parametrize(
     "name",
-    ["mnist", "builtin:m.h5", "pkg.module:function", "keras.applications:VGG16", "s3://b/m.h5"],
+    ["mnist", "builtin:m.h5", "pkg.module:function", "keras.applications:VGG16"],
 )
 def test_names_that_are_no_files_stay_as_they_are(file: Path, here: Path, name: str) -> None:
     in_file = load(file, f"model: {name}\ndataset: {name}\n{GRID}")
@@ -515,6 +516,25 @@ def test_names_that_are_no_files_stay_as_they_are(file: Path, here: Path, name: 
     for campaign in (in_file, given_):
         assert campaign.model == ModelSpec(source=name)
         assert campaign.dataset == DatasetSpec(source=name)
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/m.keras", "gs://bucket/data.npz"])
+def test_sources_on_another_machine_are_refused(file: Path, source: str) -> None:
+    local = "expected a file on this machine: only local files are supported"
+    for key, other in (("model", "dataset"), ("dataset", "model")):
+        found = problem(file, f"{other}: digits\n{key}: {source}\n{GRID}")
+        assert found == f"2:{len(key) + 3}: source: received '{source}', {local}"
+        load(file, HEAD + GRID)
+        with pytest.raises(CampaignError) as caught:
+            load_campaign(file, model=source) if key == "model" else load_campaign(
+                file, dataset=source
+            )
+        assert str(caught.value) == (
+            f"--{key}: received '{source}'; only local files are supported\n"
+            "  download it and give the path of the file"
+        )
+    with pytest.raises(CampaignError, match="only local files are supported"):
+        locate(source)
 
 
 def test_weights_files_are_relative_to_the_campaign_file(file: Path, tmp_path: Path) -> None:
@@ -550,6 +570,28 @@ def test_every_value_has_a_place(file: Path) -> None:
     assert campaign.place("grid", 0, "bits", 0) == f"{file}:4:9"
     assert campaign.place("seed") == f"{file}:1:1"
     assert Campaign(grid=campaign.grid).place("grid") is None
+
+
+def test_the_original_configuration_has_the_places_of_its_own_keys(file: Path) -> None:
+    def read(text: str) -> Campaign:
+        file.write_text(text)
+        return load_campaign(file, model="builtin:digits_cnn", dataset="digits")
+
+    campaign = read(ORIGINAL)
+    assert campaign.place("grid", 0, "layers", 0) == f"{file}:2:15"
+    assert campaign.place("grid", 0, "bits") == f"{file}:5:15"
+    assert campaign.place("grid", 0, "probabilities") == f"{file}:6:16"
+    assert campaign.place("grid") == f"{file}:2:3"
+    random = ORIGINAL.replace("SpecificBit", "RandomBit").replace("  bit_number: 31\n", "")
+    assert read(random).place("grid", 0, "bits") == f"{file}:4:18"
+
+
+@pytest.mark.parametrize("repetitions", [2**31, 10**12])
+def test_more_repetitions_than_a_row_can_number_are_refused(file: Path, repetitions: int) -> None:
+    assert problem(file, f"{HEAD}{GRID}repetitions: {repetitions}\n") == (
+        f"4:14: repetitions: received {repetitions}, expected less than 2147483648"
+    )
+    assert load(file, f"{HEAD}{GRID}repetitions: {2**31 - 1}\n").repetitions == 2**31 - 1
 
 
 def test_equal_campaigns_may_lie_in_different_files(tmp_path: Path) -> None:
@@ -678,7 +720,7 @@ campaigns = st.builds(
     model=models,
     dataset=datasets,
     seed=st.integers(0, 2**63 - 1),
-    repetitions=whole,
+    repetitions=st.integers(1, 2**31 - 1),
     grid=st.lists(grids, min_size=1, max_size=3),
     record=st.sampled_from(["none", "injections"]),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -259,6 +262,107 @@ def test_bad_campaigns_are_one_message_and_nothing_is_run(
     assert "Traceback" not in ended.err
     assert ended.out == ""
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_found_late_does_not_claim_the_directory(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    options = ["--output", tmp_path / "run"]
+    refused = injecttf2("run", campaign, *options, "--address", "127.0.0.1:1")
+    assert refused.code == 2
+    campaign.write_text(campaign.read_text().replace("seed: 11", "seed: 12"))
+    ended = injecttf2("run", campaign, *options, "--executor", "inline", "--json")
+    assert (ended.code, ended.json["done"]) == (0, TRIALS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--executor", "inline", "--workers", "2"], "error: --workers: the inline executor"),
+        (["--output", "s3://bucket/run"], "Object storage is not supported yet"),
+        (["--output", ""], "error: --output: received an empty text"),
+        (["--executor", "dask"], "'dask' is not one of 'ray', 'inline'"),
+        (["--workers", "0"], "'--workers'"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(
+    options: list[str], message: str, campaign: Path, injecttf2: Command
+) -> None:
+    ended = injecttf2("run", campaign, *options)
+    assert ended.code == 2
+    assert message in ended.err
+    assert not (campaign.parent / "s3:").exists()
+
+
+def test_sites_cannot_be_recorded_for_the_rest_of_a_run_only(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    campaign.write_text(campaign.read_text() + "record: injections\n")
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert ended.code == 2
+    assert f"record: injections asked for; {TRIALS} trials of" in ended.err
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_model_that_cannot_run_on_the_data_is_one_message(
+    executor: str, injecttf2: Command, tmp_path: Path
+) -> None:
+    keras.Sequential(
+        [
+            keras.Input((3,), dtype="int32"),
+            keras.layers.Embedding(5, 4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    ).save(tmp_path / "tokens.keras")
+    np.savez(tmp_path / "tokens.npz", x=np.array([[1, 2, 9]]), y=np.array([0]))
+    file = tmp_path / "tokens.yaml"
+    file.write_text(
+        "model: tokens.keras\ndataset: tokens.npz\n"
+        "grid: {layers: dense*, bits: [30], probabilities: [1.0]}\n"
+    )
+    ended = injecttf2("run", file, "--output", tmp_path / "run", "--executor", executor)
+    assert ended.code == 2
+    assert "the model cannot be run on the data" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_layer_that_cannot_be_cut_is_given_up_on_and_the_others_go_on(
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from injecttf2.errors import EngineError
+    from injecttf2.injection import InjectedLayer
+
+    load = InjectedLayer.load
+
+    def broken(self: InjectedLayer, start: int) -> None:
+        if self.layer == "conv":
+            raise EngineError("it does not reproduce [/the golden] outputs")
+        load(self, start)
+
+    monkeypatch.setattr(InjectedLayer, "load", broken)
+    options = ["--executor", "inline", "--output", tmp_path / "run", "--json"]
+    ended = injecttf2("run", campaign, *options)
+    assert ended.code == 1
+    assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
+    assert ended.err.count("it does not reproduce [/the golden] outputs") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_the_workers_are_ready_ends_with_3(
+    number: int,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from injecttf2 import device
+
+    monkeypatch.setattr(device, "configure", lambda **_: os.kill(os.getpid(), number))
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert ended.code == 3
+    assert ended.err == "interrupted; the same command again goes on from here\n"
 
 
 def test_another_campaigns_directory_is_refused_and_untouched(

@@ -797,3 +797,18 @@ def test_what_earlier_runs_left_open_is_covered_holes_and_all() -> None:
         ((25, 26),),
         ((26, 27),),
     ]
+
+
+def test_a_group_without_hope_is_given_up_on_at_once_and_others_go_on() -> None:
+    scheduler = Scheduler(
+        [[(0, 10)], [(10, 12)]], weight=lambda _: 1.0, settings=Settings(workers=1)
+    )
+    scheduler.start()
+    first, second = (a.chunk for a in scheduler.on(WorkerReady(0)) if isinstance(a, Assign))
+    assert (first.group, second.group) == (0, 0)
+    actions = scheduler.on(ChunkFailed(0, first.id, "cut", hopeless=True))
+    given_up = [action.position for action in actions if isinstance(action, GiveUp)]
+    assert given_up == [p for p in range(10) if p not in range(*second.ranges[0])]
+    actions = scheduler.on(ChunkFailed(0, second.id, "cut", hopeless=True))
+    assert [a.position for a in actions if isinstance(a, GiveUp)] == [1]
+    assert scheduler.remaining == 2

@@ -37,6 +37,8 @@ def test_file_is_refused(tmp_path: Path, header: RunHeader) -> None:
 def test_every_differing_field_of_the_identity_is_listed(tmp_path: Path, header: RunHeader) -> None:
     storage = LocalStorage(tmp_path)
     write_manifest(storage, Manifest.begin(header))
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "part-000001-0a1b2c3d.parquet").touch()
     other = replace(header, identity={"version": 1, "model": "cc33", "data": "bb22", "extra": 5})
     with pytest.raises(RunMismatchError) as caught:
         admit(storage, other)
@@ -47,6 +49,16 @@ def test_every_differing_field_of_the_identity_is_listed(tmp_path: Path, header:
     }
     assert "model: aa11 -> cc33" in str(caught.value)
     assert "Choose another --output" in str(caught.value)
+
+
+def test_directory_without_results_takes_another_identity(
+    tmp_path: Path, header: RunHeader
+) -> None:
+    storage = LocalStorage(tmp_path)
+    write_manifest(storage, Manifest.begin(header).updated(golden={"decisions": "ff"}))
+    other = replace(header, identity={**header.identity, "seed": 8})
+    admitted = admit(storage, other)
+    assert (admitted.header, admitted.golden) == (other, None)
 
 
 def test_same_identity_takes_the_new_header_and_keeps_the_rest(

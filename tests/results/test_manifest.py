@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from results import RunCorruptError, RunHeader, RunMismatchError, RunNotFoundError
+from results import (
+    ResultsError,
+    RunCorruptError,
+    RunHeader,
+    RunMismatchError,
+    RunNotFoundError,
+)
 from results.manifest import Manifest, canonical_json, read_manifest, write_manifest
 from results.storage import LocalStorage
 
@@ -73,3 +79,16 @@ def test_newer_version_is_refused(header: RunHeader) -> None:
 def test_canonical_json_does_not_depend_on_order() -> None:
     assert canonical_json({"b": 1, "a": "x"}) == canonical_json({"a": "x", "b": 1})
     assert canonical_json({"b": 1, "a": "x"}) == '{"a":"x","b":1}'
+
+
+def test_a_folder_named_like_the_manifest_is_told(tmp_path: Path) -> None:
+    (tmp_path / "campaign.json").mkdir()
+    with pytest.raises(ResultsError, match="the file cannot be read: Is a directory") as caught:
+        read_manifest(LocalStorage(tmp_path))
+    assert caught.value.place == str(tmp_path / "campaign.json")
+
+
+def test_a_directory_below_a_file_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunNotFoundError):
+        read_manifest(LocalStorage(tmp_path / "file" / "run"))

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,3 +103,48 @@ def test_sweep_removes_only_what_writers_left(tmp_path: Path) -> None:
 def test_uri_is_refused() -> None:
     with pytest.raises(ResultsError, match="'s3://bucket/run', expected a local path"):
         LocalStorage("s3://bucket/run")
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(ResultsError) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_a_run_directory_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    storage = LocalStorage(tmp_path / "file" / "sub")
+    reason = f"{tmp_path / 'file'} is a file, expected a folder\n  Choose another --output."
+    place = f"{tmp_path}/file/sub"
+    assert refusal(storage.create) == f"{place}: the run directory cannot be created: {reason}"
+    assert refusal(storage.files) == f"{place}: the folder cannot be read: {reason}"
+    assert "could not be written: Not a directory" in refusal(lambda: storage.publish("a", b""))
+    with pytest.raises(FileNotFoundError):
+        storage.read("a")
+
+
+def test_a_folder_where_a_file_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert refusal(lambda: LocalStorage(tmp_path).read("a")) == (
+        f"{tmp_path}/a: the file cannot be read: Is a directory\n"
+        "  Mend its permissions, or what stands in its place, or choose another --output."
+    )
+
+
+def test_missing_permissions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    storage = LocalStorage(tmp_path)
+    (tmp_path / ".a.ffffffff.tmp").touch()
+    for name in ("unlink", "mkdir", "read_bytes", "rename", "is_file"):
+        monkeypatch.setattr(Path, name, denied)
+    calls: list[Callable[[], object]] = [
+        storage.create,
+        storage.sweep,
+        storage.is_file,
+        lambda: storage.read("a"),
+        lambda: storage.rename("a", "b"),
+    ]
+    for call in calls:
+        assert ": Permission denied\n  Mend its permissions" in refusal(call)

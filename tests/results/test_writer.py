@@ -45,6 +45,7 @@ with RunWriter.open(sys.argv[1], header) as writer:
     )
 """
 WRITE_UNTIL_INTERRUPTED = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 with RunWriter.open(sys.argv[1], header, flush_seconds=1e9) as writer:
     writer.append(trials_table([rows.trial_row(0)]))
     print("waiting", flush=True)
