@@ -8,6 +8,7 @@ from rich.table import Table
 
 from benchmarks import data
 from injecttf2 import device
+from injecttf2.digest import model_digest
 
 TARGETS = {"conv2d": 4, "dense": 120, "dense_1": 250}
 """Trials per second asked for, on 2 cores."""
@@ -37,7 +38,7 @@ def main() -> None:
         dtype="float32",
     )
     engine = Engine(model, dataset)
-    identity = Identity(models.digest(model), dataset.digest, seed=2026)
+    identity = Identity(model_digest(model), dataset.digest, seed=2026)
     table = Table(title=f"engine: example CNN, {len(dataset):,} images, bit 30, p = 1")
     for name in ("layer", "trials/s", "asked for", "injections/s", "reference trials/s", "ratio"):
         table.add_column(name, justify="left" if name == "layer" else "right")

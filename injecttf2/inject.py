@@ -18,10 +18,11 @@ import tensorflow as tf
 
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import Preparation, prepare
+from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph import Graph
-from injecttf2.models import digest, load_file
+from injecttf2.models import load_file
 from injecttf2.original_config import read_config
 from injecttf2.trials import Cell, Identity, Trial, trial_ids
 
@@ -83,7 +84,7 @@ class InjectTF2:
                 place=str(path_to_config),
                 hint="correct bit_number in the file",
             ) from error
-        self._identity = Identity(digest(self._model), data.digest, seed)
+        self._identity = Identity(model_digest(self._model), data.digest, seed)
         self._calls = 0
 
     def evaluate_golden_run_model(self) -> Any:

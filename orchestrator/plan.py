@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from injecttf2 import bits, datasets, models
 from injecttf2.datasets import Dataset, Preparation
+from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError
 from injecttf2.faults import FAULTS, BitFlip
 from injecttf2.golden import check_task
@@ -73,7 +74,7 @@ def make_plan(campaign: Campaign) -> Plan:
     chosen, skipped = _choose(campaign, graph.layers)
     return Plan(
         campaign=campaign,
-        identity=Identity(models.digest(model), dataset.digest, campaign.seed),
+        identity=Identity(model_digest(model), dataset.digest, campaign.seed),
         grid=Grid(chosen, repetitions=campaign.repetitions),
         layers=graph.layers,
         skipped=skipped,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from injecttf2 import device, models
 from injecttf2.datasets import Dataset
+from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
 from injecttf2.errors import EngineError, InjectTF2Error, ModelError
 from injecttf2.trials import Identity, Repetitions
@@ -100,7 +101,7 @@ class Worker:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         built = model.build()
-        if models.digest(built) != settings.identity.model:
+        if model_digest(built) != settings.identity.model:
             raise EngineError(
                 f"the worker {self._name} built another model than the driver from "
                 f"{model.name!r}; a function must return the same layers every time"

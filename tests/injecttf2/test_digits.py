@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from injecttf2 import digits, models
+from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 
 CACHED = Path("injecttf2") / "digits_cnn-1.keras"
@@ -87,7 +88,7 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
         raise AssertionError("the model in the cache was not used")
 
     monkeypatch.setattr(digits, "_train", train_again)
-    assert models.digest(digits.trained_model()) == models.digest(trained)
+    assert model_digest(digits.trained_model()) == model_digest(trained)
 
 
 def test_a_damaged_model_in_the_cache_is_trained_again_and_replaced(
@@ -98,7 +99,7 @@ def test_a_damaged_model_in_the_cache_is_trained_again_and_replaced(
     (tmp_path / CACHED).parent.mkdir()
     (tmp_path / CACHED).write_bytes(b"PK\x03\x04 cut short")
     trained = digits.trained_model()
-    assert models.digest(models.load_file(tmp_path / CACHED)) == models.digest(trained)
+    assert model_digest(models.load_file(tmp_path / CACHED)) == model_digest(trained)
 
 
 def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(

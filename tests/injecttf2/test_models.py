@@ -17,6 +17,7 @@ import pytest
 from keras import layers
 
 from injecttf2 import digits, models
+from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 from injecttf2.graph import Graph
 from tests import networks
@@ -114,14 +115,14 @@ def test_a_file_gives_the_model_and_its_bytes(suffix: str, tmp_path: Path) -> No
     assert portable == models.FileModel(path.read_bytes(), suffix, str(path))
     assert [array.tobytes() for array in model.get_weights()] == weights
     assert [step.layer for step in Graph(model).steps][:2] == ["image", "conv"]
-    assert models.digest(portable.build()) == models.digest(model) == models.digest(original)
+    assert model_digest(portable.build()) == model_digest(model) == model_digest(original)
 
 
 def test_the_example_from_disk_is_the_one_of_the_original(shared_data: Path) -> None:
     path = shared_data / "models" / "mnist_model.h5"
     _, model = models.resolve(str(path))
     assert model.count_params() == 804_554
-    assert models.digest(model) == models.digest(models.load_file(path))
+    assert model_digest(model) == model_digest(models.load_file(path))
 
 
 def test_a_builtin_model_comes_from_the_users_cache(
@@ -134,8 +135,8 @@ def test_a_builtin_model_comes_from_the_users_cache(
     kept.save(tmp_path / "injecttf2" / "digits_cnn-1.keras")
     portable, model = models.resolve("builtin:digits_cnn")
     assert (portable.name, portable.suffix) == ("builtin:digits_cnn", ".keras")  # type: ignore[union-attr]
-    assert models.digest(model) == models.digest(kept)
-    assert models.digest(portable.build()) == models.digest(kept)
+    assert model_digest(model) == model_digest(kept)
+    assert model_digest(portable.build()) == model_digest(kept)
 
 
 def test_an_unknown_builtin_model_names_the_nearest() -> None:
@@ -152,18 +153,18 @@ def test_an_application_with_random_weights_is_the_same_every_time(tmp_path: Pat
     portable, model = models.resolve("keras.applications:MobileNet", **APPLICATION)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 4))
     assert portable.name == "keras.applications:MobileNet"
-    digest = models.digest(model)
+    digest = model_digest(model)
     np.random.seed(5)  # noqa: NPY002 - the state that must not matter
     again = models.resolve("keras.applications:MobileNet", **APPLICATION)[1]
-    assert models.digest(again) == digest
-    assert models.digest(portable.build()) == digest
+    assert model_digest(again) == digest
+    assert model_digest(portable.build()) == digest
 
     weights = tmp_path / "mine.weights.h5"
     again.set_weights([array + 1 for array in again.get_weights()])
     again.save_weights(weights)
     given = {**APPLICATION, "weights": str(weights)}
     from_file = models.resolve("keras.applications:MobileNet", **given)[1]
-    assert models.digest(from_file) == models.digest(again) != digest
+    assert model_digest(from_file) == model_digest(again) != digest
 
 
 def test_an_unknown_application_names_the_nearest() -> None:
@@ -232,13 +233,13 @@ def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
         (3, 2),
         (2,),
     ]
-    expected, digest = outputs(model), models.digest(model)
+    expected, digest = outputs(model), model_digest(model)
     again = portable.build()
-    assert (outputs(again), models.digest(again)) == (expected, digest)
+    assert (outputs(again), model_digest(again)) == (expected, digest)
 
 
 def test_a_function_that_initialises_at_random_gives_another_model_each_time(folder: Path) -> None:
-    digests = {models.digest(models.resolve("networks_of_mine:build", folder)[1]) for _ in range(2)}
+    digests = {model_digest(models.resolve("networks_of_mine:build", folder)[1]) for _ in range(2)}
     assert len(digests) == 2
 
 
@@ -247,7 +248,7 @@ def test_a_function_on_the_python_path_gives_a_model(
 ) -> None:
     monkeypatch.syspath_prepend(folder)
     portable, model = models.resolve("networks_of_mine:build")
-    assert models.digest(portable.build()) == models.digest(model)
+    assert model_digest(portable.build()) == model_digest(model)
 
 
 FUNCTIONS = """
@@ -386,19 +387,20 @@ IN_ANOTHER_PROCESS = """
 import json, pickle, sys
 import numpy as np
 from injecttf2 import device, models
+from injecttf2.digest import model_digest
 device.configure(threads=1, gpu=False)
 inputs = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 found = {}
 for name in sys.argv[1:]:
     with open(name, "rb") as file:
         model = pickle.load(file).build()
-    found[name] = [models.digest(model)]
+    found[name] = [model_digest(model)]
     if model.input_shape == (None, 4):
         found[name].append(model(inputs, training=False).numpy().tolist())
 again = models.resolve(
     "keras.applications:MobileNet", weights="random", input_shape=(32, 32, 3), classes=4
 )
-found["application"] = [models.digest(again[1])]
+found["application"] = [model_digest(again[1])]
 print(json.dumps(found))
 """
 
@@ -408,14 +410,14 @@ def test_a_model_is_the_same_in_another_process_that_does_not_have_its_module(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     function, built = models.resolve("networks_of_mine:build", folder)
-    expected: dict[str, Any] = {"function": [models.digest(built), outputs(built)]}
+    expected: dict[str, Any] = {"function": [model_digest(built), outputs(built)]}
     (elsewhere / "function").write_bytes(pickle.dumps(function))
     for suffix in (".keras", ".h5"):
         file, model = models.resolve(saved(networks.residual(), folder / f"model{suffix}"))
-        expected[suffix] = [models.digest(model)]
+        expected[suffix] = [model_digest(model)]
         (elsewhere / suffix).write_bytes(pickle.dumps(file))
     expected["application"] = [
-        models.digest(models.resolve("keras.applications:MobileNet", **APPLICATION)[1])
+        model_digest(models.resolve("keras.applications:MobileNet", **APPLICATION)[1])
     ]
     done = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, "function", ".keras", ".h5"],
@@ -437,9 +439,9 @@ def test_a_relative_folder_makes_a_model_that_travels(
     path = list(sys.path)
     monkeypatch.chdir(folder)
     portable, model = models.resolve("networks_of_mine:build", Path())
-    digest = models.digest(model)
+    digest = model_digest(model)
     for name in ("networks_of_mine", "helpers_of_mine"):
         del sys.modules[name]
     monkeypatch.setattr(sys, "path", path)
     monkeypatch.chdir(folder.parent)
-    assert models.digest(pickle.loads(pickle.dumps(portable)).build()) == digest  # noqa: S301
+    assert model_digest(pickle.loads(pickle.dumps(portable)).build()) == digest  # noqa: S301

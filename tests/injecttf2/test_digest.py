@@ -16,6 +16,7 @@ import pytest
 from keras import layers
 
 from injecttf2 import models
+from injecttf2.digest import model_digest
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def functional(build: Callable[[Any], Any], *, seed: int = 1) -> keras.Model:
 
 
 def digest_of(build: Callable[[Any], Any], *, seed: int = 1) -> str:
-    return models.digest(functional(build, seed=seed))
+    return model_digest(functional(build, seed=seed))
 
 
 def dense(**options: Any) -> Callable[[Any], Any]:
@@ -45,7 +46,7 @@ def test_saving_in_either_format_keeps_the_digest(
 ) -> None:
     model = build()
     model.save(tmp_path / f"model{suffix}")
-    assert models.digest(models.load_file(tmp_path / f"model{suffix}")) == models.digest(model)
+    assert model_digest(models.load_file(tmp_path / f"model{suffix}")) == model_digest(model)
 
 
 def test_saving_keeps_the_digest_of_operations_and_their_constants(tmp_path: Path) -> None:
@@ -57,23 +58,23 @@ def test_saving_keeps_the_digest_of_operations_and_their_constants(tmp_path: Pat
 
     model = functional(build)
     model.save(tmp_path / "model.keras")
-    assert models.digest(models.load_file(tmp_path / "model.keras")) == models.digest(model)
+    assert model_digest(models.load_file(tmp_path / "model.keras")) == model_digest(model)
 
 
 def test_the_same_model_has_the_same_digest_whatever_was_built_before() -> None:
-    digests = [models.digest(networks.branches())]
+    digests = [model_digest(networks.branches())]
     keras.Sequential([keras.Input((3,)), layers.Dense(2)])
-    digests.append(models.digest(networks.branches()))
+    digests.append(model_digest(networks.branches()))
     assert digests[0] == digests[1]
     assert re.fullmatch("[0-9a-f]{32}", digests[0])
 
 
 def test_compiling_and_running_a_model_keep_the_digest() -> None:
     model = functional(dense())
-    before = models.digest(model)
+    before = model_digest(model)
     model.compile("adam", "mse")
     model.predict(np.zeros((2, 4), np.float32), verbose=0)
-    assert models.digest(model) == before
+    assert model_digest(model) == before
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -82,20 +83,20 @@ def test_one_changed_weight_changes_the_digest(index: int) -> None:
         return layers.BatchNormalization(name="bn")(dense(use_bias=False)(inputs))
 
     model = functional(build)
-    before = models.digest(model)
+    before = model_digest(model)
     weights = model.get_weights()
     last = weights[index].reshape(-1)[-1:]
     last[:] = np.nextafter(last, np.float32(9))  # one bit
     model.set_weights(weights)
-    assert models.digest(model) != before
+    assert model_digest(model) != before
 
 
 def test_two_weights_that_change_places_change_the_digest() -> None:
     model = functional(lambda inputs: dense(name="second")(dense(name="first")(inputs)))
-    before = models.digest(model)
+    before = model_digest(model)
     kernel1, bias1, kernel2, bias2 = model.get_weights()
     model.set_weights([kernel2, bias2, kernel1, bias1])
-    assert models.digest(model) != before
+    assert model_digest(model) != before
 
 
 def split(inputs: Any, part: int) -> Any:
@@ -258,9 +259,9 @@ def test_the_place_of_code_is_not_in_the_digest() -> None:
 def test_code_has_the_same_digest_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "code_of_mine.py").write_text(CODE)
     program = (
-        "import code_of_mine, keras\nfrom injecttf2 import models\n"
+        "import code_of_mine, keras\nfrom injecttf2.digest import model_digest\n"
         "keras.utils.set_random_seed(1)\ninputs = keras.Input((4,), name='features')\n"
-        "print(models.digest(keras.Model(inputs, code_of_mine.build(inputs))))\n"
+        "print(model_digest(keras.Model(inputs, code_of_mine.build(inputs))))\n"
     )
     found = set()
     for seed in ("1", "2"):  # the order of a set of texts, and marshalled code, depend on it
