@@ -27,7 +27,7 @@ class RunHeader:
         campaign: The resolved campaign.
         identity: What the trials mean: identity version, model and data digests, seed. A run
             directory holds the trials of one identity only.
-        provenance: What the results were made with: git commit, package versions, devices.
+        provenance: What the results are made with: git commit, package versions, machine.
         plan: ``{"trials": int, "layers": {layer: trials}}``.
 
     Raises:
@@ -56,12 +56,15 @@ class Manifest:
         created_at: When the run directory was begun.
         updated_at: When the file was last written.
         golden: Metrics and digests of the golden run; None before it is known.
+        earlier_provenance: What earlier writers said, oldest first, each with ``until``, the time
+            of the first writer that said something else.
     """
 
     header: RunHeader
     created_at: datetime
     updated_at: datetime
     golden: Json | None = None
+    earlier_provenance: tuple[Json, ...] = ()
 
     @classmethod
     def begin(cls, header: RunHeader) -> Self:
@@ -71,11 +74,16 @@ class Manifest:
 
     def updated(self, *, header: RunHeader | None = None, golden: Json | None = None) -> Self:
         """Return the manifest with what is given put in its place and ``updated_at`` set to now."""
+        now = datetime.now(UTC)
+        earlier = self.earlier_provenance
+        if header is not None and header.provenance != self.header.provenance:
+            earlier += ({**self.header.provenance, "until": now.isoformat()},)
         return replace(
             self,
             header=header or self.header,
             golden=golden if golden is not None else self.golden,
-            updated_at=datetime.now(UTC),
+            updated_at=now,
+            earlier_provenance=earlier,
         )
 
     def to_json(self) -> bytes:
@@ -90,6 +98,7 @@ class Manifest:
             "updated_at": self.updated_at.isoformat(),
             **vars(self.header),
             "golden": self.golden,
+            "earlier_provenance": list(self.earlier_provenance),
         }
         return (json.dumps(contents, indent=2, ensure_ascii=False) + "\n").encode()
 
@@ -110,6 +119,7 @@ class Manifest:
                 created_at=datetime.fromisoformat(contents["created_at"]),
                 updated_at=datetime.fromisoformat(contents["updated_at"]),
                 golden=contents["golden"],
+                earlier_provenance=tuple(contents["earlier_provenance"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunCorruptError(

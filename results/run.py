@@ -84,6 +84,11 @@ class Run:
         return self.header.provenance
 
     @property
+    def earlier_provenance(self) -> tuple[Json, ...]:
+        """What earlier rows were made with, where that was something else; oldest first."""
+        return self._manifest.earlier_provenance
+
+    @property
     def plan(self) -> Json:
         """``{"trials": int, "layers": {layer: trials}}``."""
         return self.header.plan

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def test_manifest_round_trips(tmp_path: Path, header: RunHeader) -> None:
     assert read_manifest(storage) == manifest
 
 
+def test_what_earlier_rows_were_made_with_is_kept(header: RunHeader) -> None:
+    first = Manifest.begin(header)
+    same = first.updated(header=header)
+    assert same.earlier_provenance == ()
+    upgraded = replace(header, provenance={"commit": "beef"})
+    second = same.updated(header=upgraded)
+    assert second.header.provenance == {"commit": "beef"}
+    until = second.updated_at.isoformat()
+    assert second.earlier_provenance == ({**header.provenance, "until": until},)
+    assert Manifest.from_json(second.to_json(), "campaign.json") == second
+
+
 def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
     assert list(contents) == [
@@ -33,6 +46,7 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "provenance",
         "plan",
         "golden",
+        "earlier_provenance",
     ]
     assert contents["schema_version"] == 1
     assert contents["golden"] is None
