@@ -8,7 +8,6 @@ from rich.table import Table
 
 from benchmarks import data
 from injecttf2 import device
-from injecttf2.digest import model_digest
 
 TARGETS = {"conv2d": 4, "dense": 120, "dense_1": 250}
 """Trials per second asked for, on 2 cores."""
@@ -25,6 +24,7 @@ def main() -> None:
 
     tf.get_logger().setLevel("ERROR")  # the reference traces the model anew for every batch
     from injecttf2 import datasets, models
+    from injecttf2.digest import model_digest
     from injecttf2.engine import Engine
     from injecttf2.faults import BitFlip
     from injecttf2.trials import Cell, Identity, Repetitions
