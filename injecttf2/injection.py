@@ -243,10 +243,10 @@ class InjectedLayer:
 
 
 def flip_elements(tensor: Any, elements: Any, patterns: Any) -> tuple[Any, Any]:
-    """Flip bits of one element of each row, on the device.
+    """Flip bits of one element of each row, on the device and in place.
 
     Args:
-        tensor: Floating-point [rows, ...].
+        tensor: Floating-point [rows, ...], fresh from a gather; nothing else may use it.
         elements: int64 [rows], indices into each row flattened in row-major order.
         patterns: int64 [rows], XOR masks as 64-bit patterns; only a word's bits are set.
 
@@ -255,11 +255,16 @@ def flip_elements(tensor: Any, elements: Any, patterns: Any) -> tuple[Any, Any]:
     """
     word = tf.as_dtype(bits.LAYOUTS[tensor.dtype.name].word)
     masks = tf.cast(tf.bitcast(patterns, tf.uint64), word)
-    flat = tf.reshape(tensor, (tensor.shape[0], -1))
-    index = tf.stack([tf.range(tensor.shape[0], dtype=tf.int64), elements], axis=1)
-    original = tf.gather_nd(flat, index)
-    flipped = tf.bitcast(tf.bitwise.bitwise_xor(tf.bitcast(original, word), masks), tensor.dtype)
-    return tf.reshape(tf.tensor_scatter_nd_update(flat, index, flipped), tensor.shape), original
+    rows, size = tensor.shape[0], tensor.shape.num_elements()
+    flat = tf.reshape(tensor, (size, 1))
+    place = tf.cast(tf.range(rows, dtype=tf.int64) * (size // rows) + elements, tf.int32)
+    original = tf.gather(flat, place)
+    flipped = tf.bitcast(
+        tf.bitwise.bitwise_xor(tf.bitcast(original, word), masks[:, tf.newaxis]), tensor.dtype
+    )
+    # tf.tensor_scatter_nd_update would copy the batch, which takes as long as gathering it.
+    result = tf.raw_ops.InplaceUpdate(x=flat, i=place, v=flipped)
+    return tf.reshape(result, tensor.shape), original[:, 0]
 
 
 def _buffer(rows: int, batch: int, shape: tuple[int | None, ...], dtype: str) -> Any:
