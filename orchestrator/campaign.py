@@ -26,7 +26,6 @@ from pydantic import (
     field_validator,
 )
 
-from injecttf2 import datasets
 from injecttf2.errors import CampaignError
 from injecttf2.fields import (
     HIGHEST_BIT,
@@ -40,16 +39,11 @@ from injecttf2.fields import (
     Whole,
 )
 from injecttf2.original_config import InjectLayer, is_original, parse_config
-from injecttf2.references import is_function
 from injecttf2.yaml_source import YamlSource, read_yaml
+from orchestrator import sources
 
 BIT_NAMES = ("random", "sign", "exponent", "mantissa")
 """Sets of bits that one cell draws from, as YAML calls them."""
-
-FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
-"""Endings that tell a file from the name of something builtin."""
-
-APPLICATIONS = "keras.applications:"
 
 ORIGINAL_KEYS = {
     "layers": ("layer_name",),
@@ -174,7 +168,7 @@ class _SourceSpec(Schema):
 
     def located(self, folder: Path) -> Self:
         """Return the same with file paths that are relative to ``folder`` made absolute."""
-        return self.model_copy(update={"source": _located(self.source, folder)})
+        return self.model_copy(update={"source": sources.located(self.source, folder)})
 
 
 def _from_text(value: object) -> object:
@@ -205,16 +199,16 @@ class ModelSpec(_SourceSpec):
     @field_validator("weights", "input_shape", "classes")
     @classmethod
     def _only_for_applications(cls, value: object, info: ValidationInfo) -> object:
-        source = info.data.get("source", APPLICATIONS)
-        if value is not None and not source.startswith(APPLICATIONS):
-            raise ValueError(f"no such key: only a source {APPLICATIONS}NAME takes it")
+        source = info.data.get("source", sources.APPLICATIONS)
+        if value is not None and not source.startswith(sources.APPLICATIONS):
+            raise ValueError(f"no such key: only a source {sources.APPLICATIONS}NAME takes it")
         return value
 
     def located(self, folder: Path) -> Self:
         """Return the same with file paths that are relative to ``folder`` made absolute."""
         weights = self.weights
         if weights not in (None, "imagenet", "random"):
-            weights = _absolute(weights, folder)
+            weights = sources.absolute(weights, folder)
         return super().located(folder).model_copy(update={"weights": weights})
 
 
@@ -351,7 +345,7 @@ def locate(source: str) -> str:
     Raises:
         CampaignError: It is on another machine.
     """
-    return _located(_checked(source, None), Path.cwd())
+    return sources.located(sources.checked(source, None), Path.cwd())
 
 
 def _parsed(source: YamlSource) -> Campaign:
@@ -388,31 +382,4 @@ def _given(kind: type[_SourceSpec], option: str, source: str | None) -> _SourceS
         raise CampaignError("received an empty text, expected a source", place=option)
     if source is None:
         return None
-    return kind(source=_checked(source, option)).located(Path.cwd())
-
-
-def _checked(source: str, option: str | None) -> str:
-    """Return a source that the command line names; what is on another machine is refused."""
-    if "://" in source:
-        raise CampaignError(
-            f"received {source!r}; only local files are supported",
-            place=option,
-            hint="download it and give the path of the file",
-        )
-    return source
-
-
-def _located(source: str, folder: Path) -> str:
-    """Return ``source`` as an absolute path if it names a file or a folder, else as it is."""
-    if source.startswith(("builtin:", APPLICATIONS)) or is_function(source):
-        return source
-    if source in datasets.BUILTIN:
-        return source
-    is_path = "/" in source or source.endswith(FILE_SUFFIXES) or (folder / source).exists()
-    return _absolute(source, folder) if is_path else source
-
-
-def _absolute(file: str, folder: Path) -> str:
-    """Return the absolute path; a link keeps its own name, because its suffix tells the format."""
-    path = folder / (Path(file).expanduser() if file.startswith("~/") else file)
-    return str(path.parent.resolve() / path.name)
+    return kind(source=sources.checked(source, option)).located(Path.cwd())

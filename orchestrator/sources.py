@@ -1,0 +1,41 @@
+"""What a model or data set is called, and the absolute path of one that is a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from injecttf2 import datasets
+from injecttf2.errors import CampaignError
+from injecttf2.references import is_function
+
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
+"""Endings that tell a file from the name of something builtin."""
+
+APPLICATIONS = "keras.applications:"
+
+
+def checked(source: str, option: str | None) -> str:
+    """Return a source that the command line names; what is on another machine is refused."""
+    if "://" in source:
+        raise CampaignError(
+            f"received {source!r}; only local files are supported",
+            place=option,
+            hint="download it and give the path of the file",
+        )
+    return source
+
+
+def located(source: str, folder: Path) -> str:
+    """Return ``source`` as an absolute path if it names a file or a folder, else as it is."""
+    if source.startswith(("builtin:", APPLICATIONS)) or is_function(source):
+        return source
+    if source in datasets.BUILTIN:
+        return source
+    is_path = "/" in source or source.endswith(FILE_SUFFIXES) or (folder / source).exists()
+    return absolute(source, folder) if is_path else source
+
+
+def absolute(file: str, folder: Path) -> str:
+    """Return the absolute path; a link keeps its own name, because its suffix tells the format."""
+    path = folder / (Path(file).expanduser() if file.startswith("~/") else file)
+    return str(path.parent.resolve() / path.name)
