@@ -19,8 +19,10 @@ from injecttf2 import bits, golden, sites
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.graph import Graph
-from injecttf2.injection import InjectedLayer, PackedSites
+from injecttf2.injection import InjectedLayer
+from injecttf2.levels import LEVELS
 from injecttf2.outcomes import Tallies, count
+from injecttf2.suffix import PackedSites
 from injecttf2.trials import Trial
 
 GOLDEN_BYTES = 2**30
@@ -83,11 +85,20 @@ class Engine:
         DatasetError: The golden outputs hold NaN or Inf, or a label is no class of the model.
     """
 
-    def __init__(self, model: keras.Model, dataset: Dataset, *, memory: int = GOLDEN_BYTES) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        dataset: Dataset,
+        *,
+        memory: int = GOLDEN_BYTES,
+        levels: Sequence[str] = LEVELS,
+    ) -> None:
         self.graph = Graph(model, dataset.inputs.shape[1:])
         self.dataset = dataset
         self.golden = golden.run(self.graph, dataset)
         self._memory = memory
+        self._levels = levels
+        self._notes = None
         self._layers: dict[str, InjectedLayer] = {}
 
     def prepare(self, layer: str) -> InjectedLayer:
@@ -107,8 +118,10 @@ class Engine:
                 dataset=self.dataset,
                 golden=self.golden,
                 memory=self._memory,
+                levels=self._levels,
+                notes=self._notes,
             )
-        needed = injected.block * injected.row_bytes
+        needed = injected.needed_bytes
         for other in self._layers.values():
             held = sum(layer.held_bytes for layer in self._layers.values())
             if other.held_bytes and needed + held > self._memory:
@@ -116,7 +129,7 @@ class Engine:
         self._layers[layer] = injected
         if injected.held_bytes == 0:
             injected.load(0)
-            injected.inject(np.zeros((3, 1), np.int64))
+            injected.inject(np.zeros((3, 1), np.int32))
         return injected
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:
@@ -169,11 +182,11 @@ class Engine:
         faulty_class = np.empty(len(trial), np.int32)
         original = np.empty(len(trial) if record else 0, bits.numpy_dtype(injected.info.dtype))
         for chosen, packed in self._packed(injected, sample, element, bit):
-            judged = injected.inject(packed, record=record)
+            judged = injected.inject(packed)
             outcome[chosen] = judged.outcome
             faulty_class[chosen] = judged.faulty_class
             if record:
-                original[chosen] = judged.original
+                original[chosen] = injected.originals(packed)
         golden_class = self.golden.classes[sample]
         tallies = count(
             trial,
@@ -230,12 +243,12 @@ class Engine:
         bit: npt.NDArray[np.int64],
     ) -> Iterator[tuple[npt.NDArray[np.int64], PackedSites]]:
         """Yield for each block, once it is loaded, which sites lie in it and those sites packed."""
-        patterns = bits.masks(bit, injected.info.dtype).astype(np.uint64).view(np.int64)
         for start in range(0, len(self.dataset), injected.block):
             chosen = np.flatnonzero((sample >= start) & (sample < start + injected.block))
             if len(chosen):
                 injected.load(start)
-                yield chosen, np.stack([sample[chosen] - start, element[chosen], patterns[chosen]])
+                columns = sample[chosen] - start, element[chosen], bit[chosen]
+                yield chosen, np.stack(columns).astype(np.int32)
 
     def _candidates(self, trial: Trial, injected: InjectedLayer) -> range:
         try:

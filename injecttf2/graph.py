@@ -65,6 +65,12 @@ class Step:
         results = keras.tree.flatten(self.operation(*args, **kwargs))
         values.update(zip(self.outputs, results, strict=True))
 
+    def on(self, inputs: Values) -> Any:
+        """Call the operation on its inputs by key and return its only output."""
+        values = dict(inputs)
+        self.run(values)
+        return values[self.outputs[0]]
+
 
 @dataclass(frozen=True)
 class LayerInfo:
@@ -166,8 +172,8 @@ class Graph:
             for step in self.steps
         )
 
-    def row_bytes(self, key: int) -> int:
-        """Return the bytes of one sample's part of the tensor ``key``.
+    def shape(self, key: int) -> tuple[int, ...]:
+        """Return the shape of one sample's part of the tensor ``key``.
 
         Raises:
             ModelError: The size depends on the data, and no input shape was given.
@@ -178,7 +184,15 @@ class Graph:
                 f"the model takes inputs of any size, {tuple(self.input.shape[1:])}; "
                 "the size must be known here"
             )
-        return math.prod(size or 0 for size in shape) * bits.numpy_dtype(self.dtypes[key]).itemsize
+        return tuple(size or 0 for size in shape)
+
+    def row_bytes(self, key: int) -> int:
+        """Return the bytes of one sample's part of the tensor ``key``.
+
+        Raises:
+            ModelError: The size depends on the data, and no input shape was given.
+        """
+        return math.prod(self.shape(key)) * bits.numpy_dtype(self.dtypes[key]).itemsize
 
     def step(self, layer: str) -> Step:
         """Return the step at the address ``layer``.
@@ -218,7 +232,7 @@ class Graph:
         needed = dict.fromkeys([target.outputs[0]])
         needed.update(dict.fromkeys(key for step in suffix for key in step.inputs))
         frontier = tuple(key for key in needed if key not in made)
-        return Cut(frontier, self._ancestors(frontier), tuple(suffix))
+        return Cut(frontier, self.ancestors(frontier), tuple(suffix))
 
     def _samples_reason(self, step: Step) -> str | None:
         """Return why the samples of a step's cut cannot be told apart, or None when they can."""
@@ -263,7 +277,7 @@ class Graph:
             ) from error
         return found
 
-    def _ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
+    def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
         """Return the steps that compute ``keys``, in order."""
         needed = set(keys)
         steps: list[Step] = []

@@ -28,6 +28,12 @@ MASKED, BENIGN, SDC, DUE = range(4)
 
 MASKED_TOLERANCE = 2.0**-16
 
+MARGIN = 2.0**-12
+"""Lead of the top-1 class, relative to the largest score, that rounding cannot take away."""
+
+LARGE = 2.0**126
+"""Scores from here on may overflow in another order of summation."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tallies:
@@ -78,12 +84,17 @@ def equal_up_to_rounding(outputs: Any, golden: Any) -> Any:
     Returns:
         bool [samples], False where the outputs hold NaN.
     """
-    largest = tf.reduce_max(tf.abs(golden), axis=1)
-    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
+    difference, largest = _difference(outputs, golden)
     return difference <= tf.cast(MASKED_TOLERANCE, golden.dtype) * largest
 
 
-def judge(outputs: Any, golden: Any) -> tuple[Any, Any]:
+def _difference(outputs: Any, golden: Any) -> tuple[Any, Any]:
+    """Return for each sample the largest difference from golden and the largest magnitude of it."""
+    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
+    return difference, tf.reduce_max(tf.abs(golden), axis=1)
+
+
+def judge(outputs: Any, golden: Any) -> tuple[Any, Any, Any]:
     """Compare outputs with golden outputs, sample by sample, on the device.
 
     Args:
@@ -91,17 +102,50 @@ def judge(outputs: Any, golden: Any) -> tuple[Any, Any]:
         golden: same shape and dtype, finite.
 
     Returns:
-        The outcome codes, uint8 [samples], and the classes with faults, int32 [samples], which
-        are -1 where the outcome is ``due``.
+        The outcome codes, uint8 [samples]; the classes with faults, int32 [samples], which are -1
+        where the outcome is ``due``; and the distance from golden, float [samples]: the largest
+        difference relative to the largest golden magnitude.
     """
-    if outputs.dtype != tf.float64:
-        outputs, golden = tf.cast(outputs, tf.float32), tf.cast(golden, tf.float32)
+    outputs, golden = _widened(outputs), _widened(golden)
     finite = tf.reduce_all(tf.math.is_finite(outputs), axis=1)
     faulty_class = top1(outputs)
-    changed = tf.where(equal_up_to_rounding(outputs, golden), MASKED, BENIGN)
+    difference, largest = _difference(outputs, golden)
+    changed = tf.where(difference <= MASKED_TOLERANCE * largest, MASKED, BENIGN)
     decided = tf.where(faulty_class == top1(golden), changed, SDC)
     outcome = tf.cast(tf.where(finite, decided, DUE), tf.uint8)
-    return outcome, tf.where(finite, faulty_class, -1)
+    return outcome, tf.where(finite, faulty_class, -1), difference / largest
+
+
+def is_doubtful(scores: Any, distance: Any, *, bound: Any) -> Any:
+    """Return for each sample whether rounding could decide its outcome.
+
+    For outputs that were computed in another order of summation than at level ``dense``. Rounding
+    may decide where
+
+    - a score is not finite, or so large that a sum could overflow in another order;
+    - the two largest scores differ by less than ``MARGIN`` of the largest magnitude;
+    - the distance from golden lies within ``bound`` of the tolerance of ``masked``.
+
+    Args:
+        scores: float [samples, classes], what the decision is taken by: the model's outputs, or
+            what goes into their softmax, which hides how close a decision was.
+        distance: float [samples], as returned by :func:`judge`.
+        bound: Most that rounding changes a distance, a scalar of its dtype.
+
+    Returns:
+        bool [samples].
+    """
+    scores = _widened(scores)
+    magnitude = tf.reduce_max(tf.abs(scores), axis=1)
+    is_top = tf.range(scores.shape[1], dtype=tf.int32) == top1(scores)[:, tf.newaxis]
+    behind = tf.reduce_max(tf.where(is_top, scores.dtype.min, scores), axis=1)
+    margin = tf.reduce_max(scores, axis=1) - behind
+    decided = (margin > MARGIN * magnitude) & (magnitude < LARGE)  # False for NaN
+    return ~decided | (tf.abs(distance - MASKED_TOLERANCE) <= bound)
+
+
+def _widened(outputs: Any) -> Any:
+    return outputs if outputs.dtype == tf.float64 else tf.cast(outputs, tf.float32)
 
 
 def count(

@@ -1,0 +1,126 @@
+"""Layers that sum products with a kernel.
+
+A convolution is evaluated on the part of the golden input that the window reaches, a dense layer
+as a sum of the golden one and the difference. Sums are rounded in another order than in the whole
+layer, so what follows is equal up to rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from injecttf2.graph import Step
+from injecttf2.rules.elementwise import is_elementwise
+from injecttf2.rules.registry import only_window, rule
+from injecttf2.rules.sliding import Sliding
+from injecttf2.windows import Differences, Sums, Window, positions
+
+RANK_ONE = 8
+"""Most elements of a dense layer's input that are followed one by one."""
+
+WIDE = ("float32", "float64")
+"""dtypes whose rounding is far below the tolerance of ``masked``."""
+
+
+def sums(operation: Any, inputs: Any) -> Any:
+    """Return what a dense layer gives out before its activation."""
+    products = ops.matmul(inputs, operation.kernel)
+    return products if operation.bias is None else ops.add(products, operation.bias)
+
+
+def _plain(operation: Any) -> bool:
+    """Return whether a layer's kernel is used as it is, in a dtype that rounds finely."""
+    return (
+        operation.compute_dtype in WIDE
+        and operation.compute_dtype == operation.variable_dtype
+        and not getattr(operation, "quantization_mode", None)
+        and is_elementwise(operation.activation)
+    )
+
+
+def _activated(operation: Any, total: Any) -> Any:
+    return total if operation.activation is None else operation.activation(total)
+
+
+@rule(layers.Dense)
+def dense(step: Step, differences: Differences) -> Window | None:
+    """Add ``difference * kernel[k, :]`` to the golden sums, for each input k that differs."""
+    layer, window = step.operation, only_window(step, differences)
+    changed = window.extents[-1]
+    if not _plain(layer) or changed > RANK_ONE:
+        return None
+    lead = len(window.offsets) - 1
+    delta = window.values - differences.golden_of(step.inputs[0])
+    kernel = tf.gather(layer.kernel, positions(window.offsets[-1], changed))
+    kernel = tf.reshape(kernel, (-1, *[1] * lead, changed, layer.units))
+    offsets = (*window.offsets[:-1], 0)
+    extents = (*window.extents[:-1], layer.units)
+    linear = layer.activation in (None, keras.activations.linear)
+    key = step.outputs[0] if linear else Sums(step.layer)
+    total = differences.golden(key, offsets, extents)
+    for index in range(changed):
+        total += delta[..., index : index + 1] * kernel[..., index, :]
+    differences.doubt(total)
+    return Window(offsets, _activated(layer, total))
+
+
+@rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
+def convolution(step: Step, differences: Differences) -> Window | None:
+    """Convolve the part of the input that the window reaches."""
+    layer = step.operation
+
+    def convolve(patch: Any) -> Any:
+        return ops.conv(
+            patch,
+            layer.kernel,
+            strides=list(layer.strides),
+            padding="valid",
+            dilation_rate=layer.dilation_rate,
+        )
+
+    return _convolution(step, differences, convolve)
+
+
+@rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+def depthwise_convolution(step: Step, differences: Differences) -> Window | None:
+    """Convolve the part of the input that the window reaches, channel by channel."""
+    layer = step.operation
+
+    def convolve(patch: Any) -> Any:
+        return ops.depthwise_conv(
+            patch,
+            layer.kernel,
+            strides=layer.strides,
+            padding="valid",
+            dilation_rate=layer.dilation_rate,
+        )
+
+    return _convolution(step, differences, convolve)
+
+
+def _convolution(
+    step: Step, differences: Differences, convolve: Callable[[Any], Any]
+) -> Window | None:
+    layer, window = step.operation, only_window(step, differences)
+    if not _plain(layer):
+        return None
+    sliding = Sliding.of(step, differences, layer.kernel_size, layer.dilation_rate)
+    if sliding is None:
+        return None
+    reached = sliding.reached(window)
+    patch = differences.read(
+        step.inputs[0],
+        (*reached.patch_offsets, 0),
+        (*reached.patch_extents, differences.shape(step.inputs[0])[-1]),
+        outside=0.0,
+    )
+    total = convolve(patch)
+    if layer.bias is not None:
+        total += layer.bias
+    differences.doubt(total)
+    return Window((*reached.offsets, 0), _activated(layer, total))

@@ -1,0 +1,47 @@
+"""The registry of rules: what a layer makes of a window.
+
+A rule is a function of a step of the model and the differences so far. At least one of the step's
+inputs has a window, and the rule returns the window of its output, or None where the layer, as it
+is set up, changes more than a window. It is registered for the exact classes that it holds for: a
+subclass may compute something else.
+
+To add one::
+
+    @rule(keras.layers.MyLayer)
+    def my_layer(step: Step, differences: Differences) -> Window | None: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from injecttf2.graph import Step
+from injecttf2.windows import Differences, Window
+
+Rule = Callable[[Step, Differences], Window | None]
+
+RULES: dict[type, Rule] = {}
+"""Rules by the class of the layer or operation."""
+
+
+def rule(*types: type) -> Callable[[Rule], Rule]:
+    """Register a rule for the layers or operations of exactly these classes."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(types, function))
+        return function
+
+    return register
+
+
+def output_window(step: Step, differences: Differences) -> Window | None:
+    """Return the window of a step's output, or None where no rule gives one."""
+    found = RULES.get(type(step.operation))
+    if found is None or len(step.outputs) != 1:
+        return None
+    return found(step, differences)
+
+
+def only_window(step: Step, differences: Differences) -> Window:
+    """Return the window of the input of a step that has one input."""
+    return differences.windows[step.inputs[0]]

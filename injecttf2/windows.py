@@ -1,0 +1,289 @@
+"""Tensors that differ from golden inside a window only: what level ``difference`` computes on.
+
+A fault in one element changes a small box of the tensors behind it. Of a batch of injected
+samples, :class:`Differences` knows for every tensor the box that may differ, the **window**, and
+reads any box of such a tensor as golden with the window laid over it. That one operation is all
+that the rules of the layers need.
+
+Everything here is traced into a compiled function: extents of boxes are fixed when the function is
+made, offsets are computed for each sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from injecttf2.bits import LAYOUTS
+
+Offset = Any
+"""Where a box begins on one axis: int32 [rows], or the same whole number for all rows."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Golden key of what a layer with a kernel gives out before its activation.
+
+    Args:
+        layer: Address of the layer.
+    """
+
+    layer: str
+
+
+GoldenKey = int | Sums
+"""A golden tensor: the key of one of the model's, or the sums of a layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The box outside of which a tensor is golden, one for each sample.
+
+    Args:
+        offsets: Where the box begins, one for each axis of a sample.
+        values: [rows, *extents], what the tensor holds there.
+        golden: What it holds there without the fault, where that is at hand; None elsewhere.
+    """
+
+    offsets: tuple[Offset, ...]
+    values: Any
+    golden: Any = None
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Size of the box on each axis."""
+        return tuple(self.values.shape[1:])
+
+
+class Differences:
+    """A batch of injected samples: which tensors differ from golden, and where.
+
+    Args:
+        rows: int32 [rows], of each sample the row of the golden block.
+        golden: Returns the golden tensor under a key, [rows of the block, ...].
+        shape: Returns the shape of one sample of a tensor of the model.
+        in_place: Whether tensors may be written in place; XLA cannot.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        golden: Callable[[GoldenKey], Any],
+        shape: Callable[[int], tuple[int, ...]],
+        *,
+        in_place: bool,
+    ) -> None:
+        self.rows = rows
+        self.windows: dict[int, Window] = {}
+        self.doubtful = tf.zeros(rows.shape, tf.bool)
+        self._golden = golden
+        self.shape = shape
+        self._in_place = in_place
+        self._gathered: set[GoldenKey] = set()  # as a whole
+        self._written: set[GoldenKey] = set()  # in place, after that
+
+    def whole(self, key: int) -> Any:
+        """Return all of a tensor, [rows, ...]."""
+        shape = self.shape(key)
+        return self.read(key, (0,) * len(shape), shape)
+
+    def read(
+        self,
+        key: int,
+        offsets: Sequence[Offset],
+        extents: Sequence[int],
+        *,
+        outside: float | None = None,
+    ) -> Any:
+        """Return a box of a tensor, [rows, *extents]: golden, with the window laid over it.
+
+        Args:
+            key: The tensor.
+            offsets: Where the box begins on each axis.
+            extents: Size of the box on each axis.
+            outside: What is read where the box reaches out of the tensor; None if it never does.
+        """
+        window = self.windows.get(key)
+        if window is None:
+            return self.golden(key, offsets, extents, outside=outside)
+        if _same(window.offsets, offsets) and window.extents == tuple(extents):
+            return window.values
+        fresh = key not in self._gathered
+        box = self.golden(key, offsets, extents, outside=outside)
+        if self._in_place and fresh and key in self._gathered:
+            self._written.add(key)
+            return _written(box, window)
+        return _laid_over(box, offsets, window)
+
+    def golden(
+        self,
+        key: GoldenKey,
+        offsets: Sequence[Offset],
+        extents: Sequence[int],
+        *,
+        outside: float | None = None,
+    ) -> Any:
+        """Return a box of a golden tensor, [rows, *extents]; see :meth:`read`."""
+        tensor = self._golden(key)
+        shape = tuple(tensor.shape[1:])
+        whole_axes = _trailing(
+            _is_zero(offset) and extent == size
+            for offset, extent, size in zip(offsets, extents, shape, strict=True)
+        )
+        lead = len(shape) - whole_axes
+        # Equal gathers become one, so what was written in place must not be gathered again.
+        if lead == 0:
+            assert key not in self._written, key  # noqa: S101 - an error of a rule's author
+            self._gathered.add(key)
+        index_type = tf.int32 if tensor.shape.num_elements() < 2**31 else tf.int64
+        index, inside = tf.cast(self.rows, index_type), None
+        for axis in range(lead):
+            places = positions(offsets[axis], extents[axis])
+            index = index[..., tf.newaxis]
+            if outside is not None:
+                within = (places >= 0) & (places < shape[axis])
+                places = tf.clip_by_value(places, 0, shape[axis] - 1)
+                within = _on_axis(within, axis)
+                inside = within if inside is None else inside[..., tf.newaxis] & within
+            index = index * shape[axis] + tf.cast(_on_axis(places, axis), index_type)
+        box = tf.gather(tf.reshape(tensor, (-1, *shape[lead:])), index)
+        if inside is None:
+            return box
+        for _ in range(whole_axes):
+            inside = inside[..., tf.newaxis]
+        return tf.where(inside, box, tf.constant(outside, box.dtype))
+
+    def doubt(self, values: Any) -> None:
+        """Mark the samples whose values [rows, ...] are not all finite."""
+        axes = list(range(1, len(values.shape)))
+        self.doubtful |= ~tf.reduce_all(tf.math.is_finite(values), axis=axes)
+
+    def same_as_golden(self) -> Any:
+        """Return for each sample whether every window holds golden bits; NaN never does."""
+        same = tf.ones(self.rows.shape, tf.bool)
+        for key, window in self.windows.items():
+            same &= equal_bits(window.values, self.golden_of(key))
+        return same
+
+    def golden_of(self, key: int) -> Any:
+        """Return what the window of a tensor holds without the fault."""
+        window = self.windows[key]
+        if window.golden is not None:
+            return window.golden
+        return self.golden(key, window.offsets, window.extents)
+
+
+def equal_bits(values: Any, others: Any) -> Any:
+    """Return for each row of two tensors [rows, ...] whether they hold the same bits."""
+    word = tf.as_dtype(LAYOUTS[values.dtype.name].word)
+    same = tf.bitcast(values, word) == tf.bitcast(others, word)
+    return tf.reduce_all(same, axis=list(range(1, len(same.shape))))
+
+
+def contains(window: Window, other: Window, *, without: int | None = None) -> Any:
+    """Return for each sample whether a window contains another, or True where all do.
+
+    Args:
+        window: The outer one.
+        other: The inner one.
+        without: An axis that does not matter.
+    """
+    inside: Any = True
+    for axis, (outer, inner) in enumerate(zip(window.offsets, other.offsets, strict=True)):
+        if axis == without or (inner is outer and other.extents[axis] <= window.extents[axis]):
+            continue
+        last = inner + other.extents[axis] <= outer + window.extents[axis]
+        within = (inner >= outer) & last
+        inside = within if inside is True else inside & within
+    return inside
+
+
+def unravelled(element: Any, shape: Sequence[int]) -> tuple[Offset, ...]:
+    """Return the place on each axis of an element of a tensor flattened in row-major order."""
+    offsets: list[Offset] = []
+    for size in reversed(shape):
+        offsets.append(element % size)
+        element = element // size
+    return tuple(reversed(offsets))
+
+
+def positions(offset: Offset, extent: int) -> Any:
+    """Return the places of a box on one axis, int32 [rows or 1, extent]."""
+    steps = tf.range(extent, dtype=tf.int32)[tf.newaxis]
+    return steps + (offset if isinstance(offset, int) else offset[:, tf.newaxis])
+
+
+def _same(one: Sequence[Offset], other: Sequence[Offset]) -> bool:
+    return all(
+        a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _is_zero(offset: Offset) -> bool:
+    return isinstance(offset, int) and offset == 0
+
+
+def _trailing(flags: Any) -> int:
+    """Return how many flags at the end are true."""
+    count = 0
+    for flag in reversed(list(flags)):
+        if not flag:
+            break
+        count += 1
+    return count
+
+
+def _on_axis(values: Any, axis: int) -> Any:
+    """Return [rows, extent] with axes of size 1 in between: [rows, 1, ..., 1, extent]."""
+    return tf.reshape(values, (values.shape[0], *[1] * axis, values.shape[1]))
+
+
+def _laid_over(box: Any, offsets: Sequence[Offset], window: Window) -> Any:
+    """Return a box with the part of the window that lies in it, by gathering."""
+    axes = len(offsets)
+    index: Any = tf.range(box.shape[0], dtype=tf.int32)
+    inside = tf.ones((box.shape[0],), tf.bool)
+    for axis in range(axes):
+        size = window.extents[axis]
+        index, inside = index[..., tf.newaxis], inside[..., tf.newaxis]
+        relative = positions(offsets[axis], box.shape[axis + 1]) - _column(window.offsets[axis])
+        within = (relative >= 0) & (relative < size)
+        inside &= _on_axis(within, axis)
+        if size > 1:
+            clipped = tf.clip_by_value(relative, 0, size - 1)
+            index = index * size + _on_axis(clipped, axis)
+    if math.prod(window.extents) == 1:
+        values = tf.reshape(window.values, (-1, *[1] * axes))
+    else:
+        values = tf.gather(tf.reshape(window.values, (-1,)), index)
+    return tf.where(inside, values, box)
+
+
+def _column(offset: Offset) -> Any:
+    return offset if isinstance(offset, int) else offset[:, tf.newaxis]
+
+
+def _written(tensor: Any, window: Window) -> Any:
+    """Return a whole tensor, fresh from a gather, with the window written into it in place."""
+    shape = tuple(tensor.shape[1:])
+    whole_axes = _trailing(
+        _is_zero(offset) and extent == size
+        for offset, extent, size in zip(window.offsets, window.extents, shape, strict=True)
+    )
+    lead = len(shape) - whole_axes
+    index: Any = tf.range(tensor.shape[0], dtype=tf.int32)
+    for axis in range(lead):
+        places = positions(window.offsets[axis], window.extents[axis])
+        index = index[..., tf.newaxis] * shape[axis] + _on_axis(places, axis)
+    slices = math.prod(shape[lead:])
+    flat = tf.reshape(tensor, (-1, slices))
+    # tf.tensor_scatter_nd_update would copy the batch, which takes as long as gathering it.
+    result = tf.raw_ops.InplaceUpdate(
+        x=flat, i=tf.reshape(index, (-1,)), v=tf.reshape(window.values, (-1, slices))
+    )
+    return tf.reshape(result, tensor.shape)
