@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from injecttf2.graph import Graph, Step
 
-BATCH_BYTES = 128 * 2**20
+BATCH_BYTES = 16 * 2**20
 """Largest size of one tensor of a batch, in bytes."""
 
 LARGEST_BATCH = 8192

@@ -17,7 +17,7 @@ from injecttf2.batches import batch_size, batches, padded
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Graph
 from injecttf2.rules.linear import sums
-from injecttf2.windows import GoldenKey, Sums
+from injecttf2.windows import GoldenKey, Sums, tensor_of
 
 
 class GoldenBlock:
@@ -36,9 +36,7 @@ class GoldenBlock:
         self.keys = tuple(keys)
         self._graph = graph
         self._dataset = dataset
-        needed = [
-            graph.step(key.layer).inputs[0] if isinstance(key, Sums) else key for key in keys
-        ]
+        needed = [graph.step(key.layer).inputs[0] if isinstance(key, Sums) else key for key in keys]
         self._steps = graph.ancestors(needed)
         self._batch = batch_size(graph, self._steps)
         self.samples = self._samples(memory)
@@ -98,14 +96,10 @@ class GoldenBlock:
         return tuple(tensors)
 
     def _shape(self, key: GoldenKey) -> tuple[int, ...]:
-        return self._graph.shape(self._tensor(key))
+        return self._graph.shape(tensor_of(self._graph, key))
 
     def _dtype(self, key: GoldenKey) -> str:
-        return self._graph.dtypes[self._tensor(key)]
-
-    def _tensor(self, key: GoldenKey) -> int:
-        """Return the key of the model's tensor that has the same shape and dtype."""
-        return self._graph.step(key.layer).outputs[0] if isinstance(key, Sums) else key
+        return self._graph.dtypes[tensor_of(self._graph, key)]
 
     def _samples(self, memory: int) -> int:
         """Return how many samples' tensors fit into ``memory``, in whole batches."""

@@ -8,6 +8,7 @@ one fixed shape, and flip, suffix and judgement are one compiled function on the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,14 +23,18 @@ from injecttf2.graph import Graph
 from injecttf2.injection import InjectedLayer
 from injecttf2.levels import LEVELS
 from injecttf2.outcomes import Tallies, count
+from injecttf2.routes import Routes
 from injecttf2.suffix import PackedSites
 from injecttf2.trials import Trial
 
 GOLDEN_BYTES = 2**30
 """Default limit of the golden activations that are kept on the device."""
 
-HITS_AT_A_TIME = 2**20
-"""Sites that are drawn before they are evaluated; bounds the memory of a chunk."""
+HITS_AT_A_TIME = 2**18
+"""Sites that are drawn before they are evaluated, while those before them are."""
+
+HITS_IN_BLOCKS = 2**22
+"""The same where golden data are held in blocks, each of which is loaded once for these sites."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +77,19 @@ class Evaluation:
     injections: Injections | None
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The sites of some trials.
+
+    Args:
+        trial: int64 [sites], index into the trials.
+        sites: int32 [3, sites]: sample, element, bit.
+    """
+
+    trial: npt.NDArray[np.int64]
+    sites: PackedSites
+
+
 class Engine:
     """A model and its data, ready to evaluate trials.
 
@@ -79,6 +97,8 @@ class Engine:
         model: A Keras model with one input and one output of class scores.
         dataset: Inputs and labels.
         memory: Bytes of golden activations that are kept on the device.
+        levels: Levels of ``levels.LEVELS`` that may be used; none is level ``dense``.
+        routes: Where the routes that were found are kept; None keeps them in this engine.
 
     Raises:
         ModelError: The model cannot be walked, or its output has no top-1.
@@ -92,13 +112,14 @@ class Engine:
         *,
         memory: int = GOLDEN_BYTES,
         levels: Sequence[str] = LEVELS,
+        routes: Routes | None = None,
     ) -> None:
         self.graph = Graph(model, dataset.inputs.shape[1:])
         self.dataset = dataset
         self.golden = golden.run(self.graph, dataset)
         self._memory = memory
         self._levels = levels
-        self._notes = None
+        self._routes = Routes() if routes is None else routes
         self._layers: dict[str, InjectedLayer] = {}
 
     def prepare(self, layer: str) -> InjectedLayer:
@@ -119,7 +140,7 @@ class Engine:
                 golden=self.golden,
                 memory=self._memory,
                 levels=self._levels,
-                notes=self._notes,
+                routes=self._routes,
             )
         needed = injected.needed_bytes
         for other in self._layers.values():
@@ -147,7 +168,10 @@ class Engine:
         if len(layers) != 1:
             raise ValueError(f"trials of one layer are evaluated at a time; received {layers}")
         injected = self.prepare(layers.pop())
-        parts = [self._evaluate_part(injected, part, record=record) for part in self._parts(trials)]
+        parts = [
+            self._evaluate_part(injected, part, drawn, record=record)
+            for part, drawn in self._drawn(injected, trials)
+        ]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def outputs(self, trial: Trial) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
@@ -157,52 +181,70 @@ class Engine:
             int64 [injected], ascending, and [injected, classes] in the model's output dtype.
         """
         injected = self.prepare(trial.cell.layer)
-        _, sample, element, bit = self._draw(injected, [trial])
+        drawn = self._draw(injected, [trial])
         parts = [self.golden.outputs[:0]]
-        for _, packed in self._packed(injected, sample, element, bit):
+        for _, packed in self._by_block(injected, drawn.sites):
             parts.append(injected.outputs(packed))
-        return sample, np.concatenate(parts)
+        return drawn.sites[0].astype(np.int64), np.concatenate(parts)
 
-    def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
-        """Split trials so that the expected hits of a part stay below ``HITS_AT_A_TIME``."""
+    def _drawn(
+        self, injected: InjectedLayer, trials: Sequence[Trial]
+    ) -> Iterator[tuple[Sequence[Trial], Drawn]]:
+        """Yield the trials in parts, each with its sites; the next is drawn while one is used."""
+        parts = list(self._parts(injected, trials))
+        with ThreadPoolExecutor(1) as pool:
+            drawing = pool.submit(self._draw, injected, parts[0])
+            for part, following in zip(parts, [*parts[1:], None], strict=True):
+                drawn = drawing.result()
+                if following is not None:
+                    drawing = pool.submit(self._draw, injected, following)
+                yield part, drawn
+
+    def _parts(self, injected: InjectedLayer, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
+        """Split trials by the hits that are expected of them."""
+        one_block = injected.block >= len(self.dataset)
+        most = HITS_AT_A_TIME if one_block else HITS_IN_BLOCKS
         start, hits = 0, 0.0
         for index, trial in enumerate(trials):
             expected = trial.cell.probability * len(self.dataset)
-            if index > start and hits + expected > HITS_AT_A_TIME:
+            if index > start and hits + expected > most:
                 yield trials[start:index]
                 start, hits = index, 0.0
             hits += expected
         yield trials[start:]
 
     def _evaluate_part(
-        self, injected: InjectedLayer, trials: Sequence[Trial], *, record: bool
+        self, injected: InjectedLayer, trials: Sequence[Trial], drawn: Drawn, *, record: bool
     ) -> Evaluation:
-        trial, sample, element, bit = self._draw(injected, trials)
-        outcome = np.empty(len(trial), np.uint8)
-        faulty_class = np.empty(len(trial), np.int32)
-        original = np.empty(len(trial) if record else 0, bits.numpy_dtype(injected.info.dtype))
-        for chosen, packed in self._packed(injected, sample, element, bit):
+        sites = drawn.sites
+        outcome = np.empty(len(drawn.trial), np.uint8)
+        faulty_class = np.empty(len(drawn.trial), np.int32)
+        original = np.empty(
+            len(drawn.trial) if record else 0, bits.numpy_dtype(injected.info.dtype)
+        )
+        for chosen, packed in self._by_block(injected, sites):
             judged = injected.inject(packed)
             outcome[chosen] = judged.outcome
             faulty_class[chosen] = judged.faulty_class
             if record:
                 original[chosen] = injected.originals(packed)
-        golden_class = self.golden.classes[sample]
+        golden_class = self.golden.classes[sites[0]]
         tallies = count(
-            trial,
+            drawn.trial,
             outcome,
             faulty_class,
             golden_class=golden_class,
-            labels=self.dataset.labels[sample],
+            labels=self.dataset.labels[sites[0]],
             trials=len(trials),
             golden_correct=self.golden.correct,
         )
         if not record:
             return Evaluation(tallies, None)
+        sample, element, bit = sites.astype(np.int64)
         with np.errstate(invalid="ignore"):  # a flip can make a signalling NaN; casting quiets it
             corrupted = bits.flip(original, bit).astype(np.float64)
         injections = Injections(
-            trial=trial,
+            trial=drawn.trial,
             sample=sample,
             element=element,
             bit=bit,
@@ -214,10 +256,8 @@ class Engine:
         )
         return Evaluation(tallies, injections)
 
-    def _draw(
-        self, injected: InjectedLayer, trials: Sequence[Trial]
-    ) -> tuple[npt.NDArray[np.int64], ...]:
-        """Draw the sites of all trials: four int64 [sites], trial index, sample, element, bit."""
+    def _draw(self, injected: InjectedLayer, trials: Sequence[Trial]) -> Drawn:
+        """Draw the sites of all trials."""
         drawn = [
             sites.draw(
                 trial.id,
@@ -228,27 +268,32 @@ class Engine:
             )
             for trial in trials
         ]
-        return (
-            np.repeat(np.arange(len(drawn)), [len(one) for one in drawn]),
-            np.concatenate([one.sample for one in drawn]),
-            np.concatenate([one.element for one in drawn]),
-            np.concatenate([one.bit for one in drawn]),
-        )
+        hits = np.array([len(one) for one in drawn])
+        columns = np.empty((3, hits.sum()), np.int32)
+        np.concatenate([one.sample for one in drawn], out=columns[0], casting="same_kind")
+        np.concatenate([one.element for one in drawn], out=columns[1], casting="same_kind")
+        np.concatenate([one.bit for one in drawn], out=columns[2], casting="same_kind")
+        return Drawn(np.repeat(np.arange(len(drawn)), hits), columns)
 
-    def _packed(
-        self,
-        injected: InjectedLayer,
-        sample: npt.NDArray[np.int64],
-        element: npt.NDArray[np.int64],
-        bit: npt.NDArray[np.int64],
-    ) -> Iterator[tuple[npt.NDArray[np.int64], PackedSites]]:
-        """Yield for each block, once it is loaded, which sites lie in it and those sites packed."""
-        for start in range(0, len(self.dataset), injected.block):
-            chosen = np.flatnonzero((sample >= start) & (sample < start + injected.block))
+    def _by_block(
+        self, injected: InjectedLayer, drawn: PackedSites
+    ) -> Iterator[tuple[npt.NDArray[np.int64] | slice, PackedSites]]:
+        """Yield for each block, once it is loaded, which sites lie in it and those sites.
+
+        The block that is loaded comes first.
+        """
+        if injected.block >= len(self.dataset):
+            injected.load(0)
+            yield slice(None), drawn
+            return
+        starts = range(0, len(self.dataset), injected.block)
+        for start in sorted(starts, key=lambda start: start != injected.loaded):
+            chosen = np.flatnonzero((drawn[0] >= start) & (drawn[0] < start + injected.block))
             if len(chosen):
                 injected.load(start)
-                columns = sample[chosen] - start, element[chosen], bit[chosen]
-                yield chosen, np.stack(columns).astype(np.int32)
+                packed = drawn[:, chosen]
+                packed[0] -= start
+                yield chosen, packed
 
     def _candidates(self, trial: Trial, injected: InjectedLayer) -> range:
         try:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2 import tuning
 from injecttf2.block import GoldenBlock
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.golden import GoldenRun
 from injecttf2.graph import Graph
-from injecttf2.levels import LEVELS
 from injecttf2.outcomes import MASKED
-from injecttf2.shortcut import DOUBTFUL, Shortcut
+from injecttf2.routes import Routes
+from injecttf2.shortcut import CLOSE, NOT_FINITE, Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
+from injecttf2.tuning import Tuner
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class InjectedLayer:
         golden: The model's golden run on that data set.
         memory: Bytes that the golden block may take.
         levels: Levels of ``levels.LEVELS`` that may be used.
-        notes: Where measured choices are kept from one process to the next, if anywhere.
+        routes: Where the routes that were found are kept.
 
     Raises:
         ModelError: The layer cannot be injected; the message says why.
@@ -58,8 +58,8 @@ class InjectedLayer:
         dataset: Dataset,
         golden: GoldenRun,
         memory: int,
-        levels: Sequence[str] = LEVELS,
-        notes: tuning.Notes | None = None,
+        levels: Sequence[str],
+        routes: Routes,
     ) -> None:
         self.layer = layer
         self.info = graph.layers[graph.step(layer).index]
@@ -68,12 +68,11 @@ class InjectedLayer:
         self.reevaluated = 0
         self._golden = golden
         self._dense = DenseSuffix(graph, layer)
-        tuner = tuning.Tuner(graph, dataset, self._dense, levels=levels, notes=notes)
-        keys = tuner.golden_keys
-        self._block = GoldenBlock(graph, dataset, keys, memory=memory)
+        tuner = Tuner(graph, dataset, self._dense, levels=levels, routes=routes, memory=memory)
+        self._block = GoldenBlock(graph, dataset, tuner.golden_keys(), memory=memory)
         self._outputs: Any = None
-        self._tuner: tuning.Tuner | None = tuner
-        self._shortcut: Shortcut | None = None
+        self._tuner: Tuner | None = tuner
+        self._shortcuts: list[Shortcut] = []
 
     @property
     def batch(self) -> int:
@@ -84,6 +83,11 @@ class InjectedLayer:
     def block(self) -> int:
         """Samples in a golden block."""
         return self._block.samples
+
+    @property
+    def loaded(self) -> int | None:
+        """First sample of the block that is loaded."""
+        return self._block.start
 
     @property
     def elements(self) -> int:
@@ -105,7 +109,7 @@ class InjectedLayer:
     @property
     def dropped(self) -> int:
         """Samples that left early, golden again."""
-        return self._shortcut.dropped if self._shortcut else 0
+        return sum(shortcut.dropped for shortcut in self._shortcuts)
 
     def release(self) -> None:
         """Give the golden data back; they are computed again when they are needed."""
@@ -124,7 +128,7 @@ class InjectedLayer:
         expected = self._golden.outputs[start : start + self._block.samples]
         self._outputs = self._dense.golden_outputs(self._block, expected)
         if self._tuner is not None:
-            self._shortcut = self._tuner.shortcut(self._block, self._outputs)
+            self._shortcuts = self._tuner.shortcuts(self._block, self._outputs)
             self._tuner = None
 
     def inject(self, sites: PackedSites) -> Judged:
@@ -133,20 +137,22 @@ class InjectedLayer:
         Args:
             sites: int32 [3, sites], rows counted from the start of the loaded block.
         """
-        if self._shortcut is None:
-            code, faulty_class, _ = self._dense.judge(self._block, self._outputs, sites)
-            return Judged(code, faulty_class)
-        code, faulty_class, _ = self._shortcut.evaluate(self._block, self._outputs, sites)
         start = self._block.start
         assert start is not None  # noqa: S101 - a block is loaded
-        dropped = (code == MASKED) & (faulty_class < 0)
-        faulty_class[dropped] = self._golden.classes[start + sites[0, dropped]]
-        doubtful = np.flatnonzero(code == DOUBTFUL)
-        if len(doubtful):
-            self.reevaluated += len(doubtful)
-            code[doubtful], faulty_class[doubtful], _ = self._dense.judge(
-                self._block, self._outputs, sites[:, doubtful]
+        code = np.full(sites.shape[1], CLOSE, np.uint8)
+        faulty_class = np.empty(sites.shape[1], np.int32)
+        for shortcut in self._shortcuts:
+            left = np.flatnonzero(code == CLOSE)
+            code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
+            dropped = (code[left] == MASKED) & (classes < 0)
+            classes[dropped] = self._golden.classes[start + sites[0, left[dropped]]]
+            faulty_class[left] = classes
+        left = np.flatnonzero(code >= NOT_FINITE)
+        if len(left):
+            code[left], faulty_class[left], _ = self._dense.judge(
+                self._block, self._outputs, sites[:, left]
             )
+            self.reevaluated += len(left) if self._shortcuts else 0
         return Judged(code, faulty_class)
 
     def outputs(self, sites: PackedSites) -> npt.NDArray[Any]:

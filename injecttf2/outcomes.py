@@ -12,6 +12,7 @@ The four outcomes are exhaustive and disjoint, decided in this order:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +31,6 @@ MASKED_TOLERANCE = 2.0**-16
 
 MARGIN = 2.0**-12
 """Lead of the top-1 class, relative to the largest score, that rounding cannot take away."""
-
-LARGE = 2.0**126
-"""Scores from here on may overflow in another order of summation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,31 +114,36 @@ def judge(outputs: Any, golden: Any) -> tuple[Any, Any, Any]:
     return outcome, tf.where(finite, faulty_class, -1), difference / largest
 
 
-def is_doubtful(scores: Any, distance: Any, *, bound: Any) -> Any:
+def is_close(scores: Any, distance: Any, *, bound: Any, large: float | None) -> Any:
     """Return for each sample whether rounding could decide its outcome.
 
-    For outputs that were computed in another order of summation than at level ``dense``. Rounding
-    may decide where
+    For outputs that were computed in another way than at level ``dense``. Rounding may decide where
 
-    - a score is not finite, or so large that a sum could overflow in another order;
     - the two largest scores differ by less than ``MARGIN`` of the largest magnitude;
-    - the distance from golden lies within ``bound`` of the tolerance of ``masked``.
+    - the distance from golden lies within ``bound`` of the tolerance of ``masked``;
+    - a score is not finite, or so large that it might not be finite in another order of summation.
 
     Args:
         scores: float [samples, classes], what the decision is taken by: the model's outputs, or
             what goes into their softmax, which hides how close a decision was.
         distance: float [samples], as returned by :func:`judge`.
         bound: Most that rounding changes a distance, a scalar of its dtype.
+        large: Magnitude from which a score is too large; None where the scores were not summed,
+            so that one that is large says nothing of the others.
 
     Returns:
         bool [samples].
     """
     scores = _widened(scores)
-    magnitude = tf.reduce_max(tf.abs(scores), axis=1)
     is_top = tf.range(scores.shape[1], dtype=tf.int32) == top1(scores)[:, tf.newaxis]
     behind = tf.reduce_max(tf.where(is_top, scores.dtype.min, scores), axis=1)
-    margin = tf.reduce_max(scores, axis=1) - behind
-    decided = (margin > MARGIN * magnitude) & (magnitude < LARGE)  # False for NaN
+    largest = tf.reduce_max(scores, axis=1)
+    if large is None:
+        magnitude = tf.maximum(tf.abs(largest), tf.abs(behind))
+        large = math.inf
+    else:
+        magnitude = tf.reduce_max(tf.abs(scores), axis=1)
+    decided = (largest - behind > MARGIN * magnitude) & (magnitude < large)  # False for NaN
     return ~decided | (tf.abs(distance - MASKED_TOLERANCE) <= bound)
 
 

@@ -9,6 +9,7 @@ The steps up to that check are one compiled function, the head, those behind it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,38 +22,44 @@ import tensorflow as tf
 from injecttf2.batches import batches
 from injecttf2.block import GoldenBlock
 from injecttf2.graph import Graph, Step
-from injecttf2.outcomes import MASKED, is_doubtful, judge
-from injecttf2.rules import output_window
+from injecttf2.outcomes import MASKED, is_close, judge
+from injecttf2.routes import Route
+from injecttf2.rules import EXACT, output_window
 from injecttf2.rules.linear import sums
 from injecttf2.suffix import PackedSites, batched, flipped
-from injecttf2.windows import Differences, GoldenKey, Window, unravelled
+from injecttf2.windows import Differences, GoldenKey, Window, tensor_of, unravelled
 
-DOUBTFUL = 254
+NOT_FINITE = 253
+"""Code of a sample in which something was not finite: only level ``dense`` may judge it."""
+
+CLOSE = 254
 """Code of a sample whose outcome rounding could decide."""
 
 ALIVE = 255
 """Code of a sample that still differs from golden."""
 
+HOST_BYTES = 64
+"""Up to this size of a row, NumPy packs rows faster than a device operation starts."""
+
 
 @dataclass(frozen=True)
-class Route:
-    """How the steps behind a cut are taken. It changes no outcome.
+class Arithmetic:
+    """How far a compiler's arithmetic can be from that of level ``dense``.
 
     Args:
-        sparse: Steps that are taken on windows, from the first; 0 for none.
-        check: Steps after which samples that are golden again leave; 0 for no check.
-        head_batch: Samples in a batch up to the check.
-        tail_batch: Samples in a batch behind it.
-        head_jit: Whether XLA compiles the steps up to the check.
-        tail_jit: Whether XLA compiles those behind it.
+        large: Magnitude from which a score might not be finite at level ``dense``.
+        floor: Effect of rounding a softmax on a distance, however little goes into it.
     """
 
-    sparse: int
-    check: int
-    head_batch: int
-    tail_batch: int
-    head_jit: bool
-    tail_jit: bool
+    large: float
+    floor: float
+
+
+PLAIN = Arithmetic(large=2.0**127, floor=2.0**-22)
+"""The kernels of level ``dense``."""
+
+XLA = Arithmetic(large=2.0**126, floor=2.0**-21)
+"""Sums in another order, and an exponential function of its own."""
 
 
 class NoRule(Exception):  # noqa: N818 - it ends the sparse part, it is no error
@@ -73,10 +80,15 @@ class Path:
         self.steps = graph.cut(layer).suffix
         self._target = graph.step(layer).outputs[0]
         self._sparse = sparse
-        self._scored = scored_step(graph, self.steps)
+        self.scored = scored_step(graph, self.steps)
+        self._exact = all(
+            type(step.operation) in EXACT
+            for step in self.steps
+            if step is not self.scored or isinstance(step.operation, keras.layers.Dense)
+        )
         self._last_use = {self._target: -1, id(graph.output): len(self.steps)}
         for index, step in enumerate(self.steps):
-            used = len(self.steps) if step is self._scored else index
+            used = len(self.steps) if step is self.scored else index
             for key in step.inputs:
                 self._last_use[key] = max(used, self._last_use.get(key, 0))
 
@@ -108,6 +120,7 @@ class Path:
                 if window is None:
                     raise NoRule(step.layer)
                 differences.windows[step.outputs[0]] = window
+                differences.settle(step.outputs[0])
             else:
                 self._run_dense(step, differences)
             for key in [key for key in differences.windows if self._last_use[key] <= index]:
@@ -121,27 +134,42 @@ class Path:
                 shape = self.graph.shape(key)
                 differences.windows[key] = Window((0,) * len(shape), values[key])
 
-    def judge(self, differences: Differences, golden: Any, bound: Any) -> tuple[Any, Any, Any]:
+    def judge(
+        self, differences: Differences, golden: Any, *, bound: Any, arithmetic: Arithmetic
+    ) -> tuple[Any, Any, Any, Any]:
         """Judge the model's outputs; all steps have been taken.
 
         Args:
             differences: The samples.
             golden: Golden outputs, [rows, classes].
-            bound: Most that rounding changes the distance from golden.
+            bound: Most that rounding changes the distance from golden, for a softmax most that
+                it changes what goes in.
+            arithmetic: How the outputs were computed.
 
         Returns:
-            Codes, ``DOUBTFUL`` among them, classes and distances as :func:`outcomes.judge` does.
+            Codes, ``CLOSE`` and ``NOT_FINITE`` among them, classes and distances, as
+            :func:`outcomes.judge` returns them; and how much the bound matters, [rows].
         """
         outputs = differences.whole(id(self.graph.output))
         scores = outputs
-        if self._scored is not None:
-            scores = differences.whole(self._scored.inputs[0])
-            if isinstance(self._scored.operation, keras.layers.Dense):
-                scores = sums(self._scored.operation, scores)
+        if self.scored is not None:
+            scores = differences.whole(self.scored.inputs[0])
+            if isinstance(self.scored.operation, keras.layers.Dense):
+                scores = sums(self.scored.operation, scores)
         code, faulty_class, distance = judge(outputs, golden)
+        if not self.steps:
+            return code, faulty_class, distance, distance  # the outputs themselves were hit
+        large = None if self._exact else arithmetic.large
+        sensitivity = tf.ones_like(distance)
         bound = tf.cast(bound, distance.dtype)
-        doubtful = differences.doubtful | is_doubtful(scores, distance, bound=bound)
-        return tf.where(doubtful, tf.constant(DOUBTFUL, tf.uint8), code), faulty_class, distance
+        if self.scored is not None:
+            sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1)
+            bound = arithmetic.floor + bound * sensitivity
+        close = is_close(scores, distance, bound=bound, large=large)
+        finite = ~differences.doubtful & tf.reduce_all(tf.math.is_finite(scores), axis=1)
+        code = tf.where(close, tf.constant(CLOSE, tf.uint8), code)
+        code = tf.where(finite, code, tf.constant(NOT_FINITE, tf.uint8))
+        return code, faulty_class, distance, sensitivity
 
 
 def scored_step(graph: Graph, steps: Sequence[Step]) -> Step | None:
@@ -169,13 +197,17 @@ class Shortcut:
     Args:
         path: The steps behind the cut.
         route: How they are taken.
-        keys: Golden tensors of the block, as :func:`golden_keys` returns them.
+        keys: Golden tensors of the block, among them those of :func:`golden_keys`.
+        bound: Most that rounding changes the distance of an output from golden.
     """
 
-    def __init__(self, path: Path, route: Route, keys: Sequence[GoldenKey]) -> None:
+    def __init__(
+        self, path: Path, route: Route, keys: Sequence[GoldenKey], *, bound: float
+    ) -> None:
         self.route = route
-        self.bound = 0.0
+        self.bound = bound
         self.dropped = 0
+        self.floor = (XLA if route.tail_jit else PLAIN).floor if path.scored else 0.0
         self._path = path
         self._keys = {key: index for index, key in enumerate(keys)}
         self._layouts: list[Layout] = []
@@ -184,7 +216,7 @@ class Shortcut:
 
     def evaluate(
         self, block: GoldenBlock, golden: Any, sites: PackedSites
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[Any]]:
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         """Inject sites and judge them.
 
         Args:
@@ -193,22 +225,41 @@ class Shortcut:
             sites: What to inject.
 
         Returns:
-            Codes uint8 [sites], ``DOUBTFUL`` among them; classes int32 [sites], not set where a
-            sample was dropped; distances [sites], 0 where it was.
+            Codes uint8 [sites], ``CLOSE`` and ``NOT_FINITE`` among them; classes int32 [sites],
+            -1 where a sample was dropped.
         """
         self._compile(block, golden)
         count = sites.shape[1]
         code = np.full(count, MASKED, np.uint8)
         faulty_class = np.full(count, -1, np.int32)
-        distance = np.zeros(count, self._path.graph.output.dtype)
+        for index, parts in self._judged(block, golden, sites, code):
+            code[index], faulty_class[index] = (part.numpy()[: len(index)] for part in parts[:2])
+        return code, faulty_class
+
+    def effects(
+        self, block: GoldenBlock, golden: Any, sites: PackedSites
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Inject sites and return distances from golden and how much rounding matters to them.
+
+        Returns:
+            Both [sites]; NaN where a sample was dropped.
+        """
+        self._compile(block, golden)
+        distance, sensitivity = np.full((2, sites.shape[1]), np.nan)
+        code = np.empty(sites.shape[1], np.uint8)
+        for index, parts in self._judged(block, golden, sites, code):
+            distance[index], sensitivity[index] = (part.numpy()[: len(index)] for part in parts[2:])
+        return distance, sensitivity
+
+    def _judged(
+        self, block: GoldenBlock, golden: Any, sites: PackedSites, code: npt.NDArray[np.uint8]
+    ) -> list[tuple[npt.NDArray[np.int64], tuple[Any, ...]]]:
+        """Return batches of judged samples: places in ``sites``, what the tail returned."""
         bound = tf.constant(self.bound, tf.float64)
-        judged = []
-        for index, state in self._survivors(block, sites, code):
-            judged.append((index, self._tail(block.tensors, golden, bound, state)))
-        for index, parts in judged:
-            columns = [part.numpy()[: len(index)] for part in parts]
-            code[index], faulty_class[index], distance[index] = columns
-        return code, faulty_class, distance
+        return [
+            (index, self._tail(block.tensors, golden, bound, state))
+            for index, state in self._survivors(block, sites, code)
+        ]
 
     def _survivors(
         self, block: GoldenBlock, sites: PackedSites, code: npt.NDArray[np.uint8]
@@ -242,7 +293,9 @@ class Shortcut:
         if self._tail is not None:
             return
         route, tensors = self.route, block.signature()
-        sites = [tf.TensorSpec((3, size), tf.int32) for size in (route.head_batch, route.tail_batch)]
+        sites = [
+            tf.TensorSpec((3, size), tf.int32) for size in (route.head_batch, route.tail_batch)
+        ]
         state = [sites[1]]
         if route.check:
             head = tf.function(self._run_head, autograph=False, jit_compile=route.head_jit)
@@ -266,7 +319,7 @@ class Shortcut:
         self._path.run(differences, 0, route.check)
         same = differences.same_as_golden()
         status = tf.where(same, tf.constant(MASKED, tf.uint8), tf.constant(ALIVE, tf.uint8))
-        status = tf.where(differences.doubtful, tf.constant(DOUBTFUL, tf.uint8), status)
+        status = tf.where(differences.doubtful, tf.constant(NOT_FINITE, tf.uint8), status)
         self._layouts, state = _packed(differences)
         return status, *state
 
@@ -282,12 +335,12 @@ class Shortcut:
             differences = self._differences(tensors, rows, jit=route.tail_jit)
             self._path.inject(differences, elements, bit)
         self._path.run(differences, route.check, len(self._path.steps))
-        return self._path.judge(differences, tf.gather(golden, rows), bound)
+        arithmetic = XLA if route.tail_jit else PLAIN
+        golden = tf.gather(golden, rows)
+        return self._path.judge(differences, golden, bound=bound, arithmetic=arithmetic)
 
     def _differences(self, tensors: Any, rows: Any, *, jit: bool) -> Differences:
-        return self._path.differences(
-            rows, lambda key: tensors[self._keys[key]], in_place=not jit
-        )
+        return self._path.differences(rows, lambda key: tensors[self._keys[key]], in_place=not jit)
 
 
 class Packing:
@@ -305,7 +358,9 @@ class Packing:
     def add(self, index: npt.NDArray[np.int64], state: list[Any], alive: Any) -> None:
         """Take in the samples at the places ``alive`` of a batch."""
         if len(index):
-            self._pieces.append((index, [tf.gather(part, alive) for part in state]))
+            if len(index) < state[0].shape[0]:
+                state = [_taken(part, alive) for part in state]
+            self._pieces.append((index, state))
             self._waiting += len(index)
 
     def full(self) -> Iterator[tuple[npt.NDArray[np.int64], list[Any]]]:
@@ -317,9 +372,8 @@ class Packing:
         """Yield what is left, filled up with copies of its first sample."""
         if self._waiting:
             index, state = self._take(self._waiting)
-            filling = np.zeros(self._size - len(index), np.int64)
-            places = np.concatenate([np.arange(len(index)), filling])
-            yield index, [tf.gather(part, places) for part in state]
+            places = np.concatenate([np.arange(len(index)), np.zeros(self._size - len(index), int)])
+            yield index, [_taken(part, places) for part in state]
 
     def _take(self, count: int) -> tuple[npt.NDArray[np.int64], list[Any]]:
         self._waiting -= count
@@ -334,7 +388,20 @@ class Packing:
         if len(taken) == 1:
             return taken[0]
         indices, states = zip(*taken, strict=True)
-        return np.concatenate(indices), [tf.concat(parts, 0) for parts in zip(*states, strict=True)]
+        return np.concatenate(indices), [_joined(parts) for parts in zip(*states, strict=True)]
+
+
+def _taken(part: Any, places: npt.NDArray[np.int64]) -> Any:
+    """Return some rows: on the host where they are small, else on the device."""
+    if isinstance(part, np.ndarray):
+        return part[places]
+    if math.prod(part.shape[1:]) * part.dtype.size <= HOST_BYTES:
+        return part.numpy()[places]
+    return tf.gather(part, places)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else tf.concat(parts, 0)
 
 
 def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
@@ -347,7 +414,7 @@ def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
 
     def trace(sites: Any) -> Any:
         rows, elements, bit = tf.unstack(sites)
-        differences = path.differences(rows, golden, in_place=False)
+        differences = path.differences(rows, golden, in_place=True)
         path.inject(differences, elements, bit)
         path.run(differences, 0, route.check)
         differences.same_as_golden()
@@ -360,7 +427,7 @@ def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
 
 def probe(graph: Graph, key: GoldenKey) -> Any:
     """Return a tensor that stands for a golden one while nothing is computed."""
-    tensor = key if isinstance(key, int) else graph.step(key.layer).outputs[0]
+    tensor = tensor_of(graph, key)
     return tf.zeros((8, *graph.shape(tensor)), graph.dtypes[tensor])
 
 

@@ -84,10 +84,12 @@ class DenseSuffix:
         """
         golden_spec = tf.TensorSpec(outputs.shape, outputs.dtype)
         function = self._function("judge", block, (golden_spec, self._sites_spec))
-        batches = [
+        judged = [
             function(self._frontier(block), outputs, batch) for batch in batched(sites, self.batch)
         ]
-        columns = [np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches)]
+        columns = (
+            np.concatenate([part.numpy() for part in parts]) for parts in zip(*judged, strict=True)
+        )
         code, faulty_class, distance = (column[: sites.shape[1]] for column in columns)
         return code, faulty_class, distance
 
@@ -166,7 +168,7 @@ def batched(sites: PackedSites, size: int) -> Iterator[Any]:
     for start, stop in batches(sites.shape[1], size):
         batch = sites[:, start:stop]
         if stop - start < size:
-            filling = np.broadcast_to(np.array([[0], [0], [-1]], np.int32), (3, size - stop + start))
+            filling = np.repeat(np.array([[0], [0], [-1]], np.int32), size - stop + start, axis=1)
             batch = np.concatenate([batch, filling], axis=1)
         yield tf.constant(batch)
 

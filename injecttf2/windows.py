@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
 
 from injecttf2.bits import LAYOUTS
+from injecttf2.graph import Graph
 
 Offset = Any
 """Where a box begins on one axis: int32 [rows], or the same whole number for all rows."""
@@ -37,6 +39,11 @@ class Sums:
 
 GoldenKey = int | Sums
 """A golden tensor: the key of one of the model's, or the sums of a layer."""
+
+
+def tensor_of(graph: Graph, key: GoldenKey) -> int:
+    """Return the key of the model's tensor that has the shape and dtype of a golden one."""
+    return key if isinstance(key, int) else graph.step(key.layer).outputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +90,16 @@ class Differences:
         self._golden = golden
         self.shape = shape
         self._in_place = in_place
+        self._whole: dict[int, Any] = {}
         self._gathered: set[GoldenKey] = set()  # as a whole
         self._written: set[GoldenKey] = set()  # in place, after that
 
     def whole(self, key: int) -> Any:
         """Return all of a tensor, [rows, ...]."""
-        shape = self.shape(key)
-        return self.read(key, (0,) * len(shape), shape)
+        if key not in self._whole:
+            shape = self.shape(key)
+            self._whole[key] = self.read(key, (0,) * len(shape), shape)
+        return self._whole[key]
 
     def read(
         self,
@@ -156,6 +166,18 @@ class Differences:
         for _ in range(whole_axes):
             inside = inside[..., tf.newaxis]
         return tf.where(inside, box, tf.constant(outside, box.dtype))
+
+    def settle(self, key: int) -> None:
+        """Have a window computed once; XLA would compute it anew for each element that needs it."""
+        if self._in_place:
+            return
+        window = self.windows[key]
+        moving = [one for one in window.offsets if not isinstance(one, int)]
+        golden = [] if window.golden is None else [window.golden]
+        settled = xla.optimization_barrier(*moving, window.values, *golden)
+        parts = iter(settled)
+        offsets = tuple(one if isinstance(one, int) else next(parts) for one in window.offsets)
+        self.windows[key] = Window(offsets, next(parts), next(parts) if golden else None)
 
     def doubt(self, values: Any) -> None:
         """Mark the samples whose values [rows, ...] are not all finite."""
@@ -245,23 +267,29 @@ def _on_axis(values: Any, axis: int) -> Any:
 
 def _laid_over(box: Any, offsets: Sequence[Offset], window: Window) -> Any:
     """Return a box with the part of the window that lies in it, by gathering."""
-    axes = len(offsets)
+    extents = tuple(box.shape[1:])
+    alike = _trailing(
+        _is_zero(offset) and _is_zero(other) and extent == size
+        for offset, other, extent, size in zip(
+            offsets, window.offsets, extents, window.extents, strict=True
+        )
+    )
+    lead = len(offsets) - alike
     index: Any = tf.range(box.shape[0], dtype=tf.int32)
     inside = tf.ones((box.shape[0],), tf.bool)
-    for axis in range(axes):
+    for axis in range(lead):
         size = window.extents[axis]
         index, inside = index[..., tf.newaxis], inside[..., tf.newaxis]
-        relative = positions(offsets[axis], box.shape[axis + 1]) - _column(window.offsets[axis])
-        within = (relative >= 0) & (relative < size)
-        inside &= _on_axis(within, axis)
+        relative = positions(offsets[axis], extents[axis]) - _column(window.offsets[axis])
+        inside &= _on_axis((relative >= 0) & (relative < size), axis)
         if size > 1:
             clipped = tf.clip_by_value(relative, 0, size - 1)
             index = index * size + _on_axis(clipped, axis)
-    if math.prod(window.extents) == 1:
-        values = tf.reshape(window.values, (-1, *[1] * axes))
+    if math.prod(window.extents[:lead]) == 1:
+        values = tf.reshape(window.values, (-1, *[1] * lead, *extents[lead:]))
     else:
-        values = tf.gather(tf.reshape(window.values, (-1,)), index)
-    return tf.where(inside, values, box)
+        values = tf.gather(tf.reshape(window.values, (-1, *extents[lead:])), index)
+    return tf.where(tf.reshape(inside, (*inside.shape, *[1] * alike)), values, box)
 
 
 def _column(offset: Offset) -> Any:

@@ -4,9 +4,10 @@ Each module holds the rules of one family of layers; ``registry`` says what a ru
 """
 
 from injecttf2.rules import elementwise, linear, merging, pooling, shaping
-from injecttf2.rules.registry import RULES, Rule, output_window, rule
+from injecttf2.rules.registry import EXACT, RULES, Rule, output_window, rule
 
 __all__ = [
+    "EXACT",
     "RULES",
     "Rule",
     "elementwise",

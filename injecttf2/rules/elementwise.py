@@ -56,20 +56,21 @@ def is_elementwise(activation: Any) -> bool:
     layers.GaussianNoise,
     layers.ActivityRegularization,
     layers.Identity,
+    exact=True,
 )
 def elementwise(step: Step, differences: Differences) -> Window:
     """Run the step on the values of the window."""
     return mapped(only_window(step, differences), lambda values: step.on({step.inputs[0]: values}))
 
 
-@rule(layers.Activation)
+@rule(layers.Activation, exact=True)
 def activation(step: Step, differences: Differences) -> Window | None:
     """Apply an activation to the values of the window, unless it mixes elements."""
     known = is_elementwise(step.operation.activation)
     return elementwise(step, differences) if known else None
 
 
-@rule(layers.BatchNormalization)
+@rule(layers.BatchNormalization, exact=True)
 def batch_normalization(step: Step, differences: Differences) -> Window | None:
     """Scale and shift by the channels that the window lies in, as the layer itself does."""
     layer, window = step.operation, only_window(step, differences)

@@ -28,6 +28,7 @@ OPERATORS = tuple(
     layers.Maximum,
     layers.Minimum,
     *OPERATORS,
+    exact=True,
 )
 def merge(step: Step, differences: Differences) -> Window | None:
     """Run the step on the largest of the windows."""
@@ -38,7 +39,7 @@ def merge(step: Step, differences: Differences) -> Window | None:
     return Window(base.offsets, step.on(boxes))
 
 
-@rule(layers.Concatenate)
+@rule(layers.Concatenate, exact=True)
 def concatenate(step: Step, differences: Differences) -> Window | None:
     """Move the window along the axis; of several, take their common box on all other axes."""
     axes = len(differences.shape(step.outputs[0]))
@@ -60,8 +61,7 @@ def concatenate(step: Step, differences: Differences) -> Window | None:
         return offsets, (*base.extents[:axis], size, *base.extents[axis + 1 :])
 
     boxes = {
-        key: differences.read(key, *box(size))
-        for key, size in zip(step.inputs, sizes, strict=True)
+        key: differences.read(key, *box(size)) for key, size in zip(step.inputs, sizes, strict=True)
     }
     return Window(box(sum(sizes))[0], step.on(boxes))
 

@@ -13,16 +13,23 @@ from injecttf2.rules.registry import only_window, rule
 from injecttf2.rules.sliding import Sliding
 from injecttf2.windows import Differences, Window
 
-MAXIMUM = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 
-
-@rule(*MAXIMUM, layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
-def pooling(step: Step, differences: Differences) -> Window | None:
+@rule(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, exact=True)
+def maximum_pooling(step: Step, differences: Differences) -> Window | None:
     """Pool the part of the input that the window reaches, in the window's channels."""
+    return _pooling(step, differences, maximum=True)
+
+
+@rule(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
+def average_pooling(step: Step, differences: Differences) -> Window | None:
+    """Pool the part of the input that the window reaches, in the window's channels."""
+    if step.operation.padding != "valid":
+        return None  # the padding is left out of the count
+    return _pooling(step, differences, maximum=False)
+
+
+def _pooling(step: Step, differences: Differences, *, maximum: bool) -> Window | None:
     layer, window = step.operation, only_window(step, differences)
-    maximum = isinstance(layer, MAXIMUM)
-    if not maximum and layer.padding != "valid":
-        return None  # an average leaves the padding out of its count
     sliding = Sliding.of(step, differences, layer.pool_size, [1] * len(layer.pool_size))
     if sliding is None:
         return None

@@ -23,12 +23,21 @@ Rule = Callable[[Step, Differences], Window | None]
 RULES: dict[type, Rule] = {}
 """Rules by the class of the layer or operation."""
 
+EXACT: set[type] = set()
+"""Classes of the layers and operations that sum nothing: no order of summation matters to them."""
 
-def rule(*types: type) -> Callable[[Rule], Rule]:
-    """Register a rule for the layers or operations of exactly these classes."""
+
+def rule(*types: type, exact: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule for the layers or operations of exactly these classes.
+
+    Args:
+        types: The classes.
+        exact: Whether they sum nothing.
+    """
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(types, function))
+        EXACT.update(types if exact else ())
         return function
 
     return register

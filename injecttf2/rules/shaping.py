@@ -13,7 +13,7 @@ from injecttf2.rules.registry import only_window, rule
 from injecttf2.windows import Differences, Offset, Window, unravelled
 
 
-@rule(layers.Flatten, layers.Reshape)
+@rule(layers.Flatten, layers.Reshape, exact=True)
 def reshape(step: Step, differences: Differences) -> Window | None:
     """Number the elements anew; a window that is no run of consecutive elements has no place."""
     window = only_window(step, differences)
@@ -30,7 +30,7 @@ def reshape(step: Step, differences: Differences) -> Window | None:
     return moved(window, unravelled(first, after), extents)
 
 
-@rule(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+@rule(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D, exact=True)
 def zero_padding(step: Step, differences: Differences) -> Window | None:
     """Move the window by the padding in front."""
     layer, window = step.operation, only_window(step, differences)
@@ -57,4 +57,3 @@ def _is_run(window: Window, shape: tuple[int, ...]) -> bool:
     while sizes and sizes[0][0] == 1:
         sizes.pop(0)
     return all(extent == size for extent, size in sizes[1:])
-

@@ -1,0 +1,109 @@
+"""Routes: how the steps behind a cut are taken, and where choices are kept.
+
+A choice is kept in the user's cache under everything that it was measured with, so that other
+processes on the same machine do not measure again. A cache that cannot be read or written is no
+error: what it holds is measured anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+@dataclass(frozen=True)
+class Route:
+    """How the steps behind a cut are taken. It changes no outcome.
+
+    Args:
+        sparse: Steps that are taken on windows, from the first; 0 for none.
+        check: Steps after which samples that are golden again leave; 0 for no check.
+        head_batch: Samples in a batch up to the check.
+        tail_batch: Samples in a batch behind it.
+        head_jit: Whether XLA compiles the steps up to the check.
+        tail_jit: Whether XLA compiles those behind it.
+    """
+
+    sparse: int
+    check: int
+    head_batch: int
+    tail_batch: int
+    head_jit: bool
+    tail_jit: bool
+
+
+@dataclass(frozen=True)
+class Way:
+    """A route with what was measured of it.
+
+    Args:
+        route: The route.
+        bound: Most that rounding changes the distance of an output from golden.
+    """
+
+    route: Route
+    bound: float
+
+
+Ways = tuple[Way, ...]
+"""What was found for a cut: ways that are tried one after another, each on the samples that the
+one before leaves open; level ``dense`` follows them."""
+
+
+class Routes:
+    """What was found for the cuts of a model.
+
+    Args:
+        file: Where they are kept; None keeps them in this process only.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._found = {} if file is None else _read(file)
+
+    @classmethod
+    def cached(cls, conditions: Mapping[str, Any]) -> Routes:
+        """Return those that any process measured under the same conditions, JSON values."""
+        text = json.dumps(conditions, sort_keys=True).encode()
+        name = hashlib.blake2b(text, digest_size=16).hexdigest()
+        return cls(Path(platformdirs.user_cache_dir("injecttf2")) / "routes" / f"{name}.json")
+
+    def find(self, layer: str) -> Ways | None:
+        """Return what was found for a layer, if anything was."""
+        return self._found.get(layer)
+
+    def keep(self, layer: str, ways: Ways) -> None:
+        """Keep what was found, beside what other processes have kept since."""
+        self._found[layer] = ways
+        if self._file is None:
+            return
+        self._found = {**_read(self._file), **self._found}
+        content = {name: [asdict(way) for way in ways] for name, ways in self._found.items()}
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(dir=self._file.parent)
+            with os.fdopen(handle, "w") as file:
+                json.dump(content, file)
+            Path(aside).replace(self._file)
+
+
+def _read(file: Path) -> dict[str, Ways]:
+    """Return what a file holds, nothing if it is not there or is not one of this version."""
+    try:
+        content = json.loads(file.read_text())
+        return {layer: tuple(map(_way, entries)) for layer, entries in content.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _way(entry: Mapping[str, Any]) -> Way:
+    return Way(Route(**entry["route"]), float(entry["bound"]))
