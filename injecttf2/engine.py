@@ -30,7 +30,7 @@ from injecttf2.trials import Trial
 GOLDEN_BYTES = 2**30
 """Default limit of the golden activations that are kept on the device."""
 
-HITS_AT_A_TIME = 2**18
+HITS_AT_A_TIME = 2**17
 """Sites that are drawn before they are evaluated, while those before them are."""
 
 HITS_IN_BLOCKS = 2**22
@@ -122,10 +122,14 @@ class Engine:
         self._routes = Routes() if routes is None else routes
         self._layers: dict[str, InjectedLayer] = {}
 
-    def prepare(self, layer: str) -> InjectedLayer:
+    def prepare(self, layer: str, *, tune: bool = False) -> InjectedLayer:
         """Return a layer with its first golden block loaded and its functions compiled.
 
         Golden data of the layers used longest ago is released where the memory is needed.
+
+        Args:
+            layer: Address of the layer.
+            tune: Whether to find the fastest way now; it is found after some seconds of work else.
 
         Raises:
             ModelError: There is no such layer, or it cannot be injected.
@@ -142,6 +146,8 @@ class Engine:
                 levels=self._levels,
                 routes=self._routes,
             )
+        if injected.pays_to_tune or (tune and self._levels and not injected.tuned):
+            injected.tune()
         needed = injected.needed_bytes
         for other in self._layers.values():
             held = sum(layer.held_bytes for layer in self._layers.values())
@@ -151,6 +157,8 @@ class Engine:
         if injected.held_bytes == 0:
             injected.load(0)
             injected.inject(np.zeros((3, 1), np.int32))
+        elif injected.loaded is not None:
+            injected.load(injected.loaded)
         return injected
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:
@@ -167,10 +175,10 @@ class Engine:
         layers = {trial.cell.layer for trial in trials}
         if len(layers) != 1:
             raise ValueError(f"trials of one layer are evaluated at a time; received {layers}")
-        injected = self.prepare(layers.pop())
+        layer = layers.pop()
         parts = [
-            self._evaluate_part(injected, part, drawn, record=record)
-            for part, drawn in self._drawn(injected, trials)
+            self._evaluate_part(self.prepare(layer), part, drawn, record=record)
+            for part, drawn in self._drawn(self.prepare(layer), trials)
         ]
         return parts[0] if len(parts) == 1 else _joined(parts)
 

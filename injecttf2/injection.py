@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from injecttf2.routes import Routes
 from injecttf2.shortcut import CLOSE, NOT_FINITE, Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
 from injecttf2.tuning import Tuner
+
+
+PATIENCE_SECONDS = 2.0
+"""Time at level ``dense`` after which a faster way is looked for, which takes about as long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +70,20 @@ class InjectedLayer:
         self.info = graph.layers[graph.step(layer).index]
         if self.info.reason is not None:
             raise ModelError(f"the layer {layer!r} cannot be injected: {self.info.reason}")
+        self.tuned = False
         self.reevaluated = 0
+        self._graph = graph
+        self._dataset = dataset
         self._golden = golden
+        self._memory = memory
+        self._levels = levels
+        self._routes = routes
         self._dense = DenseSuffix(graph, layer)
-        tuner = Tuner(graph, dataset, self._dense, levels=levels, routes=routes, memory=memory)
-        self._block = GoldenBlock(graph, dataset, tuner.golden_keys(), memory=memory)
+        self._block = GoldenBlock(graph, dataset, self._dense.cut.frontier, memory=memory)
         self._outputs: Any = None
-        self._tuner: Tuner | None = tuner
         self._shortcuts: list[Shortcut] = []
+        self._tuner: Tuner | None = None
+        self._dense_seconds = 0.0
 
     @property
     def batch(self) -> int:
@@ -111,6 +122,28 @@ class InjectedLayer:
         """Samples that left early, golden again."""
         return sum(shortcut.dropped for shortcut in self._shortcuts)
 
+    @property
+    def pays_to_tune(self) -> bool:
+        """Whether level ``dense`` has taken so long that finding a faster way is worth its time."""
+        return bool(self._levels) and not self.tuned and self._dense_seconds > PATIENCE_SECONDS
+
+    def tune(self) -> None:
+        """Have the fastest way found when the golden data are loaded next."""
+        self.tuned = True
+        self._tuner = Tuner(
+            self._graph,
+            self._dataset,
+            self._dense,
+            levels=self._levels,
+            routes=self._routes,
+            memory=self._memory,
+        )
+        keys = self._tuner.golden_keys()
+        if tuple(keys) != self._block.keys:
+            self.release()
+            self._block = GoldenBlock(self._graph, self._dataset, keys, memory=self._memory)
+            self._dense.forget()
+
     def release(self) -> None:
         """Give the golden data back; they are computed again when they are needed."""
         self._block.release()
@@ -122,11 +155,10 @@ class InjectedLayer:
         Raises:
             EngineError: The suffix does not reproduce the golden outputs from the frontier.
         """
-        if self._block.start == start:
-            return
-        self._block.load(start)
-        expected = self._golden.outputs[start : start + self._block.samples]
-        self._outputs = self._dense.golden_outputs(self._block, expected)
+        if self._block.start != start:
+            self._block.load(start)
+            expected = self._golden.outputs[start : start + self._block.samples]
+            self._outputs = self._dense.golden_outputs(self._block, expected)
         if self._tuner is not None:
             self._shortcuts = self._tuner.shortcuts(self._block, self._outputs)
             self._tuner = None
@@ -149,9 +181,11 @@ class InjectedLayer:
             faulty_class[left] = classes
         left = np.flatnonzero(code >= NOT_FINITE)
         if len(left):
+            begin = time.perf_counter()
             code[left], faulty_class[left], _ = self._dense.judge(
                 self._block, self._outputs, sites[:, left]
             )
+            self._dense_seconds += time.perf_counter() - begin
             self.reevaluated += len(left) if self._shortcuts else 0
         return Judged(code, faulty_class)
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from injecttf2.batches import batches
 from injecttf2.block import GoldenBlock
-from injecttf2.graph import Graph, Step
+from injecttf2.graph import Graph, Step, Values
 from injecttf2.outcomes import MASKED, is_close, judge
 from injecttf2.routes import Route
 from injecttf2.rules import EXACT, output_window
@@ -40,6 +40,10 @@ ALIVE = 255
 
 HOST_BYTES = 64
 """Up to this size of a row, NumPy packs rows faster than a device operation starts."""
+
+
+HEADROOM = 2.0**32
+"""Factor by which sums within a layer may exceed what goes in, as far as it is known to be safe."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,8 @@ class Path:
         self._target = graph.step(layer).outputs[0]
         self._sparse = sparse
         self.scored = scored_step(graph, self.steps)
-        self._exact = all(
-            type(step.operation) in EXACT
-            for step in self.steps
-            if step is not self.scored or isinstance(step.operation, keras.layers.Dense)
-        )
+        self._exact = all(self._is_exact(step) for step in self.steps)
+        self._decisive = (id(graph.output),) if self.scored is None else self.scored.inputs
         self._last_use = {self._target: -1, id(graph.output): len(self.steps)}
         for index, step in enumerate(self.steps):
             used = len(self.steps) if step is self.scored else index
@@ -93,10 +94,10 @@ class Path:
                 self._last_use[key] = max(used, self._last_use.get(key, 0))
 
     def differences(
-        self, rows: Any, golden: Callable[[GoldenKey], Any], *, in_place: bool
+        self, rows: Any, golden: Callable[[GoldenKey], Any], *, xla: bool
     ) -> Differences:
         """Return a batch that is golden everywhere."""
-        return Differences(rows, golden, self.graph.shape, in_place=in_place)
+        return Differences(rows, golden, self.graph.shape, xla=xla)
 
     def inject(self, differences: Differences, elements: Any, bit: Any) -> None:
         """Flip a bit of one element of each sample in the cut layer's output."""
@@ -129,10 +130,30 @@ class Path:
     def _run_dense(self, step: Step, differences: Differences) -> None:
         values = {key: differences.whole(key) for key in step.inputs}
         step.run(values)
+        if differences.xla and not self._is_exact(step):
+            self._doubt_overflow(step, differences, values)
         for key in step.outputs:
             if key in self._last_use:
                 shape = self.graph.shape(key)
                 differences.windows[key] = Window((0,) * len(shape), values[key])
+
+    def _doubt_overflow(self, step: Step, differences: Differences, values: Values) -> None:
+        """Mark samples in which a sum might overflow in one order of summation only.
+
+        What layers with a kernel give out shows it. Others, such as a mean, do not.
+        """
+        if hasattr(step.operation, "kernel"):
+            for key in set(step.outputs) - set(self._decisive):
+                differences.doubt_sums(values[key])
+        else:
+            for key in step.inputs:
+                differences.doubt(values[key] * HEADROOM)
+
+    def _is_exact(self, step: Step) -> bool:
+        """Return whether a step sums nothing, up to what the decision is taken by."""
+        if step is self.scored and not isinstance(step.operation, keras.layers.Dense):
+            return True
+        return type(step.operation) in EXACT
 
     def judge(
         self, differences: Differences, golden: Any, *, bound: Any, arithmetic: Arithmetic
@@ -340,7 +361,7 @@ class Shortcut:
         return self._path.judge(differences, golden, bound=bound, arithmetic=arithmetic)
 
     def _differences(self, tensors: Any, rows: Any, *, jit: bool) -> Differences:
-        return self._path.differences(rows, lambda key: tensors[self._keys[key]], in_place=not jit)
+        return self._path.differences(rows, lambda key: tensors[self._keys[key]], xla=jit)
 
 
 class Packing:
@@ -414,7 +435,7 @@ def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
 
     def trace(sites: Any) -> Any:
         rows, elements, bit = tf.unstack(sites)
-        differences = path.differences(rows, golden, in_place=True)
+        differences = path.differences(rows, golden, xla=False)
         path.inject(differences, elements, bit)
         path.run(differences, 0, route.check)
         differences.same_as_golden()

@@ -40,6 +40,10 @@ class DenseSuffix:
         self._graph = graph
         self._compiled: dict[str, Any] = {}
 
+    def forget(self) -> None:
+        """Forget the compiled functions: golden blocks will have another shape."""
+        self._compiled.clear()
+
     def golden_outputs(self, block: GoldenBlock, expected: npt.NDArray[Any]) -> Any:
         """Compute the golden outputs of the block that is loaded, [samples or more, classes].
 

@@ -81,7 +81,7 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
 
     def trace(sites: tf.Tensor) -> tf.Tensor:
         rows, elements, bit = tf.unstack(sites)
-        differences = path.differences(rows, read_golden, in_place=True)
+        differences = path.differences(rows, read_golden, xla=False)
         path.inject(differences, elements, bit)
         note(differences.windows)
         for index, step in enumerate(path.steps):

@@ -23,9 +23,6 @@ from injecttf2.windows import Differences, Sums, Window, positions
 RANK_ONE = 8
 """Most elements of a dense layer's input that are followed one by one."""
 
-MARGIN = 2.0
-"""A product that is finite times this does not overflow, however the sum is rounded."""
-
 WIDE = ("float32", "float64")
 """dtypes whose rounding is far below the tolerance of ``masked``."""
 
@@ -70,7 +67,7 @@ def dense(step: Step, differences: Differences) -> Window | None:
     for index in range(changed):
         total += delta[..., index : index + 1] * kernel[..., index, :]
     # Looking at every sum would take longer than summing.
-    differences.doubt(delta * tf.gather(_largest_weights(layer), places) * MARGIN)
+    differences.doubt_sums(delta * tf.gather(_largest_weights(layer), places))
     return Window(offsets, _activated(layer, total))
 
 
@@ -133,5 +130,5 @@ def _convolution(
     total = convolve(patch)
     if layer.bias is not None:
         total += layer.bias
-    differences.doubt(total)
+    differences.doubt_sums(total)
     return Window((*reached.offsets, 0), _activated(layer, total))

@@ -239,7 +239,7 @@ def test_every_golden_row_is_masked_at_every_cut() -> None:
     for name in MODELS:
         engine = engine_of(name)
         for info in engine.graph.layers:
-            rows = np.zeros((3, 70), np.int64)
+            rows = np.full((3, 70), [[0], [0], [-1]], np.int32)  # bit -1 flips nothing
             rows[0] = np.arange(70)
             judged = engine.prepare(info.layer).inject(rows)
             assert judged.outcome.tolist() == [outcomes.MASKED] * 70

@@ -20,7 +20,7 @@ LIMIT = 2.0**-16
 def judge(outputs: Any, golden: Any, dtype: str = "float32") -> tuple[list[str], list[int]]:
     """Outcomes by name and the faulty classes, run as the engine runs it: compiled."""
     arrays = [np.asarray(rows, bits.numpy_dtype(dtype)) for rows in (outputs, golden)]
-    outcome, classes = tf.function(outcomes.judge, autograph=False)(*map(tf.constant, arrays))
+    outcome, classes, _ = tf.function(outcomes.judge, autograph=False)(*map(tf.constant, arrays))
     assert (outcome.dtype, classes.dtype) == (tf.uint8, tf.int32)
     return [OUTCOMES[code] for code in outcome.numpy()], classes.numpy().tolist()
 
