@@ -21,7 +21,6 @@ from injecttf2.shortcut import CLOSE, NOT_FINITE, Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
 from injecttf2.tuning import Tuner
 
-
 PATIENCE_SECONDS = 2.0
 """Time at level ``dense`` after which a faster way is looked for, which takes about as long."""
 

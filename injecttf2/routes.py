@@ -11,13 +11,16 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import platformdirs
+import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,21 @@ class Routes:
 
     @classmethod
     def cached(cls, conditions: Mapping[str, Any]) -> Routes:
-        """Return those that any process measured under the same conditions, JSON values."""
-        text = json.dumps(conditions, sort_keys=True).encode()
-        name = hashlib.blake2b(text, digest_size=16).hexdigest()
+        """Return those that any process has found under the same conditions.
+
+        Args:
+            conditions: JSON values: model, data, levels, device, ... The processor, the versions
+                of the libraries and this package's code are added, because rounding depends on
+                them, and with it the bounds.
+        """
+        content = {
+            **conditions,
+            "processor": _processor(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "code": _code_digest(),
+        }
+        name = _digest(json.dumps(content, sort_keys=True).encode())
         return cls(Path(platformdirs.user_cache_dir("injecttf2")) / "routes" / f"{name}.json")
 
     def find(self, layer: str) -> Ways | None:
@@ -107,3 +122,21 @@ def _read(file: Path) -> dict[str, Ways]:
 
 def _way(entry: Mapping[str, Any]) -> Way:
     return Way(Route(**entry["route"]), float(entry["bound"]))
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _code_digest() -> str:
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return _digest(b"".join(file.read_bytes() for file in files))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

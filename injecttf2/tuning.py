@@ -235,7 +235,7 @@ class Tuner:
     def _is_light(self, design: Route) -> bool:
         """Return whether compiling the steps behind the check by XLA could be worth its time."""
         steps = self._dense.cut.suffix[design.check :]
-        work: float = sum(dense_work(self._graph, step) for step in steps)
+        work = math.fsum(dense_work(self._graph, step) for step in steps)
         return work < XLA_WORK
 
     def _dense_time(self, block: GoldenBlock, outputs: Any) -> float:

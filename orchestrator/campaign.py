@@ -38,6 +38,7 @@ from injecttf2.fields import (
     Text,
     Whole,
 )
+from injecttf2.levels import DENSE, LEVELS, Level
 from injecttf2.original_config import InjectLayer, is_original, parse_config
 from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
@@ -114,6 +115,10 @@ def _local(value: str | None) -> str | None:
 
 
 LOCAL = AfterValidator(_local)
+
+
+def _levels(value: object) -> object:
+    return () if value in (DENSE, [], ()) else _as_list(value)
 
 
 class LayerType(Schema):
@@ -252,6 +257,14 @@ class Campaign(Schema):
         tuple[GridSpec, ...],
         BeforeValidator(_as_list, json_schema_input_type=GridSpec | list[GridSpec]),
     ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
+    levels: Annotated[
+        tuple[Level, ...],
+        BeforeValidator(_levels, json_schema_input_type=str | list[str]),
+    ] = Field(
+        LEVELS,
+        description="How samples are evaluated faster, without any change of outcomes: drop, "
+        "difference, or dense for neither; default both.",
+    )
     record: Literal["none", "injections"] = Field(
         "none", description="Rows beside the trials: none, or injections, one a site; default none."
     )

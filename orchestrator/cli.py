@@ -100,16 +100,33 @@ def run(
     executor: Annotated[
         ExecutorName, typer.Option(help="Ray actors, or inline: in this process.")
     ] = ExecutorName.ray,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVELS",
+            help="How injected samples are evaluated faster, without any change of outcomes: "
+            "drop,difference or one of them, or dense for none [default: all].",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
+    from injecttf2.levels import parse_levels
     from orchestrator.campaign import load_campaign
     from orchestrator.launch import Options, launch
     from orchestrator.tables import summary_lines
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     folder = output if output is not None else f"runs/{loaded.name}"
-    options = Options(folder, executor.value, workers, cpus_per_worker, gpus_per_worker, address)
+    options = Options(
+        folder,
+        executor.value,
+        workers,
+        cpus_per_worker,
+        gpus_per_worker,
+        address,
+        None if levels is None else parse_levels(levels, place="--levels"),
+    )
     messages = _messages()
     summary = launch(loaded, options, messages)
     if as_json:
@@ -120,6 +137,7 @@ def run(
                 "done": summary.done,
                 "failed": summary.failed,
                 "injections": summary.injections,
+                "reevaluated": summary.reevaluated,
                 "seconds": round(summary.seconds, 3),
             }
         )

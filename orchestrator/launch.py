@@ -10,6 +10,7 @@ from rich.console import Console
 
 from injecttf2 import device
 from injecttf2.errors import CampaignError
+from injecttf2.levels import Level
 from orchestrator.campaign import Campaign
 from orchestrator.provenance import provenance
 from results import RunHeader, RunNotFoundError, RunWriter, open_run
@@ -32,6 +33,7 @@ class Options:
         cpus: CPUs a worker.
         gpus: GPUs a worker, may be a fraction; None for one where there are any.
         address: Of an existing Ray cluster; None starts Ray on this machine.
+        levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
     """
 
     output: str
@@ -40,6 +42,7 @@ class Options:
     cpus: int = 1
     gpus: float | None = None
     address: str | None = None
+    levels: tuple[Level, ...] | None = None
 
 
 def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
@@ -74,7 +77,9 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
         missing = list(plan.grid.missing(plan.identity, done))
         if not missing:
             trials = len(plan.grid)
-            return Summary(trials, trials, failed=0, injections=0, seconds=0.0, stopped=None)
+            return Summary(
+                trials, trials, failed=0, injections=0, reevaluated=0, seconds=0.0, stopped=None
+            )
         executor = stack.enter_context(_executor(plan, options))
         progress = make_progress(console)
         stack.callback(progress.close)
@@ -142,7 +147,8 @@ def _executor(plan: Plan, options: Options) -> Executor:
     from orchestrator.worker import WorkerSettings
 
     record = plan.campaign.record == "injections"
-    settings = WorkerSettings(identity=plan.identity, record=record)
+    levels = plan.campaign.levels if options.levels is None else options.levels
+    settings = WorkerSettings(identity=plan.identity, record=record, levels=levels)
     if options.executor == "inline":
         from orchestrator.executors.inline import InlineExecutor
 

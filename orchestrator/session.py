@@ -50,6 +50,7 @@ class Summary:
         done: Those whose rows are published, from earlier runs too.
         failed: Those that were given up on in this run.
         injections: Samples that were injected in this run.
+        reevaluated: Those of them that a faster level left to level ``dense``.
         seconds: Time of this run, from the start of the workers.
         stopped: Why it stopped before all was done; None when it did not.
     """
@@ -58,6 +59,7 @@ class Summary:
     done: int
     failed: int
     injections: int
+    reevaluated: int
     seconds: float
     stopped: str | None
 
@@ -98,6 +100,7 @@ class Session:
         self._failed = 0
         self._done = 0
         self._injections = 0
+        self._reevaluated = 0
         self._finish: Finish | None = None
 
     def run(self) -> Summary:
@@ -126,6 +129,7 @@ class Session:
             done=trials - self._todo + self._done,
             failed=self._failed,
             injections=self._injections,
+            reevaluated=self._reevaluated,
             seconds=time.monotonic() - begin,
             stopped=None if self._finish is None else self._finish.reason,
         )
@@ -146,6 +150,7 @@ class Session:
                 self._writer.append(result.trials, result.injections)
                 self._done += len(result.trials)
                 self._injections += result.injected
+                self._reevaluated += result.reevaluated
                 layer = result.trials["layer"][0].as_py()
                 self._progress.chunk_done(layer, len(result.trials), result.injected)
                 return ChunkDone(worker, chunk, result.seconds)

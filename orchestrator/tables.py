@@ -28,6 +28,8 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
         f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
         f"in {summary.seconds:.1f} s"
     )
+    if summary.reevaluated:
+        line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
     where = Text(f"results: {run}", no_wrap=True, overflow="ignore")
     return Group(outcome_table(run), Text(line), where)
 

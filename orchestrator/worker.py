@@ -17,6 +17,8 @@ from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
 from injecttf2.errors import EngineError, InjectTF2Error, ModelError
+from injecttf2.levels import LEVELS
+from injecttf2.routes import Routes
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
 
@@ -31,6 +33,7 @@ class WorkerSettings:
         threads: Threads for TensorFlow; None leaves its default.
         gpu: Whether to use a GPU where there is one.
         memory: Bytes of golden activations to keep on the device.
+        levels: Levels of ``levels.LEVELS`` that may be used.
     """
 
     identity: Identity
@@ -38,6 +41,7 @@ class WorkerSettings:
     threads: int | None = None
     gpu: bool = True
     memory: int = GOLDEN_BYTES
+    levels: tuple[str, ...] = LEVELS
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,14 @@ class ChunkResult:
         trials: One row for each trial.
         injections: One row for each site, where they are recorded.
         injected: Samples that were injected, in all trials together.
+        reevaluated: Those of them that a faster level left to level ``dense``.
         seconds: Time of the evaluation, the preparation of the layer not counted.
     """
 
     trials: pa.Table
     injections: pa.Table | None
     injected: int
+    reevaluated: int
     seconds: float
 
 
@@ -106,7 +112,21 @@ class Worker:
                 f"the worker {self._name} built another model than the driver from "
                 f"{model.name!r}; a function must return the same layers every time"
             )
-        self._engine = Engine(built, dataset, memory=settings.memory)
+        conditions = {
+            "model": settings.identity.model,
+            "data": settings.identity.data,
+            "levels": settings.levels,
+            "device": used,
+            "threads": settings.threads,
+            "memory": settings.memory,
+        }
+        self._engine = Engine(
+            built,
+            dataset,
+            memory=settings.memory,
+            levels=settings.levels,
+            routes=Routes.cached(conditions),
+        )
         golden = self._engine.golden
         return Ready(
             self._name,
@@ -124,7 +144,8 @@ class Worker:
         """Evaluate the trials of one layer."""
         identity, engine = self._settings.identity, self._engine
         trials = [trial for run in runs for trial in run.trials(identity)]
-        layer = engine.prepare(trials[0].cell.layer).info
+        prepared = engine.prepare(trials[0].cell.layer)
+        layer, reevaluated = prepared.info, prepared.reevaluated
         begin = time.perf_counter()
         evaluation = engine.evaluate(trials, record=self._settings.record)
         seconds = time.perf_counter() - begin
@@ -141,4 +162,5 @@ class Worker:
         if evaluation.injections is not None:
             injections = rows.injections_table(trials, evaluation.injections)
         injected = int(evaluation.tallies.injected.sum())
-        return ChunkResult(table, injections, injected, seconds)
+        reevaluated = prepared.reevaluated - reevaluated
+        return ChunkResult(table, injections, injected, reevaluated, seconds)

@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from injecttf2.datasets import Dataset
@@ -34,7 +34,7 @@ QUIET = {
 KNOCK_SECONDS = 5.0
 """Time that a cluster has to take up a connection."""
 
-WORKER_BYTES = 3 * 2**30
+WORKER_BYTES = 2 * 2**30
 """Memory that a worker is expected to need at most; fewer workers start where it is short."""
 
 
@@ -87,13 +87,7 @@ class RayExecutor(Executor):
                 runtime_env={"env_vars": _worker_environment(resources.cpus, self._gpus)},
             )(Worker)
             self._settings = self._ray.put(
-                WorkerSettings(
-                    identity=settings.identity,
-                    record=settings.record,
-                    threads=resources.cpus,
-                    gpu=self._gpus > 0,
-                    memory=settings.memory,
-                )
+                replace(settings, threads=resources.cpus, gpu=self._gpus > 0)
             )
             self._model = self._ray.put(model)
             self._dataset = self._ray.put(dataset)
