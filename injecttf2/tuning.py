@@ -42,7 +42,7 @@ SITES = 2**10
 """Sites that a way is timed with, or one batch if that is more."""
 
 ENOUGH_SECONDS = 0.2
-"""No call is timed again after this time; the machine's noise is small against it."""
+"""Time of a measurement, about: what the machine's noise is small against."""
 
 XLA_WORK = 5e6
 """Work of a sample up to which XLA is timed. It saves the start of operations and the way of their
@@ -51,10 +51,13 @@ results through memory, which heavy operations hide, and to compile many of thos
 CLEARLY = 1.2
 """A ratio of times that is no chance."""
 
+SMALLEST_BOUND = 2.0**-22
+"""Least bound of the effect of rounding, however small the measured one is."""
+
 LARGEST_BOUND = 2.0**-15
 """A way that rounds worse is not taken: too much would be evaluated twice."""
 
-SAFETY = 2
+SAFETY = 4
 """The bound over the largest effect of rounding that was measured."""
 
 NEAR = 8
@@ -204,6 +207,9 @@ class Tuner:
         without XLA leaves fewer.
         """
         best, best_time = None, self._dense_time(block, outputs)
+        count = int(np.clip(ENOUGH_SECONDS / best_time, SITES // 2, 8 * SITES))
+        compared = self._random_sites(count, block.samples)
+        judged = self._dense.judge(block, outputs, compared)
         lost = False
         for route in self._variants(design):
             if lost and route.tail_jit:
@@ -212,7 +218,7 @@ class Tuner:
             taken = self._time(shortcut, block, outputs)
             lost |= route.tail_jit and taken > CLEARLY * best_time
             if taken < best_time:
-                bound = self._bound(shortcut, block, outputs)
+                bound = _bound(judged, shortcut, block, outputs, compared)
                 if bound is not None:
                     best, best_time = Way(route, bound), taken
         if best is None:
@@ -223,7 +229,7 @@ class Tuner:
             best.route, check=0, tail_batch=self._dense.batch, head_jit=False, tail_jit=False
         )
         shortcut = Shortcut(self._path, plain, block.keys, bound=0.0)
-        bound = self._bound(shortcut, block, outputs)
+        bound = _bound(judged, shortcut, block, outputs, compared)
         return (best,) if bound is None else (best, Way(plain, bound))
 
     def _variants(self, design: Route) -> Iterator[Route]:
@@ -241,7 +247,7 @@ class Tuner:
     def _dense_time(self, block: GoldenBlock, outputs: Any) -> float:
         """Return the seconds of level ``dense`` for a site."""
         sites = self._random_sites(self._dense.batch, block.samples)
-        return _seconds(lambda: self._dense.judge(block, outputs, sites)) / sites.shape[1]
+        return _seconds(lambda: self._dense.judge(block, outputs, sites)) / self._dense.batch
 
     def _time(self, shortcut: Shortcut, block: GoldenBlock, outputs: Any) -> float:
         """Return the seconds of a way for a site."""
@@ -249,21 +255,6 @@ class Tuner:
         count = max(SITES, route.tail_batch, route.head_batch if route.check else 0)
         sites = self._random_sites(count, block.samples)
         return _seconds(lambda: shortcut.evaluate(block, outputs, sites)) / count
-
-    def _bound(self, shortcut: Shortcut, block: GoldenBlock, outputs: Any) -> float | None:
-        """Return how far rounding may change a distance; None where a way cannot be trusted."""
-        sites = self._random_sites(max(4 * SITES, self._dense.batch), block.samples)
-        code, faulty_class, distance = self._dense.judge(block, outputs, sites)
-        found, found_class = shortcut.evaluate(block, outputs, sites)
-        found_distance, sensitivity = shortcut.effects(block, outputs, sites)
-        near = (distance > MASKED_TOLERANCE / NEAR) & (distance < MASKED_TOLERANCE * NEAR)
-        near &= (found < NOT_FINITE) & (found_class >= 0)
-        effect = np.abs(found_distance[near] - distance[near]) - shortcut.floor
-        above = effect > 0
-        bound = SAFETY * float((effect[above] / sensitivity[near][above]).max(initial=0.0))
-        decided = (found < NOT_FINITE) & ~near
-        wrong = (found != code) | ((found_class >= 0) & (found_class != faulty_class))
-        return None if bound > LARGEST_BOUND or (decided & wrong).any() else bound
 
     def _random_sites(self, count: int, samples: int = 1) -> PackedSites:
         """Return sites at random elements and bits of random samples, the same every time."""
@@ -275,6 +266,36 @@ class Tuner:
             generator.integers(bits.LAYOUTS[self._graph.dtypes[key]].width, size=count),
         )
         return np.stack(columns).astype(np.int32)
+
+
+def _bound(
+    judged: tuple[Any, Any, Any],
+    shortcut: Shortcut,
+    block: GoldenBlock,
+    outputs: Any,
+    sites: PackedSites,
+) -> float | None:
+    """Return how far rounding may change a distance; None where a way cannot be trusted.
+
+    Args:
+        judged: What level ``dense`` says of the sites.
+        shortcut: The way.
+        block: The golden block.
+        outputs: Its golden outputs.
+        sites: What to inject.
+    """
+    code, faulty_class, distance = judged
+    found, found_class = shortcut.evaluate(block, outputs, sites)
+    found_distance, sensitivity = shortcut.effects(block, outputs, sites)
+    near = (distance > MASKED_TOLERANCE / NEAR) & (distance < MASKED_TOLERANCE * NEAR)
+    near &= (found < NOT_FINITE) & (found_class >= 0)
+    effect = np.abs(found_distance[near] - distance[near]) - shortcut.floor
+    above = effect > 0
+    largest = float((effect[above] / sensitivity[near][above]).max(initial=0.0))
+    bound = max(SMALLEST_BOUND, SAFETY * largest)
+    decided = (found < NOT_FINITE) & ~near
+    wrong = (found != code) | ((found_class >= 0) & (found_class != faulty_class))
+    return None if bound > LARGEST_BOUND or (decided & wrong).any() else bound
 
 
 def _seconds(call: Callable[[], Any]) -> float:
