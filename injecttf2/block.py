@@ -15,34 +15,48 @@ import tensorflow as tf
 from injecttf2 import bits
 from injecttf2.batches import batch_size, batches, padded
 from injecttf2.datasets import Dataset
-from injecttf2.graph import Graph
+from injecttf2.graph import Cut, Graph
 from injecttf2.rules.linear import sums
 from injecttf2.windows import GoldenKey, Sums, tensor_of
 
 
 class GoldenBlock:
-    """Some golden tensors for a block of samples.
+    """The golden frontier of a cut, and what else a route reads, for a block of samples.
+
+    The frontier is computed in the same way whatever is needed beside it, because bits of it are
+    flipped. What lies behind the cut is computed from it.
 
     Args:
         graph: The model.
         dataset: Inputs and labels.
-        keys: The tensors.
-        memory: Bytes that they may take.
+        cut: The cut.
+        extra: Tensors behind the cut.
+        batch: Samples in a batch behind the cut.
+        memory: Bytes that all of them may take.
     """
 
     def __init__(
-        self, graph: Graph, dataset: Dataset, keys: Sequence[GoldenKey], *, memory: int
+        self,
+        graph: Graph,
+        dataset: Dataset,
+        cut: Cut,
+        extra: Sequence[GoldenKey] = (),
+        *,
+        batch: int,
+        memory: int,
     ) -> None:
-        self.keys = tuple(keys)
-        self._graph = graph
-        self._dataset = dataset
-        needed = [graph.step(key.layer).inputs[0] if isinstance(key, Sums) else key for key in keys]
-        self._steps = graph.ancestors(needed)
-        self._batch = batch_size(graph, self._steps)
-        self.samples = self._samples(memory)
+        self.keys = (*cut.frontier, *extra)
         self.start: int | None = None
         self.tensors: tuple[Any, ...] = ()
-        self._compute: Any = None
+        self._graph = graph
+        self._dataset = dataset
+        self._cut = cut
+        self._extra = tuple(extra)
+        self._prefix_batch = batch_size(graph, cut.prefix)
+        self._suffix_batch = batch
+        self.samples = self._samples(memory)
+        self._prefix: Any = None
+        self._suffix: Any = None
 
     @property
     def row_bytes(self) -> int:
@@ -73,21 +87,45 @@ class GoldenBlock:
             return
         if not self.tensors:
             self.tensors = tuple(_uninitialised(spec) for spec in self.signature())
-        if self._compute is None:
-            shape = (self._batch, *self._dataset.inputs.shape[1:])
-            signature = tf.TensorSpec(shape, self._graph.input.dtype)
-            function = tf.function(self._golden, autograph=False)
-            self._compute = function.get_concrete_function(signature)
+        if self._prefix is None:
+            self._compile()
+        frontier = self.tensors[: len(self._cut.frontier)]
         stop = min(start + self.samples, len(self._dataset))
-        for first, last in batches(stop - start, self._batch):
-            inputs = padded(self._dataset.inputs[start + first : start + last], self._batch)
-            write_rows(self.tensors, first, self._compute(tf.constant(inputs)))
+        for first, last in batches(stop - start, self._prefix_batch):
+            inputs = padded(self._dataset.inputs[start + first : start + last], self._prefix_batch)
+            write_rows(frontier, first, self._prefix(tf.constant(inputs)))
+        if self._extra:
+            for first, _ in batches(stop - start, self._suffix_batch):
+                rows = self._suffix(frontier, tf.constant(first, tf.int32))
+                write_rows(self.tensors[len(frontier) :], first, rows)
         self.start = start
 
-    def _golden(self, inputs: Any) -> tuple[Any, ...]:
-        values = self._graph.run(self._steps, {id(self._graph.input): inputs})
+    def _compile(self) -> None:
+        shape = (self._prefix_batch, *self._dataset.inputs.shape[1:])
+        inputs = tf.TensorSpec(shape, self._graph.input.dtype)
+        prefix = tf.function(self._run_prefix, autograph=False)
+        self._prefix = prefix.get_concrete_function(inputs)
+        if self._extra:
+            frontier = self.signature()[: len(self._cut.frontier)]
+            suffix = tf.function(self._run_suffix, autograph=False)
+            self._suffix = suffix.get_concrete_function(frontier, tf.TensorSpec((), tf.int32))
+
+    def _run_prefix(self, inputs: Any) -> tuple[Any, ...]:
+        values = self._graph.run(self._cut.prefix, {id(self._graph.input): inputs})
+        return tuple(values[key] for key in self._cut.frontier)
+
+    def _run_suffix(self, frontier: Any, first: Any) -> tuple[Any, ...]:
+        rows = first + tf.range(self._suffix_batch, dtype=tf.int32)
+        keys_and_tensors = zip(self._cut.frontier, frontier, strict=True)
+        values = {key: tf.gather(tensor, rows) for key, tensor in keys_and_tensors}
+        needed = [
+            self._graph.step(key.layer).inputs[0] if isinstance(key, Sums) else key
+            for key in self._extra
+        ]
+        steps = set(self._graph.ancestors(needed))
+        values = self._graph.run([step for step in self._cut.suffix if step in steps], values)
         tensors = []
-        for key in self.keys:
+        for key in self._extra:
             if isinstance(key, Sums):
                 step = self._graph.step(key.layer)
                 tensors.append(sums(step.operation, values[step.inputs[0]]))
@@ -103,12 +141,14 @@ class GoldenBlock:
 
     def _samples(self, memory: int) -> int:
         """Return how many samples' tensors fit into ``memory``, in whole batches."""
-        fitting = memory // self.row_bytes // self._batch * self._batch
-        return int(min(len(self._dataset), max(fitting, self._batch)))
+        batch = self._prefix_batch
+        fitting = memory // self.row_bytes // batch * batch
+        return int(min(len(self._dataset), max(fitting, batch)))
 
     @property
     def _room(self) -> int:
-        return -(-self.samples // self._batch) * self._batch
+        batch = max(self._prefix_batch, self._suffix_batch if self._extra else 1)
+        return -(-self.samples // batch) * batch
 
 
 def write_rows(tensors: Sequence[Any], first: int, rows: Sequence[Any]) -> None:

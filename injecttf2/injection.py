@@ -20,6 +20,7 @@ from injecttf2.routes import Routes
 from injecttf2.shortcut import CLOSE, NOT_FINITE, Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
 from injecttf2.tuning import Tuner
+from injecttf2.windows import GoldenKey
 
 PATIENCE_SECONDS = 2.0
 """Time at level ``dense`` after which a faster way is looked for, which takes about as long."""
@@ -78,7 +79,7 @@ class InjectedLayer:
         self._levels = levels
         self._routes = routes
         self._dense = DenseSuffix(graph, layer)
-        self._block = GoldenBlock(graph, dataset, self._dense.cut.frontier, memory=memory)
+        self._block = self._block_with(())
         self._outputs: Any = None
         self._shortcuts: list[Shortcut] = []
         self._tuner: Tuner | None = None
@@ -137,11 +138,18 @@ class InjectedLayer:
             routes=self._routes,
             memory=self._memory,
         )
-        keys = self._tuner.golden_keys()
-        if tuple(keys) != self._block.keys:
+        extra = self._tuner.golden_keys()
+        if extra:
             self.release()
-            self._block = GoldenBlock(self._graph, self._dataset, keys, memory=self._memory)
+            self._block = self._block_with(extra)
             self._dense.forget()
+
+    def _block_with(self, extra: Sequence[GoldenKey]) -> GoldenBlock:
+        """Return a golden block of the frontier and some tensors behind the cut."""
+        dense = self._dense
+        return GoldenBlock(
+            self._graph, self._dataset, dense.cut, extra, batch=dense.batch, memory=self._memory
+        )
 
     def release(self) -> None:
         """Give the golden data back; they are computed again when they are needed."""

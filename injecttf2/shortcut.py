@@ -426,7 +426,7 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
-    """Return the golden tensors that a route reads, those of the cut's frontier first."""
+    """Return the golden tensors that a route reads."""
     needed: dict[GoldenKey, None] = {}
 
     def golden(key: GoldenKey) -> Any:

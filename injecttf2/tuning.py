@@ -99,9 +99,9 @@ class Tuner:
         self._path = Path(graph, dense.layer, self._design.sparse if self._design else 0)
 
     def golden_keys(self) -> list[GoldenKey]:
-        """Return the golden tensors that are needed, those of the cut's frontier first."""
+        """Return the golden tensors behind the cut that are needed."""
         needed = [] if self._design is None else golden_keys(self._path, self._design)
-        return list(dict.fromkeys([*self._dense.cut.frontier, *needed]))
+        return [key for key in needed if key not in self._dense.cut.frontier]
 
     def shortcuts(self, block: GoldenBlock, outputs: Any) -> list[Shortcut]:
         """Return the fastest way, timed on the block that is loaded, and what to try after it."""

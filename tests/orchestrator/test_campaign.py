@@ -96,6 +96,7 @@ model:
 dataset: {source: digits, samples: 1e3, scale: 0.5, mean: [0, 0.5, 1], std: 2}
 seed: 2026
 repetitions: 30
+levels: [difference]
 record: injections
 grid:
   layers: [conv2d, conv*, {type: Conv2D}]
@@ -122,6 +123,7 @@ grid:
         },
         "seed": 2026,
         "repetitions": 30,
+        "levels": ("difference",),
         "record": "injections",
         "grid": (
             {
@@ -133,6 +135,15 @@ grid:
             },
         ),
     }
+
+
+def test_levels_are_some_all_or_none(file: Path) -> None:
+    assert load(file, f"{HEAD}{GRID}").levels == ("drop", "difference")
+    for text, levels in (("drop", ("drop",)), ("dense", ()), ("[]", ())):
+        assert load(file, f"{HEAD}levels: {text}\n{GRID}").levels == levels
+    assert "received 'dens', expected 'drop' or 'difference'" in problem(
+        file, f"{HEAD}levels: dens\n{GRID}"
+    )
 
 
 def test_grid_is_a_mapping_or_a_list_of_mappings(file: Path) -> None:
@@ -251,7 +262,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
     )
     assert problem(file, f"sede: 1\n{HEAD}{GRID}") == (
         "1:1: unknown key 'sede'; did you mean 'seed'? "
-        "(valid keys: name, model, dataset, seed, repetitions, grid, record)"
+        "(valid keys: name, model, dataset, seed, repetitions, grid, levels, record)"
     )
     assert problem(
         file, f"{HEAD}grid: {{layers: {{typ: Conv2D}}, bits: 1, probabilities: 1}}\n"

@@ -86,7 +86,20 @@ def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path
         "done": TRIALS,
         "failed": 0,
         "injections": injected,
+        "reevaluated": 0,
     }
+
+
+def test_levels_are_named_on_the_command_line(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    options = ("--executor", "inline", "--output", tmp_path / "run")
+    ended = injecttf2("run", campaign, *options, "--levels", "drop,diference")
+    assert ended.code == 2
+    assert "--levels: unknown level 'diference'; did you mean 'difference'?" in ended.err
+    assert "expected some of drop, difference, separated by commas, or dense" in ended.err
+    assert not (tmp_path / "run").exists()
+    assert injecttf2("run", campaign, *options, "--levels", "dense").code == 0
 
 
 def test_plan_json_counts_and_runs_nothing(

@@ -1,0 +1,206 @@
+"""Every level gives the outcomes of level dense, for every injected sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from injecttf2 import datasets, injection, models
+from injecttf2.datasets import Dataset, Preparation
+from injecttf2.engine import Engine, Injections
+from injecttf2.errors import CampaignError
+from injecttf2.faults import BitFlip
+from injecttf2.levels import LEVELS, parse_levels
+from injecttf2.routes import Route, Routes, Way
+from injecttf2.trials import Cell, Identity, Repetitions, Trial
+from tests import networks
+
+IDENTITY = Identity(model="m", data="d", seed=7)
+
+MODELS = {
+    "cnn": (networks.cnn, (8, 8, 1), 5),
+    "residual": (networks.residual, (8, 8, 3), 6),
+    "branches": (networks.branches, (12,), 4),
+}
+
+
+def trials_of(cell: Cell, repetitions: int) -> list[Trial]:
+    return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
+
+
+def routes_of(layer: str, *routes: Route, bound: float = 2.0**-18) -> Routes:
+    found = Routes()
+    found.keep(layer, tuple(Way(route, bound) for route in routes))
+    return found
+
+
+def recorded(engine: Engine, trials: Sequence[Trial], *, tune: bool = True) -> Injections:
+    engine.prepare(trials[0].cell.layer, tune=tune)
+    injections = engine.evaluate(trials, record=True).injections
+    assert injections is not None
+    return injections
+
+
+def assert_same(one: Injections, other: Injections) -> None:
+    for field in ("trial", "sample", "element", "bit", "outcome", "faulty_class", "golden_class"):
+        assert getattr(one, field).tolist() == getattr(other, field).tolist(), field
+    np.testing.assert_array_equal(one.original, other.original)
+    np.testing.assert_array_equal(one.corrupted, other.corrupted)
+
+
+ROUTES = {
+    "difference": Route(3, 0, 64, 64, head_jit=False, tail_jit=False),
+    "difference_by_xla": Route(3, 0, 64, 64, head_jit=False, tail_jit=True),
+    "drop": Route(0, 2, 32, 64, head_jit=False, tail_jit=False),
+    "both": Route(2, 1, 128, 32, head_jit=True, tail_jit=False),
+    "both_by_xla": Route(1, 2, 64, 64, head_jit=True, tail_jit=True),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("name", "layer"), [("cnn", "conv"), ("residual", "block1_conv1"), ("branches", "left")]
+)
+def test_every_route_gives_the_outcomes_of_level_dense(name: str, layer: str, route: str) -> None:
+    build, shape, classes = MODELS[name]
+    chosen = ROUTES[route]
+    if name == "branches":  # its second step, a product in a loop of its own, has no rule
+        chosen = Route(**{**chosen.__dict__, "sparse": 0})
+    dataset = Dataset(*networks.data(shape, classes))
+    model = build()
+    trials = trials_of(Cell(layer, BitFlip(bit_field="any"), 0.9), 20)
+    trials += trials_of(Cell(layer, BitFlip(bit=30), 0.9), 10)
+    dense = recorded(Engine(model, dataset, levels=()), trials)
+    engine = Engine(model, dataset, routes=routes_of(layer, chosen))
+    assert_same(recorded(engine, trials), dense)
+    if name == "cnn":
+        assert (engine.prepare(layer).dropped > 0) == (chosen.check > 0)
+
+
+def test_a_level_left_out_is_not_used() -> None:
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0), 30)
+    dataset = Dataset(*networks.data((8, 8, 1), 5))
+    ways = {}
+    for levels in ((), ("drop",), ("difference",), LEVELS):
+        routes = Routes()
+        engine = Engine(networks.cnn(), dataset, levels=levels, routes=routes)
+        engine.prepare("conv", tune=True)
+        engine.evaluate(trials)
+        ways[levels] = [way.route for way in routes.find("conv") or ()]
+    assert ways[()] == []
+    assert all(route.sparse == 0 for route in ways["drop",])
+    assert all(route.check == 0 for route in ways["difference",])
+
+
+def test_the_search_for_a_way_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)))
+    trials = trials_of(Cell("conv", BitFlip(bit=30), 1.0), 2)
+    engine.evaluate(trials)
+    assert not engine.prepare("conv").tuned
+    monkeypatch.setattr(injection, "PATIENCE_SECONDS", 0.0)
+    engine.evaluate(trials)
+    assert engine.prepare("conv").tuned
+
+
+def test_a_sample_that_is_not_finite_is_evaluated_densely() -> None:
+    route = Route(3, 0, 64, 64, head_jit=False, tail_jit=False)
+    engine = Engine(
+        networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)), routes=routes_of("conv", route)
+    )
+    injections = recorded(engine, trials_of(Cell("conv", BitFlip(bit=30), 1.0), 20))
+    not_finite = np.count_nonzero(~np.isfinite(injections.corrupted))
+    assert not_finite > 20
+    assert engine.prepare("conv").reevaluated >= not_finite
+
+
+def test_a_second_way_takes_what_the_first_leaves_open() -> None:
+    first = Route(3, 0, 64, 64, head_jit=False, tail_jit=True)
+    second = Route(3, 0, 32, 32, head_jit=False, tail_jit=False)
+    dataset = Dataset(*networks.data((8, 8, 1), 5))
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0), 60)
+    left = []
+    for ways in ((Way(first, 2.0**-16),), (Way(first, 2.0**-16), Way(second, 2.0**-22))):
+        routes = Routes()
+        routes.keep("conv", ways)
+        engine = Engine(networks.cnn(), dataset, routes=routes)
+        injections = recorded(engine, trials)
+        left.append(engine.prepare("conv").reevaluated)
+    assert left[1] < left[0] / 2
+    assert_same(injections, recorded(Engine(networks.cnn(), dataset, levels=()), trials))
+
+
+def test_levels_are_named_one_by_one_or_none_of_them() -> None:
+    assert parse_levels("drop", place="x") == ("drop",)
+    assert parse_levels(" difference , drop", place="x") == ("difference", "drop")
+    assert parse_levels("dense", place="x") == ()
+    with pytest.raises(CampaignError, match="x: unknown level 'dorp'; did you mean 'drop'"):
+        parse_levels("dorp", place="x")
+
+
+def spread_over(engine: Engine, injections: int, bits: Sequence[Any]) -> dict[str, list[Trial]]:
+    """Trials with about as many injections, over all layers and the given bits."""
+    layers = [info.layer for info in engine.graph.layers if not info.is_input]
+    each = -(-injections // (len(layers) * len(bits) * len(engine.dataset)))
+    return {
+        layer: [t for bit in bits for t in trials_of(Cell(layer, bit, 1.0), each)]
+        for layer in layers
+    }
+
+
+def compare(model: Any, dataset: Dataset, trials: dict[str, list[Trial]]) -> tuple[int, int]:
+    """Compare all levels with level dense; return injections, and those evaluated twice."""
+    dense = Engine(model, dataset, levels=())
+    fast = Engine(model, dataset)
+    count = twice = 0
+    for layer, chosen in trials.items():
+        found = recorded(fast, chosen)
+        assert_same(found, recorded(dense, chosen))
+        count += len(found.outcome)
+        twice += fast.prepare(layer).reevaluated
+        fast.prepare(layer).release()
+        dense.prepare(layer).release()
+    return count, twice
+
+
+def test_a_million_injections_into_the_examples_cnn(shared_data: Path) -> None:
+    model = models.load_file(shared_data / "models" / "mnist_model.h5")
+    dataset = datasets.prepare(
+        datasets.load(str(shared_data / "data" / "mnist.npz")),
+        Preparation(samples=4500),
+        shape=(28, 28, 1),
+        dtype="float32",
+    )
+    trials = spread_over(Engine(model, dataset, levels=()), 10**6, [BitFlip(b) for b in range(32)])
+    count, twice = compare(model, dataset, trials)
+    assert count >= 10**6
+    assert twice < 0.05 * count
+
+
+RESNET_LAYERS = (
+    "stem_conv",
+    "stage1_block2_relu1",
+    "stage2_block1_shortcut",
+    "stage2_block3_conv2",
+    "stage3_block2_add",
+    "pool",
+)
+
+
+def test_a_hundred_thousand_injections_into_resnet20(shared_data: Path) -> None:
+    model = models.load_file(shared_data / "models" / "resnet20_cifar10.keras")
+    dataset = datasets.prepare(
+        datasets.load(str(shared_data / "data" / "cifar10_jpeg_test.npz")),
+        Preparation(samples=850, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        shape=(32, 32, 3),
+        dtype="float32",
+    )
+    trials = {
+        layer: trials_of(Cell(layer, BitFlip(bit_field="any"), 1.0), 20) for layer in RESNET_LAYERS
+    }
+    count, twice = compare(model, dataset, trials)
+    assert count >= 10**5
+    assert twice < 0.05 * count
