@@ -2,9 +2,15 @@
 
 import sys
 
-from benchmarks import campaign, engine, workers
+from benchmarks import campaign, engine, peers, resnet, workers
 
-BENCHMARKS = {"engine": engine.main, "workers": workers.main, "campaign": campaign.main}
+BENCHMARKS = {
+    "engine": engine.main,
+    "resnet": resnet.main,
+    "peers": peers.main,
+    "workers": workers.main,
+    "campaign": campaign.main,
+}
 
 names = sys.argv[1:] or list(BENCHMARKS)
 unknown = [name for name in names if name not in BENCHMARKS]

@@ -10,10 +10,13 @@ import os
 import platform
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 IMAGES = 10_000
+
+LEVELS = ("drop", "difference")
 
 
 def folder() -> Path:
@@ -45,6 +48,35 @@ def mnist_model() -> Path:
 
 def mnist() -> Path:
     return folder() / "data" / "mnist.npz"
+
+
+def example() -> tuple[Any, Any]:
+    """The example's CNN and its test images; TensorFlow must have been configured."""
+    from injecttf2 import datasets, models
+
+    dataset = datasets.prepare(
+        datasets.load(str(mnist())), datasets.Preparation(), shape=(28, 28, 1), dtype="float32"
+    )
+    return models.load_file(mnist_model()), dataset
+
+
+def resnet_files() -> tuple[Path, Path]:
+    return (
+        folder() / "models" / "resnet20_cifar10.keras",
+        folder() / "data" / "cifar10_jpeg_test.npz",
+    )
+
+
+def resnet() -> tuple[Any, Any]:
+    """ResNet-20 and 2,000 test images of CIFAR-10; TensorFlow must have been configured."""
+    from injecttf2 import datasets, models
+
+    model, images = resnet_files()
+    preparation = datasets.Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    dataset = datasets.prepare(
+        datasets.load(str(images)), preparation, shape=(32, 32, 3), dtype="float32"
+    )
+    return models.load_file(model), dataset
 
 
 def machine() -> str:

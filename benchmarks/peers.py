@@ -1,0 +1,228 @@
+"""Side by side with PyTorchFI: the same weights, images and sites, one flip an image.
+
+Needs the extra ``bench``. The network is moved into PyTorch (``torch_twin``) and PyTorchFI sets, at each
+site, the value that the flip makes of it. Whoever uses PyTorchFI has to know that value; computing
+it is not timed. Each tool runs at the best of some batch sizes.
+"""
+
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import data
+from injecttf2 import device
+
+BATCHES = (64, 250, 1000)
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer to inject, and the PyTorch module whose output is that layer's.
+
+    Args:
+        name: Of the model.
+        layer: Address in the Keras model.
+        module: Class of the module in the twin; its first one in the network is hit.
+        shape: The layer's output of one image, NHWC without N.
+    """
+
+    name: str
+    layer: str
+    module: str
+    shape: tuple[int, ...]
+
+
+CASES = (
+    Case("example CNN", "conv2d", "ReLU", (28, 28, 32)),
+    Case("ResNet-20", "stem_conv", "Conv2d", (32, 32, 16)),
+    Case("ResNet-20", "stage2_block1_conv1", "Conv2d", (16, 16, 32)),
+    Case("ResNet-20", "stage3_block1_conv1", "Conv2d", (8, 8, 64)),
+)
+
+
+def main() -> None:
+    device.configure()
+    try:
+        import pytorchfi.core  # noqa: F401
+        import torch
+    except ImportError as error:
+        sys.exit(f"peers: {error}; install the extra: pip install -e .[bench]")
+    logging.disable(logging.WARNING)
+    torch.set_grad_enabled(False)
+    console = Console(width=100)
+    table = Table(title="peers: injections/s, one random flip an image")
+    for name in ("model, layer", "plain loop", "PyTorchFI", "dense", "levels", "levels / PyTorchFI"):
+        table.add_column(name, justify="left" if name == "model, layer" else "right")
+    agreement = Table(title="peers: decisions on the same sites, ours against PyTorch's")
+    for name in ("model, layer", "injections", "agree", "not finite", "near a tie", "other"):
+        agreement.add_column(name, justify="left" if name == "model, layer" else "right")
+    loaded = {"example CNN": data.example, "ResNet-20": data.resnet}
+    ready: dict[str, Any] = {}
+    for case in CASES:
+        if case.name not in ready:
+            ready[case.name] = Bench(*loaded[case.name]())
+        rates, counts = ready[case.name].run(case)
+        name = f"{case.name}, {case.layer}"
+        table.add_row(name, *(f"{rate:,.0f}" for rate in rates), f"{rates[3] / rates[1]:.1f}x")
+        agreement.add_row(name, *(f"{count:,}" for count in counts))
+    console.print(table)
+    console.print(
+        f"median of {ROUNDS}, each tool at the best of the batch sizes {BATCHES}; "
+        f"{data.machine()}\n",
+        highlight=False,
+    )
+    console.print(agreement)
+    console.print(
+        "not finite: one of the two is NaN or Inf; near a tie: the two largest of PyTorch's outputs "
+        "differ by less than 0.1 %\n",
+        highlight=False,
+    )
+
+
+class Bench:
+    """One model in both frameworks.
+
+    Args:
+        model: The Keras model.
+        dataset: Its images.
+    """
+
+    def __init__(self, model: Any, dataset: Any) -> None:
+        import torch
+
+        from benchmarks.torch_twin import Twin
+        from injecttf2.digest import model_digest
+        from injecttf2.engine import Engine
+        from injecttf2.trials import Identity
+
+        self.dataset = dataset
+        self.identity = Identity(model_digest(model), dataset.digest, seed=2026)
+        self.engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
+        self.twin = Twin(self.engines[()].graph)
+        self.images = torch.from_numpy(dataset.inputs.transpose(0, 3, 1, 2).copy())
+        golden = np.concatenate([self.twin(part).numpy() for part in self.images.split(250)])
+        assert (golden.argmax(1) == self.engines[()].golden.classes).mean() > 0.999
+
+    def run(self, case: Case) -> tuple[list[float], list[int]]:
+        """Return injections/s of the plain loop, PyTorchFI, level dense and all levels; counts."""
+        from injecttf2.faults import BitFlip
+        from injecttf2.trials import Cell, Repetitions
+
+        cell = Cell(case.layer, BitFlip(bit_field="any"), 1.0)
+        trials = list(Repetitions(cell, 0, 5).trials(self.identity))
+        ours = []
+        for engine in self.engines.values():
+            engine.prepare(case.layer, tune=True)
+            engine.evaluate(trials)
+            seconds = _median(lambda engine=engine: engine.evaluate(trials))
+            ours.append(len(trials) * len(self.dataset) / seconds)
+        recorded = self.engines[data.LEVELS].evaluate(trials[:1], record=True).injections
+        for engine in self.engines.values():
+            engine.prepare(case.layer).release()
+        outputs = self._torchfi(case, recorded, BATCHES[1])
+        peers = [
+            max(len(self.dataset) / _median(lambda b=batch: way(b)) for batch in BATCHES)
+            for way in (
+                lambda batch: self._plain_loop(case, recorded, batch),
+                lambda batch: self._torchfi(case, recorded, batch),
+            )
+        ]
+        return [*peers, *ours], _compared(recorded, outputs)
+
+    def _torchfi(self, case: Case, recorded: Any, batch: int) -> Any:
+        """Return the outputs of PyTorchFI with the recorded faults, [samples, classes]."""
+        import torch
+        from pytorchfi.core import fault_injection
+
+        kind = getattr(torch.nn, case.module)
+        injector = fault_injection(
+            self.twin, batch, input_shape=list(self.images.shape[1:]), layer_types=[kind]
+        )
+        number = self._module_number(case, kind)
+        rows, columns, channels = np.unravel_index(recorded.element, case.shape)
+        parts = []
+        for start, stop in _batches(len(self.images), batch):
+            here = slice(start, stop)
+            corrupted = injector.declare_neuron_fi(
+                batch=list(range(stop - start)),
+                layer_num=[number] * (stop - start),
+                dim1=channels[here].tolist(),
+                dim2=rows[here].tolist(),
+                dim3=columns[here].tolist(),
+                value=recorded.corrupted[here].tolist(),
+            )
+            parts.append(corrupted(self.images[here]).numpy())
+        return np.concatenate(parts)
+
+    def _module_number(self, case: Case, kind: type) -> int:
+        """Return the place of the layer's module among those of its class, as PyTorchFI counts."""
+        layer = dict(self.twin.named_children())[case.layer]
+        target = next(module for module in layer.modules() if isinstance(module, kind))
+        modules = [module for module in self.twin.modules() if isinstance(module, kind)]
+        return next(index for index, module in enumerate(modules) if module is target)
+
+    def _plain_loop(self, case: Case, recorded: Any, batch: int) -> Any:
+        """Return the outputs of the whole Keras model for every image, flips by NumPy between."""
+        import tensorflow as tf
+
+        graph = self.engines[()].graph
+        cut = graph.cut(case.layer)
+
+        def before(inputs: Any) -> list[Any]:
+            values = graph.run(cut.prefix, {id(graph.input): inputs})
+            return [values[key] for key in cut.frontier]
+
+        def behind(*frontier: Any) -> Any:
+            values = graph.run(cut.suffix, dict(zip(cut.frontier, frontier, strict=True)))
+            return values[id(graph.output)]
+
+        functions = self.__dict__.setdefault(f"plain {case.layer}", {})
+        if not functions:
+            functions["before"] = tf.function(before, autograph=False, reduce_retracing=True)
+            functions["behind"] = tf.function(behind, autograph=False, reduce_retracing=True)
+        parts = []
+        for start, stop in _batches(len(self.dataset), batch):
+            target, *others = functions["before"](tf.constant(self.dataset.inputs[start:stop]))
+            values = target.numpy().copy()
+            flat = values.reshape(stop - start, -1)
+            flat[np.arange(stop - start), recorded.element[start:stop]] = recorded.corrupted[
+                start:stop
+            ]
+            parts.append(functions["behind"](tf.constant(values), *others).numpy())
+        return np.concatenate(parts)
+
+
+def _compared(recorded: Any, outputs: Any) -> list[int]:
+    """Return injections, how many decisions agree, and how many of the others are of which kind."""
+    finite = np.isfinite(outputs).all(axis=1)
+    theirs = np.where(finite, outputs.argmax(axis=1), -1)
+    differ = theirs != recorded.faulty_class
+    not_finite = differ & ((theirs < 0) | (recorded.faulty_class < 0))
+    two = np.sort(np.where(finite[:, None], outputs, 0), axis=1)[:, -2:]
+    tie = differ & ~not_finite & (two[:, 1] - two[:, 0] <= 1e-3 * np.abs(two[:, 1]))
+    other = differ & ~not_finite & ~tie
+    return [len(theirs), int((~differ).sum()), *(int(one.sum()) for one in (not_finite, tie, other))]
+
+
+def _batches(count: int, size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def _median(call: Callable[[], Any]) -> float:
+    call()
+    times = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
