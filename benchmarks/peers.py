@@ -1,8 +1,8 @@
 """Side by side with PyTorchFI: the same weights, images and sites, one flip an image.
 
-Needs the extra ``bench``. The network is moved into PyTorch (``torch_twin``) and PyTorchFI sets, at each
-site, the value that the flip makes of it. Whoever uses PyTorchFI has to know that value; computing
-it is not timed. Each tool runs at the best of some batch sizes.
+Needs the extra ``bench``. The network is moved into PyTorch (``torch_twin``) and PyTorchFI sets, at
+each site, the value that the flip makes of it. Whoever uses PyTorchFI has to know that value;
+computing it is not timed. Each tool runs at the best of some batch sizes.
 """
 
 import logging
@@ -60,7 +60,14 @@ def main() -> None:
     torch.set_grad_enabled(False)
     console = Console(width=100)
     table = Table(title="peers: injections/s, one random flip an image")
-    for name in ("model, layer", "plain loop", "PyTorchFI", "dense", "levels", "levels / PyTorchFI"):
+    for name in (
+        "model, layer",
+        "plain loop",
+        "PyTorchFI",
+        "dense",
+        "levels",
+        "levels / PyTorchFI",
+    ):
         table.add_column(name, justify="left" if name == "model, layer" else "right")
     agreement = Table(title="peers: decisions on the same sites, ours against PyTorch's")
     for name in ("model, layer", "injections", "agree", "not finite", "near a tie", "other"):
@@ -82,8 +89,8 @@ def main() -> None:
     )
     console.print(agreement)
     console.print(
-        "not finite: one of the two is NaN or Inf; near a tie: the two largest of PyTorch's outputs "
-        "differ by less than 0.1 %\n",
+        "not finite: one of the two is NaN or Inf; near a tie: the two largest of PyTorch's "
+        "outputs differ by less than 0.1 %\n",
         highlight=False,
     )
 
@@ -106,7 +113,9 @@ class Bench:
 
         self.dataset = dataset
         self.identity = Identity(model_digest(model), dataset.digest, seed=2026)
-        self.engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
+        self.engines = {
+            levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)
+        }
         self.twin = Twin(self.engines[()].graph)
         self.images = torch.from_numpy(dataset.inputs.transpose(0, 3, 1, 2).copy())
         golden = np.concatenate([self.twin(part).numpy() for part in self.images.split(250)])
@@ -130,13 +139,15 @@ class Bench:
             engine.prepare(case.layer).release()
         outputs = self._torchfi(case, recorded, BATCHES[1])
         peers = [
-            max(len(self.dataset) / _median(lambda b=batch: way(b)) for batch in BATCHES)
-            for way in (
-                lambda batch: self._plain_loop(case, recorded, batch),
-                lambda batch: self._torchfi(case, recorded, batch),
-            )
+            self._best_rate(lambda batch: self._plain_loop(case, recorded, batch)),
+            self._best_rate(lambda batch: self._torchfi(case, recorded, batch)),
         ]
         return [*peers, *ours], _compared(recorded, outputs)
+
+    def _best_rate(self, evaluate: Callable[[int], Any]) -> float:
+        """Return the injections/s at the best batch size."""
+        seconds = [_median(lambda size=batch: evaluate(size)) for batch in BATCHES]
+        return len(self.dataset) / min(seconds)
 
     def _torchfi(self, case: Case, recorded: Any, batch: int) -> Any:
         """Return the outputs of PyTorchFI with the recorded faults, [samples, classes]."""
@@ -210,7 +221,11 @@ def _compared(recorded: Any, outputs: Any) -> list[int]:
     two = np.sort(np.where(finite[:, None], outputs, 0), axis=1)[:, -2:]
     tie = differ & ~not_finite & (two[:, 1] - two[:, 0] <= 1e-3 * np.abs(two[:, 1]))
     other = differ & ~not_finite & ~tie
-    return [len(theirs), int((~differ).sum()), *(int(one.sum()) for one in (not_finite, tie, other))]
+    return [
+        len(theirs),
+        int((~differ).sum()),
+        *(int(one.sum()) for one in (not_finite, tie, other)),
+    ]
 
 
 def _batches(count: int, size: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +17,9 @@ ASKED_RATE = 7_500
 ASKED_RATIO = 2.7
 ASKED_OVERHEAD = 0.10
 
+TRIALS = {(): 1, data.LEVELS: 2}
+"""Trials of each layer, by levels."""
+
 FORWARD_BATCHES = (64, 128, 256)
 """Batch sizes of the plain forward pass; the best counts."""
 
@@ -22,140 +27,169 @@ OVERHEAD_LAYERS = ("stem_conv", "stage2_block1_add", "stage3_block2_relu2")
 """Cuts at which the engine is compared with the bare compiled suffix."""
 
 
+@dataclass
+class Total:
+    """What some layers took for one trial each.
+
+    Args:
+        dense: Seconds at level ``dense``.
+        levels: Seconds with all levels.
+        injections: Samples.
+        dropped: Those that left early.
+        twice: Those left to level ``dense``.
+    """
+
+    dense: float = 0.0
+    levels: float = 0.0
+    injections: int = 0
+    dropped: float = 0.0
+    twice: float = 0.0
+
+    def add(self, other: "Total") -> None:
+        """Add what other layers took."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
 def main() -> None:
-    device.configure()
     if not data.resnet_files()[0].exists():
         sys.exit("resnet: set INJECTTF2_DATA to a folder with models/resnet20_cifar10.keras")
-    import tensorflow as tf
-
-    from injecttf2.digest import model_digest
+    device.configure()
     from injecttf2.engine import Engine
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell, Identity, Repetitions
 
     model, dataset = data.resnet()
-    identity = Identity(model_digest(model), dataset.digest, seed=2026)
-    engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
-    graph = engines[()].graph
+    engines = {levels: Engine(model, dataset, levels=levels) for levels in TRIALS}
     console = Console(width=100)
+    _rates(console, engines, dataset)
+    _overhead(console, engines[()], dataset)
 
-    def seconds(call: Callable[[], object], times: int = 1) -> float:
-        taken = []
-        for _ in range(times):
-            begin = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - begin)
-        return statistics.median(taken)
 
-    def run(inputs: tf.Tensor) -> tf.Tensor:
-        return graph.run(graph.steps, {id(graph.input): inputs})[id(graph.output)]
-
-    def forward_rate() -> float:
-        rates = []
-        for batch in FORWARD_BATCHES:
-            inputs = tf.constant(dataset.inputs[:batch])
-            forward(inputs)
-            rates.append(batch / seconds(lambda inputs=inputs: forward(inputs).numpy(), 5))
-        return max(rates)
-
-    forward = tf.function(run, autograph=False)
+def _rates(console: Console, engines: dict[tuple[str, ...], Any], dataset: Any) -> None:
+    """Print injections/s of all layers."""
+    groups: dict[str, Total] = {}
+    every, forwards = Total(), []
+    graph = engines[()].graph
+    for info in graph.layers[1:]:
+        layer = _measured(engines, info.layer, len(dataset))
+        groups.setdefault(info.layer.partition("_")[0], Total()).add(layer)
+        every.add(layer)
+        if info.index % 8 == 1:
+            forwards.append(_forward_rate(graph, dataset))
     table = Table(title=f"resnet: ResNet-20, {len(dataset):,} images, random bit, p = 1")
     for name in ("layers", "dense, inj/s", "levels, inj/s", "levels / dense", "left", "twice"):
         table.add_column(name, justify="left" if name == "layers" else "right")
-    totals: dict[str, list[float]] = {}
-    forwards = []
-    for info in graph.layers:
-        if info.is_input:
-            continue
-        cell = Cell(info.layer, BitFlip(bit_field="any"), 1.0)
-        group = totals.setdefault(info.layer.partition("_")[0], [0.0] * 5)
-        totals.setdefault("all layers", [0.0] * 5)
-        for column, (levels, engine) in enumerate(engines.items()):
-            prepared = engine.prepare(info.layer, tune=True)
-            engine.evaluate(list(Repetitions(cell, 9, 10).trials(identity)))
-            dropped, twice = prepared.dropped, prepared.reevaluated
-            trials = list(Repetitions(cell, 0, 2 if levels else 1).trials(identity))
-            taken = seconds(lambda engine=engine, trials=trials: engine.evaluate(trials))
-            values = [0.0] * 5
-            values[column] = taken / len(trials)
-            if levels:
-                values[2] = (prepared.dropped - dropped) / len(trials)
-                values[3] = (prepared.reevaluated - twice) / len(trials)
-                values[4] = len(dataset)
-            for total in (group, totals["all layers"]):
-                total[:] = [a + b for a, b in zip(total, values, strict=True)]
-            prepared.release()
-        if info.index % 8 == 1:
-            forwards.append(forward_rate())
-    rows = sorted(totals.items(), key=lambda item: item[0] == "all layers")
-    for name, (dense, fast, dropped, twice, count) in rows:
+    for name, total in {**groups, "all layers": every}.items():
         table.add_row(
             name,
-            f"{count / dense:,.0f}",
-            f"{count / fast:,.0f}",
-            f"{dense / fast:.2f}x",
-            f"{dropped / count:.1%}",
-            f"{twice / count:.2%}",
+            f"{total.injections / total.dense:,.0f}",
+            f"{total.injections / total.levels:,.0f}",
+            f"{total.dense / total.levels:.2f}x",
+            f"{total.dropped / total.injections:.1%}",
+            f"{total.twice / total.injections:.2%}",
         )
     console.print(table)
     plain = statistics.median(forwards)
-    _, fast, _, _, count = totals["all layers"]
     console.print(
-        f"left: golden again and gone early; twice: left to dense\n"
-        f"plain forward pass: {plain:,.0f} images/s; levels / forward: {count / fast / plain:.2f}, "
-        f"asked for >= {ASKED_RATIO} and >= {ASKED_RATE:,} injections/s\n{data.machine()}\n",
+        "left: golden again and gone early; twice: left to level dense\n"
+        f"plain forward pass: {plain:,.0f} images/s; levels / forward: "
+        f"{every.injections / every.levels / plain:.2f}, asked for >= {ASKED_RATIO} "
+        f"and >= {ASKED_RATE:,} injections/s\n{data.machine()}\n",
         highlight=False,
     )
-    _overhead(console, engines[()], dataset, identity, seconds)
 
 
-def _overhead(console, engine, dataset, identity, seconds) -> None:  # type: ignore[no-untyped-def]
-    """Compare level dense with the bare compiled suffix on batches that lie ready."""
+def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> Total:
+    """Return what one trial of a layer takes, after warm-up."""
+    seconds = {}
+    for levels, engine in engines.items():
+        prepared = engine.prepare(layer, tune=True)
+        engine.evaluate(_trials(layer, 1, start=100))
+        dropped, twice = prepared.dropped, prepared.reevaluated
+        trials = _trials(layer, TRIALS[levels])
+        seconds[levels] = _seconds(lambda e=engine, t=trials: e.evaluate(t)) / len(trials)
+        dropped, twice = prepared.dropped - dropped, prepared.reevaluated - twice
+        prepared.release()
+    count = TRIALS[data.LEVELS]
+    return Total(seconds[()], seconds[data.LEVELS], samples, dropped / count, twice / count)
+
+
+def _trials(layer: str, count: int, start: int = 0) -> list[Any]:
+    from injecttf2.faults import BitFlip
+    from injecttf2.trials import Cell, Identity, Repetitions
+
+    cell = Cell(layer, BitFlip(bit_field="any"), 1.0)
+    identity = Identity("resnet20", "cifar10", seed=2026)
+    return list(Repetitions(cell, start, start + count).trials(identity))
+
+
+def _forward_rate(graph: Any, dataset: Any) -> float:
+    """Return the images/s of the whole compiled model at its best batch size."""
     import tensorflow as tf
 
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell, Repetitions
+    def run(inputs: Any) -> Any:
+        return graph.run(graph.steps, {id(graph.input): inputs})[id(graph.output)]
 
+    forward = tf.function(run, autograph=False)
+    rates = []
+    for batch in FORWARD_BATCHES:
+        inputs = tf.constant(dataset.inputs[:batch])
+        forward(inputs)
+        times = [_seconds(lambda i=inputs: forward(i).numpy()) for _ in range(5)]
+        rates.append(batch / statistics.median(times))
+    return max(rates)
+
+
+def _overhead(console: Console, engine: Any, dataset: Any) -> None:
+    """Compare level dense with the bare compiled suffix on batches that lie ready."""
     table = Table(title="resnet: level dense over the bare compiled suffix, same batches")
     for name in ("layer", "batch", "bare, inj/s", "dense, inj/s", "overhead", "asked for"):
         table.add_column(name, justify="left" if name == "layer" else "right")
-    graph = engine.graph
     for layer in OVERHEAD_LAYERS:
-        cut = graph.cut(layer)
-        prepared = engine.prepare(layer)
-        batch = prepared.batch
-        count = -(-len(dataset) // batch) * batch
-        frontier = [
-            tf.random.normal((batch, *graph.shape(key)), dtype=graph.dtypes[key])
-            for key in cut.frontier
-        ]
-
-        def bare(*tensors: tf.Tensor, cut=cut) -> tf.Tensor:  # type: ignore[no-untyped-def]
-            values = graph.run(cut.suffix, dict(zip(cut.frontier, tensors, strict=True)))
-            return values[id(graph.output)]
-
-        compiled = tf.function(bare, autograph=False)
-        trials = list(Repetitions(Cell(layer, BitFlip(bit=1), 1.0), 0, 1).trials(identity))
-
-        def all_bare(compiled=compiled, frontier=frontier, times=count // batch) -> None:  # type: ignore[no-untyped-def]
-            for _ in range(times):
-                compiled(*frontier).numpy()
-
-        def all_dense(trials=trials) -> None:  # type: ignore[no-untyped-def]
-            engine.evaluate(trials)
-
-        all_bare()
-        all_dense()
-        pairs = [(seconds(all_bare), seconds(all_dense)) for _ in range(5)]
-        ratio = statistics.median(dense / bare for bare, dense in pairs)
+        batch = engine.prepare(layer).batch
+        batches = -(-len(dataset) // batch)
+        bare = _bare_suffix(engine.graph, layer, batch, batches)
+        trials = _trials(layer, 1)
+        bare()
+        engine.evaluate(trials)
+        pairs = [(_seconds(bare), _seconds(lambda t=trials: engine.evaluate(t))) for _ in range(5)]
         bare_time, dense_time = (statistics.median(one) for one in zip(*pairs, strict=True))
+        ratio = statistics.median(dense / bare for bare, dense in pairs)
         table.add_row(
             layer,
             str(batch),
-            f"{count / bare_time:,.0f}",
-            f"{count / dense_time:,.0f}",
+            f"{batch * batches / bare_time:,.0f}",
+            f"{batch * batches / dense_time:,.0f}",
             f"{ratio - 1:+.1%}",
             f"<= {ASKED_OVERHEAD:.0%}",
         )
     console.print(table)
     console.print(f"pairs in turn, medians of 5; {data.machine()}\n", highlight=False)
+
+
+def _bare_suffix(graph: Any, layer: str, batch: int, batches: int) -> Callable[[], None]:
+    """Return a call that runs the compiled steps behind a layer on batches that lie ready."""
+    import tensorflow as tf
+
+    cut = graph.cut(layer)
+    frontier = [
+        tf.random.normal((batch, *graph.shape(key)), dtype=graph.dtypes[key])
+        for key in cut.frontier
+    ]
+
+    def run(*tensors: Any) -> Any:
+        values = graph.run(cut.suffix, dict(zip(cut.frontier, tensors, strict=True)))
+        return values[id(graph.output)]
+
+    compiled = tf.function(run, autograph=False)
+
+    def call() -> None:
+        for _ in range(batches):
+            compiled(*frontier).numpy()
+
+    return call
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin

@@ -22,25 +22,26 @@ class Twin(nn.Module):
         self._calls: list[tuple[Step, Callable[..., Any]]] = []
         for step in graph.steps:
             if not step.node.is_input:
-                module = _module(step, graph)
+                module = _module(step)
                 if isinstance(module, nn.Module):
                     self.add_module(step.layer, module)
                 self._calls.append((step, module))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [samples, classes] for images NCHW."""
         values = {id(self._graph.input): images}
         for step, module in self._calls:
             values[step.outputs[0]] = module(*(values[key] for key in step.inputs))
         return values[id(self._graph.output)]
 
 
-def _module(step: Step, graph: Graph) -> Callable[..., Any]:
+def _module(step: Step) -> Callable[..., Any]:
     """Return what a step does; layers with an activation are followed by it."""
     layer = step.operation
     kind = type(layer).__name__
     if kind in ("Conv2D", "Dense"):
-        module = _convolution(layer) if kind == "Conv2D" else _dense(layer, step, graph)
+        module = _convolution(layer) if kind == "Conv2D" else _dense(layer)
         if layer.activation.__name__ == "linear":
             return module
         return nn.Sequential(module, {"relu": nn.ReLU}[layer.activation.__name__]())
@@ -80,7 +81,7 @@ def _convolution(layer: Any) -> nn.Module:
     return module
 
 
-def _dense(layer: Any, step: Step, graph: Graph) -> nn.Module:
+def _dense(layer: Any) -> nn.Module:
     module = nn.Linear(*layer.kernel.shape, bias=layer.use_bias)
     _set(module.weight, layer.kernel.numpy().T)
     if layer.use_bias:

@@ -16,8 +16,9 @@ from injecttf2.errors import ModelError
 from injecttf2.golden import GoldenRun
 from injecttf2.graph import Graph
 from injecttf2.outcomes import MASKED
+from injecttf2.path import CLOSE, NOT_FINITE
 from injecttf2.routes import Routes
-from injecttf2.shortcut import CLOSE, NOT_FINITE, Shortcut
+from injecttf2.shortcut import Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
 from injecttf2.tuning import Tuner
 from injecttf2.windows import GoldenKey

@@ -26,8 +26,9 @@ from injecttf2.block import GoldenBlock
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Graph
 from injecttf2.outcomes import MASKED_TOLERANCE
+from injecttf2.path import NOT_FINITE, Path, golden_keys
 from injecttf2.routes import Route, Routes, Way, Ways
-from injecttf2.shortcut import NOT_FINITE, Path, Shortcut, golden_keys
+from injecttf2.shortcut import Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites, flipped
 from injecttf2.windows import GoldenKey, equal_bits
 from injecttf2.work import ELEMENT, REPACKING, WindowWork, dense_work, least, window_work

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from injecttf2.graph import Graph, Step
-from injecttf2.shortcut import NoRule, Path, probe
+from injecttf2.path import NoRule, Path, probe
 from injecttf2.windows import GoldenKey, Window, tensor_of
 
 ELEMENT = 50.0

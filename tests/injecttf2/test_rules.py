@@ -13,9 +13,9 @@ import tensorflow as tf
 from keras import layers
 
 from injecttf2.graph import Graph, Step
+from injecttf2.path import Path
 from injecttf2.rules import EXACT, RULES, linear, output_window, rule
 from injecttf2.rules.linear import sums
-from injecttf2.shortcut import Path
 from injecttf2.windows import Differences, Sums, Window
 
 SIGN = 31

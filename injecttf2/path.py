@@ -1,0 +1,220 @@
+"""The steps behind a cut, as they are traced: on windows, on whole tensors, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from injecttf2.graph import Graph, Step, Values
+from injecttf2.outcomes import is_close, judge
+from injecttf2.routes import Route
+from injecttf2.rules import EXACT, output_window
+from injecttf2.rules.linear import sums
+from injecttf2.suffix import flipped
+from injecttf2.windows import Differences, GoldenKey, Window, tensor_of, unravelled
+
+NOT_FINITE = 253
+"""Code of a sample in which something was not finite: only level ``dense`` may judge it."""
+
+CLOSE = 254
+"""Code of a sample whose outcome rounding could decide."""
+
+HEADROOM = 2.0**32
+"""Factor by which sums within a layer may exceed what goes in, as far as it is known to be safe."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How far a compiler's arithmetic can be from that of level ``dense``.
+
+    Args:
+        large: Magnitude from which a score might not be finite at level ``dense``.
+        floor: Effect of rounding a softmax on a distance, however little goes into it.
+    """
+
+    large: float
+    floor: float
+
+
+PLAIN = Arithmetic(large=2.0**127, floor=2.0**-22)
+"""The kernels of level ``dense``."""
+
+XLA = Arithmetic(large=2.0**126, floor=2.0**-21)
+"""Sums in another order, and an exponential function of its own."""
+
+
+class NoRule(Exception):  # noqa: N818 - it ends the sparse part, it is no error
+    """A step gives no window."""
+
+
+class Path:
+    """What is traced: the steps behind a cut on the differences of a batch.
+
+    Args:
+        graph: The model.
+        layer: Address of the layer.
+        sparse: Steps that are taken on windows.
+    """
+
+    def __init__(self, graph: Graph, layer: str, sparse: int) -> None:
+        self.graph = graph
+        self.steps = graph.cut(layer).suffix
+        self._target = graph.step(layer).outputs[0]
+        self._sparse = sparse
+        self.scored = scored_step(graph, self.steps)
+        self._exact = all(self._is_exact(step) for step in self.steps)
+        self._decisive = (id(graph.output),) if self.scored is None else self.scored.inputs
+        self._last_use = {self._target: -1, id(graph.output): len(self.steps)}
+        for index, step in enumerate(self.steps):
+            used = len(self.steps) if step is self.scored else index
+            for key in step.inputs:
+                self._last_use[key] = max(used, self._last_use.get(key, 0))
+
+    def differences(
+        self, rows: Any, golden: Callable[[GoldenKey], Any], *, xla: bool
+    ) -> Differences:
+        """Return a batch that is golden everywhere."""
+        return Differences(rows, golden, self.graph.shape, xla=xla)
+
+    def inject(self, differences: Differences, elements: Any, bit: Any) -> None:
+        """Flip a bit of one element of each sample in the cut layer's output."""
+        shape = self.graph.shape(self._target)
+        offsets = unravelled(elements, shape)
+        original = differences.golden(self._target, offsets, (1,) * len(shape))
+        corrupted = flipped(original, tf.reshape(bit, (-1, *[1] * len(shape))))
+        differences.doubt(corrupted)
+        differences.windows[self._target] = Window(offsets, corrupted, original)
+
+    def run(self, differences: Differences, first: int, last: int) -> None:
+        """Take the steps from ``first`` up to, not including, ``last``.
+
+        Raises:
+            NoRule: A step that is to be taken on windows gives none.
+        """
+        for index in range(first, last):
+            step = self.steps[index]
+            if index < self._sparse:
+                window = output_window(step, differences)
+                if window is None:
+                    raise NoRule(step.layer)
+                differences.windows[step.outputs[0]] = window
+                differences.settle(step.outputs[0])
+            else:
+                self._run_dense(step, differences)
+            for key in [key for key in differences.windows if self._last_use[key] <= index]:
+                del differences.windows[key]
+
+    def _run_dense(self, step: Step, differences: Differences) -> None:
+        values = {key: differences.whole(key) for key in step.inputs}
+        step.run(values)
+        if differences.xla and not self._is_exact(step):
+            self._doubt_overflow(step, differences, values)
+        for key in step.outputs:
+            if key in self._last_use:
+                shape = self.graph.shape(key)
+                differences.windows[key] = Window((0,) * len(shape), values[key])
+
+    def _doubt_overflow(self, step: Step, differences: Differences, values: Values) -> None:
+        """Mark samples in which a sum might overflow in one order of summation only.
+
+        What layers with a kernel give out shows it. Others, such as a mean, do not.
+        """
+        if hasattr(step.operation, "kernel"):
+            for key in set(step.outputs) - set(self._decisive):
+                differences.doubt_sums(values[key])
+        else:
+            for key in step.inputs:
+                differences.doubt(values[key] * HEADROOM)
+
+    def _is_exact(self, step: Step) -> bool:
+        """Return whether a step sums nothing, up to what the decision is taken by."""
+        if step is self.scored and not isinstance(step.operation, keras.layers.Dense):
+            return True
+        return type(step.operation) in EXACT
+
+    def judge(
+        self, differences: Differences, golden: Any, *, bound: Any, arithmetic: Arithmetic
+    ) -> tuple[Any, Any, Any, Any]:
+        """Judge the model's outputs; all steps have been taken.
+
+        Args:
+            differences: The samples.
+            golden: Golden outputs, [rows, classes].
+            bound: Most that rounding changes the distance from golden, for a softmax most that
+                it changes what goes in.
+            arithmetic: How the outputs were computed.
+
+        Returns:
+            Codes, ``CLOSE`` and ``NOT_FINITE`` among them, classes and distances, as
+            :func:`outcomes.judge` returns them; and how much the bound matters, [rows].
+        """
+        outputs = differences.whole(id(self.graph.output))
+        scores = outputs
+        if self.scored is not None:
+            scores = differences.whole(self.scored.inputs[0])
+            if isinstance(self.scored.operation, keras.layers.Dense):
+                scores = sums(self.scored.operation, scores)
+        code, faulty_class, distance = judge(outputs, golden)
+        if not self.steps:
+            return code, faulty_class, distance, distance  # the outputs themselves were hit
+        large = None if self._exact else arithmetic.large
+        sensitivity = tf.ones_like(distance)
+        bound = tf.cast(bound, distance.dtype)
+        if self.scored is not None:
+            sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1)
+            bound = arithmetic.floor + bound * sensitivity
+        close = is_close(scores, distance, bound=bound, large=large)
+        finite = ~differences.doubtful & tf.reduce_all(tf.math.is_finite(scores), axis=1)
+        code = tf.where(close, tf.constant(CLOSE, tf.uint8), code)
+        code = tf.where(finite, code, tf.constant(NOT_FINITE, tf.uint8))
+        return code, faulty_class, distance, sensitivity
+
+
+def scored_step(graph: Graph, steps: Sequence[Step]) -> Step | None:
+    """Return the last step if it is a softmax, or a dense layer that ends with one."""
+    if not steps or id(graph.output) not in steps[-1].outputs:
+        return None
+    operation = steps[-1].operation
+    activation = getattr(operation, "activation", None)
+    layers = keras.layers
+    is_softmax = isinstance(operation, layers.Softmax | SOFTMAX_OPERATION) or (
+        isinstance(operation, layers.Activation | layers.Dense)
+        and activation is keras.activations.softmax
+    )
+    return steps[-1] if is_softmax else None
+
+
+SOFTMAX_OPERATION = type(
+    keras.ops.softmax(keras.KerasTensor((None, 2)))._keras_history[0]  # the class is not public
+)
+
+
+def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
+    """Return the golden tensors that a route reads."""
+    needed: dict[GoldenKey, None] = {}
+
+    def golden(key: GoldenKey) -> Any:
+        needed[key] = None
+        return probe(path.graph, key)
+
+    def trace(sites: Any) -> Any:
+        rows, elements, bit = tf.unstack(sites)
+        differences = path.differences(rows, golden, xla=False)
+        path.inject(differences, elements, bit)
+        path.run(differences, 0, route.check)
+        differences.same_as_golden()
+        path.run(differences, route.check, len(path.steps))
+        return differences.whole(id(path.graph.output))
+
+    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec((3, 8), tf.int32))
+    return list(needed)
+
+
+def probe(graph: Graph, key: GoldenKey) -> Any:
+    """Return a tensor that stands for a golden one while nothing is computed."""
+    tensor = tensor_of(graph, key)
+    return tf.zeros((8, *graph.shape(tensor)), graph.dtypes[tensor])
