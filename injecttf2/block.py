@@ -59,6 +59,11 @@ class GoldenBlock:
         self._suffix: Any = None
 
     @property
+    def loaded(self) -> int:
+        """Samples that are loaded."""
+        return 0 if self.start is None else min(self.samples, len(self._dataset) - self.start)
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of all tensors for one sample."""
         return sum(
@@ -85,6 +90,7 @@ class GoldenBlock:
         """Compute the tensors of the block that begins at sample ``start``."""
         if self.start == start:
             return
+        self.start = None  # until all of it is there
         if not self.tensors:
             self.tensors = tuple(_uninitialised(spec) for spec in self.signature())
         if self._prefix is None:

@@ -146,14 +146,15 @@ class Engine:
                 levels=self._levels,
                 routes=self._routes,
             )
+        self._layers[layer] = injected  # used last
         if injected.pays_to_tune or (tune and self._levels and not injected.tuned):
             injected.tune()
         needed = injected.needed_bytes
-        for other in self._layers.values():
-            held = sum(layer.held_bytes for layer in self._layers.values())
+        others = [other for other in self._layers.values() if other is not injected]
+        for other in others:
+            held = sum(other.held_bytes for other in others)
             if other.held_bytes and needed + held > self._memory:
                 other.release()
-        self._layers[layer] = injected
         if injected.held_bytes == 0:
             injected.load(0)
             injected.inject(np.zeros((3, 1), np.int32))
@@ -292,7 +293,8 @@ class Engine:
         """
         if injected.block >= len(self.dataset):
             injected.load(0)
-            yield slice(None), drawn
+            if drawn.shape[1]:
+                yield slice(None), drawn
             return
         starts = range(0, len(self.dataset), injected.block)
         for start in sorted(starts, key=lambda start: start != injected.loaded):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +27,12 @@ from injecttf2.windows import GoldenKey
 
 PATIENCE_SECONDS = 2.0
 """Time at level ``dense`` after which a faster way is looked for, which takes about as long."""
+
+
+CLOSE_TO_A_TIE = 2.0**-10
+"""Lead of a golden decision, relative to the largest output, up to which rounding might take it."""
+
+logger = logging.getLogger("injecttf2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +90,8 @@ class InjectedLayer:
         self._dense = DenseSuffix(graph, layer)
         self._block = self._block_with(())
         self._outputs: Any = None
+        self._classes: npt.NDArray[np.int32]
+        self._close: npt.NDArray[np.bool_]
         self._shortcuts: list[Shortcut] = []
         self._tuner: Tuner | None = None
         self._dense_seconds = 0.0
@@ -131,15 +141,19 @@ class InjectedLayer:
     def tune(self) -> None:
         """Have the fastest way found when the golden data are loaded next."""
         self.tuned = True
-        self._tuner = Tuner(
-            self._graph,
-            self._dataset,
-            self._dense,
-            levels=self._levels,
-            routes=self._routes,
-            memory=self._memory,
-        )
-        extra = self._tuner.golden_keys()
+        try:
+            self._tuner = Tuner(
+                self._graph,
+                self._dataset,
+                self._dense,
+                levels=self._levels,
+                routes=self._routes,
+                memory=self._memory,
+            )
+            extra = self._tuner.golden_keys()
+        except Exception as error:  # noqa: BLE001 - level dense is always there
+            self._go_on_densely(error)
+            return
         if extra:
             self.release()
             self._block = self._block_with(extra)
@@ -163,13 +177,28 @@ class InjectedLayer:
         Raises:
             EngineError: The suffix does not reproduce the golden outputs from the frontier.
         """
-        if self._block.start != start:
+        if self._block.start != start or self._outputs is None:
             self._block.load(start)
             expected = self._golden.outputs[start : start + self._block.samples]
+            self._outputs = None  # until it is known that the cut reproduces them
             self._outputs = self._dense.golden_outputs(self._block, expected)
+            self._classes, self._close = decisions(self._outputs.numpy()[: len(expected)])
         if self._tuner is not None:
-            self._shortcuts = self._tuner.shortcuts(self._block, self._outputs)
-            self._tuner = None
+            tuner, self._tuner = self._tuner, None
+            try:
+                self._shortcuts = tuner.shortcuts(self._block, self._outputs)
+            except Exception as error:  # noqa: BLE001 - level dense is always there
+                self._go_on_densely(error)
+            gc.collect()  # what was compiled and not chosen holds itself in reference cycles
+
+    def _go_on_densely(self, error: Exception) -> None:
+        logger.warning(
+            "%s: no faster way than level dense: %s: %s",
+            self.layer,
+            type(error).__name__,
+            str(error)[:200],
+        )
+        self._shortcuts, self._tuner = [], None
 
     def inject(self, sites: PackedSites) -> Judged:
         """Inject one site into each of some golden rows, run what is behind it and judge.
@@ -177,16 +206,16 @@ class InjectedLayer:
         Args:
             sites: int32 [3, sites], rows counted from the start of the loaded block.
         """
-        start = self._block.start
-        assert start is not None  # noqa: S101 - a block is loaded
         code = np.full(sites.shape[1], CLOSE, np.uint8)
         faulty_class = np.empty(sites.shape[1], np.int32)
         for shortcut in self._shortcuts:
             left = np.flatnonzero(code == CLOSE)
             code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
-            dropped = (code[left] == MASKED) & (classes < 0)
-            classes[dropped] = self._golden.classes[start + sites[0, left[dropped]]]
+            dropped = np.flatnonzero((code[left] == MASKED) & (classes < 0))
+            rows = sites[0, left[dropped]]
+            classes[dropped] = self._classes[rows]
             faulty_class[left] = classes
+            code[left[dropped[self._close[rows]]]] = CLOSE
         left = np.flatnonzero(code >= NOT_FINITE)
         if len(left):
             begin = time.perf_counter()
@@ -204,3 +233,18 @@ class InjectedLayer:
     def originals(self, sites: PackedSites) -> npt.NDArray[Any]:
         """Return the golden values at sites, [sites] in the layer's dtype."""
         return self._dense.originals(self._block, sites)
+
+
+def decisions(outputs: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Return the golden decisions of samples, and which of them are close to a tie.
+
+    Args:
+        outputs: [samples, classes], golden.
+
+    Returns:
+        Classes int32 [samples], the lowest index of the largest output; bool [samples].
+    """
+    wide = outputs.astype(np.float64)
+    second, largest = np.sort(wide, axis=1)[:, -2:].T
+    close = largest - second <= CLOSE_TO_A_TIE * np.abs(wide).max(axis=1)
+    return wide.argmax(axis=1).astype(np.int32), close

@@ -114,7 +114,9 @@ def judge(outputs: Any, golden: Any) -> tuple[Any, Any, Any]:
     return outcome, tf.where(finite, faulty_class, -1), difference / largest
 
 
-def is_close(scores: Any, distance: Any, *, bound: Any, large: float | None) -> Any:
+def is_close(
+    scores: Any, distance: Any, *, bound: Any, large: float | None, lead: float = 0.0
+) -> Any:
     """Return for each sample whether rounding could decide its outcome.
 
     For outputs that were computed in another way than at level ``dense``. Rounding may decide where
@@ -130,6 +132,7 @@ def is_close(scores: Any, distance: Any, *, bound: Any, large: float | None) -> 
         bound: Most that rounding changes a distance, a scalar of its dtype.
         large: Magnitude from which a score is too large; None where the scores were not summed,
             so that one that is large says nothing of the others.
+        lead: Least lead of the top-1 class that decides, whatever the magnitudes.
 
     Returns:
         bool [samples].
@@ -143,8 +146,9 @@ def is_close(scores: Any, distance: Any, *, bound: Any, large: float | None) -> 
         large = math.inf
     else:
         magnitude = tf.reduce_max(tf.abs(scores), axis=1)
-    decided = (largest - behind > MARGIN * magnitude) & (magnitude < large)  # False for NaN
-    return ~decided | (tf.abs(distance - MASKED_TOLERANCE) <= bound)
+    enough = tf.maximum(tf.cast(lead, scores.dtype), MARGIN * magnitude)
+    decided = (largest - behind > enough) & (magnitude < large)  # False for NaN
+    return ~decided | ~(tf.abs(distance - MASKED_TOLERANCE) > bound)
 
 
 def _widened(outputs: Any) -> Any:

@@ -13,6 +13,7 @@ from injecttf2.graph import Graph, Step, Values
 from injecttf2.outcomes import is_close, judge
 from injecttf2.routes import Route
 from injecttf2.rules import EXACT, output_window
+from injecttf2.rules.elementwise import is_elementwise
 from injecttf2.rules.linear import sums
 from injecttf2.suffix import flipped
 from injecttf2.windows import Differences, GoldenKey, Window, tensor_of, unravelled
@@ -22,6 +23,9 @@ NOT_FINITE = 253
 
 CLOSE = 254
 """Code of a sample whose outcome rounding could decide."""
+
+SOFTMAX_LEAD = 2.0**-18
+"""Least lead of an input of a softmax that shows in what it gives out."""
 
 HEADROOM = 2.0**32
 """Factor by which sums within a layer may exceed what goes in, as far as it is known to be safe."""
@@ -67,7 +71,10 @@ class Path:
         self._sparse = sparse
         self.scored = scored_step(graph, self.steps)
         self._exact = all(self._is_exact(step) for step in self.steps)
-        self._decisive = (id(graph.output),) if self.scored is None else self.scored.inputs
+        self._decisive: tuple[int, ...] = (id(graph.output),)
+        if self.scored is not None:
+            is_dense = isinstance(self.scored.operation, keras.layers.Dense)
+            self._decisive = () if is_dense else self.scored.inputs
         self._last_use = {self._target: -1, id(graph.output): len(self.steps)}
         for index, step in enumerate(self.steps):
             used = len(self.steps) if step is self.scored else index
@@ -134,7 +141,8 @@ class Path:
         """Return whether a step sums nothing, up to what the decision is taken by."""
         if step is self.scored and not isinstance(step.operation, keras.layers.Dense):
             return True
-        return type(step.operation) in EXACT
+        activation = getattr(step.operation, "activation", None)
+        return type(step.operation) in EXACT and is_elementwise(activation)
 
     def judge(
         self, differences: Differences, golden: Any, *, bound: Any, arithmetic: Arithmetic
@@ -167,7 +175,8 @@ class Path:
         if self.scored is not None:
             sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1)
             bound = arithmetic.floor + bound * sensitivity
-        close = is_close(scores, distance, bound=bound, large=large)
+        lead = 0.0 if self.scored is None else SOFTMAX_LEAD
+        close = is_close(scores, distance, bound=bound, large=large, lead=lead)
         finite = ~differences.doubtful & tf.reduce_all(tf.math.is_finite(scores), axis=1)
         code = tf.where(close, tf.constant(CLOSE, tf.uint8), code)
         code = tf.where(finite, code, tf.constant(NOT_FINITE, tf.uint8))
@@ -181,8 +190,8 @@ def scored_step(graph: Graph, steps: Sequence[Step]) -> Step | None:
     operation = steps[-1].operation
     activation = getattr(operation, "activation", None)
     layers = keras.layers
-    is_softmax = isinstance(operation, layers.Softmax | SOFTMAX_OPERATION) or (
-        isinstance(operation, layers.Activation | layers.Dense)
+    is_softmax = type(operation) in (layers.Softmax, SOFTMAX_OPERATION) or (
+        type(operation) in (layers.Activation, layers.Dense)
         and activation is keras.activations.softmax
     )
     return steps[-1] if is_softmax else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import tempfile
@@ -21,6 +22,8 @@ from typing import Any
 import keras
 import platformdirs
 import tensorflow as tf
+
+from injecttf2.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Routes:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "code": _code_digest(),
+            "rules": sorted(f"{one.__module__}.{one.__qualname__}" for one in RULES.values()),
         }
         name = _digest(json.dumps(content, sort_keys=True).encode())
         return cls(Path(platformdirs.user_cache_dir("injecttf2")) / "routes" / f"{name}.json")
@@ -121,7 +125,10 @@ def _read(file: Path) -> dict[str, Ways]:
 
 
 def _way(entry: Mapping[str, Any]) -> Way:
-    return Way(Route(**entry["route"]), float(entry["bound"]))
+    bound = float(entry["bound"])
+    if not math.isfinite(bound):
+        raise ValueError(f"received the bound {bound}, expected a finite one")
+    return Way(Route(**entry["route"]), bound)
 
 
 def _processor() -> str:

@@ -2,15 +2,16 @@
 
 How many steps are taken on windows and where samples that are golden again leave follows from the
 work of each step and from the share of samples that are golden again behind it, which is counted
-once for each cut. Batch shapes and whether XLA compiles are then timed, against level ``dense``
-too. On the same samples the effect of rounding is measured, which bounds what must be evaluated
-densely.
+once for each cut; batch shapes follow from the size of the windows. Whether XLA compiles is then
+timed, against level ``dense`` too. On the same samples the effect of rounding is measured, which
+bounds what must be evaluated densely.
 
 Nothing that is chosen here changes an outcome, so it may depend on the machine and on chance.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +25,17 @@ from injecttf2 import bits
 from injecttf2.batches import BATCH_BYTES, batch_size, padded
 from injecttf2.block import GoldenBlock
 from injecttf2.datasets import Dataset
-from injecttf2.graph import Graph
+from injecttf2.graph import Cut, Graph
 from injecttf2.outcomes import MASKED_TOLERANCE
 from injecttf2.path import NOT_FINITE, Path, golden_keys
 from injecttf2.routes import Route, Routes, Way, Ways
+from injecttf2.rules.linear import WIDE
 from injecttf2.shortcut import Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites, flipped
 from injecttf2.windows import GoldenKey, equal_bits
 from injecttf2.work import ELEMENT, REPACKING, WindowWork, dense_work, least, window_work
+
+logger = logging.getLogger("injecttf2")
 
 CHECKED_STEPS = 12
 """Steps behind a cut after which samples are looked at for being golden again."""
@@ -91,7 +95,7 @@ class Tuner:
         self._dataset = dataset
         self._dense = dense
         self._routes = routes
-        self._ways = routes.find(dense.layer)
+        self._ways = routes.find(dense.layer) if suits_levels(graph, dense.cut) else ()
         self._design: Route | None = None
         if self._ways:
             self._design = self._ways[0].route
@@ -209,14 +213,18 @@ class Tuner:
         """
         best, best_time = None, self._dense_time(block, outputs)
         count = int(np.clip(ENOUGH_SECONDS / best_time, SITES // 2, 8 * SITES))
-        compared = self._random_sites(count, block.samples)
+        compared = self._random_sites(count, block.loaded)
         judged = self._dense.judge(block, outputs, compared)
         lost = False
         for route in self._variants(design):
             if lost and route.tail_jit:
                 continue
             shortcut = Shortcut(self._path, route, block.keys, bound=0.0)
-            taken = self._time(shortcut, block, outputs)
+            try:
+                taken = self._time(shortcut, block, outputs)
+            except tf.errors.OpError as error:  # XLA cannot compile everything
+                logger.info("%s: %s left out: %s", self._dense.layer, route, error.message[:200])
+                continue
             lost |= route.tail_jit and taken > CLEARLY * best_time
             if taken < best_time:
                 bound = _bound(judged, shortcut, block, outputs, compared)
@@ -247,14 +255,14 @@ class Tuner:
 
     def _dense_time(self, block: GoldenBlock, outputs: Any) -> float:
         """Return the seconds of level ``dense`` for a site."""
-        sites = self._random_sites(self._dense.batch, block.samples)
+        sites = self._random_sites(self._dense.batch, block.loaded)
         return _seconds(lambda: self._dense.judge(block, outputs, sites)) / self._dense.batch
 
     def _time(self, shortcut: Shortcut, block: GoldenBlock, outputs: Any) -> float:
         """Return the seconds of a way for a site."""
         route = shortcut.route
         count = max(SITES, route.tail_batch, route.head_batch if route.check else 0)
-        sites = self._random_sites(count, block.samples)
+        sites = self._random_sites(count, block.loaded)
         return _seconds(lambda: shortcut.evaluate(block, outputs, sites)) / count
 
     def _random_sites(self, count: int, samples: int = 1) -> PackedSites:
@@ -267,6 +275,21 @@ class Tuner:
             generator.integers(bits.LAYOUTS[self._graph.dtypes[key]].width, size=count),
         )
         return np.stack(columns).astype(np.int32)
+
+
+def suits_levels(graph: Graph, cut: Cut) -> bool:
+    """Return whether the steps behind a cut may be taken in another way than at level ``dense``.
+
+    Rounding in 16 bits decides outcomes, whole numbers have no windows, and a mask of Keras travels
+    beside its tensor, where it is not seen.
+    """
+    tensors = [tensor for step in cut.suffix for tensor in step.node.outputs]
+    keys = {*cut.frontier, *map(id, tensors)}
+    wide = all(graph.dtypes[key] in WIDE for key in keys) and all(
+        getattr(step.operation, "compute_dtype", WIDE[0]) in WIDE for step in cut.suffix
+    )
+    tensors += [tensor for step in cut.suffix for tensor in step.node.input_tensors]
+    return wide and all(getattr(tensor, "_keras_mask", None) is None for tensor in tensors)
 
 
 def _bound(

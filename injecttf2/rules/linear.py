@@ -67,7 +67,8 @@ def dense(step: Step, differences: Differences) -> Window | None:
     for index in range(changed):
         total += delta[..., index : index + 1] * kernel[..., index, :]
     # Looking at every sum would take longer than summing.
-    differences.doubt_sums(delta * tf.gather(_largest_weights(layer), places))
+    products = tf.abs(delta) * tf.gather(_largest_weights(layer), places)
+    differences.doubt_sums(tf.reduce_sum(products, axis=-1, keepdims=True))
     return Window(offsets, _activated(layer, total))
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from injecttf2.graph import Step
@@ -34,6 +35,8 @@ def merge(step: Step, differences: Differences) -> Window | None:
     """Run the step on the largest of the windows."""
     if len({differences.shape(key) for key in step.inputs}) > 1:
         return None  # one of them is broadcast
+    if _takes_array(step):
+        return None  # its elements belong to certain places
     base = _largest(step, differences)
     boxes = {key: differences.read(key, base.offsets, base.extents) for key in step.inputs}
     return Window(base.offsets, step.on(boxes))
@@ -64,6 +67,13 @@ def concatenate(step: Step, differences: Differences) -> Window | None:
         key: differences.read(key, *box(size)) for key, size in zip(step.inputs, sizes, strict=True)
     }
     return Window(box(sum(sizes))[0], step.on(boxes))
+
+
+def _takes_array(step: Step) -> bool:
+    """Return whether one of a step's arguments is an array that is no tensor of the model."""
+    arguments = keras.tree.flatten((step.node.arguments.args, step.node.arguments.kwargs))
+    others = [one for one in arguments if not isinstance(one, keras.KerasTensor)]
+    return any(np.ndim(one) > 0 for one in others)
 
 
 def _largest(step: Step, differences: Differences, without: int | None = None) -> Window:

@@ -86,6 +86,9 @@ EXACT_RULES: dict[str, Build] = {
     "concatenate_along_rows": with_golden_branch(layers.Concatenate(axis=1)),
     "add_a_golden_branch": with_golden_branch(layers.Add()),
     "operators": operators,
+    "max_pooling_of_the_whole_map": chain(
+        (4, 4, 2), layers.MaxPooling2D(2, 1, padding="same"), layers.MaxPooling2D(4)
+    ),
 }
 
 SUMMING_RULES: dict[str, Build] = {
@@ -219,6 +222,16 @@ def test_a_layer_that_changes_more_than_a_window_ends_the_sparse_part(build: Bui
     path = Path(golden.graph, "input", sparse=1)
     differences = path.differences(tf.zeros((2,), tf.int32), golden, xla=False)
     path.inject(differences, tf.range(2), tf.fill((2,), SIGN))
+    assert output_window(step, differences) is None
+
+
+def test_a_constant_with_axes_has_its_places() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((4, 3), name="input")
+    golden = Golden(keras.Model(inputs, inputs - np.array([1.0, 2.0, 3.0], np.float32)))
+    (step,) = golden.graph.cut("input").suffix
+    differences = Differences(tf.zeros((1,), tf.int32), golden, golden.graph.shape, xla=False)
+    differences.windows[step.inputs[0]] = Window((0, 0), tf.ones((1, 1, 1)))
     assert output_window(step, differences) is None
 
 
