@@ -315,7 +315,8 @@ def _bound(
     near &= (found < NOT_FINITE) & (found_class >= 0)
     effect = np.abs(found_distance[near] - distance[near]) - shortcut.floor
     above = effect > 0
-    largest = float((effect[above] / sensitivity[near][above]).max(initial=0.0))
+    with np.errstate(divide="ignore"):  # what a softmax does not pass on has no bound, inf
+        largest = float((effect[above] / sensitivity[near][above]).max(initial=0.0))
     bound = max(SMALLEST_BOUND, SAFETY * largest)
     decided = (found < NOT_FINITE) & ~near
     wrong = (found != code) | ((found_class >= 0) & (found_class != faulty_class))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from injecttf2 import datasets, injection, models
+from injecttf2 import batches, datasets, injection, models
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.engine import Engine, Injections
@@ -137,7 +138,8 @@ def test_a_second_way_takes_what_the_first_leaves_open() -> None:
     assert_same(injections, recorded(Engine(networks.cnn(), dataset, levels=()), trials))
 
 
-def test_several_blocks_give_the_same_as_one() -> None:
+def test_several_blocks_give_the_same_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 64)
     dataset = Dataset(*networks.data((8, 8, 1), 5, samples=200))
     trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0), 6)
     route = Route(2, 1, 32, 32, head_jit=False, tail_jit=False)
@@ -177,6 +179,7 @@ def test_where_no_way_is_found_level_dense_goes_on(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")
 
+    caplog.set_level(logging.WARNING, "injecttf2")
     dataset = Dataset(*networks.data((8, 8, 1), 5))
     trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0), 3)
     dense = recorded(Engine(networks.cnn(), dataset, levels=()), trials)
@@ -189,6 +192,7 @@ def test_where_no_way_is_found_level_dense_goes_on(
 
 
 def test_a_route_that_no_longer_fits_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "injecttf2")
     dataset = Dataset(*networks.data((12,), 4))
     trials = trials_of(Cell("left", BitFlip(bit=30), 1.0), 3)
     dense = recorded(Engine(networks.branches(), dataset, levels=()), trials)
