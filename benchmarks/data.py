@@ -8,6 +8,7 @@ the digits repeated to as many images, which takes the same time.
 import functools
 import os
 import platform
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ def resnet() -> tuple[Any, Any]:
         datasets.load(str(images)), preparation, shape=(32, 32, 3), dtype="float32"
     )
     return models.load_file(model), dataset
+
+
+def peak_memory() -> float:
+    """Peak memory of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def machine() -> str:

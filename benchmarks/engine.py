@@ -2,6 +2,8 @@
 
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -31,68 +33,85 @@ def main() -> None:
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # the reference traces the model anew for every batch
-    from injecttf2.digest import model_digest
     from injecttf2.engine import Engine
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell, Identity, Repetitions
-    from tests import reference
 
     model, dataset = data.example()
-    identity = Identity(model_digest(model), dataset.digest, seed=2026)
-    engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
+    engines = [Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)]
     table = Table(title=f"engine: example CNN, {len(dataset):,} images, bit 30, p = 1, trials/s")
     for name in ("layer", "reference", "dense", "levels", "asked for", "levels / dense", "twice"):
         table.add_column(name, justify="left" if name == "layer" else "right")
-
-    def rate(engine: Engine, cell: Cell) -> float:
-        def measure(trials: int) -> float:
-            chosen = list(Repetitions(cell, 0, trials).trials(identity))
-            begin = time.perf_counter()
-            engine.evaluate(chosen)
-            return time.perf_counter() - begin
-
-        engine.prepare(cell.layer, tune=True)
-        measure(2)
-        trials = max(3, round(SECONDS / (measure(8) / 8)))
-        return trials / statistics.median(measure(trials) for _ in range(MEASUREMENTS))
-
-    for info in engines[()].graph.layers:
-        if info.is_input:
-            continue
-        cell = Cell(info.layer, BitFlip(bit=30), 1.0)
-        rates = [rate(engine, cell) for engine in engines.values()]
-        prepared = engines[data.LEVELS].prepare(info.layer)
-        before = prepared.reevaluated
-        (trial,) = Repetitions(cell, 0, 1).trials(identity)
-        engines[data.LEVELS].evaluate([trial])
-        twice = (prepared.reevaluated - before) / len(dataset)
-        begin = time.perf_counter()
-        reference.evaluate(
-            model,
-            dataset.inputs,
-            dataset.labels,
-            layer=info.layer,
-            trial_id=trial.id,
-            elements=info.elements or 0,
-            candidates=[30],
-            probability=1.0,
-            batch=1000,
-        )
-        slow = 1 / (time.perf_counter() - begin)
-        table.add_row(
-            info.layer,
-            f"{slow:.2f}",
-            f"{rates[0]:,.1f}",
-            f"{rates[1]:,.1f}",
-            str(TARGETS.get(info.layer, "")),
-            f"{rates[1] / rates[0]:.1f}x",
-            f"{twice:.2%}",
-        )
-        for engine in engines.values():
-            engine.prepare(info.layer).release()
+    for info in engines[0].graph.layers[1:]:
+        table.add_row(info.layer, *_row(model, dataset, engines, info))
+    peak = data.peak_memory()
     console = Console(width=100)
     console.print(table)
     console.print(
-        f"twice: share that levels leave to dense; median of {MEASUREMENTS}; {data.machine()}\n",
+        f"twice: share that levels leave to dense; median of {MEASUREMENTS}; peak memory of this "
+        f"process, which holds both engines: {peak:.2f} GB, asked for <= 2 of a worker\n"
+        f"{data.machine()}\n",
         highlight=False,
     )
+
+
+def _row(model: Any, dataset: Any, engines: Sequence[Any], info: Any) -> list[str]:
+    """Measure one layer."""
+    from injecttf2.faults import BitFlip
+    from injecttf2.trials import Cell
+
+    cell = Cell(info.layer, BitFlip(bit=30), 1.0)
+    dense, levels = (_rate(engine, cell) for engine in engines)
+    prepared = engines[1].prepare(info.layer)
+    before = prepared.reevaluated
+    engines[1].evaluate(_trials(cell, 1))
+    twice = (prepared.reevaluated - before) / len(dataset)
+    for engine in engines:
+        engine.prepare(info.layer).release()
+    return [
+        f"{1 / _reference_seconds(model, dataset, info, cell):.2f}",
+        f"{dense:,.1f}",
+        f"{levels:,.1f}",
+        str(TARGETS.get(info.layer, "")),
+        f"{levels / dense:.1f}x",
+        f"{twice:.2%}",
+    ]
+
+
+def _rate(engine: Any, cell: Any) -> float:
+    """Return the trials/s of an engine."""
+
+    def measure(trials: int) -> float:
+        chosen = _trials(cell, trials)
+        begin = time.perf_counter()
+        engine.evaluate(chosen)
+        return time.perf_counter() - begin
+
+    engine.prepare(cell.layer, tune=True)
+    measure(2)
+    trials = max(3, round(SECONDS / (measure(8) / 8)))
+    return trials / statistics.median(measure(trials) for _ in range(MEASUREMENTS))
+
+
+def _reference_seconds(model: Any, dataset: Any, info: Any, cell: Any) -> float:
+    """Return how long the reference evaluator takes for one trial."""
+    from tests import reference
+
+    begin = time.perf_counter()
+    reference.evaluate(
+        model,
+        dataset.inputs,
+        dataset.labels,
+        layer=info.layer,
+        trial_id=_trials(cell, 1)[0].id,
+        elements=info.elements,
+        candidates=[30],
+        probability=1.0,
+        batch=1000,
+    )
+    return time.perf_counter() - begin
+
+
+def _trials(cell: Any, count: int) -> list[Any]:
+    from injecttf2.trials import Identity, Repetitions
+
+    identity = Identity("example", "mnist", seed=2026)
+    return list(Repetitions(cell, 0, count).trials(identity))

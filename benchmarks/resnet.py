@@ -1,6 +1,7 @@
 """Injections per second on ResNet-20, all layers, with and without levels."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ ASKED_RATE = 7_500
 ASKED_RATIO = 2.7
 ASKED_OVERHEAD = 0.10
 
-TRIALS = {(): 1, data.LEVELS: 2}
-"""Trials of each layer, by levels."""
+SECONDS = 1.5
+"""Time of one measurement, about; a worker's chunk of trials takes two seconds."""
 
 FORWARD_BATCHES = (64, 128, 256)
 """Batch sizes of the plain forward pass; the best counts."""
@@ -28,7 +29,7 @@ OVERHEAD_LAYERS = ("stem_conv", "stage2_block1_add", "stage3_block2_relu2")
 
 @dataclass
 class Total:
-    """What some layers took for one trial each.
+    """What one trial of each of some layers takes.
 
     Args:
         dense: Seconds at level ``dense``.
@@ -58,7 +59,7 @@ def main() -> None:
     from injecttf2.engine import Engine
 
     model, dataset = data.resnet()
-    engines = {levels: Engine(model, dataset, levels=levels) for levels in TRIALS}
+    engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
     console = Console(width=100)
     _rates(console, engines, dataset)
     _overhead(console, engines[()], dataset)
@@ -70,6 +71,7 @@ def _rates(console: Console, engines: dict[tuple[str, ...], Any], dataset: Any) 
     every, forwards = Total(), []
     graph = engines[()].graph
     for info in graph.layers[1:]:
+        _say(f"{info.index} of {len(graph.layers) - 1}: {info.layer}")
         layer = _measured(engines, info.layer, len(dataset))
         groups.setdefault(info.layer.partition("_")[0], Total()).add(layer)
         every.add(layer)
@@ -93,24 +95,30 @@ def _rates(console: Console, engines: dict[tuple[str, ...], Any], dataset: Any) 
         "left: golden again and gone early; twice: left to level dense\n"
         f"plain forward pass: {plain:,.0f} images/s; levels / forward: "
         f"{every.injections / every.levels / plain:.2f}, asked for >= {ASKED_RATIO} "
-        f"and >= {ASKED_RATE:,} injections/s\n{data.machine()}\n",
+        f"and >= {ASKED_RATE:,} injections/s\n"
+        f"peak memory of this process, which holds both engines: {data.peak_memory():.2f} GB, "
+        f"asked for <= 2 of a worker\n{data.machine()}\n",
         highlight=False,
     )
 
 
 def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> Total:
     """Return what one trial of a layer takes, after warm-up."""
-    seconds = {}
+    total = Total(injections=samples)
     for levels, engine in engines.items():
         prepared = engine.prepare(layer, tune=True)
-        engine.evaluate(_trials(layer, 1, start=100))
+        warm = _seconds(lambda e=engine: e.evaluate(_trials(layer, 1, start=1000)))
+        trials = _trials(layer, max(1, round(SECONDS / warm)))
         dropped, twice = prepared.dropped, prepared.reevaluated
-        trials = _trials(layer, TRIALS[levels])
-        seconds[levels] = _seconds(lambda e=engine, t=trials: e.evaluate(t)) / len(trials)
-        dropped, twice = prepared.dropped - dropped, prepared.reevaluated - twice
+        seconds = _seconds(lambda e=engine, t=trials: e.evaluate(t)) / len(trials)
+        if levels:
+            total.levels = seconds
+            total.dropped = (prepared.dropped - dropped) / len(trials)
+            total.twice = (prepared.reevaluated - twice) / len(trials)
+        else:
+            total.dense = seconds
         prepared.release()
-    count = TRIALS[data.LEVELS]
-    return Total(seconds[()], seconds[data.LEVELS], samples, dropped / count, twice / count)
+    return total
 
 
 def _trials(layer: str, count: int, start: int = 0) -> list[Any]:
@@ -187,6 +195,10 @@ def _bare_suffix(graph: Any, layer: str, batch: int, batches: int) -> Callable[[
             compiled(*frontier).numpy()
 
     return call
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -8,7 +8,7 @@ alone: neither on the trials, nor on their order, nor on the machine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from injecttf2.graph import Graph, Step
 
 BATCH_BYTES = 16 * 2**20
 """Largest size of one tensor of a batch, in bytes."""
+
+Item = TypeVar("Item")
 
 LARGEST_BATCH = 8192
 """Most samples in a batch; more did not help even where a sample is tiny."""
@@ -40,8 +42,22 @@ def batches(samples: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, samples)
 
 
+def padded_count(samples: int, size: int) -> int:
+    """Return ``samples`` rounded up to whole batches."""
+    return -(-samples // size) * size
+
+
 def padded(rows: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     """Return ``rows`` filled up to ``size`` rows with copies of the first."""
     if len(rows) == size:
         return rows
     return np.concatenate([rows, np.broadcast_to(rows[:1], (size - len(rows), *rows.shape[1:]))])
+
+
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items, each once the next has been asked for: a device works on that meanwhile."""
+    waiting: list[Item] = []
+    for item in items:
+        yield from waiting
+        waiting = [item]
+    yield from waiting

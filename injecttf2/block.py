@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from injecttf2 import bits
-from injecttf2.batches import batch_size, batches, padded
+from injecttf2.batches import batch_size, batches, padded, padded_count
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
 from injecttf2.rules.linear import sums
@@ -54,6 +54,7 @@ class GoldenBlock:
         self._extra = tuple(extra)
         self._prefix_batch = batch_size(graph, cut.prefix)
         self._suffix_batch = batch
+        self._rows = room_batch(graph, cut, batch if extra else 1)
         self.samples = self._samples(memory)
         self._prefix: Any = None
         self._suffix: Any = None
@@ -147,14 +148,23 @@ class GoldenBlock:
 
     def _samples(self, memory: int) -> int:
         """Return how many samples' tensors fit into ``memory``, in whole batches."""
-        batch = self._prefix_batch
-        fitting = memory // self.row_bytes // batch * batch
-        return int(min(len(self._dataset), max(fitting, batch)))
+        fitting = memory // self.row_bytes // self._rows * self._rows
+        return int(min(len(self._dataset), max(fitting, self._rows)))
 
     @property
     def _room(self) -> int:
-        batch = max(self._prefix_batch, self._suffix_batch if self._extra else 1)
-        return -(-self.samples // batch) * batch
+        return padded_count(self.samples, self._rows)
+
+
+def room_batch(graph: Graph, cut: Cut, batch: int) -> int:
+    """Return the batch that a block has room for a whole number of.
+
+    Args:
+        graph: The model.
+        cut: The cut.
+        batch: Samples in a batch behind the cut.
+    """
+    return max(batch, batch_size(graph, cut.prefix))  # powers of two
 
 
 def write_rows(tensors: Sequence[Any], first: int, rows: Sequence[Any]) -> None:

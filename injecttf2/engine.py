@@ -7,6 +7,7 @@ one fixed shape, and flip, suffix and judgement are one compiled function on the
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -29,6 +30,9 @@ from injecttf2.trials import Trial
 
 GOLDEN_BYTES = 2**30
 """Default limit of the golden activations that are kept on the device."""
+
+KEPT_LAYERS = 8
+"""Layers whose compiled functions are kept, some tens of megabytes each."""
 
 HITS_AT_A_TIME = 2**17
 """Sites that are drawn before they are evaluated, while those before them are."""
@@ -125,7 +129,8 @@ class Engine:
     def prepare(self, layer: str, *, tune: bool = False) -> InjectedLayer:
         """Return a layer with its first golden block loaded and its functions compiled.
 
-        Golden data of the layers used longest ago is released where the memory is needed.
+        Golden data of the layers used longest ago is released where the memory is needed; of more
+        than ``KEPT_LAYERS`` layers, those used longest ago are forgotten.
 
         Args:
             layer: Address of the layer.
@@ -147,6 +152,9 @@ class Engine:
                 routes=self._routes,
             )
         self._layers[layer] = injected  # used last
+        for forgotten in list(self._layers)[:-KEPT_LAYERS]:
+            del self._layers[forgotten]
+            gc.collect()  # compiled functions hold themselves in reference cycles
         if injected.pays_to_tune or (tune and self._levels and not injected.tuned):
             injected.tune()
         needed = injected.needed_bytes

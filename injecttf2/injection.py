@@ -26,8 +26,7 @@ from injecttf2.tuning import Tuner
 from injecttf2.windows import GoldenKey
 
 PATIENCE_SECONDS = 2.0
-"""Time at level ``dense`` after which a faster way is looked for, which takes about as long."""
-
+"""Least time at level ``dense`` after which a faster way is looked for."""
 
 CLOSE_TO_A_TIE = 2.0**-10
 """Lead of a golden decision, relative to the largest output, up to which rounding might take it."""
@@ -80,6 +79,7 @@ class InjectedLayer:
         if self.info.reason is not None:
             raise ModelError(f"the layer {layer!r} cannot be injected: {self.info.reason}")
         self.tuned = False
+        self.dropped = 0
         self.reevaluated = 0
         self._graph = graph
         self._dataset = dataset
@@ -129,14 +129,13 @@ class InjectedLayer:
         return self._block.held_bytes
 
     @property
-    def dropped(self) -> int:
-        """Samples that left early, golden again."""
-        return sum(shortcut.dropped for shortcut in self._shortcuts)
-
-    @property
     def pays_to_tune(self) -> bool:
         """Whether level ``dense`` has taken so long that finding a faster way is worth its time."""
-        return bool(self._levels) and not self.tuned and self._dense_seconds > PATIENCE_SECONDS
+        if self.tuned or not self._levels:
+            return False
+        known = self._routes.find(self.layer) is not None
+        search = 0.0 if known else self._routes.search_seconds
+        return self._dense_seconds > max(PATIENCE_SECONDS, search)
 
     def tune(self) -> None:
         """Have the fastest way found when the golden data are loaded next."""
@@ -212,6 +211,7 @@ class InjectedLayer:
             left = np.flatnonzero(code == CLOSE)
             code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
             dropped = np.flatnonzero((code[left] == MASKED) & (classes < 0))
+            self.dropped += len(dropped)
             rows = sites[0, left[dropped]]
             classes[dropped] = self._classes[rows]
             faulty_class[left] = classes

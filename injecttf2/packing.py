@@ -14,7 +14,7 @@ import tensorflow as tf
 from injecttf2.windows import Differences, Window
 
 HOST_BYTES = 64
-"""Up to this size of a row, NumPy packs rows faster than a device operation starts."""
+"""Up to this size of a row in memory, NumPy packs rows faster than an operation starts."""
 
 
 class Packing:
@@ -66,10 +66,11 @@ class Packing:
 
 
 def _taken(part: Any, places: npt.NDArray[np.int64]) -> Any:
-    """Return some rows: on the host where they are small, else on the device."""
+    """Return some rows: by NumPy where they are small and in memory, else on the device."""
     if isinstance(part, np.ndarray):
         return part[places]
-    if math.prod(part.shape[1:]) * part.dtype.size <= HOST_BYTES:
+    small = math.prod(part.shape[1:]) * part.dtype.size <= HOST_BYTES
+    if small and tf.DeviceSpec.from_string(part.device).device_type == "CPU":
         return part.numpy()[places]
     return tf.gather(part, places)
 

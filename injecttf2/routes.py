@@ -66,13 +66,14 @@ one before leaves open; level ``dense`` follows them."""
 
 
 class Routes:
-    """What was found for the cuts of a model.
+    """What was found for the cuts of a model, and how long the longest search took in this process.
 
     Args:
         file: Where they are kept; None keeps them in this process only.
     """
 
     def __init__(self, file: Path | None = None) -> None:
+        self.search_seconds = 0.0
         self._file = file
         self._found = {} if file is None else _read(file)
 
@@ -100,8 +101,15 @@ class Routes:
         """Return what was found for a layer, if anything was."""
         return self._found.get(layer)
 
-    def keep(self, layer: str, ways: Ways) -> None:
-        """Keep what was found, beside what other processes have kept since."""
+    def keep(self, layer: str, ways: Ways, *, seconds: float = 0.0) -> None:
+        """Keep what was found, beside what other processes have kept since.
+
+        Args:
+            layer: Address of the layer.
+            ways: What was found.
+            seconds: How long it took to find.
+        """
+        self.search_seconds = max(self.search_seconds, seconds)
         self._found[layer] = ways
         if self._file is None:
             return

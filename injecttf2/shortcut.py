@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.batches import batches
+from injecttf2.batches import batches, one_ahead
 from injecttf2.block import GoldenBlock
 from injecttf2.outcomes import MASKED
 from injecttf2.packing import Layout, Packing, packed, unpacked
@@ -44,7 +44,6 @@ class Shortcut:
     ) -> None:
         self.route = route
         self.bound = bound
-        self.dropped = 0
         self.floor = (XLA if route.tail_jit else PLAIN).floor if path.scored else 0.0
         self._path = path
         self._keys = {key: index for index, key in enumerate(keys)}
@@ -66,28 +65,32 @@ class Shortcut:
             Codes uint8 [sites], ``CLOSE`` and ``NOT_FINITE`` among them; classes int32 [sites],
             -1 where a sample was dropped.
         """
-        self._compile(block, golden)
-        count = sites.shape[1]
-        code = np.full(count, MASKED, np.uint8)
-        faulty_class = np.full(count, -1, np.int32)
-        for index, parts in self._judged(block, golden, sites, code):
-            code[index], faulty_class[index] = (part.numpy()[: len(index)] for part in parts[:2])
+        code, faulty_class, *_ = self._columns(block, golden, sites, 2)
         return code, faulty_class
 
-    def effects(
+    def examine(
         self, block: GoldenBlock, golden: Any, sites: PackedSites
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Inject sites and return distances from golden and how much rounding matters to them.
+    ) -> tuple[npt.NDArray[Any], ...]:
+        """Inject sites and return what :meth:`evaluate` does, and how rounding could matter.
 
         Returns:
-            Both [sites]; NaN where a sample was dropped.
+            Also distances from golden and how much rounding matters to them, both [sites]; NaN
+            where a sample was dropped.
         """
+        return self._columns(block, golden, sites, 4)
+
+    def _columns(
+        self, block: GoldenBlock, golden: Any, sites: PackedSites, count: int
+    ) -> tuple[npt.NDArray[Any], ...]:
+        """Return the first columns of what the tail returns, with those for dropped samples."""
         self._compile(block, golden)
-        distance, sensitivity = np.full((2, sites.shape[1]), np.nan)
-        code = np.empty(sites.shape[1], np.uint8)
+        size = sites.shape[1]
+        code = np.full(size, MASKED, np.uint8)
+        columns = code, np.full(size, -1, np.int32), *np.full((2, size), np.nan)
         for index, parts in self._judged(block, golden, sites, code):
-            distance[index], sensitivity[index] = (part.numpy()[: len(index)] for part in parts[2:])
-        return distance, sensitivity
+            for column, part in zip(columns[:count], parts, strict=False):
+                column[index] = part.numpy()[: len(index)]
+        return columns[:count]
 
     def _judged(
         self, block: GoldenBlock, golden: Any, sites: PackedSites, code: npt.NDArray[np.uint8]
@@ -113,16 +116,13 @@ class Shortcut:
                 yield np.arange(start, stop), [batch]
             return
         packing = Packing(route.tail_batch)
-        for (start, stop), batch in zip(
-            batches(sites.shape[1], route.head_batch),
-            batched(sites, route.head_batch),
-            strict=True,
+        heads = (self._head(block.tensors, one) for one in batched(sites, route.head_batch))
+        for (start, stop), (status, *state) in zip(
+            batches(sites.shape[1], route.head_batch), one_ahead(heads), strict=True
         ):
-            status, *state = self._head(block.tensors, batch)
             found = status.numpy()[: stop - start]
             alive = np.flatnonzero(found == ALIVE)
             code[start:stop] = found
-            self.dropped += int(np.count_nonzero(found == MASKED))
             packing.add(start + alive, state, alive)
             yield from packing.full()
         yield from packing.rest()

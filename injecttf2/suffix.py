@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2 import bits
-from injecttf2.batches import batch_size, batches, padded
+from injecttf2.batches import batch_size, batches, padded, padded_count
 from injecttf2.block import GoldenBlock, write_rows
 from injecttf2.errors import EngineError
 from injecttf2.graph import Graph, Values
@@ -55,7 +55,7 @@ class DenseSuffix:
             EngineError: The steps behind the cut do not reproduce them from the frontier.
         """
         function = self._function("golden", block, (self._scalar, self._outputs_spec))
-        room = -(-block.samples // self.batch) * self.batch
+        room = padded_count(block.samples, self.batch)
         outputs = tf.raw_ops.Empty(
             shape=(room, *expected.shape[1:]), dtype=self._graph.output.dtype
         )

@@ -7,7 +7,7 @@ convolutional network on two cores. A rough model: it ranks ways, and measuremen
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -49,14 +49,16 @@ class WindowWork:
         steps: Of each step that can be taken on windows, in order.
         widening: ``widening[n]`` is that of making whole tensors of the windows after n steps.
         live: ``live[n]`` is the number of elements in the windows after n steps.
-        golden: ``golden[n]`` is the size of the golden tensors that n steps and making whole
-            tensors of the windows need, in bytes a sample.
+        windows: ``windows[n]`` are the tensors that have windows after n steps.
+        golden: ``golden[n]`` are the golden tensors that n steps and making whole tensors of the
+            windows need.
     """
 
     steps: tuple[float, ...]
     widening: tuple[float, ...]
     live: tuple[int, ...]
-    golden: tuple[int, ...]
+    windows: tuple[frozenset[GoldenKey], ...]
+    golden: tuple[frozenset[GoldenKey], ...]
 
 
 def window_work(graph: Graph, layer: str) -> WindowWork:
@@ -65,8 +67,9 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
     steps: list[float] = []
     widening: list[float] = []
     live: list[int] = []
-    golden: list[int] = []
-    read: set[GoldenKey] = set()
+    keys: list[frozenset[GoldenKey]] = []
+    golden: list[frozenset[GoldenKey]] = []
+    read: set[GoldenKey] = set(graph.cut(layer).frontier)
 
     def read_golden(key: GoldenKey) -> tf.Tensor:
         read.add(key)
@@ -77,7 +80,8 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
         narrow = [key for key, window in windows.items() if window.extents != shapes[key]]
         widening.append(ELEMENT * sum(math.prod(shapes[key]) for key in narrow))
         live.append(sum(math.prod(window.extents) for window in windows.values()))
-        golden.append(sum(graph.row_bytes(tensor_of(graph, key)) for key in read | set(narrow)))
+        keys.append(frozenset(windows))
+        golden.append(frozenset(read | set(narrow)))
 
     def trace(sites: tf.Tensor) -> tf.Tensor:
         rows, elements, bit = tf.unstack(sites)
@@ -98,7 +102,12 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
         return rows
 
     tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec((3, 8), tf.int32))
-    return WindowWork(tuple(steps), tuple(widening), tuple(live), tuple(golden))
+    return WindowWork(tuple(steps), tuple(widening), tuple(live), tuple(keys), tuple(golden))
+
+
+def golden_bytes(graph: Graph, keys: Iterable[GoldenKey]) -> int:
+    """Return the size of golden tensors, in bytes a sample."""
+    return sum(graph.row_bytes(tensor_of(graph, key)) for key in keys)
 
 
 def _work_on_windows(

@@ -81,39 +81,17 @@ def _largest_weights(layer: layers.Dense) -> Any:
 @rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def convolution(step: Step, differences: Differences) -> Window | None:
     """Convolve the part of the input that the window reaches."""
-    layer = step.operation
-
-    def convolve(patch: Any) -> Any:
-        return ops.conv(
-            patch,
-            layer.kernel,
-            strides=list(layer.strides),
-            padding="valid",
-            dilation_rate=layer.dilation_rate,
-        )
-
-    return _convolution(step, differences, convolve)
+    return _convolution(step, differences, ops.conv)
 
 
 @rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 def depthwise_convolution(step: Step, differences: Differences) -> Window | None:
     """Convolve the part of the input that the window reaches, channel by channel."""
-    layer = step.operation
-
-    def convolve(patch: Any) -> Any:
-        return ops.depthwise_conv(
-            patch,
-            layer.kernel,
-            strides=layer.strides,
-            padding="valid",
-            dilation_rate=layer.dilation_rate,
-        )
-
-    return _convolution(step, differences, convolve)
+    return _convolution(step, differences, ops.depthwise_conv)
 
 
 def _convolution(
-    step: Step, differences: Differences, convolve: Callable[[Any], Any]
+    step: Step, differences: Differences, convolve: Callable[..., Any]
 ) -> Window | None:
     layer, window = step.operation, only_window(step, differences)
     if not _plain(layer):
@@ -126,9 +104,15 @@ def _convolution(
         step.inputs[0],
         (*reached.patch_offsets, 0),
         (*reached.patch_extents, differences.shape(step.inputs[0])[-1]),
-        outside=0.0,
+        outside=None if layer.padding == "valid" else 0.0,
     )
-    total = convolve(patch)
+    total = convolve(
+        patch,
+        layer.kernel,
+        strides=layer.strides,
+        padding="valid",
+        dilation_rate=layer.dilation_rate,
+    )
     if layer.bias is not None:
         total += layer.bias
     differences.doubt_sums(total)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from injecttf2 import batches, datasets, injection, models
+from injecttf2 import engine as engine_module
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.engine import Engine, Injections
@@ -109,6 +110,25 @@ def test_the_search_for_a_way_waits_until_it_pays(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(injection, "PATIENCE_SECONDS", 0.0)
     engine.evaluate(trials)
     assert engine.prepare("conv").tuned
+
+
+def test_the_search_waits_as_long_as_an_earlier_one_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(injection, "PATIENCE_SECONDS", 0.0)
+    routes = Routes()
+    routes.keep("pool", (), seconds=1e6)
+    engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)), routes=routes)
+    for layer, searched in (("conv", False), ("pool", True)):  # what is known takes no search
+        engine.evaluate(trials_of(Cell(layer, BitFlip(bit=30), 1.0), 2))
+        assert engine.prepare(layer).tuned == searched
+
+
+def test_layers_used_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "KEPT_LAYERS", 2)
+    engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)), levels=())
+    first, second = engine.prepare("conv"), engine.prepare("pool")
+    engine.prepare("logits")
+    assert engine.prepare("pool") is second
+    assert engine.prepare("conv") is not first
 
 
 def test_a_sample_that_is_not_finite_is_evaluated_densely() -> None:

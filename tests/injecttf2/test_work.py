@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from injecttf2.graph import Graph
-from injecttf2.work import ELEMENT, WINDOW, dense_work, least, products, window_work
+from injecttf2.work import ELEMENT, WINDOW, dense_work, golden_bytes, least, products, window_work
 
 
 def example() -> Graph:
@@ -47,11 +47,14 @@ def test_windows_grow_until_a_layer_has_no_rule() -> None:
 
 
 def test_one_element_is_followed_through_a_dense_layer() -> None:
-    work = window_work(example(), "conv")
+    graph = example()
+    work = window_work(graph, "conv")
     assert work.live == (1, 1, 1, 5)
     assert work.widening[-1] == 0
     assert work.steps[-1] == WINDOW * (1 / 64 * 320 + ELEMENT * (1 + 5))
-    assert work.golden == (4 * 256, 4 * (256 + 64), 4 * (256 + 64), 4 * (256 + 5))
+    sizes = [golden_bytes(graph, keys) for keys in work.golden]
+    assert sizes == [4 * 256, 4 * (256 + 64), 4 * (256 + 64), 4 * (256 + 5)]
+    assert work.windows[1] == {graph.step("pool").outputs[0]}
 
 
 def test_the_first_of_equals_is_least() -> None:

@@ -1,0 +1,144 @@
+"""Measuring routes: how long they take, and how far they round from level ``dense``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from injecttf2 import bits
+from injecttf2.block import GoldenBlock
+from injecttf2.graph import Graph
+from injecttf2.outcomes import MASKED_TOLERANCE
+from injecttf2.path import NOT_FINITE, Path
+from injecttf2.routes import Route
+from injecttf2.shortcut import Shortcut
+from injecttf2.suffix import DenseSuffix, PackedSites
+
+logger = logging.getLogger("injecttf2")
+
+SITES = 2**10
+"""Sites that a route is timed with, or one batch if that is more."""
+
+ENOUGH_SECONDS = 0.2
+"""Time of a measurement, about: what the machine's noise is small against."""
+
+SMALLEST_BOUND = 2.0**-22
+"""Least bound of the effect of rounding, however small the measured one is."""
+
+LARGEST_BOUND = 2.0**-15
+"""A route that rounds worse is not taken: too much would be evaluated twice."""
+
+SAFETY = 4
+"""The bound over the largest effect of rounding that was measured."""
+
+NEAR = 8
+"""Rounding matters near the tolerance only, and is measured up to this factor from it."""
+
+ENOUGH_NEAR = 16
+"""Samples near the tolerance that it takes to measure a bound."""
+
+UNMEASURED_BOUND = 2.0**-17
+"""Least bound where fewer are near; as few lie within it."""
+
+
+class Measuring:
+    """Level ``dense`` of a cut on a golden block, and routes measured against it.
+
+    Args:
+        graph: The model.
+        dense: Level ``dense`` of the cut.
+        path: The steps behind the cut.
+        block: The golden block that is loaded.
+        outputs: Its golden outputs.
+    """
+
+    def __init__(
+        self, graph: Graph, dense: DenseSuffix, path: Path, block: GoldenBlock, outputs: Any
+    ) -> None:
+        self._graph = graph
+        self._dense = dense
+        self._path = path
+        self._block = block
+        self._outputs = outputs
+        self.dense_seconds = self._seconds_for_a_site(
+            lambda sites: dense.judge(block, outputs, sites), dense.batch
+        )
+        count = int(np.clip(ENOUGH_SECONDS / self.dense_seconds, SITES // 2, 8 * SITES))
+        self._sites = self._random_sites(count)
+        self._judged = dense.judge(block, outputs, self._sites)
+
+    def shortcut(self, route: Route) -> Shortcut:
+        """Return a route, to be compiled when it is first used; its bound is not measured yet."""
+        return Shortcut(self._path, route, self._block.keys, bound=0.0)
+
+    def seconds(self, shortcut: Shortcut) -> float:
+        """Return the seconds of a route for a site, infinite where XLA cannot compile it."""
+        route = shortcut.route
+        count = max(SITES, route.tail_batch, route.head_batch if route.check else 0)
+        try:
+            return self._seconds_for_a_site(
+                lambda sites: shortcut.evaluate(self._block, self._outputs, sites), count
+            )
+        except tf.errors.OpError as error:
+            logger.info("%s: %s left out: %s", self._dense.layer, route, error.message[:200])
+            return math.inf
+
+    def trusts(self, shortcut: Shortcut) -> bool:
+        """Measure how far rounding may change a distance, and set the bound.
+
+        Returns:
+            Whether it is small enough, and all that it decides is as level ``dense`` has it.
+        """
+        code, faulty_class, distance = self._judged
+        found, found_class, found_distance, sensitivity = shortcut.examine(
+            self._block, self._outputs, self._sites
+        )
+        near = (distance > MASKED_TOLERANCE / NEAR) & (distance < MASKED_TOLERANCE * NEAR)
+        near &= (found < NOT_FINITE) & (found_class >= 0)
+        effect = np.abs(found_distance[near] - distance[near]) - shortcut.floor
+        above = effect > 0
+        with np.errstate(divide="ignore"):  # what a softmax does not pass on has no bound, inf
+            largest = float((effect[above] / sensitivity[near][above]).max(initial=0.0))
+        least = SMALLEST_BOUND if np.count_nonzero(near) >= ENOUGH_NEAR else UNMEASURED_BOUND
+        shortcut.bound = max(least, SAFETY * largest)
+        decided = (found < NOT_FINITE) & ~near
+        wrong = (found != code) | ((found_class >= 0) & (found_class != faulty_class))
+        return shortcut.bound <= LARGEST_BOUND and not (decided & wrong).any()
+
+    def _seconds_for_a_site(self, call: Callable[[PackedSites], Any], count: int) -> float:
+        """Return how long a call takes for each of ``count`` sites, compilation left out."""
+        sites = self._random_sites(count)
+        call(sites[:, :1])
+        times: list[float] = []
+        while len(times) < 3 and sum(times) < ENOUGH_SECONDS:
+            begin = time.perf_counter()
+            call(sites)
+            times.append(time.perf_counter() - begin)
+        return min(times) / count
+
+    def _random_sites(self, count: int) -> PackedSites:
+        return random_sites(self._graph, self._dense.cut.frontier[0], count, self._block.loaded)
+
+
+def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> PackedSites:
+    """Return sites at random elements and bits of a tensor, the same every time.
+
+    Args:
+        graph: The model.
+        key: The tensor.
+        count: Number of sites.
+        samples: Rows that they are spread over.
+    """
+    generator = np.random.Generator(np.random.Philox(0))
+    columns = (
+        generator.integers(samples, size=count),
+        generator.integers(math.prod(graph.shape(key)), size=count),
+        generator.integers(bits.LAYOUTS[graph.dtypes[key]].width, size=count),
+    )
+    return np.stack(columns).astype(np.int32)
