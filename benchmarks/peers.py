@@ -30,7 +30,7 @@ class Case:
     Args:
         name: Of the model.
         layer: Address in the Keras model.
-        module: Class of the module in the twin; its first one in the network is hit.
+        module: Class of the module in the twin that PyTorchFI hooks; all for those of any class.
         shape: The layer's output of one image, NHWC without N.
     """
 
@@ -41,7 +41,7 @@ class Case:
 
 
 CASES = (
-    Case("example CNN", "conv2d", "ReLU", (28, 28, 32)),
+    Case("example CNN", "conv2d", "all", (28, 28, 32)),  # classes must have weights
     Case("ResNet-20", "stem_conv", "Conv2d", (32, 32, 16)),
     Case("ResNet-20", "stage2_block1_conv1", "Conv2d", (16, 16, 32)),
     Case("ResNet-20", "stage3_block1_conv1", "Conv2d", (8, 8, 64)),
@@ -58,7 +58,7 @@ def main() -> None:
         return
     logging.disable(logging.WARNING)
     torch.set_grad_enabled(False)
-    console = Console(width=100)
+    console = Console(width=110)
     table = Table(title="peers: injections/s, one random flip an image")
     for name in (
         "model, layer",
@@ -154,7 +154,7 @@ class Bench:
         import torch
         from pytorchfi.core import fault_injection
 
-        kind = getattr(torch.nn, case.module)
+        kind = "all" if case.module == "all" else getattr(torch.nn, case.module)
         injector = fault_injection(
             self.twin, batch, input_shape=list(self.images.shape[1:]), layer_types=[kind]
         )
@@ -174,12 +174,16 @@ class Bench:
             parts.append(corrupted(self.images[here]).numpy())
         return np.concatenate(parts)
 
-    def _module_number(self, case: Case, kind: type) -> int:
-        """Return the place of the layer's module among those of its class, as PyTorchFI counts."""
+    def _module_number(self, case: Case, kind: Any) -> int:
+        """Return the place of the layer's module among those that PyTorchFI hooks."""
+        hooked = [
+            module
+            for module in self.twin.modules()
+            if not list(module.children()) and (kind == "all" or isinstance(module, kind))
+        ]
         layer = dict(self.twin.named_children())[case.layer]
-        target = next(module for module in layer.modules() if isinstance(module, kind))
-        modules = [module for module in self.twin.modules() if isinstance(module, kind)]
-        return next(index for index, module in enumerate(modules) if module is target)
+        last = list(layer.modules())[-1]
+        return next(index for index, module in enumerate(hooked) if module is last)
 
     def _plain_loop(self, case: Case, recorded: Any, batch: int) -> Any:
         """Return the outputs of the whole Keras model for every image, flips by NumPy between."""

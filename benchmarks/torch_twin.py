@@ -18,25 +18,47 @@ class Twin(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self._graph = graph
-        self._calls: list[tuple[Step, Callable[..., Any]]] = []
+        self._input, self._output = str(id(graph.input)), str(id(graph.output))
+        self._calls: list[tuple[str, list[str], str]] = []
         for step in graph.steps:
             if not step.node.is_input:
-                module = _module(step)
-                if isinstance(module, nn.Module):
-                    self.add_module(step.layer, module)
-                self._calls.append((step, module))
+                self.add_module(step.layer, _module(step))
+                self._calls.append((step.layer, [*map(str, step.inputs)], str(step.outputs[0])))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the outputs [samples, classes] for images NCHW."""
-        values = {id(self._graph.input): images}
-        for step, module in self._calls:
-            values[step.outputs[0]] = module(*(values[key] for key in step.inputs))
-        return values[id(self._graph.output)]
+        values = {self._input: images}
+        for name, inputs, output in self._calls:
+            values[output] = self._modules[name](*(values[key] for key in inputs))
+        return values[self._output]
 
 
-def _module(step: Step) -> Callable[..., Any]:
+class FlattenedAsNHWC(nn.Module):
+    """Flattens images NCHW in the order of NHWC."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return [samples, elements]."""
+        return images.permute(0, 2, 3, 1).flatten(1)
+
+
+class Mean(nn.Module):
+    """Global average pooling."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return [samples, channels]."""
+        return images.mean(dim=(2, 3))
+
+
+class Sum(nn.Module):
+    """Adds two tensors."""
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Return their sum."""
+        return one + other
+
+
+def _module(step: Step) -> nn.Module:
     """Return what a step does; layers with an activation are followed by it."""
     layer = step.operation
     kind = type(layer).__name__
@@ -50,14 +72,14 @@ def _module(step: Step) -> Callable[..., Any]:
     if kind == "ZeroPadding2D":
         (top, bottom), (left, right) = layer.padding
         return nn.ZeroPad2d((left, right, top, bottom))
-    simple: dict[str, Callable[[], Callable[..., Any]]] = {
+    simple: dict[str, Callable[[], nn.Module]] = {
         "ReLU": nn.ReLU,
         "Dropout": nn.Identity,
         "Softmax": lambda: nn.Softmax(dim=1),
-        "Flatten": lambda: lambda images: images.permute(0, 2, 3, 1).flatten(1),  # as in NHWC
-        "Add": lambda: torch.add,
+        "Flatten": FlattenedAsNHWC,
+        "Add": Sum,
         "MaxPooling2D": lambda: nn.MaxPool2d(layer.pool_size, layer.strides),
-        "GlobalAveragePooling2D": lambda: lambda images: images.mean(dim=(2, 3)),
+        "GlobalAveragePooling2D": Mean,
     }
     return simple[kind]()
 
@@ -90,7 +112,7 @@ def _dense(layer: Any) -> nn.Module:
 
 
 def _batch_norm(layer: Any) -> nn.Module:
-    module = nn.BatchNorm2d(len(layer.moving_mean), eps=layer.epsilon)
+    module = nn.BatchNorm2d(layer.moving_mean.shape[0], eps=layer.epsilon)
     _set(module.weight, layer.gamma.numpy())
     _set(module.bias, layer.beta.numpy())
     _set(module.running_mean, layer.moving_mean.numpy())
