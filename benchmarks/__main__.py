@@ -2,12 +2,13 @@
 
 import sys
 
-from benchmarks import campaign, engine, peers, resnet, workers
+from benchmarks import campaign, engine, peers, profile, resnet, workers
 
 BENCHMARKS = {
     "engine": engine.main,
     "resnet": resnet.main,
     "peers": peers.main,
+    "profile": profile.main,
     "workers": workers.main,
     "campaign": campaign.main,
 }

@@ -6,13 +6,11 @@ the memory allows; where the whole data set fits, they are computed once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from injecttf2 import bits
 from injecttf2.batches import batch_size, batches, padded, padded_count
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
@@ -67,15 +65,17 @@ class GoldenBlock:
     @property
     def row_bytes(self) -> int:
         """Bytes of all tensors for one sample."""
-        return sum(
-            math.prod(self._shape(key)) * bits.numpy_dtype(self._dtype(key)).itemsize
-            for key in self.keys
-        )
+        return sum(self._graph.row_bytes(tensor_of(self._graph, key)) for key in self.keys)
 
     @property
     def held_bytes(self) -> int:
         """Bytes that are on the device now."""
-        return self.samples * self.row_bytes if self.tensors else 0
+        return self.needed_bytes if self.tensors else 0
+
+    @property
+    def needed_bytes(self) -> int:
+        """Bytes of all tensors of a block."""
+        return self._room * self.row_bytes
 
     def signature(self) -> tuple[tf.TensorSpec, ...]:
         """Return shapes and dtypes of the tensors: how compiled functions take them."""

@@ -19,7 +19,7 @@ from injecttf2.golden import GoldenRun
 from injecttf2.graph import Graph
 from injecttf2.outcomes import MASKED
 from injecttf2.path import CLOSE, NOT_FINITE
-from injecttf2.routes import Routes
+from injecttf2.routes import Route, Routes
 from injecttf2.shortcut import Shortcut
 from injecttf2.suffix import DenseSuffix, PackedSites
 from injecttf2.tuning import Tuner
@@ -58,6 +58,11 @@ class InjectedLayer:
         memory: Bytes that the golden block may take.
         levels: Levels of ``levels.LEVELS`` that may be used.
         routes: Where the routes that were found are kept.
+
+    Attributes:
+        tuned: Whether a faster way than level ``dense`` has been looked for.
+        dropped: Samples that left early so far, golden again.
+        reevaluated: Samples that a faster way left to level ``dense`` so far.
 
     Raises:
         ModelError: The layer cannot be injected; the message says why.
@@ -121,12 +126,17 @@ class InjectedLayer:
     @property
     def needed_bytes(self) -> int:
         """Bytes of golden data that a block takes."""
-        return self._block.samples * self._block.row_bytes
+        return self._block.needed_bytes
 
     @property
     def held_bytes(self) -> int:
         """Bytes of golden data that are on the device now."""
         return self._block.held_bytes
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes that are used, in the order in which they are tried; empty at level dense."""
+        return [shortcut.route for shortcut in self._shortcuts]
 
     @property
     def pays_to_tune(self) -> bool:
@@ -154,9 +164,13 @@ class InjectedLayer:
             self._go_on_densely(error)
             return
         if extra:
-            self.release()
-            self._block = self._block_with(extra)
-            self._dense.forget()
+            self._hold(extra)
+
+    def _hold(self, extra: Sequence[GoldenKey]) -> None:
+        """Have the golden block hold some tensors behind the cut beside the frontier."""
+        self.release()
+        self._block = self._block_with(extra)
+        self._dense.forget()
 
     def _block_with(self, extra: Sequence[GoldenKey]) -> GoldenBlock:
         """Return a golden block of the frontier and some tensors behind the cut."""
@@ -189,6 +203,9 @@ class InjectedLayer:
             except Exception as error:  # noqa: BLE001 - level dense is always there
                 self._go_on_densely(error)
             gc.collect()  # what was compiled and not chosen holds itself in reference cycles
+            if not self._shortcuts and len(self._block.keys) > len(self._dense.cut.frontier):
+                self._hold(())
+                self.load(start)
 
     def _go_on_densely(self, error: Exception) -> None:
         logger.warning(
@@ -207,15 +224,11 @@ class InjectedLayer:
         """
         code = np.full(sites.shape[1], CLOSE, np.uint8)
         faulty_class = np.empty(sites.shape[1], np.int32)
-        for shortcut in self._shortcuts:
-            left = np.flatnonzero(code == CLOSE)
-            code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
-            dropped = np.flatnonzero((code[left] == MASKED) & (classes < 0))
-            self.dropped += len(dropped)
-            rows = sites[0, left[dropped]]
-            classes[dropped] = self._classes[rows]
-            faulty_class[left] = classes
-            code[left[dropped[self._close[rows]]]] = CLOSE
+        try:
+            self._take_shortcuts(sites, code, faulty_class)
+        except Exception as error:  # noqa: BLE001 - level dense is always there
+            self._go_on_densely(error)
+            code[:] = CLOSE
         left = np.flatnonzero(code >= NOT_FINITE)
         if len(left):
             begin = time.perf_counter()
@@ -225,6 +238,24 @@ class InjectedLayer:
             self._dense_seconds += time.perf_counter() - begin
             self.reevaluated += len(left) if self._shortcuts else 0
         return Judged(code, faulty_class)
+
+    def _take_shortcuts(
+        self,
+        sites: PackedSites,
+        code: npt.NDArray[np.uint8],
+        faulty_class: npt.NDArray[np.int32],
+    ) -> None:
+        """Judge as many sites as the shortcuts can; write codes and classes."""
+        for shortcut in self._shortcuts:
+            left = np.flatnonzero(code == CLOSE)
+            code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
+            dropped = np.flatnonzero((code[left] == MASKED) & (classes < 0))
+            rows = sites[0, left[dropped]]
+            classes[dropped] = self._classes[rows]
+            faulty_class[left] = classes
+            close = self._close[rows]
+            code[left[dropped[close]]] = CLOSE
+            self.dropped += int(np.count_nonzero(~close))
 
     def outputs(self, sites: PackedSites) -> npt.NDArray[Any]:
         """Inject as :meth:`inject` does, and return the model's outputs [sites, classes]."""

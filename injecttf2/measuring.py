@@ -28,10 +28,10 @@ SITES = 2**10
 ENOUGH_SECONDS = 0.2
 """Time of a measurement, about: what the machine's noise is small against."""
 
-SMALLEST_BOUND = 2.0**-22
+SMALLEST_BOUND = 2.0**-23
 """Least bound of the effect of rounding, however small the measured one is."""
 
-LARGEST_BOUND = 2.0**-15
+LARGEST_BOUND = 2.0**-17
 """A route that rounds worse is not taken: too much would be evaluated twice."""
 
 SAFETY = 4
@@ -89,27 +89,32 @@ class Measuring:
             logger.info("%s: %s left out: %s", self._dense.layer, route, error.message[:200])
             return math.inf
 
-    def trusts(self, shortcut: Shortcut) -> bool:
+    def share_left(self, shortcut: Shortcut) -> float | None:
         """Measure how far rounding may change a distance, and set the bound.
 
         Returns:
-            Whether it is small enough, and all that it decides is as level ``dense`` has it.
+            The share of samples that rounding could decide then; None where the bound is too
+            large, or something that was decided is not as level ``dense`` has it.
         """
         code, faulty_class, distance = self._judged
-        found, found_class, found_distance, sensitivity = shortcut.examine(
+        found, found_class, found_distance, sensitivity, floor = shortcut.examine(
             self._block, self._outputs, self._sites
         )
-        near = (distance > MASKED_TOLERANCE / NEAR) & (distance < MASKED_TOLERANCE * NEAR)
-        near &= (found < NOT_FINITE) & (found_class >= 0)
-        effect = np.abs(found_distance[near] - distance[near]) - shortcut.floor
+        decided = found < NOT_FINITE
+        judged = decided & (found_class >= 0)
+        near = judged & (distance > MASKED_TOLERANCE / NEAR) & (distance < MASKED_TOLERANCE * NEAR)
+        effect = np.abs(found_distance[near] - distance[near]) - floor[near]
         above = effect > 0
         with np.errstate(divide="ignore"):  # what a softmax does not pass on has no bound, inf
             largest = float((effect[above] / sensitivity[near][above]).max(initial=0.0))
         least = SMALLEST_BOUND if np.count_nonzero(near) >= ENOUGH_NEAR else UNMEASURED_BOUND
         shortcut.bound = max(least, SAFETY * largest)
-        decided = (found < NOT_FINITE) & ~near
-        wrong = (found != code) | ((found_class >= 0) & (found_class != faulty_class))
-        return shortcut.bound <= LARGEST_BOUND and not (decided & wrong).any()
+        wrong = decided & ~near & (found != code) | judged & (found_class != faulty_class)
+        if shortcut.bound > LARGEST_BOUND or wrong.any():
+            return None
+        reach = shortcut.bound * sensitivity[judged] + floor[judged]
+        close = np.abs(found_distance[judged] - MASKED_TOLERANCE) <= reach
+        return float(np.count_nonzero(~decided) + np.count_nonzero(close)) / len(found)
 
     def _seconds_for_a_site(self, call: Callable[[PackedSites], Any], count: int) -> float:
         """Return how long a call takes for each of ``count`` sites, compilation left out."""

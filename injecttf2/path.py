@@ -12,9 +12,9 @@ import tensorflow as tf
 from injecttf2.graph import Graph, Step, Values
 from injecttf2.outcomes import is_close, judge
 from injecttf2.routes import Route
-from injecttf2.rules import EXACT, output_window
+from injecttf2.rules import EXACT, RULES, output_window
 from injecttf2.rules.elementwise import is_elementwise
-from injecttf2.rules.linear import sums
+from injecttf2.rules.linear import SUMMING, largest_gain, sums
 from injecttf2.suffix import flipped
 from injecttf2.windows import Differences, GoldenKey, Window, tensor_of, unravelled
 
@@ -128,14 +128,15 @@ class Path:
     def _doubt_overflow(self, step: Step, differences: Differences, values: Values) -> None:
         """Mark samples in which a sum might overflow in one order of summation only.
 
-        What layers with a kernel give out shows it. Others, such as a mean, do not.
+        Scores show it themselves when they are judged.
         """
-        if hasattr(step.operation, "kernel"):
-            for key in set(step.outputs) - set(self._decisive):
-                differences.doubt_sums(values[key])
+        if type(step.operation) in SUMMING:
+            if not set(step.outputs) <= set(self._decisive):
+                gain = largest_gain(step.operation)
+                differences.doubt_sums(values[step.inputs[0]], gain=gain)
         else:
             for key in step.inputs:
-                differences.doubt(values[key] * HEADROOM)
+                differences.doubt(values[key], gain=HEADROOM)
 
     def _is_exact(self, step: Step) -> bool:
         """Return whether a step sums nothing, up to what the decision is taken by."""
@@ -146,19 +147,20 @@ class Path:
 
     def judge(
         self, differences: Differences, golden: Any, *, bound: Any, arithmetic: Arithmetic
-    ) -> tuple[Any, Any, Any, Any]:
+    ) -> tuple[Any, Any, Any, Any, Any]:
         """Judge the model's outputs; all steps have been taken.
 
         Args:
             differences: The samples.
             golden: Golden outputs, [rows, classes].
-            bound: Most that rounding changes the distance from golden, for a softmax most that
-                it changes what goes in.
+            bound: Most that rounding changes the distance from golden; where a softmax is last,
+                most that it changes what goes in, relative to the largest magnitude there.
             arithmetic: How the outputs were computed.
 
         Returns:
             Codes, ``CLOSE`` and ``NOT_FINITE`` among them, classes and distances, as
-            :func:`outcomes.judge` returns them; and how much the bound matters, [rows].
+            :func:`outcomes.judge` returns them; how much the bound matters to a distance, and
+            what a softmax's own rounding adds, both [rows].
         """
         outputs = differences.whole(id(self.graph.output))
         scores = outputs
@@ -167,20 +169,22 @@ class Path:
             if isinstance(self.scored.operation, keras.layers.Dense):
                 scores = sums(self.scored.operation, scores)
         code, faulty_class, distance = judge(outputs, golden)
-        if not self.steps:
-            return code, faulty_class, distance, distance  # the outputs themselves were hit
+        if not self.steps:  # the outputs themselves were hit
+            return code, faulty_class, distance, distance, tf.zeros_like(distance)
         large = None if self._exact else arithmetic.large
-        sensitivity = tf.ones_like(distance)
-        bound = tf.cast(bound, distance.dtype)
+        sensitivity, floor = tf.ones_like(distance), tf.zeros_like(distance)
         if self.scored is not None:
-            sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1)
-            bound = arithmetic.floor + bound * sensitivity
+            largest = tf.reduce_max(tf.abs(golden), axis=1)
+            magnitude = tf.reduce_max(tf.abs(scores), axis=1)
+            sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1) * magnitude / largest
+            floor = arithmetic.floor / largest
+        bound = floor + tf.cast(bound, distance.dtype) * sensitivity
         lead = 0.0 if self.scored is None else SOFTMAX_LEAD
         close = is_close(scores, distance, bound=bound, large=large, lead=lead)
         finite = ~differences.doubtful & tf.reduce_all(tf.math.is_finite(scores), axis=1)
         code = tf.where(close, tf.constant(CLOSE, tf.uint8), code)
         code = tf.where(finite, code, tf.constant(NOT_FINITE, tf.uint8))
-        return code, faulty_class, distance, sensitivity
+        return code, faulty_class, distance, sensitivity, floor
 
 
 def scored_step(graph: Graph, steps: Sequence[Step]) -> Step | None:
@@ -196,6 +200,29 @@ def scored_step(graph: Graph, steps: Sequence[Step]) -> Step | None:
     )
     return steps[-1] if is_softmax else None
 
+
+def is_smooth(step: Step) -> bool:
+    """Return whether a step makes a small change of what comes out of one of what goes in.
+
+    Known of layers that have a rule, and of some others, with activations that are known.
+    """
+    operation = step.operation
+    known = type(operation) in RULES or type(operation) in SMOOTH
+    return known and is_elementwise(getattr(operation, "activation", None))
+
+
+SMOOTH = {
+    getattr(keras.layers, name)
+    for name in (
+        *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+        *("SeparableConv1D", "SeparableConv2D", "EinsumDense", "PReLU", "Rescaling"),
+        *("LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization"),
+        *("Normalization", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "GlobalMaxPooling2D"),
+        *("GlobalMaxPooling3D", "Permute", "RepeatVector", "Cropping1D", "Cropping2D"),
+        *("Cropping3D", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Dot"),
+    )
+}
+"""Layers without a rule that do not jump."""
 
 SOFTMAX_OPERATION = type(
     keras.ops.softmax(keras.KerasTensor((None, 2)))._keras_history[0]  # the class is not public

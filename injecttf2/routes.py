@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import math
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ import platformdirs
 import tensorflow as tf
 
 from injecttf2.rules import RULES
+
+SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "XLA_FLAGS", "TF_XLA_FLAGS")
+"""Environment variables that change how kernels round."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,16 @@ class Routes:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "code": _code_digest(),
-            "rules": sorted(f"{one.__module__}.{one.__qualname__}" for one in RULES.values()),
+            "rules": sorted({_source(one) for one in RULES.values()}),
+            "settings": {name: os.environ.get(name) for name in SETTINGS},
         }
         name = _digest(json.dumps(content, sort_keys=True).encode())
         return cls(Path(platformdirs.user_cache_dir("injecttf2")) / "routes" / f"{name}.json")
 
     def find(self, layer: str) -> Ways | None:
-        """Return what was found for a layer, if anything was."""
+        """Return what was found for a layer, by this process or another, if anything was."""
+        if layer not in self._found and self._file is not None:
+            self._found = {**_read(self._file), **self._found}
         return self._found.get(layer)
 
     def keep(self, layer: str, ways: Ways, *, seconds: float = 0.0) -> None:
@@ -140,12 +147,21 @@ def _way(entry: Mapping[str, Any]) -> Way:
 
 
 def _processor() -> str:
-    """Return the processor's name, as far as the system tells."""
+    """Return the processor's name and what it can do, as far as the system tells."""
+    told = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            name, _, value = line.partition(":")
+            told[name.strip()] = value.strip()
+    found = [told[name] for name in ("model name", "flags", "Features") if name in told]
+    return " ".join(found) or platform.processor() or platform.machine()
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Return the source of a rule, or its name where that cannot be read."""
+    with contextlib.suppress(OSError, TypeError):
+        return inspect.getsource(function)
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _code_digest() -> str:

@@ -44,7 +44,6 @@ class Shortcut:
     ) -> None:
         self.route = route
         self.bound = bound
-        self.floor = (XLA if route.tail_jit else PLAIN).floor if path.scored else 0.0
         self._path = path
         self._keys = {key: index for index, key in enumerate(keys)}
         self._layouts: list[Layout] = []
@@ -74,10 +73,10 @@ class Shortcut:
         """Inject sites and return what :meth:`evaluate` does, and how rounding could matter.
 
         Returns:
-            Also distances from golden and how much rounding matters to them, both [sites]; NaN
-            where a sample was dropped.
+            Also distances from golden, how much rounding before and within a softmax matters to
+            them, all [sites]; NaN where a sample was dropped.
         """
-        return self._columns(block, golden, sites, 4)
+        return self._columns(block, golden, sites, 5)
 
     def _columns(
         self, block: GoldenBlock, golden: Any, sites: PackedSites, count: int
@@ -86,7 +85,7 @@ class Shortcut:
         self._compile(block, golden)
         size = sites.shape[1]
         code = np.full(size, MASKED, np.uint8)
-        columns = code, np.full(size, -1, np.int32), *np.full((2, size), np.nan)
+        columns = code, np.full(size, -1, np.int32), *np.full((3, size), np.nan)
         for index, parts in self._judged(block, golden, sites, code):
             for column, part in zip(columns[:count], parts, strict=False):
                 column[index] = part.numpy()[: len(index)]

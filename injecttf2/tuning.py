@@ -24,7 +24,7 @@ from injecttf2.block import GoldenBlock, room_batch
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
 from injecttf2.measuring import Measuring, random_sites
-from injecttf2.path import Path, golden_keys
+from injecttf2.path import Path, golden_keys, is_smooth, scored_step
 from injecttf2.routes import Route, Routes, Way
 from injecttf2.rules.linear import WIDE
 from injecttf2.shortcut import Shortcut
@@ -43,8 +43,8 @@ from injecttf2.work import (
 CHECKED_STEPS = 12
 """Steps behind a cut after which samples are looked at for being golden again."""
 
-LARGEST_BATCH = 2**15
-"""Most samples in a batch; more did not help even where a window is a single number."""
+LARGEST_WINDOWS = 2**15
+"""Most samples in a batch of windows; more did not help even where one is a single number."""
 
 MOST_TAILS = 16
 """Most batches behind the check that one before it fills; the start of a head costs little then."""
@@ -128,8 +128,9 @@ class Tuner:
         if "drop" in levels and steps:
             again = self._golden_again(min(CHECKED_STEPS, len(steps)))
             works = self._work_with_check(dense, windows, sparse, again)
-            for count in range(1, min(sparse, len(again)) + 1):
-                compared = windows.golden[sparse] | windows.windows[count]
+            for count in range(1, len(works)):
+                live = windows.windows[count] if count <= sparse else self._live(count)
+                compared = windows.golden[sparse] | live
                 if golden_bytes(graph, compared) > row_bytes:
                     works[count] = math.inf
             check = least(works)
@@ -198,11 +199,11 @@ class Tuner:
                 keys = {key for step in whole for key in (*step.inputs, *step.outputs)}
                 widest = max([widest, *(self._graph.row_bytes(key) for key in keys)])
             fitting = max(1, BATCH_BYTES // widest)
-            return int(min(LARGEST_BATCH, 2 ** (fitting.bit_length() - 1)))
+            return int(min(LARGEST_WINDOWS, 2 ** (fitting.bit_length() - 1)))
 
         head, tail = batch(0, route.check), batch(route.check, len(steps))
         head = min(head, MOST_TAILS * tail)
-        if head <= 4 * tail:
+        if not route.check or head <= 4 * tail:
             head = tail  # batches of which nobody leaves go on as they are
         return replace(route, head_batch=head, tail_batch=tail)
 
@@ -214,29 +215,33 @@ class Tuner:
         """
         best: Shortcut | None = None
         shortest = measuring.dense_seconds
-        lost = False
-        for route in self._variants(design):
-            if lost and route.tail_jit:
-                continue
+
+        def consider(route: Route) -> float:
+            nonlocal best, shortest
             shortcut = measuring.shortcut(route)
             seconds = measuring.seconds(shortcut)
-            lost |= route.tail_jit and seconds > CLEARLY * shortest
-            if seconds < shortest and measuring.trusts(shortcut):
-                best, shortest = shortcut, seconds
+            left = measuring.share_left(shortcut) if seconds < shortest else None
+            if left is not None:
+                seconds += left * measuring.dense_seconds
+                if seconds < shortest:
+                    best, shortest = shortcut, seconds
+            return seconds
+
+        lost = False
+        for route in self._variants(design):
+            if not (lost and route.tail_jit):
+                lost |= consider(route) > CLEARLY * shortest and route.tail_jit
         if best is None:
             return []
         for route in _other_batches(best.route):
-            shortcut = measuring.shortcut(route)
-            seconds = measuring.seconds(shortcut)
-            if CLEARLY * seconds < shortest and measuring.trusts(shortcut):
-                best, shortest = shortcut, seconds
+            consider(route)
         if not best.route.tail_jit:
             return [best]
         plain = replace(
             best.route, check=0, tail_batch=self._dense.batch, head_jit=False, tail_jit=False
         )
         second = measuring.shortcut(plain)
-        return [best, second] if measuring.trusts(second) else [best]
+        return [best] if measuring.share_left(second) is None else [best, second]
 
     def _variants(self, design: Route) -> Iterator[Route]:
         """Yield the routes that are timed."""
@@ -256,7 +261,8 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
     """Return whether the steps behind a cut may be taken in another way than at level ``dense``.
 
     Rounding in 16 bits decides outcomes, whole numbers have no windows, and a mask of Keras travels
-    beside its tensor, where it is not seen.
+    beside its tensor, where it is not seen. Where a step jumps, as an argmax does, or an attention
+    on huge numbers, rounding decides too; so only steps that are known not to are taken.
     """
     tensors = [tensor for step in cut.suffix for tensor in step.node.outputs]
     keys = {*cut.frontier, *map(id, tensors)}
@@ -264,12 +270,16 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
         getattr(step.operation, "compute_dtype", WIDE[0]) in WIDE for step in cut.suffix
     )
     tensors += [tensor for step in cut.suffix for tensor in step.node.input_tensors]
-    return wide and all(getattr(tensor, "_keras_mask", None) is None for tensor in tensors)
+    return (
+        wide
+        and all(getattr(tensor, "_keras_mask", None) is None for tensor in tensors)
+        and all(step is scored_step(graph, cut.suffix) or is_smooth(step) for step in cut.suffix)
+    )
 
 
 def _other_batches(route: Route) -> Iterator[Route]:
     """Yield a route with smaller and with larger batches than its windows suggest."""
     for factor in (1 / 4, 4):
         head, tail = (int(size * factor) for size in (route.head_batch, route.tail_batch))
-        if min(head, tail) >= 1 and max(head, tail) <= LARGEST_BATCH:
+        if min(head, tail) >= 1 and max(head, tail) <= LARGEST_WINDOWS:
             yield replace(route, head_batch=head, tail_batch=tail)

@@ -179,17 +179,20 @@ class Differences:
         offsets = tuple(one if isinstance(one, int) else next(parts) for one in window.offsets)
         self.windows[key] = Window(offsets, next(parts), next(parts) if golden else None)
 
-    def doubt(self, values: Any) -> None:
-        """Mark the samples whose values [rows, ...] are not all finite."""
+    def doubt(self, values: Any, *, gain: float = 1.0) -> None:
+        """Mark the samples whose values [rows, ...], times ``gain``, are not all finite."""
+        within = tf.abs(values) <= tf.constant(values.dtype.max / gain, values.dtype)
         axes = list(range(1, len(values.shape)))
-        self.doubtful |= ~tf.reduce_all(tf.math.is_finite(values), axis=axes)
+        self.doubtful |= ~tf.reduce_all(within, axis=axes)  # NaN is not within
 
-    def doubt_sums(self, sums: Any) -> None:
-        """Mark the samples whose sums [rows, ...] might not be finite in another order.
+    def doubt_sums(self, values: Any, *, gain: float = 1.0) -> None:
+        """Mark the samples in which a sum might not be finite in some order of summation.
 
-        XLA sums in an order of its own, so it is given a wider margin.
+        Args:
+            values: [rows, ...], the sums; or what is summed, where magnitudes cancel.
+            gain: Most that the magnitudes in a sum add up to, over the largest of ``values``.
         """
-        self.doubt(sums * (4.0 if self.xla else 2.0))
+        self.doubt(values, gain=gain * (4.0 if self.xla else 2.0))  # XLA has an order of its own
 
     def same_as_golden(self) -> Any:
         """Return for each sample whether every window holds golden bits; NaN never does."""

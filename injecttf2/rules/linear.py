@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -31,6 +32,15 @@ def sums(operation: Any, inputs: Any) -> Any:
     """Return what a dense layer gives out before its activation."""
     products = ops.matmul(inputs, operation.kernel)
     return products if operation.bias is None else ops.add(products, operation.bias)
+
+
+def largest_gain(layer: Any) -> float:
+    """Return the most that magnitudes add up to in a layer's sums, for inputs of magnitude 1."""
+    with tf.init_scope():  # of the weights as they are, while a function is traced
+        kernel = np.abs(layer.kernel.numpy()).astype(np.float64)
+    depthwise = isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D))
+    axes = tuple(range(kernel.ndim - (2 if depthwise else 1)))
+    return max(1.0, float(kernel.sum(axis=axes).max()))
 
 
 def _plain(operation: Any) -> bool:
@@ -78,6 +88,17 @@ def _largest_weights(layer: layers.Dense) -> Any:
         return tf.reduce_max(tf.abs(layer.kernel), axis=-1)
 
 
+SUMMING = (
+    layers.Dense,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+)
+"""Layers of which :func:`largest_gain` holds."""
+
+
 @rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def convolution(step: Step, differences: Differences) -> Window | None:
     """Convolve the part of the input that the window reaches."""
@@ -115,5 +136,5 @@ def _convolution(
     )
     if layer.bias is not None:
         total += layer.bias
-    differences.doubt_sums(total)
+    differences.doubt_sums(patch, gain=largest_gain(layer))
     return Window((*reached.offsets, 0), _activated(layer, total))

@@ -45,9 +45,10 @@ def _pooling(step: Step, differences: Differences, *, maximum: bool) -> Window |
             return tf.reduce_max(patch, axis=axes, keepdims=True)
         return pool(patch, layer.pool_size, strides=layer.strides, padding="valid")
 
-    values = pooled(differences.read(step.inputs[0], *box, outside=outside))
+    patch = differences.read(step.inputs[0], *box, outside=outside)
+    values = pooled(patch)
     if not maximum:
-        differences.doubt_sums(values * math.prod(layer.pool_size))
+        differences.doubt_sums(patch, gain=math.prod(layer.pool_size))
     golden = pooled(differences.golden(step.inputs[0], *box, outside=outside))
     return Window((*reached.offsets, channels[0]), values, golden)
 
@@ -64,5 +65,5 @@ def global_average_pooling(step: Step, differences: Differences) -> Window | Non
     offsets, extents = window.offsets[-1:], window.extents[-1:]
     mean = differences.golden(step.outputs[0], offsets, extents)
     mean += tf.reduce_sum(delta, axis=axes) / size
-    differences.doubt_sums(mean * size)
+    differences.doubt_sums(window.values, gain=size)
     return Window(offsets, mean)

@@ -287,4 +287,19 @@ def test_sums_that_overflow_are_doubtful() -> None:
     differences.windows[step.inputs[0]] = Window((0,), huge)
     assert output_window(step, differences) is not None
     assert differences.doubtful.numpy().tolist() == [False, True, True]
-    assert linear.RANK_ONE == 8
+
+
+def test_sums_that_cancel_are_doubtful() -> None:
+    """Two huge inputs and weights of 1 and -1: the sum is 0, but in no order of more of them."""
+    keras.utils.clear_session()
+    golden = Golden(chain((4, 1), layers.Conv1D(1, 2))())
+    (step,) = golden.graph.cut("input").suffix
+    step.operation.set_weights([np.array([[[1.0]], [[-1.0]]]), np.zeros(1)])
+    differences = Differences(tf.zeros((3,), tf.int32), golden, golden.graph.shape, xla=False)
+    values = tf.constant([[[1e38]] * 4, [[3e38]] * 4, [[1.0]] * 4])
+    differences.windows[step.inputs[0]] = Window((0, 0), values)
+    window = output_window(step, differences)
+    assert window is not None
+    assert window.values.numpy().tolist() == [[[0.0]] * 3] * 3
+    assert differences.doubtful.numpy().tolist() == [True, True, False]
+    assert linear.largest_gain(step.operation) == 2

@@ -1,0 +1,181 @@
+"""Where time goes: shares of an evaluation, at level dense and with all levels."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import data
+from injecttf2 import device
+
+LAYERS = (("example CNN", "conv2d"), ("example CNN", "dense"), ("ResNet-20", "stem_conv"))
+
+ROUNDS = 5
+
+SITES = 2**16
+"""Injections of a measurement of the example CNN, about; ResNet-20 gets a sixteenth."""
+
+
+def main() -> None:
+    device.configure()
+    from injecttf2.engine import Engine
+
+    console = Console(width=100)
+    models = {"example CNN": data.example}
+    if data.resnet_files()[0].exists():
+        models["ResNet-20"] = data.resnet
+    for name, load in models.items():
+        model, dataset = load()
+        engines = [Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)]
+        for layer in (layer for other, layer in LAYERS if other == name):
+            console.print(
+                _table(f"profile: {name}, {layer}, level dense", _dense(engines[0], layer))
+            )
+            engines[0].prepare(layer).release()
+            console.print(
+                _table(f"profile: {name}, {layer}, all levels", _levels(engines[1], layer))
+            )
+            engines[1].prepare(layer).release()
+    console.print(
+        f"medians of {ROUNDS}; random bits, p = 1; drawing runs beside the others and is no share "
+        f"of their sum\n{data.machine()}\n",
+        highlight=False,
+    )
+
+
+def _table(title: str, seconds: dict[str, float]) -> Table:
+    table = Table(title=title)
+    for name in ("part", "ns an injection", "share"):
+        table.add_column(name, justify="left" if name == "part" else "right")
+    whole = sum(taken for name, taken in seconds.items() if name != "drawing")
+    for name, taken in seconds.items():
+        share = "beside" if name == "drawing" else f"{taken / whole:.0%}"
+        table.add_row(name, f"{taken * 1e9:,.0f}", share)
+    table.add_row("all", f"{whole * 1e9:,.0f}", "")
+    return table
+
+
+def _dense(engine: Any, layer: str) -> dict[str, float]:
+    """Return the seconds of an injection at level dense: functions that stop earlier and earlier.
+
+    Steps are added up by what is before the first underscore of their layer's name.
+    """
+    import tensorflow as tf
+
+    from injecttf2.outcomes import judge
+    from injecttf2.suffix import flip_elements
+
+    prepared = engine.prepare(layer)
+    cut = engine.graph.cut(layer)
+    tensors = prepared._block.tensors
+    batch = prepared.batch
+    sites = tf.constant(engine._draw(prepared, _trials(layer, 1)).sites[:, :batch])
+
+    def timed(steps: int, *, judged: bool = False) -> float:
+        def run(tensors: Any, golden: Any, sites: Any) -> Any:
+            rows, elements, bit = tf.unstack(sites)
+            gathered = [tf.gather(tensor, rows) for tensor in tensors]
+            gathered[0] = flip_elements(gathered[0], elements, bit)
+            values = dict(zip(cut.frontier, gathered, strict=True))
+            for step in cut.suffix[:steps]:
+                step.run(values)
+            if judged:
+                return judge(values[id(engine.graph.output)], tf.gather(golden, rows))
+            made = cut.suffix[steps - 1].outputs[0] if steps else cut.frontier[0]
+            return values[made]
+
+        compiled = tf.function(run, autograph=False)
+        frontier = tensors[: len(cut.frontier)]
+        return _median(lambda: compiled(frontier, prepared._outputs, sites)) / batch
+
+    parts = {"golden rows, flip": timed(0)}
+    before = parts["golden rows, flip"]
+    groups = [step.layer.partition("_")[0] for step in cut.suffix]
+    for count in range(1, len(groups) + 1):
+        if count == len(groups) or groups[count] != groups[count - 1]:
+            upto = timed(count)
+            parts[groups[count - 1]] = max(0.0, upto - before)
+            before = upto
+    parts["judging"] = max(0.0, timed(len(groups), judged=True) - before)
+    trials = _trials(layer, max(1, _injections(engine) // len(engine.dataset)))
+    count = len(trials) * len(engine.dataset)
+    whole = _median(lambda: engine.evaluate(trials)) / count
+    parts["packing, counting"] = max(0.0, whole - sum(parts.values()))
+    parts["drawing"] = _median(lambda: engine._draw(prepared, trials)) / count
+    return parts
+
+
+def _levels(engine: Any, layer: str) -> dict[str, float]:
+    """Return the seconds of an injection with all levels."""
+    prepared = engine.prepare(layer, tune=True)
+    trials = _trials(layer, max(1, _injections(engine) // len(engine.dataset)))
+    engine.evaluate(trials)
+    spent: dict[str, list[float]] = {}
+    _clock(engine, "evaluate", spent)
+    _clock(prepared._dense, "judge", spent)
+    for shortcut in prepared._shortcuts:
+        for name in ("evaluate", "_head", "_tail"):
+            _clock(shortcut, name, spent, as_name=f"shortcut {name}")
+    totals: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        spent.clear()
+        engine.evaluate(trials)
+        for name, times in spent.items():
+            totals.setdefault(name, []).append(sum(times))
+    count = len(trials) * len(engine.dataset)
+
+    def median(name: str) -> float:
+        return statistics.median(totals.get(name, [0.0])) / count
+
+    head, tail = median("shortcut _head"), median("shortcut _tail")
+    shortcuts = median("shortcut evaluate")
+    return {
+        "windows up to the check": head,
+        "from there to the judgement": tail,
+        "packing, handing over": max(0.0, shortcuts - head - tail),
+        "level dense for what is left": median("judge"),
+        "counting": max(0.0, median("evaluate") - shortcuts - median("judge")),
+        "drawing": _median(lambda: engine._draw(prepared, trials)) / count,
+    }
+
+
+def _clock(
+    owner: Any, name: str, spent: dict[str, list[float]], *, as_name: str | None = None
+) -> None:
+    """Have every call of a method add to the times spent."""
+    call = getattr(owner, name)
+    if call is None:  # a route without a check has no head
+        return
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        begin = time.perf_counter()
+        result = call(*arguments, **options)
+        spent.setdefault(as_name or name, []).append(time.perf_counter() - begin)
+        return result
+
+    setattr(owner, name, timed)
+
+
+def _injections(engine: Any) -> int:
+    return SITES if len(engine.graph.layers) < 20 else SITES // 16
+
+
+def _trials(layer: str, count: int) -> list[Any]:
+    from injecttf2.faults import BitFlip
+    from injecttf2.trials import Cell, Identity, Repetitions
+
+    cell = Cell(layer, BitFlip(bit_field="any"), 1.0)
+    return list(Repetitions(cell, 0, count).trials(Identity("model", "data", seed=2026)))
+
+
+def _median(call: Callable[[], Any]) -> float:
+    call()
+    times = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
