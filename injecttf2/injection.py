@@ -143,9 +143,9 @@ class InjectedLayer:
         """Whether level ``dense`` has taken so long that finding a faster way is worth its time."""
         if self.tuned or not self._levels:
             return False
-        known = self._routes.find(self.layer) is not None
-        search = 0.0 if known else self._routes.search_seconds
-        return self._dense_seconds > max(PATIENCE_SECONDS, search)
+        if self._routes.find(self.layer) is not None:
+            return self._dense_seconds > PATIENCE_SECONDS / 4  # nothing but compilation is left
+        return self._dense_seconds > max(PATIENCE_SECONDS, self._routes.search_seconds)
 
     def tune(self) -> None:
         """Have the fastest way found when the golden data are loaded next."""

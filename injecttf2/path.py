@@ -27,6 +27,9 @@ CLOSE = 254
 SOFTMAX_LEAD = 2.0**-18
 """Least lead of an input of a softmax that shows in what it gives out."""
 
+NEGLIGIBLE = 2.0**-24
+"""Probability up to which rounding of a class's score does not show in a softmax."""
+
 HEADROOM = 2.0**32
 """Factor by which sums within a layer may exceed what goes in, as far as it is known to be safe."""
 
@@ -175,7 +178,8 @@ class Path:
         sensitivity, floor = tf.ones_like(distance), tf.zeros_like(distance)
         if self.scored is not None:
             largest = tf.reduce_max(tf.abs(golden), axis=1)
-            magnitude = tf.reduce_max(tf.abs(scores), axis=1)
+            counting = tf.where(outputs > NEGLIGIBLE, tf.abs(scores), 0.0)
+            magnitude = tf.reduce_max(counting, axis=1)
             sensitivity = tf.reduce_max(outputs * (1 - outputs), axis=1) * magnitude / largest
             floor = arithmetic.floor / largest
         bound = floor + tf.cast(bound, distance.dtype) * sensitivity

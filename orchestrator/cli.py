@@ -142,7 +142,7 @@ def run(
             }
         )
     else:
-        _screen().print(summary_lines(folder, summary))
+        _screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole
     if summary.stopped:
         messages.print(f"stopped: {summary.stopped}", style="yellow")
         messages.print("the same command again goes on from here")
