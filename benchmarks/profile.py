@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
@@ -13,10 +15,10 @@ from injecttf2 import device
 
 LAYERS = (("example CNN", "conv2d"), ("example CNN", "dense"), ("ResNet-20", "stem_conv"))
 
-ROUNDS = 5
+ROUNDS = 3
 
-SITES = 2**16
-"""Injections of a measurement of the example CNN, about; ResNet-20 gets a sixteenth."""
+SECONDS = 2.0
+"""Time of a measurement, about: that of a worker's chunk of trials."""
 
 
 def main() -> None:
@@ -74,7 +76,7 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
     batch = prepared.batch
     sites = tf.constant(engine._draw(prepared, _trials(layer, 1)).sites[:, :batch])
 
-    def timed(steps: int, *, judged: bool = False) -> float:
+    def stopping(steps: int, *, judged: bool = False) -> Callable[[], Any]:
         def run(tensors: Any, golden: Any, sites: Any) -> Any:
             rows, elements, bit = tf.unstack(sites)
             gathered = [tf.gather(tensor, rows) for tensor in tensors]
@@ -84,26 +86,23 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
                 step.run(values)
             if judged:
                 return judge(values[id(engine.graph.output)], tf.gather(golden, rows))
-            made = cut.suffix[steps - 1].outputs[0] if steps else cut.frontier[0]
-            return values[made]
+            return values[cut.suffix[steps - 1].outputs[0] if steps else cut.frontier[0]]
 
         compiled = tf.function(run, autograph=False)
         frontier = tensors[: len(cut.frontier)]
-        return _median(lambda: compiled(frontier, prepared._outputs, sites)) / batch
+        return lambda: compiled(frontier, prepared._outputs, sites)
 
-    parts = {"golden rows, flip": timed(0)}
-    before = parts["golden rows, flip"]
     groups = [step.layer.partition("_")[0] for step in cut.suffix]
+    functions = {"golden rows, flip": stopping(0)}
     for count in range(1, len(groups) + 1):
         if count == len(groups) or groups[count] != groups[count - 1]:
-            upto = timed(count)
-            parts[groups[count - 1]] = max(0.0, upto - before)
-            before = upto
-    parts["judging"] = max(0.0, timed(len(groups), judged=True) - before)
-    trials = _trials(layer, max(1, _injections(engine) // len(engine.dataset)))
+            functions[groups[count - 1]] = stopping(count)
+    functions["judging"] = stopping(len(groups), judged=True)
+    parts = dict(zip(functions, _differences(list(functions.values())) / batch, strict=True))
+    trials = _enough_trials(engine, layer)
     count = len(trials) * len(engine.dataset)
     whole = _median(lambda: engine.evaluate(trials)) / count
-    parts["packing, counting"] = max(0.0, whole - sum(parts.values()))
+    parts["new data, packing, counting"] = max(0.0, whole - sum(parts.values()))
     parts["drawing"] = _median(lambda: engine._draw(prepared, trials)) / count
     return parts
 
@@ -111,7 +110,7 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
 def _levels(engine: Any, layer: str) -> dict[str, float]:
     """Return the seconds of an injection with all levels."""
     prepared = engine.prepare(layer, tune=True)
-    trials = _trials(layer, max(1, _injections(engine) // len(engine.dataset)))
+    trials = _enough_trials(engine, layer)
     engine.evaluate(trials)
     spent: dict[str, list[float]] = {}
     _clock(engine, "evaluate", spent)
@@ -159,8 +158,10 @@ def _clock(
     setattr(owner, name, timed)
 
 
-def _injections(engine: Any) -> int:
-    return SITES if len(engine.graph.layers) < 20 else SITES // 16
+def _enough_trials(engine: Any, layer: str) -> list[Any]:
+    """Return trials that take about ``SECONDS``."""
+    one = _trials(layer, 1)
+    return _trials(layer, max(1, round(SECONDS / _median(lambda: engine.evaluate(one)))))
 
 
 def _trials(layer: str, count: int) -> list[Any]:
@@ -169,6 +170,13 @@ def _trials(layer: str, count: int) -> list[Any]:
 
     cell = Cell(layer, BitFlip(bit_field="any"), 1.0)
     return list(Repetitions(cell, 0, count).trials(Identity("model", "data", seed=2026)))
+
+
+def _differences(calls: list[Callable[[], Any]]) -> npt.NDArray[np.float64]:
+    """Return how much longer each call takes than the one before; measured in turn."""
+    rounds = [[_median(call) for call in calls] for _ in range(ROUNDS)]
+    times = np.maximum.accumulate(np.min(rounds, axis=0))
+    return np.diff(times, prepend=0.0)
 
 
 def _median(call: Callable[[], Any]) -> float:
