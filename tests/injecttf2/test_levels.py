@@ -20,7 +20,7 @@ from injecttf2.engine import Engine, Injections
 from injecttf2.errors import CampaignError, EngineError
 from injecttf2.faults import BitFlip
 from injecttf2.graph import Graph
-from injecttf2.levels import LEVELS, parse_levels
+from injecttf2.levels import parse_levels
 from injecttf2.routes import Route, Routes, Way
 from injecttf2.shortcut import Shortcut
 from injecttf2.trials import Cell, Identity, Repetitions, Trial
@@ -69,9 +69,13 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
-    ("name", "layer"), [("cnn", "conv"), ("residual", "block1_conv1"), ("branches", "right1")]
+    ("name", "layer", "route"),
+    [
+        *(("cnn", "conv", route) for route in ROUTES),
+        *(("residual", "block1_conv1", route) for route in ("difference", "both_by_xla")),
+        *(("branches", "right1", route) for route in ("difference", "both_by_xla")),
+    ],
 )
 def test_every_route_gives_the_outcomes_of_level_dense(name: str, layer: str, route: str) -> None:
     build, shape, classes = MODELS[name]
@@ -94,7 +98,7 @@ def test_a_level_left_out_is_not_used() -> None:
     trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0), 30)
     dataset = Dataset(*networks.data((8, 8, 1), 5))
     ways = {}
-    for levels in ((), ("drop",), ("difference",), LEVELS):
+    for levels in ((), ("drop",), ("difference",)):
         routes = Routes()
         engine = Engine(networks.cnn(), dataset, levels=levels, routes=routes)
         engine.prepare("conv", tune=True)
