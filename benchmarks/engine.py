@@ -1,7 +1,6 @@
 """Trials per second of the engine alone on the example's CNN, with and without levels."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
+from benchmarks.timing import seconds, trials
 from injecttf2 import device
 
 TARGETS = {
@@ -21,6 +21,8 @@ TARGETS = {
     "softmax": 400,
 }
 """Trials per second asked for, on 2 cores, with all levels."""
+
+BIT = 30
 
 SECONDS = 1.5
 """Time of one measurement, about."""
@@ -55,19 +57,15 @@ def main() -> None:
 
 def _row(model: Any, dataset: Any, engines: Sequence[Any], info: Any) -> list[str]:
     """Measure one layer."""
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell
-
-    cell = Cell(info.layer, BitFlip(bit=30), 1.0)
-    dense, levels = (_rate(engine, cell) for engine in engines)
+    dense, levels = (_rate(engine, info.layer) for engine in engines)
     prepared = engines[1].prepare(info.layer)
     before = prepared.reevaluated
-    engines[1].evaluate(_trials(cell, 1))
+    engines[1].evaluate(trials(info.layer, 1, bit=BIT))
     twice = (prepared.reevaluated - before) / len(dataset)
     for engine in engines:
         engine.prepare(info.layer).release()
     return [
-        f"{1 / _reference_seconds(model, dataset, info, cell):.2f}",
+        f"{1 / _reference_seconds(model, dataset, info):.2f}",
         f"{dense:,.1f}",
         f"{levels:,.1f}",
         str(TARGETS.get(info.layer, "")),
@@ -76,42 +74,34 @@ def _row(model: Any, dataset: Any, engines: Sequence[Any], info: Any) -> list[st
     ]
 
 
-def _rate(engine: Any, cell: Any) -> float:
+def _rate(engine: Any, layer: str) -> float:
     """Return the trials/s of an engine."""
 
-    def measure(trials: int) -> float:
-        chosen = _trials(cell, trials)
-        begin = time.perf_counter()
-        engine.evaluate(chosen)
-        return time.perf_counter() - begin
+    def measure(count: int) -> float:
+        chosen = trials(layer, count, bit=BIT)
+        return seconds(lambda: engine.evaluate(chosen))
 
-    engine.prepare(cell.layer, tune=True)
+    engine.prepare(layer, tune=True)
     measure(2)
-    trials = max(3, round(SECONDS / (measure(8) / 8)))
-    return trials / statistics.median(measure(trials) for _ in range(MEASUREMENTS))
+    count = max(3, round(SECONDS / (measure(8) / 8)))
+    return count / statistics.median(measure(count) for _ in range(MEASUREMENTS))
 
 
-def _reference_seconds(model: Any, dataset: Any, info: Any, cell: Any) -> float:
+def _reference_seconds(model: Any, dataset: Any, info: Any) -> float:
     """Return how long the reference evaluator takes for one trial."""
     from tests import reference
 
-    begin = time.perf_counter()
-    reference.evaluate(
-        model,
-        dataset.inputs,
-        dataset.labels,
-        layer=info.layer,
-        trial_id=_trials(cell, 1)[0].id,
-        elements=info.elements,
-        candidates=[30],
-        probability=1.0,
-        batch=1000,
+    (trial,) = trials(info.layer, 1, bit=BIT)
+    return seconds(
+        lambda: reference.evaluate(
+            model,
+            dataset.inputs,
+            dataset.labels,
+            layer=info.layer,
+            trial_id=trial.id,
+            elements=info.elements,
+            candidates=[BIT],
+            probability=1.0,
+            batch=1000,
+        )
     )
-    return time.perf_counter() - begin
-
-
-def _trials(cell: Any, count: int) -> list[Any]:
-    from injecttf2.trials import Identity, Repetitions
-
-    identity = Identity("example", "mnist", seed=2026)
-    return list(Repetitions(cell, 0, count).trials(identity))

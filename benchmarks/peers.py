@@ -6,9 +6,7 @@ computing it is not timed. Each tool runs at the best of some batch sizes.
 """
 
 import logging
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
+from benchmarks.timing import median_seconds, trials
 from injecttf2 import device
 
 BATCHES = (64, 250, 1000)
@@ -108,34 +107,28 @@ class Bench:
         import torch
 
         from benchmarks.torch_twin import Twin
-        from injecttf2.digest import model_digest
         from injecttf2.engine import Engine
-        from injecttf2.trials import Identity
 
         self.dataset = dataset
-        self.identity = Identity(model_digest(model), dataset.digest, seed=2026)
         self.engines = {
             levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)
         }
         self.twin = Twin(self.engines[()].graph)
+        self._plain: dict[str, list[Any]] = {}
         self.images = torch.from_numpy(dataset.inputs.transpose(0, 3, 1, 2).copy())
         golden = np.concatenate([self.twin(part).numpy() for part in self.images.split(250)])
         assert (golden.argmax(1) == self.engines[()].golden.classes).mean() > 0.999
 
     def run(self, case: Case) -> tuple[list[float], list[int]]:
         """Return injections/s of the plain loop, PyTorchFI, level dense and all levels; counts."""
-        from injecttf2.faults import BitFlip
-        from injecttf2.trials import Cell, Repetitions
-
-        cell = Cell(case.layer, BitFlip(bit_field="any"), 1.0)
-        trials = list(Repetitions(cell, 0, 5).trials(self.identity))
+        chosen = trials(case.layer, 5)
         ours = []
         for engine in self.engines.values():
             engine.prepare(case.layer, tune=True)
-            engine.evaluate(trials)
-            seconds = _median(lambda engine=engine: engine.evaluate(trials))
-            ours.append(len(trials) * len(self.dataset) / seconds)
-        recorded = self.engines[data.LEVELS].evaluate(trials[:1], record=True).injections
+            engine.evaluate(chosen)
+            seconds = median_seconds(lambda engine=engine: engine.evaluate(chosen), ROUNDS)
+            ours.append(len(chosen) * len(self.dataset) / seconds)
+        recorded = self.engines[data.LEVELS].evaluate(chosen[:1], record=True).injections
         for engine in self.engines.values():
             engine.prepare(case.layer).release()
         outputs = self._torchfi(case, recorded, BATCHES[1])
@@ -147,13 +140,15 @@ class Bench:
 
     def _best_rate(self, evaluate: Callable[[int], Any]) -> float:
         """Return the injections/s at the best batch size."""
-        seconds = [_median(lambda size=batch: evaluate(size)) for batch in BATCHES]
+        seconds = [median_seconds(lambda size=batch: evaluate(size), ROUNDS) for batch in BATCHES]
         return len(self.dataset) / min(seconds)
 
     def _torchfi(self, case: Case, recorded: Any, batch: int) -> Any:
         """Return the outputs of PyTorchFI with the recorded faults, [samples, classes]."""
         import torch
         from pytorchfi.core import fault_injection
+
+        from injecttf2.batches import batches
 
         kind = "all" if case.module == "all" else getattr(torch.nn, case.module)
         injector = fault_injection(
@@ -162,7 +157,7 @@ class Bench:
         number = self._module_number(case, kind)
         rows, columns, channels = np.unravel_index(recorded.element, case.shape)
         parts = []
-        for start, stop in _batches(len(self.images), batch):
+        for start, stop in batches(len(self.images), batch):
             here = slice(start, stop)
             corrupted = injector.declare_neuron_fi(
                 batch=list(range(stop - start)),
@@ -190,6 +185,8 @@ class Bench:
         """Return the outputs of the whole Keras model for every image, flips by NumPy between."""
         import tensorflow as tf
 
+        from injecttf2.batches import batches
+
         graph = self.engines[()].graph
         cut = graph.cut(case.layer)
 
@@ -201,19 +198,20 @@ class Bench:
             values = graph.run(cut.suffix, dict(zip(cut.frontier, frontier, strict=True)))
             return values[id(graph.output)]
 
-        functions = self.__dict__.setdefault(f"plain {case.layer}", {})
-        if not functions:
-            functions["before"] = tf.function(before, autograph=False, reduce_retracing=True)
-            functions["behind"] = tf.function(behind, autograph=False, reduce_retracing=True)
+        if case.layer not in self._plain:
+            self._plain[case.layer] = [
+                tf.function(one, autograph=False) for one in (before, behind)
+            ]
+        compiled_before, compiled_behind = self._plain[case.layer]
         parts = []
-        for start, stop in _batches(len(self.dataset), batch):
-            target, *others = functions["before"](tf.constant(self.dataset.inputs[start:stop]))
+        for start, stop in batches(len(self.dataset), batch):
+            target, *others = compiled_before(tf.constant(self.dataset.inputs[start:stop]))
             values = target.numpy().copy()
             flat = values.reshape(stop - start, -1)
             flat[np.arange(stop - start), recorded.element[start:stop]] = recorded.corrupted[
                 start:stop
             ]
-            parts.append(functions["behind"](tf.constant(values), *others).numpy())
+            parts.append(compiled_behind(tf.constant(values), *others).numpy())
         return np.concatenate(parts)
 
 
@@ -231,18 +229,3 @@ def _compared(recorded: Any, outputs: Any) -> list[int]:
         int((~differ).sum()),
         *(int(one.sum()) for one in (not_finite, tie, other)),
     ]
-
-
-def _batches(count: int, size: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, size):
-        yield start, min(start + size, count)
-
-
-def _median(call: Callable[[], Any]) -> float:
-    call()
-    times = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
+from benchmarks.timing import median_seconds, seconds, trials
 from injecttf2 import device
 
 LAYERS = (("example CNN", "conv2d"), ("example CNN", "dense"), ("ResNet-20", "stem_conv"))
@@ -48,12 +49,12 @@ def main() -> None:
     )
 
 
-def _table(title: str, seconds: dict[str, float]) -> Table:
+def _table(title: str, parts: dict[str, float]) -> Table:
     table = Table(title=title)
     for name in ("part", "ns an injection", "share"):
         table.add_column(name, justify="left" if name == "part" else "right")
-    whole = sum(taken for name, taken in seconds.items() if name != "drawing")
-    for name, taken in seconds.items():
+    whole = sum(taken for name, taken in parts.items() if name != "drawing")
+    for name, taken in parts.items():
         share = "beside" if name == "drawing" else f"{taken / whole:.0%}"
         table.add_row(name, f"{taken * 1e9:,.0f}", share)
     table.add_row("all", f"{whole * 1e9:,.0f}", "")
@@ -74,7 +75,7 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
     cut = engine.graph.cut(layer)
     tensors = prepared._block.tensors
     batch = prepared.batch
-    sites = tf.constant(engine._draw(prepared, _trials(layer, 1)).sites[:, :batch])
+    sites = tf.constant(engine._draw(prepared, trials(layer, 1)).sites[:, :batch])
 
     def stopping(steps: int, *, judged: bool = False) -> Callable[[], Any]:
         def run(tensors: Any, golden: Any, sites: Any) -> Any:
@@ -99,21 +100,20 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
             functions[groups[count - 1]] = stopping(count)
     functions["judging"] = stopping(len(groups), judged=True)
     parts = dict(zip(functions, _differences(list(functions.values())) / batch, strict=True))
-    trials = _enough_trials(engine, layer)
-    count = len(trials) * len(engine.dataset)
-    whole = _median(lambda: engine.evaluate(trials)) / count
+    chosen = _enough_trials(engine, layer)
+    count = len(chosen) * len(engine.dataset)
+    whole = median_seconds(lambda: engine.evaluate(chosen), ROUNDS) / count
     parts["new data, packing, counting"] = max(0.0, whole - sum(parts.values()))
-    parts["drawing"] = _median(lambda: engine._draw(prepared, trials)) / count
+    parts["drawing"] = median_seconds(lambda: engine._draw(prepared, chosen), ROUNDS) / count
     return parts
 
 
 def _levels(engine: Any, layer: str) -> dict[str, float]:
     """Return the seconds of an injection with all levels."""
     prepared = engine.prepare(layer, tune=True)
-    trials = _enough_trials(engine, layer)
-    engine.evaluate(trials)
+    chosen = _enough_trials(engine, layer)
+    engine.evaluate(chosen)
     spent: dict[str, list[float]] = {}
-    _clock(engine, "evaluate", spent)
     _clock(prepared._dense, "judge", spent)
     for shortcut in prepared._shortcuts:
         for name in ("evaluate", "_head", "_tail"):
@@ -121,10 +121,10 @@ def _levels(engine: Any, layer: str) -> dict[str, float]:
     totals: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         spent.clear()
-        engine.evaluate(trials)
+        spent["evaluate"] = [seconds(lambda: engine.evaluate(chosen))]
         for name, times in spent.items():
             totals.setdefault(name, []).append(sum(times))
-    count = len(trials) * len(engine.dataset)
+    count = len(chosen) * len(engine.dataset)
 
     def median(name: str) -> float:
         return statistics.median(totals.get(name, [0.0])) / count
@@ -137,7 +137,7 @@ def _levels(engine: Any, layer: str) -> dict[str, float]:
         "packing, handing over": max(0.0, shortcuts - head - tail),
         "level dense for what is left": median("judge"),
         "counting": max(0.0, median("evaluate") - shortcuts - median("judge")),
-        "drawing": _median(lambda: engine._draw(prepared, trials)) / count,
+        "drawing": median_seconds(lambda: engine._draw(prepared, chosen), ROUNDS) / count,
     }
 
 
@@ -160,30 +160,13 @@ def _clock(
 
 def _enough_trials(engine: Any, layer: str) -> list[Any]:
     """Return trials that take about ``SECONDS``."""
-    one = _trials(layer, 1)
-    return _trials(layer, max(1, round(SECONDS / _median(lambda: engine.evaluate(one)))))
-
-
-def _trials(layer: str, count: int) -> list[Any]:
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell, Identity, Repetitions
-
-    cell = Cell(layer, BitFlip(bit_field="any"), 1.0)
-    return list(Repetitions(cell, 0, count).trials(Identity("model", "data", seed=2026)))
+    one = trials(layer, 1)
+    taken = median_seconds(lambda: engine.evaluate(one), ROUNDS)
+    return trials(layer, max(1, round(SECONDS / taken)))
 
 
 def _differences(calls: list[Callable[[], Any]]) -> npt.NDArray[np.float64]:
     """Return how much longer each call takes than the one before; measured in turn."""
-    rounds = [[_median(call) for call in calls] for _ in range(ROUNDS)]
+    rounds = [[median_seconds(call, ROUNDS) for call in calls] for _ in range(ROUNDS)]
     times = np.maximum.accumulate(np.min(rounds, axis=0))
     return np.diff(times, prepend=0.0)
-
-
-def _median(call: Callable[[], Any]) -> float:
-    call()
-    times = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)

@@ -2,7 +2,6 @@
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
+from benchmarks.timing import seconds, trials
 from injecttf2 import device
 
 ASKED_RATE = 7_500
@@ -107,27 +107,18 @@ def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> 
     total = Total(injections=samples)
     for levels, engine in engines.items():
         prepared = engine.prepare(layer, tune=True)
-        warm = _seconds(lambda e=engine: e.evaluate(_trials(layer, 1, start=1000)))
-        trials = _trials(layer, max(1, round(SECONDS / warm)))
+        warm = seconds(lambda e=engine: e.evaluate(trials(layer, 1, start=1000)))
+        chosen = trials(layer, max(1, round(SECONDS / warm)))
         dropped, twice = prepared.dropped, prepared.reevaluated
-        seconds = _seconds(lambda e=engine, t=trials: e.evaluate(t)) / len(trials)
+        taken = seconds(lambda e=engine, t=chosen: e.evaluate(t)) / len(chosen)
         if levels:
-            total.levels = seconds
-            total.dropped = (prepared.dropped - dropped) / len(trials)
-            total.twice = (prepared.reevaluated - twice) / len(trials)
+            total.levels = taken
+            total.dropped = (prepared.dropped - dropped) / len(chosen)
+            total.twice = (prepared.reevaluated - twice) / len(chosen)
         else:
-            total.dense = seconds
+            total.dense = taken
         prepared.release()
     return total
-
-
-def _trials(layer: str, count: int, start: int = 0) -> list[Any]:
-    from injecttf2.faults import BitFlip
-    from injecttf2.trials import Cell, Identity, Repetitions
-
-    cell = Cell(layer, BitFlip(bit_field="any"), 1.0)
-    identity = Identity("resnet20", "cifar10", seed=2026)
-    return list(Repetitions(cell, start, start + count).trials(identity))
 
 
 def _forward_rate(graph: Any, dataset: Any) -> float:
@@ -142,7 +133,7 @@ def _forward_rate(graph: Any, dataset: Any) -> float:
     for batch in FORWARD_BATCHES:
         inputs = tf.constant(dataset.inputs[:batch])
         forward(inputs)
-        times = [_seconds(lambda i=inputs: forward(i).numpy()) for _ in range(5)]
+        times = [seconds(lambda i=inputs: forward(i).numpy()) for _ in range(5)]
         rates.append(batch / statistics.median(times))
     return max(rates)
 
@@ -156,10 +147,10 @@ def _overhead(console: Console, engine: Any, dataset: Any) -> None:
         batch = engine.prepare(layer).batch
         batches = -(-len(dataset) // batch)
         bare = _bare_suffix(engine.graph, layer, batch, batches)
-        trials = _trials(layer, 1)
+        chosen = trials(layer, 1)
         bare()
-        engine.evaluate(trials)
-        pairs = [(_seconds(bare), _seconds(lambda t=trials: engine.evaluate(t))) for _ in range(5)]
+        engine.evaluate(chosen)
+        pairs = [(seconds(bare), seconds(lambda t=chosen: engine.evaluate(t))) for _ in range(5)]
         bare_time, dense_time = (statistics.median(one) for one in zip(*pairs, strict=True))
         ratio = statistics.median(dense / bare for bare, dense in pairs)
         table.add_row(
@@ -199,9 +190,3 @@ def _bare_suffix(graph: Any, layer: str, batch: int, batches: int) -> Callable[[
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
