@@ -60,11 +60,15 @@ def model_digest(model: keras.Model) -> str:
 
 
 def _config(operation: Any) -> Any:
-    """Return an operation's configuration; empty where a class of the user's own does not tell."""
+    """Return an operation's configuration, its attributes where a user's own class has none."""
     try:
         return _without_bytecode(operation.get_config())
-    except NotImplementedError:
-        return {}
+    except NotImplementedError:  # Keras' own, where an argument cannot be serialised
+        return {
+            name: _value(value, set())
+            for name, value in sorted(vars(operation).items())
+            if name != "name" and not name.startswith("_") and not isinstance(value, FunctionType)
+        }
 
 
 def _without_bytecode(value: Any) -> Any:

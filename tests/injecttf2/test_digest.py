@@ -189,6 +189,22 @@ def test_a_layer_that_cannot_be_configured_is_told_by_its_class_and_weights() ->
     assert digest != digest_of(lambda inputs: layers.ReLU(name="applied")(dense()(inputs)))
 
 
+def test_attributes_of_a_class_without_a_configuration_make_another_digest() -> None:
+    class Scaled(keras.layers.Layer):
+        def __init__(self, by: float, anything: object) -> None:
+            super().__init__(name="scaled")
+            self.by, self.anything = by, anything
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.by
+
+    with pytest.raises(NotImplementedError):
+        Scaled(2.0, object()).get_config()
+    digest = digest_of(lambda inputs: Scaled(2.0, object())(dense()(inputs)))
+    assert digest == digest_of(lambda inputs: Scaled(2.0, object())(dense()(inputs)))
+    assert digest != digest_of(lambda inputs: Scaled(3.0, object())(dense()(inputs)))
+
+
 CODE = """
 import keras
 
