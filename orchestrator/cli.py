@@ -9,13 +9,16 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from injecttf2.errors import InjectTF2Error
 from results.errors import ResultsError
+
+if TYPE_CHECKING:
+    from orchestrator.session import Summary
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -114,7 +117,6 @@ def run(
     from injecttf2.levels import parse_levels
     from orchestrator.campaign import load_campaign
     from orchestrator.launch import Options, launch
-    from orchestrator.tables import summary_lines
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     folder = output if output is not None else f"runs/{loaded.name}"
@@ -129,20 +131,7 @@ def run(
     )
     messages = _messages()
     summary = launch(loaded, options, messages)
-    if as_json:
-        _print_json(
-            {
-                "run": folder,
-                "trials": summary.trials,
-                "done": summary.done,
-                "failed": summary.failed,
-                "injections": summary.injections,
-                "reevaluated": summary.reevaluated,
-                "seconds": round(summary.seconds, 3),
-            }
-        )
-    else:
-        _screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole
+    _tell(folder, summary, as_json=as_json)
     if summary.stopped:
         messages.print(f"stopped: {summary.stopped}", style="yellow")
         messages.print("the same command again goes on from here")
@@ -294,6 +283,26 @@ def _messages() -> Console:
     What is printed may hold brackets, which are not markup.
     """
     return Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+
+
+def _tell(folder: str, summary: Summary, *, as_json: bool) -> None:
+    """Print what a run did."""
+    from orchestrator.tables import summary_lines
+
+    if as_json:
+        _print_json(
+            {
+                "run": folder,
+                "trials": summary.trials,
+                "done": summary.done,
+                "failed": summary.failed,
+                "injections": summary.injections,
+                "reevaluated": summary.reevaluated,
+                "seconds": round(summary.seconds, 3),
+            }
+        )
+    else:
+        _screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole
 
 
 def _screen() -> Console:
