@@ -31,6 +31,20 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """It is now this time, in seconds of a clock that never goes back."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class WorkerPlaced:
+    """A worker has a place on a machine and begins to load the model."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
 class WorkerReady:
     """A worker has started and waits for work."""
 
@@ -62,10 +76,14 @@ class ChunkFailed:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker has died, or could not start."""
+    """A worker has died, or could not start.
+
+    ``blameless`` says that its machine went away: the chunk it was at work on is not to blame.
+    """
 
     worker: int
     error: str
+    blameless: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,7 @@ class Stop:
     """The user wants to stop."""
 
 
-Event = WorkerReady | ChunkDone | ChunkFailed | WorkerLost | Stop
+Event = Tick | WorkerPlaced | WorkerReady | ChunkDone | ChunkFailed | WorkerLost | Stop
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,19 @@ class StartWorker:
     """Start a worker under this number."""
 
     worker: int
+
+
+@dataclass(frozen=True)
+class StopWorker:
+    """End a worker that has passed a deadline: it is counted as lost already.
+
+    Args:
+        worker: The worker.
+        error: What it did not do in time.
+    """
+
+    worker: int
+    error: str
 
 
 @dataclass(frozen=True)
@@ -111,4 +142,4 @@ class Finish:
     reason: str | None = None
 
 
-Action = StartWorker | Assign | GiveUp | Finish
+Action = StartWorker | StopWorker | Assign | GiveUp | Finish
