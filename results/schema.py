@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 SCHEMA_VERSION = 1
 """Version of the run directory: of both schemas and of ``campaign.json``."""
@@ -143,19 +143,16 @@ def check_table(table: pa.Table, schema: pa.Schema) -> None:
     """Check that ``table`` has the columns of ``schema``, in order, without forbidden nulls.
 
     Raises:
-        ValueError: It has not; the message names every column that is wrong.
+        ValueError: It has not; the message names every column that is wrong, nulls last: they
+            are looked for where all the types are right.
     """
-    problems = _name_problems(table.schema.names, schema.names)
-    if not problems and table.schema.names != schema.names:
-        problems = [f"columns are in the order {table.schema.names}, expected {schema.names}"]
-    for field in schema:
-        if table.schema.names.count(field.name) != 1:
-            continue
-        column = table.column(field.name)
-        if column.type != field.type:
-            problems.append(f"column {field.name} is {column.type}, expected {field.type}")
-        elif not field.nullable and column.null_count:
-            problems.append(f"column {field.name} has {column.null_count} nulls, expected none")
+    problems = [] if table.schema.equals(schema) else _type_problems(table.schema, schema)
+    nulls = zip(schema, table.columns, strict=True) if not problems else ()
+    problems += [
+        f"column {field.name} has {column.null_count} nulls, expected none"
+        for field, column in nulls
+        if not field.nullable and column.null_count
+    ]
     _raise_if(problems)
 
 
@@ -168,18 +165,16 @@ def check_tallies(trials: pa.Table) -> None:
     Raises:
         ValueError: They do not; the message tells the first such row.
     """
-    count = {name: trials.column(name) for name in TALLIES}
-    total = pc.add(pc.add(count["masked"], count["benign"]), pc.add(count["sdc"], count["due"]))
-    wrong = pc.or_(
-        pc.not_equal(total, count["injected"]),
-        pc.or_(
-            pc.greater(count["injected"], count["samples"]),
-            pc.greater(count["sdc_critical"], count["sdc"]),
-        ),
+    count = {name: np.from_dlpack(trials.column(name).combine_chunks()) for name in TALLIES}
+    total = count["masked"] + count["benign"] + count["sdc"] + count["due"]
+    wrong = (
+        (total != count["injected"])
+        | (count["injected"] > count["samples"])
+        | (count["sdc_critical"] > count["sdc"])
     )
-    position = pc.index(wrong, True).as_py()
-    if position >= 0:
-        row = {name: column[position].as_py() for name, column in count.items()}
+    if wrong.any():
+        position = int(wrong.argmax())
+        row = {name: int(column[position]) for name, column in count.items()}
         raise ValueError(
             f"Trial {trials.column('trial_id')[position]} has the tallies {row}, expected masked + "
             "benign + sdc + due = injected <= samples and sdc_critical <= sdc."
@@ -216,6 +211,18 @@ def _array(values: Any, field: pa.Field) -> pa.Array:
         raise ValueError(
             f"The table does not fit the schema: column {field.name}, {field.type}: {error}"
         ) from error
+
+
+def _type_problems(received: pa.Schema, expected: pa.Schema) -> list[str]:
+    problems = _name_problems(received.names, expected.names)
+    if not problems and received.names != expected.names:
+        problems = [f"columns are in the order {received.names}, expected {expected.names}"]
+    once = [field for field in expected if received.names.count(field.name) == 1]
+    return problems + [
+        f"column {field.name} is {received.field(field.name).type}, expected {field.type}"
+        for field in once
+        if received.field(field.name).type != field.type
+    ]
 
 
 def _name_problems(received: Sequence[str], expected: Sequence[str]) -> list[str]:
