@@ -5,6 +5,9 @@
     trials/part-000001-1f2e3d4c.parquet      published rows; the same sequence number and token
     injections/part-000001-1f2e3d4c.parquet  name the parts that were flushed together
     failures/<trial_id>.json                 a trial that was given up on
+    events/20261123T063000.123456Z-1f2e3d4c.jsonl   what a writer did: one file a writer
+    heartbeat.json                           what the writer does now
+    compacting.json                          parts that are being merged into one
 
 A name with a leading dot is not part of the results: pyarrow, pandas and DuckDB pass over it.
 """
@@ -16,12 +19,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 CAMPAIGN = "campaign.json"
 LOCK = "lock"
 TRIALS = "trials"
 INJECTIONS = "injections"
 FAILURES = "failures"
+EVENTS = "events"
+HEARTBEAT = "heartbeat.json"
+COMPACTING = "compacting.json"
 
 _PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
 _FAILURE = re.compile(r"\d+\.json")
@@ -36,6 +43,11 @@ def part(folder: str, sequence: int, token: str) -> str:
 def failure(trial_id: int) -> str:
     """Return the name of the file that tells why a trial was given up on."""
     return f"{FAILURES}/{trial_id}.json"
+
+
+def events(begin: datetime, token: str) -> str:
+    """Return the name of a writer's event log; such names sort by ``begin``, a time in UTC."""
+    return f"{EVENTS}/{begin:%Y%m%dT%H%M%S.%f}Z-{token}.jsonl"
 
 
 def aside(name: str, token: str) -> str:
@@ -56,6 +68,11 @@ def is_part(file: str) -> bool:
 def is_failure(file: str) -> bool:
     """Tell whether ``file``, a name within its folder, is a recorded failure."""
     return _FAILURE.fullmatch(file) is not None
+
+
+def is_events(file: str) -> bool:
+    """Tell whether ``file``, a name within its folder, is an event log."""
+    return not file.startswith(".") and file.endswith(".jsonl")
 
 
 def is_aside(file: str) -> bool:
