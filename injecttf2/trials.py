@@ -109,10 +109,12 @@ class Repetitions:
             yield Trial(self.cell, repetition, trial_id)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(content: Mapping[str, Any]) -> bytes:
     """Return the one JSON text of ``content``: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+    return _ENCODER.encode(content).encode()
 
 
 def digest64(text: bytes) -> int:
@@ -128,18 +130,38 @@ def cell_id(identity: Identity, cell: Cell) -> int:
 def trial_ids(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt.NDArray[np.uint64]:
     """Return the ids of some repetitions of a cell.
 
-    The canonical JSON of the trials of a cell differs in one number only, so it is written once
-    and split at that number.
-
     Returns:
         uint64 [n_repetitions].
     """
+    return _as_numbers(_digests(identity, cell, repetitions))
+
+
+def run_ids(identity: Identity, runs: Iterable[Repetitions]) -> npt.NDArray[np.uint64]:
+    """Return the ids of the trials of some runs, one after another.
+
+    Returns:
+        uint64 [n], n the length of all runs together.
+    """
+    digests = (_digests(identity, run.cell, range(run.start, run.stop)) for run in runs)
+    return _as_numbers(b"".join(digests))
+
+
+def _digests(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> bytes:
+    """Return the digests of some repetitions of a cell, 8 bytes each.
+
+    The canonical JSON of the trials of a cell differs in one number only: what stands before it
+    is digested once.
+    """
     content = {**identity.to_dict(), **cell.to_dict(), "repetition": 0}
     head, tail = canonical_json(content).split(b'"repetition":0')
-    head += b'"repetition":'
-    blake2b = hashlib.blake2b
-    digests = b"".join(
-        blake2b(b"%b%d%b" % (head, repetition, tail), digest_size=8).digest()
-        for repetition in repetitions
-    )
+    begun = hashlib.blake2b(head + b'"repetition":', digest_size=8)
+    digests = bytearray()
+    for repetition in repetitions:
+        digest = begun.copy()
+        digest.update(b"%d%b" % (repetition, tail))
+        digests += digest.digest()
+    return bytes(digests)
+
+
+def _as_numbers(digests: bytes) -> npt.NDArray[np.uint64]:
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)

@@ -61,6 +61,25 @@ def test_ids_never_change() -> None:
     assert hex(trials.cell_id(IDENTITY, CELL)) == "0xe5a7fd941414eb09"
 
 
+def test_ids_of_every_kind_of_cell_never_change() -> None:
+    identity = Identity(model="ab" * 16, data="cd" * 16, seed=0)
+    cells = [
+        Cell("conv2d", BitFlip(bit=0), 1e-05),
+        Cell("conv2d", BitFlip(bit_field="any"), 1.0),
+        Cell("größe/層", BitFlip(bit_field="exponent"), 0.5),
+        Cell("dense", BitFlip(bit_field="sign"), 0.0, target="weights"),
+        Cell('a"b\\c', BitFlip(bit_field="mantissa"), 1 / 3),
+    ]
+    ids = [trials.trial_ids(identity, cell, (0, 9, 10, 123_456)).tolist() for cell in cells]
+    assert ids == [
+        [3015408958404587722, 14857145487244674104, 13628578878337462499, 860962837615574930],
+        [1438423430187782525, 13781624274733141112, 3986186919329791917, 14641540800313355245],
+        [16403624138344589005, 10465617883540644221, 558008997983790933, 3491714948634586859],
+        [12640494638839269213, 17481606465003282616, 15111000673858667915, 6832860942431941777],
+        [6057106505005750117, 6053767322394147592, 13522520651400640582, 2761990415155380130],
+    ]
+
+
 def test_the_canonical_json_never_changes() -> None:
     content = {**IDENTITY.to_dict(), **CELL.to_dict(), "repetition": 3}
     assert trials.canonical_json(content) == (
@@ -156,6 +175,18 @@ def test_repetitions_yield_their_trials_in_order() -> None:
     assert {trial.cell for trial in found} == {CELL}
     assert {type(trial.id) for trial in found} == {int}  # as a generator's key takes them
     assert list(Repetitions(CELL, 5, 5).trials(IDENTITY)) == []
+
+
+def test_the_ids_of_runs_are_those_of_their_trials_in_order() -> None:
+    other = dataclasses.replace(CELL, layer="dense")
+    runs = [Repetitions(CELL, 3, 5), Repetitions(other, 0, 0), Repetitions(other, 9, 11)]
+    ids = trials.run_ids(IDENTITY, runs)
+    assert ids.dtype == np.uint64
+    assert ids.tolist() == [
+        naive_trial_id(IDENTITY, cell, repetition)
+        for cell, repetition in [(CELL, 3), (CELL, 4), (other, 9), (other, 10)]
+    ]
+    assert trials.run_ids(IDENTITY, []).tolist() == []
 
 
 def test_an_identity_is_written_out_in_full() -> None:
