@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.faults import BitFlip
-from injecttf2.trials import Cell, Identity, Repetitions, trial_ids
+from injecttf2.trials import Cell, Identity, Repetitions, run_ids
 from orchestrator.messages import Range
+
+BLOCK_TRIALS = 65_536
+"""Trials whose ids are made and looked up together: they take a few megabytes."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,19 @@ class Group:
         raise IndexError(index)
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What of a grid is done, and what else.
+
+    Args:
+        missing: Positions of the trials that are not done, ascending ranges.
+        outside: uint64 [n], ascending: ids of what is done but is no trial of the grid.
+    """
+
+    missing: tuple[Range, ...]
+    outside: npt.NDArray[np.uint64]
+
+
 class Grid:
     """All trials of a campaign, by position.
 
@@ -144,24 +160,52 @@ class Grid:
                 position += length
 
     def ids(self, identity: Identity) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """Yield for each cell the position of its first trial and the ids of its trials.
+        """Yield the ids of all trials in blocks, each with the position of its first trial.
 
-        The ids are uint64 [repetitions].
+        The ids are uint64 [``BLOCK_TRIALS``], fewer in the last block.
         """
-        for start, cell in self.cells():
-            yield start, trial_ids(identity, cell, range(self.repetitions))
+        for start in range(0, len(self), BLOCK_TRIALS):
+            stop = min(start + BLOCK_TRIALS, len(self))
+            yield start, run_ids(identity, self.runs([(start, stop)]))
 
     def missing(self, identity: Identity, done: npt.NDArray[np.uint64]) -> Iterator[Range]:
         """Yield the ranges of positions whose trials are not among ``done``, ascending.
 
         Args:
             identity: What the ids are made from.
-            done: uint64 [n], ids of finished trials, ascending.
+            done: uint64 [n], ids of finished trials, ascending, each once.
         """
+        return self._missing(identity, done, np.zeros(len(done), np.bool_))
+
+    def compare(self, identity: Identity, done: npt.NDArray[np.uint64]) -> Comparison:
+        """Return what ``done`` lacks of this grid and what it holds beside it, in one pass.
+
+        Args:
+            identity: What the ids are made from.
+            done: uint64 [n], ids of finished trials, ascending, each once.
+        """
+        met = np.zeros(len(done), np.bool_)
+        missing = tuple(self._missing(identity, done, met))
+        return Comparison(missing, done[~met])
+
+    def outside(self, identity: Identity, done: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Return those of ``done`` that are not trials of this grid; see ``compare``.
+
+        Returns:
+            uint64 [n], ascending.
+        """
+        return self.compare(identity, done).outside
+
+    def _missing(
+        self, identity: Identity, done: npt.NDArray[np.uint64], met: npt.NDArray[np.bool_]
+    ) -> Iterator[Range]:
+        """Yield what is missing, and mark in ``met``, bool [n], those of ``done`` that are met."""
         begin: int | None = None
         for start, ids in self.ids(identity):
-            open_here = ~_contains(done, ids)
-            edges = np.flatnonzero(np.diff(np.concatenate([[begin is not None], open_here])))
+            place = _places(done, ids)
+            open_here = place < 0
+            met[place[~open_here]] = True
+            edges = np.flatnonzero(np.diff(open_here, prepend=begin is not None))
             for edge in (edges + start).tolist():
                 if begin is None:
                     begin = edge
@@ -172,12 +216,16 @@ class Grid:
             yield begin, len(self)
 
 
-def _contains(
+def _places(
     ordered: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.bool_]:
-    """Return which of ``values`` are in ``ordered``, which ascends."""
+) -> npt.NDArray[np.intp]:
+    """Return where each of ``values`` stands in ``ordered``, which ascends; -1 for nowhere."""
+    places = np.full(len(values), -1, np.intp)
     if len(ordered) == 0:
-        return np.zeros(len(values), np.bool_)
-    place = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    found: npt.NDArray[np.bool_] = ordered[place] == values
-    return found
+        return places
+    # Neighbours are looked up one after another, which spares the processor's caches.
+    order = np.argsort(values)
+    ascending = values[order]
+    place = np.minimum(np.searchsorted(ordered, ascending), len(ordered) - 1)
+    places[order] = np.where(ordered[place] == ascending, place, -1)
+    return places

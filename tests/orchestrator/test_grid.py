@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from injecttf2.faults import BitFlip
 from injecttf2.trials import Cell, Identity, Repetitions, canonical_json, digest64
-from orchestrator.grid import Grid, Group, Product, union
+from orchestrator import grid as grid_module
+from orchestrator.grid import BLOCK_TRIALS, Grid, Group, Product, union
 from orchestrator.messages import Range
 
 IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
@@ -50,6 +52,10 @@ def plain_trials(layers: Layers, repetitions: int) -> list[tuple[Cell, int]]:
 def plain_id(cell: Cell, repetition: int) -> int:
     content = {**IDENTITY.to_dict(), **cell.to_dict(), "repetition": repetition}
     return digest64(canonical_json(content))
+
+
+def blocks_of(size: int) -> mock._patch[int]:
+    return mock.patch.object(grid_module, "BLOCK_TRIALS", size)
 
 
 def ids_of(grid: Grid) -> list[int]:
@@ -239,9 +245,15 @@ def test_an_id_is_the_digest_of_what_decides_the_result() -> None:
     assert ids_of(Grid(SMALL, repetitions=2))[1] == int.from_bytes(digest, "big")
 
 
-@given(grids())
-def test_ids_are_those_of_the_trials_one_by_one(grid: Grid) -> None:
-    assert ids_of(grid) == [plain_id(cell, repetition) for cell, repetition in grid]
+@given(grids(), st.integers(1, 9))
+def test_ids_are_those_of_the_trials_one_by_one(grid: Grid, size: int) -> None:
+    expected = [plain_id(cell, repetition) for cell, repetition in grid]
+    assert ids_of(grid) == expected
+    with blocks_of(size):
+        blocks = list(grid.ids(IDENTITY))
+    assert [start for start, _ in blocks] == list(range(0, len(grid), size))
+    assert all(len(ids) == size for _, ids in blocks[:-1])
+    assert [trial_id for _, ids in blocks for trial_id in ids.tolist()] == expected
 
 
 @pytest.mark.parametrize("layer", ['"repetition":0', "größe/λ", "a\\b"])
@@ -270,13 +282,14 @@ def test_widening_a_grid_leaves_open_what_is_new() -> None:
     ]
 
 
-@given(grids_with_some_done())
+@given(grids_with_some_done(), st.integers(1, 9))
 def test_missing_is_the_set_difference_in_as_few_ranges_as_can_be(
-    grid_and_done: tuple[Grid, set[int]],
+    grid_and_done: tuple[Grid, set[int]], size: int
 ) -> None:
     grid, done = grid_and_done
     ids = ids_of(grid)
-    ranges = list(grid.missing(IDENTITY, as_done(ids[position] for position in done)))
+    with blocks_of(size):
+        ranges = list(grid.missing(IDENTITY, as_done(ids[position] for position in done)))
     assert [p for span in ranges for p in range(*span)] == sorted(set(range(len(grid))) - done)
     assert all(start < stop for start, stop in ranges)
     assert all(earlier[1] < later[0] for earlier, later in pairwise(ranges))
@@ -307,6 +320,43 @@ def test_ids_of_other_campaigns_do_not_count_as_done() -> None:
     assert list(grid.missing(IDENTITY, strangers)) == [(0, 15)]
 
 
+@given(grids_with_some_done(), st.sets(st.integers(0, 2**64 - 1), max_size=9), st.integers(1, 9))
+def test_outside_is_what_is_done_but_no_trial_of_the_grid(
+    grid_and_done: tuple[Grid, set[int]], strangers: set[int], size: int
+) -> None:
+    grid, positions = grid_and_done
+    ids = ids_of(grid)
+    strangers -= set(ids)
+    done = as_done({*(ids[position] for position in positions), *strangers})
+    with blocks_of(size):
+        found = grid.compare(IDENTITY, done)
+        assert found.missing == tuple(grid.missing(IDENTITY, done))
+    assert found.outside.dtype == np.uint64
+    assert found.outside.tolist() == sorted(strangers)
+    assert grid.outside(IDENTITY, done).tolist() == sorted(strangers)
+
+
+def test_narrowing_a_grid_leaves_outside_what_it_no_longer_holds() -> None:
+    old = Grid(SMALL, repetitions=3)
+    new = Grid([("conv", [Product(flips(1), (0.1, 0.9))])], repetitions=2)
+    found = new.compare(IDENTITY, as_done(ids_of(old)))
+    kept = [plain_id(Cell("conv", BitFlip(bit=1), 0.1), repetition) for repetition in (0, 1)]
+    assert found.missing == ((2, 4),)
+    assert found.outside.tolist() == sorted(set(ids_of(old)) - set(kept))
+    assert len(found.outside) == 13
+
+
+def test_ranges_go_on_across_blocks() -> None:
+    grid = Grid([("conv", [Product(flips(0, 1, 2), (0.5,))])], repetitions=50_000)
+    edge = BLOCK_TRIALS
+    done = [*range(edge - 3), edge + 2, *range(2 * edge - 1, 2 * edge + 1), 149_999]
+    assert missing_without(grid, done) == [
+        (edge - 3, edge + 2),
+        (edge + 3, 2 * edge - 1),
+        (2 * edge + 1, 149_999),
+    ]
+
+
 MILLION = Grid(
     [
         (f"block{number}/conv", [Product(flips(*range(32)), (0.001, 0.01, 0.1, 0.5, 1.0))])
@@ -326,21 +376,29 @@ def test_a_million_trials_have_a_length_and_a_last_one_at_once() -> None:
     assert peak < 1_000_000
 
 
-def test_the_ids_of_a_million_trials_take_seconds_and_come_a_cell_at_a_time() -> None:
+def test_a_million_trials_are_compared_with_a_million_done_in_seconds() -> None:
     begin = time.perf_counter()
-    starts = []
-    for start, ids in MILLION.ids(IDENTITY):
-        assert ids.dtype == np.uint64
-        assert ids.shape == (250,)
-        starts.append(start)
-    assert starts == list(range(0, 1_000_000, 250))
-    assert time.perf_counter() - begin < 5
+    ids = np.concatenate([block for _, block in MILLION.ids(IDENTITY)])
+    assert ids.shape == (1_000_000,)
+    assert ids[[0, 249, 250, 999_999]].tolist() == [
+        plain_id(*MILLION[position]) for position in (0, 249, 250, 999_999)
+    ]
+    open_here = np.random.default_rng(1).random(1_000_000) < 0.5
+    found = MILLION.compare(IDENTITY, np.sort(ids[~open_here]))
+    assert time.perf_counter() - begin < 15  # twice a million ids: three seconds
+    position = np.zeros(1_000_000, np.int8)
+    for start, stop in found.missing:
+        position[start:stop] += 1
+    assert (position == open_here).all()
+    assert len(found.outside) == 0
 
 
-def test_finding_what_is_missing_of_a_million_trials_takes_the_memory_of_a_cell() -> None:
-    ranges = MILLION.missing(IDENTITY, as_done([]))
-    tracemalloc.start()
-    assert list(ranges) == [(0, 1_000_000)]
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 1_000_000
+def test_finding_what_is_missing_takes_the_memory_of_a_block() -> None:
+    grid = Grid([("conv", [Product(flips(*range(32)), (0.1, 1.0))])], repetitions=2_000)
+    with blocks_of(1_000):
+        ranges = grid.missing(IDENTITY, as_done([]))
+        tracemalloc.start()
+        assert list(ranges) == [(0, 128_000)]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 200_000  # the ids of all are 1,024,000 bytes
