@@ -10,12 +10,12 @@ from results.errors import RunMismatchError, RunNotFoundError
 from results.manifest import Manifest, RunHeader, read_manifest
 
 if TYPE_CHECKING:
-    from results.storage import LocalStorage
+    from results.storage import Storage
 
 _ABSENT = "absent"
 
 
-def admit(storage: LocalStorage, header: RunHeader) -> Manifest:
+def admit(storage: Storage, header: RunHeader) -> Manifest:
     """Return the manifest to write: a new one, or the recorded one brought up to date.
 
     Raises:
@@ -41,7 +41,7 @@ def admit(storage: LocalStorage, header: RunHeader) -> Manifest:
     )
 
 
-def _check_free(storage: LocalStorage) -> None:
+def _check_free(storage: Storage) -> None:
     if storage.is_file():
         raise RunMismatchError(
             "this is a file, expected a run directory or a folder to begin one in",

@@ -1,19 +1,41 @@
-"""One writer a run directory: an advisory lock that its holder's death sets free."""
+"""One writer a run directory: an advisory lock that its holder's death sets free.
+
+``RunLock`` is the lock of a folder; ``results.claim_lock`` has the one of object storage.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from results.errors import RunLockedError
+from results.errors import ResultsError, RunLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Lock(Protocol):
+    """What keeps a second writer out; ``Storage.lock`` takes it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the lock was not released yet."""
+
+    def check(self) -> None:
+        """Make sure that the lock still keeps others out. For the holder, before it publishes.
+
+        Raises:
+            ResultsError: It was lost, or released.
+        """
+
+    def release(self) -> None:
+        """Let the lock go; releasing twice is harmless."""
 
 
 class RunLock:
@@ -23,7 +45,8 @@ class RunLock:
     different files of that name); it is then empty.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
         self._descriptor: int | None = descriptor
 
     @classmethod
@@ -32,23 +55,42 @@ class RunLock:
 
         Raises:
             RunLockedError: Another process, or another writer of this one, holds it.
+            ResultsError: The file system has no locks.
+            OSError: The file cannot be created or opened.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write(descriptor, json.dumps(_this_process()))
+            _write(descriptor, json.dumps(this_process()))
         except BlockingIOError:
             os.close(descriptor)
-            raise _locked(path, read_holder(path)) from None
-        except BaseException:
+            raise locked(path, read_holder(path)) from None
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+                raise _no_locks(path, error) from error
             raise
-        return cls(descriptor)
+        return cls(path, descriptor)
 
     @property
     def held(self) -> bool:
-        """Whether the lock is still held."""
+        """Whether the lock was not released yet."""
         return self._descriptor is not None
+
+    def check(self) -> None:
+        """Make sure that the locked file is still the one that others would lock.
+
+        Raises:
+            ResultsError: It was removed or replaced, or the lock was released.
+        """
+        if self._descriptor is None:
+            raise lost(self._path, "it was released")
+        try:
+            same = os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))  # noqa: PTH116
+        except OSError:
+            same = False
+        if not same:
+            raise lost(self._path, "the file was removed or replaced")
 
     def release(self) -> None:
         """Let the lock go; releasing twice is harmless."""
@@ -61,18 +103,52 @@ class RunLock:
             os.close(descriptor)
 
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
 def read_holder(path: str) -> dict[str, object]:
     """Return ``host``, ``pid`` and ``since`` as the lock file gives them, {} if it does not."""
     try:
-        holder = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        return parse_holder(Path(path).read_bytes())
+    except OSError:
+        return {}
+
+
+def parse_holder(text: bytes) -> dict[str, object]:
+    """Return what ``text``, made from ``this_process``, says; {} if it says nothing."""
+    try:
+        holder = json.loads(text)
+    except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
-def _this_process() -> dict[str, object]:
+def this_process() -> dict[str, object]:
+    """Return who takes a lock: ``host``, ``pid`` and ``since``, the time now in UTC."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+
+
+def locked(path: str, holder: Mapping[str, object], heard: str = "") -> RunLockedError:
+    """Return the error of one who finds the lock taken; ``heard`` follows who holds it."""
+    host, pid, since = (holder.get(key, "unknown") for key in ("host", "pid", "since"))
+    return RunLockedError(
+        "another process writes into this run directory: "
+        f"host {host}, pid {pid}, since {since}{heard}",
+        place=path,
+        hint="Wait for it or stop it, or choose another --output.",
+        holder=holder,
+    )
+
+
+def lost(path: str, why: str) -> ResultsError:
+    """Return the error of a holder who no longer keeps others out."""
+    return ResultsError(
+        f"the lock on the run directory was lost: {why}, so another process may write there",
+        place=path,
+        hint="What was published is safe. See that no other run writes there, then run the same "
+        "command to resume.",
+    )
 
 
 def _write(descriptor: int, text: str) -> None:
@@ -80,11 +156,10 @@ def _write(descriptor: int, text: str) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _locked(path: str, holder: Mapping[str, object]) -> RunLockedError:
-    host, pid, since = (holder.get(key, "unknown") for key in ("host", "pid", "since"))
-    return RunLockedError(
-        f"another process writes into this run directory: host {host}, pid {pid}, since {since}",
+def _no_locks(path: str, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"the file system has no file locks ({error.strerror}), which keep a second writer out",
         place=path,
-        hint="Wait for it or stop it, or choose another --output.",
-        holder=holder,
+        hint="Choose an --output on a local disk or on object storage, or have the mount offer "
+        "locks (NFS: the lock service of version 3, or version 4).",
     )

@@ -13,7 +13,7 @@ from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
 from results.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from results.storage import LocalStorage
+    from results.storage import Storage
 
 Json = Mapping[str, Any]
 """A mapping that JSON can hold."""
@@ -129,7 +129,7 @@ class Manifest:
             ) from error
 
 
-def read_manifest(storage: LocalStorage) -> Manifest:
+def read_manifest(storage: Storage) -> Manifest:
     """Return what the run directory's ``campaign.json`` says.
 
     Raises:
@@ -150,7 +150,7 @@ def read_manifest(storage: LocalStorage) -> Manifest:
     return Manifest.from_json(text, place)
 
 
-def write_manifest(storage: LocalStorage, manifest: Manifest) -> None:
+def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Write ``campaign.json``, all at once."""
     storage.publish(paths.CAMPAIGN, manifest.to_json())
 

@@ -22,7 +22,7 @@ from results.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from results.storage import LocalStorage
+    from results.storage import Storage
 
 ROW_GROUP_ROWS = 262_144
 """Rows in a row group of a part; small parts have one."""
@@ -45,7 +45,7 @@ class Parts:
 
 
 def write_part(
-    storage: LocalStorage, name: str, table: pa.Table, identity: Mapping[str, int | str]
+    storage: Storage, name: str, table: pa.Table, identity: Mapping[str, int | str]
 ) -> None:
     """Publish ``table`` as the part ``name``; its footer holds schema version and identity."""
     footer = {_VERSION_KEY: str(SCHEMA_VERSION), _IDENTITY_KEY: canonical_json(dict(identity))}
@@ -65,7 +65,7 @@ def write_part(
 
 
 def find_parts(
-    storage: LocalStorage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
 ) -> Parts:
     """Return the parts in ``folder``, told apart by whether their footer can be read.
 
@@ -83,7 +83,7 @@ def find_parts(
     return Parts(tuple(readable), tuple(name for name in names if name not in {*readable}))
 
 
-def read_columns(storage: LocalStorage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
+def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
     """Return the columns of ``schema`` from the named parts, without loading pandas.
 
     Raises:
@@ -98,7 +98,7 @@ def read_columns(storage: LocalStorage, names: Iterable[str], schema: pa.Schema)
     return pa.concat_tables(tables)
 
 
-def read_ids(storage: LocalStorage, name: str) -> npt.NDArray[np.uint64] | None:
+def read_ids(storage: Storage, name: str) -> npt.NDArray[np.uint64] | None:
     """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
     schema = pa.schema([pa.field("trial_id", pa.uint64())])
     table = _damaged_is_none(storage, name, lambda path: _read(path, schema))
@@ -106,7 +106,7 @@ def read_ids(storage: LocalStorage, name: str) -> npt.NDArray[np.uint64] | None:
 
 
 def read_dataset(
-    storage: LocalStorage,
+    storage: Storage,
     names: Sequence[str],
     schema: pa.Schema,
     *,
@@ -139,6 +139,18 @@ def read_dataset(
         raise _corrupt(storage.path(broken or paths.TRIALS)) from error
 
 
+def part_rows(storage: Storage, name: str) -> int:
+    """Return how many rows the footer of the part ``name`` tells.
+
+    Raises:
+        RunCorruptError: The footer cannot be read.
+    """
+    footer = _damaged_is_none(storage, name, pq.read_metadata)
+    if footer is None:
+        raise _corrupt(storage.path(name))
+    return int(footer.num_rows)
+
+
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return a numeric column without nulls as a NumPy array, without loading pandas."""
     return np.from_dlpack(column.combine_chunks())
@@ -149,11 +161,11 @@ def _read(path: str, schema: pa.Schema) -> pa.Table:
         return file.read(schema.names).cast(schema)
 
 
-def _is_damaged(storage: LocalStorage, name: str, schema: pa.Schema) -> bool:
+def _is_damaged(storage: Storage, name: str, schema: pa.Schema) -> bool:
     return _damaged_is_none(storage, name, lambda path: _read(path, schema)) is None
 
 
-def _damaged_is_none(storage: LocalStorage, name: str, read: Any) -> Any:
+def _damaged_is_none(storage: Storage, name: str, read: Any) -> Any:
     """Return ``read(path)``, or None if what it found there is not intact.
 
     pyarrow reports damage as ``ArrowInvalid`` or as an ``OSError`` without a number; one with a

@@ -15,7 +15,7 @@ from results.schema import INJECTIONS, TRIALS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from results.storage import LocalStorage
+    from results.storage import Storage
 
 
 _TRIALS_LOST = "trials whose rows were only there are executed again."
@@ -40,7 +40,7 @@ class Recovered:
     warnings: tuple[str, ...]
 
 
-def recover(storage: LocalStorage, identity: Mapping[str, int | str]) -> Recovered:
+def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     """Remove unfinished files, rename parts that cannot be read, and read the ids of the others.
 
     Only for the process that holds the lock.
@@ -67,7 +67,7 @@ def recover(storage: LocalStorage, identity: Mapping[str, int | str]) -> Recover
     )
 
 
-def _set_aside(storage: LocalStorage, name: str, consequence: str) -> str:
+def _set_aside(storage: Storage, name: str, consequence: str) -> str:
     storage.rename(name, paths.torn(name))
     return (
         f"{storage.path(name)} cannot be read and was renamed to {paths.torn(name)}: {consequence}"

@@ -1,85 +1,95 @@
-"""Where a run directory lives: every change of a published file goes through this module.
+"""Where a run directory lives: every file of it is read and changed through a ``Storage``.
 
-``LocalStorage`` is a folder on a local or mounted file system. Object storage needs a second
-class with the same methods, on ``pyarrow.fs``, whose ``publish`` is a single PUT.
+``open_storage`` returns ``LocalStorage`` for a folder of a local or mounted file system, and
+``results.object_storage.ObjectStorage`` for a place on S3, Google Cloud Storage or Azure.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
 
 from results import paths
 from results.errors import ResultsError
+from results.lock import Lock, RunLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ["LocalStorage", "Lock", "Storage", "open_storage"]
 
-class LocalStorage:
-    """A run directory in a local folder; names are relative to it, with ``/`` between parts.
 
-    Args:
-        root: The folder. It need not exist.
+def open_storage(root: str | os.PathLike[str]) -> Storage:
+    """Return the storage of the run directory ``root``, a path or a URI. Nothing is read yet.
 
     Raises:
-        ResultsError: ``root`` is a URI.
+        ResultsError: ``root`` is a URI of a kind that is not known, or is not complete.
+    """
+    if "://" in os.fspath(root):
+        from results.object_storage import ObjectStorage
+
+        return ObjectStorage.from_uri(os.fspath(root))
+    return LocalStorage(root)
+
+
+class Storage(ABC):
+    """A run directory; the names of its files are relative to it, with ``/`` between parts.
+
+    Every method that reaches the files raises ``ResultsError`` where they are refused.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        if "://" in str(root):
-            raise ResultsError(
-                f"the run directory is {str(root)!r}, expected a local path",
-                hint="Object storage is not supported yet: choose a folder on a mounted disk.",
-            )
-        self.root = Path(root)
-
+    @abstractmethod
     def path(self, name: str = "") -> str:
-        """Return the full path of ``name``, for messages and for opening it."""
-        return str(self.root / name)
+        """Return the full path or URI of ``name``, for messages: without credentials."""
 
+    @abstractmethod
     def files(self, folder: str = "") -> list[str]:
-        """Return the sorted names of what ``folder`` holds, without the folder; [] if absent.
+        """Return the sorted names of what ``folder`` holds, without the folder; [] if absent."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Return how many bytes ``name`` has.
 
         Raises:
-            ResultsError: The file system refused.
+            FileNotFoundError: There is no such file.
         """
-        try:
-            with _refusals("the folder cannot be read", self.root / folder):
-                return sorted(path.name for path in (self.root / folder).iterdir())
-        except FileNotFoundError:
-            return []
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """Return the contents of ``name``.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ResultsError: The file system refused, or it is a folder.
         """
-        with _refusals("the file cannot be read", self.root / name):
-            try:
-                return (self.root / name).read_bytes()
-            except NotADirectoryError as error:  # a file stands where a folder on the way should
-                raise FileNotFoundError(self.path(name)) from error
 
-    def is_file(self) -> bool:
-        """Tell whether a file is where the run directory should be."""
-        with _refusals("the folder cannot be reached", self.root):
-            return self.root.is_file()
-
-    def create(self) -> None:
-        """Create the run directory unless it exists.
+    @abstractmethod
+    def open(self, name: str) -> Any:
+        """Return ``name`` as a ``pyarrow.NativeFile`` for random access, to be closed.
 
         Raises:
-            ResultsError: The file system refused.
+            FileNotFoundError: There is no such file.
+            OSError: It was refused. What the file raises later is an ``OSError`` too.
         """
-        with _refusals("the run directory cannot be created", self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
+    def arrow(self) -> tuple[Any, str]:
+        """Return the ``pyarrow.fs.FileSystem`` and the path of the run directory in it."""
+
+    @abstractmethod
+    def is_file(self) -> bool:
+        """Tell whether a file is where the run directory should be."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Create the run directory unless it exists."""
+
+    @abstractmethod
     def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
         """Make ``name`` appear, or be replaced, all at once and durably.
 
@@ -88,12 +98,98 @@ class LocalStorage:
             contents: What it holds, or a function that writes it into an open binary file.
 
         Raises:
-            ResultsError: The file system refused; what was there before is unchanged.
+            ResultsError: It was refused; what was there before is unchanged.
         """
+
+    @abstractmethod
+    def append(self, name: str, contents: bytes) -> None:
+        """Add ``contents`` to the end of ``name``, which is created if absent.
+
+        For small files that one writer has to itself. Not durable at once.
+        """
+
+    @abstractmethod
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a file within its folder."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; an absent one is harmless."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Remove what killed writers left aside. Only for the process that holds the lock."""
+
+    @abstractmethod
+    def lock(self) -> Lock:
+        """Keep other writers out of the run directory, which must have been created.
+
+        Raises:
+            RunLockedError: Another writer is in it.
+        """
+
+
+class LocalStorage(Storage):
+    """A run directory in a local folder.
+
+    Args:
+        root: The folder. It need not exist.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+
+    def path(self, name: str = "") -> str:
+        """Return the full path of ``name``."""
+        return str(self.root / name)
+
+    def files(self, folder: str = "") -> list[str]:
+        """Return the sorted names of what ``folder`` holds, without the folder; [] if absent."""
+        try:
+            with _refusals("the folder cannot be read", self.root / folder):
+                return sorted(path.name for path in (self.root / folder).iterdir())
+        except FileNotFoundError:
+            return []
+
+    def size(self, name: str) -> int:
+        """Return how many bytes ``name`` has."""
+        with _refusals("the file cannot be read", self.root / name):
+            return (self.root / name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        """Return the contents of ``name``."""
+        with _refusals("the file cannot be read", self.root / name):
+            try:
+                return (self.root / name).read_bytes()
+            except NotADirectoryError as error:  # a file stands where a folder on the way should
+                raise FileNotFoundError(self.path(name)) from error
+
+    def open(self, name: str) -> Any:
+        """Return ``name`` as a ``pyarrow.NativeFile``."""
+        return pa.OSFile(self.path(name), "rb")
+
+    def arrow(self) -> tuple[Any, str]:
+        """Return pyarrow's local file system and the folder."""
+        from pyarrow import fs
+
+        return fs.LocalFileSystem(), self.path()
+
+    def is_file(self) -> bool:
+        """Tell whether a file is where the run directory should be."""
+        with _refusals("the folder cannot be reached", self.root):
+            return self.root.is_file()
+
+    def create(self) -> None:
+        """Create the run directory unless it exists."""
+        with _refusals("the run directory cannot be created", self.root):
+            _create_folder(self.root)
+
+    def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
+        """Write a file aside, make it durable and rename it to ``name``."""
         final = self.root / name
         aside = self.root / paths.aside(name, secrets.token_hex(4))
         try:
-            self._create_folder(final.parent)
+            _create_folder(final.parent)
             with aside.open("xb") as file:
                 if callable(contents):
                     contents(file)
@@ -104,37 +200,41 @@ class LocalStorage:
             aside.replace(final)
             _sync_folder(final.parent)
         except OSError as error:
-            raise ResultsError(
-                f"the file could not be written: {error.strerror or error}",
-                place=str(final),
-                hint="Mend the disk (space, permissions), then run the same command to resume.",
-            ) from error
+            raise _not_written(final, error) from error
         finally:
             with suppress(OSError):  # the first error is the one to tell
                 aside.unlink()
 
-    def rename(self, name: str, new_name: str) -> None:
-        """Rename a file within its folder.
+    def append(self, name: str, contents: bytes) -> None:
+        """Add ``contents`` to the end of ``name``, which is created if absent."""
+        try:
+            _create_folder((self.root / name).parent)
+            with (self.root / name).open("ab", buffering=0) as file:
+                file.write(contents)
+        except OSError as error:
+            raise _not_written(self.root / name, error) from error
 
-        Raises:
-            ResultsError: The file system refused.
-        """
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a file within its folder."""
         with _refusals("the file cannot be renamed", self.root / name):
             (self.root / name).rename(self.root / new_name)
             _sync_folder((self.root / name).parent)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; an absent one is harmless."""
+        with _refusals("the file cannot be removed", self.root / name):
+            (self.root / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what killed writers left aside. Only for the process that holds the lock."""
         for folder in ("", paths.TRIALS, paths.INJECTIONS, paths.FAILURES):
             for file in filter(paths.is_aside, self.files(folder)):
-                path = self.root / folder / file
-                with _refusals("the file cannot be removed", path):
-                    path.unlink(missing_ok=True)
+                self.remove(f"{folder}/{file}" if folder else file)
 
-    def _create_folder(self, folder: Path) -> None:
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+    def lock(self) -> RunLock:
+        """Lock the file ``lock`` in the folder."""
+        with _refusals("the run directory cannot be locked", self.root / paths.LOCK):
+            return RunLock.acquire(self.path(paths.LOCK))
 
 
 @contextmanager
@@ -156,6 +256,23 @@ def _refusals(what: str, path: Path) -> Iterator[None]:
             place=str(path),
             hint="Mend its permissions, or what stands in its place, or choose another --output.",
         ) from error
+
+
+def _not_written(path: Path, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"the file could not be written: {error.strerror or error}",
+        place=str(path),
+        hint="Mend the disk (space, permissions), then run the same command to resume.",
+    )
+
+
+def _create_folder(folder: Path) -> None:
+    """Create a folder durably, and those that it lies in."""
+    if folder.exists():
+        return
+    _create_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
