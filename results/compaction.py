@@ -1,0 +1,236 @@
+"""Compaction: many small parts of a run directory become few large ones, which read faster.
+
+A merge writes what it is about to do into a journal, publishes the merged part, removes the parts
+that it replaces one by one, and then the journal. A process that ends on the way leaves every row
+in one part at least. Some rows may then be in two: readers drop what is doubled, and whoever writes
+next, a campaign or a compaction, removes what the journal says was replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from results import paths
+from results.events import EventLog
+from results.manifest import read_manifest
+from results.merging import merged_injections, merged_trials
+from results.parts import find_parts, numbers, part_rows, read_dataset, read_ids, write_part
+from results.schema import INJECTIONS, TRIALS
+from results.storage import open_storage
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from results.storage import Lock, Storage
+
+Ids = npt.NDArray[np.uint64]
+"""Trial ids: uint64 [n], sorted, each once."""
+
+TRIAL_ROWS = 1_000_000
+"""Trials in a merged part at most, about 40 MB."""
+
+INJECTION_ROWS = 2_000_000
+"""Injections in a merged part at most, about 45 MB."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did.
+
+    Args:
+        merged: Parts that were made out of others; 0 if there was nothing to do.
+        parts_before: Parts of trials and injections in the run directory.
+        parts_after: The same afterwards.
+        bytes_before: Their size.
+        bytes_after: The same afterwards.
+    """
+
+    merged: int
+    parts_before: int
+    parts_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Parts of one kind, and how they are merged.
+
+    Args:
+        name: The folder.
+        schema: What its parts hold.
+        limit: Rows of a merged part at most.
+        merge: Makes the rows of a merged part out of those that are known from others and those
+            of its own parts.
+    """
+
+    name: str
+    schema: pa.Schema
+    limit: int
+    merge: Callable[[pa.Table, pa.Table], pa.Table]
+
+
+def compact(path: str | os.PathLike[str]) -> Compacted:
+    """Merge the small parts of a run directory: those of less than half of what a part may hold.
+
+    Rows that are doubled are dropped from the parts that are merged; of a doubled trial, whose rows
+    agree but for timing and provenance, one row stays. Readers see the same trials and injections
+    before, meanwhile and afterwards. In memory are the rows of one merged part at a time, and the
+    ids of the others. A part that cannot be read is left to the next writer, which sets it aside.
+
+    Args:
+        path: The run directory.
+
+    Raises:
+        RunNotFoundError: There is no run directory.
+        RunLockedError: A process writes into it.
+        RunCorruptError: A part belongs to another campaign, or its data are damaged.
+        ResultsError: The file system refuses; the same command goes on from there.
+    """
+    storage = open_storage(path)
+    identity = read_manifest(storage).header.identity
+    lock = storage.lock()
+    try:
+        storage.sweep()
+        finish_compaction(storage)
+        before = _sizes(storage)
+        merged = sum(_compact_folder(storage, lock, folder, identity) for folder in _folders())
+        after = _sizes(storage)
+        done = Compacted(merged, len(before), len(after), sum(before), sum(after))
+        if merged:
+            log = EventLog(storage)
+            log.log("compacted", **vars(done))
+            log.flush()
+        return done
+    finally:
+        lock.release()
+
+
+def finish_compaction(storage: Storage) -> None:
+    """Remove what a compaction that was killed had replaced. Only for the holder of the lock.
+
+    Raises:
+        ResultsError: The file system refuses.
+    """
+    try:
+        journal = json.loads(storage.read(paths.COMPACTING))
+        merged, replaced = str(journal["merged"]), {*journal["replaces"]} - {journal["merged"]}
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):  # not a journal of ours: it tells of no merge
+        storage.remove(paths.COMPACTING)
+        return
+    folder = merged.partition("/")[0]
+    there = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
+    if merged in there and read_ids(storage, merged) is not None:
+        for name in there:
+            if name in replaced:
+                storage.remove(name)
+    storage.remove(paths.COMPACTING)
+
+
+def _folders() -> tuple[_Folder, ...]:
+    return (
+        _Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
+        _Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merged_injections),
+    )
+
+
+def _compact_folder(
+    storage: Storage, lock: Lock, folder: _Folder, identity: Mapping[str, int | str]
+) -> int:
+    """Merge until at most one small part is left; return how many merged parts were made."""
+    found = find_parts(storage, folder.name, folder.schema, identity).readable
+    rows = {name: part_rows(storage, name) for name in found}
+    small = [name for name in found if rows[name] < folder.limit // 2]
+    settled: dict[str, Ids] = {}
+    if len(small) > 1:
+        settled = {name: _ids(storage, name) for name in found if name not in small}
+    merged = 0
+    while len(small) > 1:
+        group = _first_group(small, rows, folder.limit)
+        settled = {name: ids for name, ids in settled.items() if name not in group}
+        table = read_dataset(storage, group, folder.schema)
+        table = folder.merge(_known(storage, folder, settled, table), table)
+        name = _unused_name(storage, folder.name)
+        _replace(storage, lock, group, name, table=table, identity=identity)
+        merged += 1
+        rows[name] = table.num_rows
+        settled[name] = np.unique(numbers(table.column("trial_id")))
+        small = small[len(group) :] + ([name] if rows[name] < folder.limit // 2 else [])
+    return merged
+
+
+def _ids(storage: Storage, name: str) -> Ids:
+    ids = read_ids(storage, name)
+    return np.empty(0, np.uint64) if ids is None else np.unique(ids)
+
+
+def _known(
+    storage: Storage, folder: _Folder, settled: Mapping[str, Ids], table: pa.Table
+) -> pa.Table:
+    """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
+    ids = np.unique(numbers(table.column("trial_id")))
+    known = [folder.schema.empty_table()]
+    for name, others in settled.items():
+        both = np.intersect1d(ids, others, assume_unique=True)
+        if len(both):
+            where = pc.field("trial_id").isin(pa.array(both))
+            known.append(read_dataset(storage, [name], folder.schema, where=where))
+    return pa.concat_tables(known)
+
+
+def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[str]:
+    """Return the first names whose rows fit into one part: two at least, since all are small."""
+    total = 0
+    for position, name in enumerate(small):
+        total += rows[name]
+        if total > limit:
+            return small[:position]
+    return small
+
+
+def _replace(
+    storage: Storage,
+    lock: Lock,
+    group: list[str],
+    name: str,
+    *,
+    table: pa.Table,
+    identity: Mapping[str, int | str],
+) -> None:
+    """Put the part ``name``, which holds ``table``, in the place of the parts ``group``."""
+    lock.check()
+    journal = {"merged": name, "replaces": group}
+    storage.publish(paths.COMPACTING, (json.dumps(journal, indent=2) + "\n").encode())
+    write_part(storage, name, table, identity)
+    lock.check()
+    for replaced in group:
+        storage.remove(replaced)
+    storage.remove(paths.COMPACTING)
+
+
+def _unused_name(storage: Storage, folder: str) -> str:
+    files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
+    return paths.part(folder, paths.next_sequence(files), secrets.token_hex(4))
+
+
+def _sizes(storage: Storage) -> list[int]:
+    """Return the bytes of every part."""
+    folders = (paths.TRIALS, paths.INJECTIONS)
+    names = [
+        f"{folder}/{file}"
+        for folder in folders
+        for file in storage.files(folder)
+        if paths.is_part(file)
+    ]
+    return [storage.size(name) for name in names]
