@@ -188,14 +188,6 @@ class Grid:
         missing = tuple(self._missing(identity, done, met))
         return Comparison(missing, done[~met])
 
-    def outside(self, identity: Identity, done: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Return those of ``done`` that are not trials of this grid; see ``compare``.
-
-        Returns:
-            uint64 [n], ascending.
-        """
-        return self.compare(identity, done).outside
-
     def _missing(
         self, identity: Identity, done: npt.NDArray[np.uint64], met: npt.NDArray[np.bool_]
     ) -> Iterator[Range]:
