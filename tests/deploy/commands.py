@@ -14,7 +14,7 @@ from orchestrator.cli import app
 
 ROOT = Path(__file__).parents[2]
 
-FENCE = re.compile(r"^```shell\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```shell\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:injecttf2|ray) [^`]+)`")
 PROGRAMS: dict[str, Any] = {"injecttf2": typer.main.get_command(app), "ray": ray_cli}
 
@@ -32,8 +32,9 @@ def inline_commands(markdown: str) -> list[list[str]]:
 
 
 def ours(words: list[str]) -> list[str] | None:
-    """The command of our program that a command runs, itself or through Ray's."""
-    return words[words.index("injecttf2") :] if "injecttf2" in words else None
+    """The command of our program that a command runs: it itself, or the job that it submits."""
+    job = words[words.index("--") + 1 :] if "--" in words else words
+    return job if job[0] == "injecttf2" else None
 
 
 def parse(words: list[str]) -> dict[str, Any]:
