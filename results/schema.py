@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
@@ -166,8 +165,10 @@ def check_tallies(trials: pa.Table) -> None:
     Raises:
         ValueError: They do not; the message tells the first such row.
     """
-    count: dict[str, npt.NDArray[np.int64]]
-    count = {name: np.from_dlpack(trials.column(name).combine_chunks()) for name in TALLIES}
+    count = {
+        name: np.asarray(np.from_dlpack(trials.column(name).combine_chunks()), np.int64)
+        for name in TALLIES
+    }
     total = count["masked"] + count["benign"] + count["sdc"] + count["due"]
     wrong = (
         (total != count["injected"])
