@@ -3,14 +3,17 @@
 The trial's row is the commit record: a trial is done if and only if its row is in a published
 part. Rows wait in memory for a few seconds and are then published together; a crash loses those
 seconds and nothing else.
+
+What the writer does besides, its heartbeat and its event log, is best effort: it ends no run.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
+import socket
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,21 +22,22 @@ import pyarrow as pa
 
 from results import paths
 from results.admission import admit
+from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
-from results.lock import RunLock
+from results.events import EventLog
+from results.failures import recorded_ids, write_failure
+from results.heartbeat import HeartbeatWriter
 from results.manifest import Json, Manifest, RunHeader, write_manifest
 from results.parts import numbers, write_part
 from results.recovery import Recovered, recover
-from results.schema import INJECTIONS, TRIALS, check_table, check_tallies
-from results.storage import LocalStorage
+from results.storage import LocalStorage, open_storage
+from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from types import TracebackType
 
-INJECTION_ROWS = 1_000_000
-"""Injections are flushed at this many rows, about 60 MB, even if their trials are few."""
+    from results.storage import Lock, Storage
 
 
 class RunWriter:
@@ -45,25 +49,33 @@ class RunWriter:
 
     def __init__(
         self,
-        storage: LocalStorage,
-        lock: RunLock,
+        storage: Storage,
+        lock: Lock,
         manifest: Manifest,
         recovered: Recovered,
         *,
-        flush_rows: int,
-        flush_seconds: float,
+        pace: Pace,
     ) -> None:
         self.warnings = list(recovered.warnings)
         self._storage = storage
         self._lock = lock
         self._manifest = manifest
-        self._flush_rows = flush_rows
-        self._flush_seconds = flush_seconds
-        self._trials: list[pa.Table] = []
-        self._injections: list[pa.Table] = []
-        self._oldest = 0.0
+        self._waiting = WaitingRows(pace)
         self._published = [recovered.done_ids]
+        self._recorded = [recorded_ids(storage)]
         self._sequence = recovered.next_sequence
+        self._refusal: ResultsError | None = None
+        self._closed = False
+        self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
+        self._events = EventLog(storage)
+        self._events.log(
+            "opened",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            done=len(recovered.done_ids),
+            warnings=self.warnings,
+        )
+        self._events.flush()
 
     @classmethod
     def open(
@@ -71,16 +83,19 @@ class RunWriter:
         path: str | os.PathLike[str],
         header: RunHeader,
         *,
-        flush_rows: int = 50_000,
-        flush_seconds: float = 5.0,
+        flush_rows: int | None = None,
+        flush_seconds: float | None = None,
+        heartbeat_seconds: float | None = None,
     ) -> Self:
         """Begin a run directory, or resume one whose identity is the same.
 
         Args:
             path: The run directory. It need not exist.
             header: What to record about the run; replaces what an earlier writer recorded.
-            flush_rows: Publish when this many trials are waiting.
-            flush_seconds: Publish when a trial has been waiting this long, in seconds.
+            flush_rows: See ``waiting.Pace``, as the others; by default as ``LOCAL_PACE`` or
+                ``REMOTE_PACE`` has it.
+            flush_seconds: The same.
+            heartbeat_seconds: The same.
 
         Raises:
             RunMismatchError: The directory holds another campaign, something else than a run, or
@@ -91,36 +106,39 @@ class RunWriter:
             TypeError: The header holds something that JSON cannot.
         """
         Manifest.begin(header).to_json()
-        storage = LocalStorage(path)
+        storage = open_storage(path)
+        pace = LOCAL_PACE if isinstance(storage, LocalStorage) else REMOTE_PACE
+        asked = {
+            "flush_rows": flush_rows,
+            "flush_seconds": flush_seconds,
+            "heartbeat_seconds": heartbeat_seconds,
+        }
+        given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
         admit(storage, header)
-        try:
-            storage.create()
-            lock = RunLock.acquire(storage.path(paths.LOCK))
-        except OSError as error:
-            raise ResultsError(
-                f"the run directory cannot be written: {error.strerror or error}",
-                place=storage.path(),
-                hint="Mend the permissions, or choose another --output.",
-            ) from error
+        storage.create()
+        lock = storage.lock()
         try:
             manifest = admit(storage, header)
+            finish_compaction(storage)
             recovered = recover(storage, header.identity)
             write_manifest(storage, manifest)
+            return cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
         except BaseException:
             lock.release()
             raise
-        return cls(
-            storage,
-            lock,
-            manifest,
-            recovered,
-            flush_rows=flush_rows,
-            flush_seconds=flush_seconds,
-        )
 
     def done_ids(self) -> npt.NDArray[np.uint64]:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
-        return np.unique(np.concatenate(self._published))
+        self._published = [np.unique(np.concatenate(self._published))]
+        return self._published[0].copy()
+
+    def failed_ids(self) -> npt.NDArray[np.uint64]:
+        """Return the ids of the trials that were given up on and are not done since.
+
+        Returns:
+            uint64 [n], sorted, each once; those of earlier writers too.
+        """
+        return np.setdiff1d(np.concatenate(self._recorded), self.done_ids())
 
     def append(self, trials: pa.Table, injections: pa.Table | None = None) -> None:
         """Take finished trials, and publish what waits if it is enough or has waited long enough.
@@ -135,14 +153,7 @@ class RunWriter:
             ResultsError: The file system refuses; the rows are still waiting.
         """
         self._check_open()
-        check_table(trials, TRIALS)
-        check_tallies(trials)
-        if injections is not None:
-            check_table(injections, INJECTIONS)
-            self._injections.append(injections)
-        if not self._trials:
-            self._oldest = time.monotonic()
-        self._trials.append(trials)
+        self._waiting.take_in(trials, injections)
         self.maybe_flush()
 
     def maybe_flush(self) -> None:
@@ -151,31 +162,32 @@ class RunWriter:
         Raises:
             ResultsError: The file system refuses; the rows are still waiting.
         """
-        if self._trials and (
-            _rows(self._trials) >= self._flush_rows
-            or _rows(self._injections) >= INJECTION_ROWS
-            or time.monotonic() - self._oldest >= self._flush_seconds
-        ):
+        if self._waiting.is_due():
             self.flush()
 
     def flush(self) -> None:
         """Publish what waits: the injections first, since the trials' rows commit them.
 
         Raises:
-            ResultsError: The file system refuses; the rows are still waiting.
+            ResultsError: The file system refuses, or the lock was lost; the message says how many
+                trials are still waiting.
         """
-        if not self._trials and not self._injections:
+        if not self._waiting.trials and not self._waiting.injections:
             return
         self._check_open()
-        sequence, token = self._sequence, secrets.token_hex(4)
-        self._sequence += 1
-        if _rows(self._injections):
-            self._publish(paths.part(paths.INJECTIONS, sequence, token), self._injections)
-        self._injections.clear()
-        if _rows(self._trials):
-            table = self._publish(paths.part(paths.TRIALS, sequence, token), self._trials)
-            self._published.append(numbers(table.column("trial_id")))
-        self._trials.clear()
+        try:
+            self._lock.check()
+            self._publish_waiting()
+        except ResultsError as error:
+            waiting = count_rows(self._waiting.trials)
+            self._refusal = ResultsError(
+                f"{error.message}; {waiting:,} finished trials are not published",
+                place=error.place,
+                hint=f"{error.hint or 'Run the same command to resume.'} "
+                "Trials that were not published are executed again.",
+            )
+            raise self._refusal from error
+        self._events.flush()
 
     def record_failure(
         self, trial_id: int, *, error: str, traceback: str, trial: Mapping[str, Any]
@@ -189,18 +201,44 @@ class RunWriter:
             trial: What describes the trial; JSON must be able to hold it.
 
         Raises:
-            ResultsError: The file system refuses.
+            ResultsError: The file system refuses, or the lock was lost.
         """
         self._check_open()
-        record = {
-            "trial_id": int(trial_id),
-            "error": error,
-            "traceback": traceback,
-            "trial": dict(trial),
-            "failed_at": datetime.now(UTC).isoformat(),
-        }
-        text = (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
-        self._storage.publish(paths.failure(int(trial_id)), text)
+        self._lock.check()
+        trial_id = int(trial_id)
+        write_failure(self._storage, trial_id, error=error, traceback=traceback, trial=trial)
+        self._recorded.append(np.array([trial_id], np.uint64))
+
+    def log(self, event: str, /, **fields: Any) -> None:
+        """Note in the event log that something happened now.
+
+        It is written with the next rows, heartbeat or end; see ``events.EventLog``.
+
+        Args:
+            event: What, in a word or two.
+            **fields: Particulars, under other names than ``at`` and ``event``. They are written as
+                they are: pass no secrets.
+
+        Raises:
+            ValueError: A field has one of those names.
+        """
+        self._check_open()
+        self._events.log(event, **fields)
+
+    def heartbeat(self, state: Mapping[str, Any]) -> None:
+        """Tell those who watch the run directory what the run is doing, if it is time.
+
+        It is time when ``state["state"]`` is another than before, or after
+        ``heartbeat_seconds``. A refusal of the file system is passed over.
+
+        Args:
+            state: ``state``, ``running`` by default, ``workers``, a number, and whatever else is
+                to be told.
+        """
+        self._check_open()
+        if self._heartbeat.is_due(state) and self._holds_lock():
+            self._heartbeat.beat(state)
+            self._events.flush()
 
     def set_golden(self, golden: Json) -> None:
         """Record the golden run, or check that it decides as the recorded one did.
@@ -210,9 +248,10 @@ class RunWriter:
 
         Raises:
             RunMismatchError: The recorded golden run decided differently.
-            ResultsError: The file system refuses.
+            ResultsError: The file system refuses, or the lock was lost.
         """
         self._check_open()
+        self._lock.check()
         recorded = self._manifest.golden
         if recorded is None:
             self._manifest = self._manifest.updated(golden=golden)
@@ -230,14 +269,22 @@ class RunWriter:
     def close(self) -> None:
         """Publish what waits and let the run directory go, whether or not that succeeds.
 
+        A heartbeat that said ``running`` is followed by one that says ``stopped``.
+
         Raises:
-            ResultsError: The file system refuses; the rows that were waiting are lost.
+            ResultsError: The file system refuses, or the lock was lost; the rows that were waiting
+                are lost.
         """
-        if not self._lock.held:
+        if self._closed:
             return
         try:
             self.flush()
         finally:
+            if self._holds_lock():
+                self._heartbeat.end("stopped")
+                self._events.log("closed", lost=count_rows(self._waiting.trials))
+                self._events.flush()
+            self._closed = True
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -249,17 +296,47 @@ class RunWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        refusal = self._refusal
+        try:
+            self.close()
+        except ResultsError as later:
+            if error is None:
+                raise
+            if error is not refusal:  # the first error is the one to tell; it may tell this too
+                error.add_note(str(later))
 
     def _check_open(self) -> None:
-        if not self._lock.held:
+        if self._closed:
             raise ValueError("The writer is closed; open the run directory again.")
 
+    def _holds_lock(self) -> bool:
+        try:
+            self._lock.check()
+        except ResultsError:
+            return False
+        return True
+
+    def _publish_waiting(self) -> None:
+        sequence, token = self._sequence, secrets.token_hex(4)
+        self._sequence += 1
+        waiting = self._waiting
+        if count_rows(waiting.injections):
+            self._publish(paths.part(paths.INJECTIONS, sequence, token), waiting.injections)
+        waiting.injections.clear()
+        if count_rows(waiting.trials):
+            table = self._publish(paths.part(paths.TRIALS, sequence, token), waiting.trials)
+            self._published.append(numbers(table.column("trial_id")))
+        waiting.trials.clear()
+
     def _publish(self, name: str, tables: list[pa.Table]) -> pa.Table:
+        begin = time.perf_counter()
         table = pa.concat_tables(tables).unify_dictionaries()
         write_part(self._storage, name, table, self._manifest.header.identity)
+        self._events.log(
+            "published",
+            part=name,
+            rows=table.num_rows,
+            bytes=self._storage.size(name),
+            seconds=round(time.perf_counter() - begin, 3),
+        )
         return table
-
-
-def _rows(tables: list[pa.Table]) -> int:
-    return sum(table.num_rows for table in tables)

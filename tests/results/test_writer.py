@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from results import (
     RunMismatchError,
     RunWriter,
     open_run,
-    writer,
+    waiting,
 )
 
 Table = Callable[..., pa.Table]
@@ -76,7 +77,7 @@ def test_fresh_directory_says_what_was_asked_for(run: Path, header: RunHeader) -
         assert writer.warnings == []
     contents = json.loads((run / "campaign.json").read_text())
     assert {name: contents[name] for name in vars(header)} == vars(header)
-    assert sorted(path.name for path in run.iterdir()) == ["campaign.json", "lock"]
+    assert sorted(path.name for path in run.iterdir()) == ["campaign.json", "events", "lock"]
 
 
 def test_rows_wait_until_flushed(run: Path, header: RunHeader, trials: Table, trial_id: Id) -> None:
@@ -106,7 +107,7 @@ def test_many_injections_are_published_at_once(
     injections: Table,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer, "INJECTION_ROWS", 4)
+    monkeypatch.setattr(waiting, "INJECTION_ROWS", 4)
     with RunWriter.open(run, header, flush_seconds=1e9) as open_writer:
         open_writer.append(trials(0), injections(0))
         assert not (run / "trials").exists()
@@ -118,7 +119,7 @@ def test_rows_that_waited_long_enough_are_published(
     run: Path, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("results.writer.time.monotonic", lambda: now)
+    monkeypatch.setattr("results.waiting.time.monotonic", lambda: now)
     with RunWriter.open(run, header, flush_seconds=5.0) as open_writer:
         open_writer.append(trials(0))
         now = 104.0
@@ -154,7 +155,7 @@ def test_table_that_is_wrong_is_refused_whole(
             writer.append(trials(0).drop_columns("due"), injections(0))
         with pytest.raises(ValueError, match="has the tallies"):
             writer.append(trials(0, injected=7), injections(0))
-    assert sorted(path.name for path in run.iterdir()) == ["campaign.json", "lock"]
+    assert sorted(path.name for path in run.iterdir()) == ["campaign.json", "events", "lock"]
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -271,6 +272,74 @@ def test_rows_stay_waiting_when_the_disk_is_full(
     assert len(open_run(run).injections()) == 2
 
 
+def test_rows_that_are_lost_are_told_with_the_first_error(
+    run: Path, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        with RunWriter.open(run, header, flush_seconds=1e9) as writer:
+            writer.append(trials(0, 1, 2))
+            writer.flush()
+            writer.append(trials(*range(3, 1203)))
+            monkeypatch.setattr("os.replace", _no_space)
+            writer.flush()
+
+    with pytest.raises(ResultsError) as caught:
+        work()
+    monkeypatch.undo()
+    part, message = str(caught.value).split(": ", 1)
+    assert Path(part).parent == run / "trials"
+    assert message == (
+        "the file could not be written: No space left on device; 1,200 finished trials are not "
+        "published\n  Mend the disk (space, permissions), then run the same command to resume. "
+        "Trials that were not published are executed again."
+    )
+    assert not hasattr(caught.value, "__notes__")
+    assert len(open_run(run).trials()) == 3
+    assert open_run(run).events().iloc[-1][["event", "lost"]].tolist() == ["closed", 1200]
+    RunWriter.open(run, header).close()
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_failing_to_close_does_not_hide_the_first_error(
+    run: Path,
+    header: RunHeader,
+    trials: Table,
+    kind: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def work() -> None:
+        with RunWriter.open(run, header, flush_seconds=1e9) as writer:
+            writer.append(trials(0))
+            monkeypatch.setattr("os.replace", _no_space)
+            raise kind("first")
+
+    with pytest.raises(kind, match="first") as caught:
+        work()
+    monkeypatch.undo()
+    (note,) = caught.value.__notes__
+    assert "No space left on device; 1 finished trials are not published" in note
+    RunWriter.open(run, header).close()
+
+
+def test_nothing_is_published_once_the_lock_is_lost(
+    run: Path, header: RunHeader, trials: Table
+) -> None:
+    writer = RunWriter.open(run, header, flush_seconds=1e9)
+    writer.append(trials(0))
+    (run / "lock").unlink()
+    before = contents(run)
+    for change in (
+        writer.flush,
+        lambda: writer.record_failure(1, error="e", traceback="t", trial={}),
+        lambda: writer.set_golden({"decisions": "ff"}),
+        writer.close,
+    ):
+        with pytest.raises(ResultsError, match="lock on the run directory was lost"):
+            change()
+    assert contents(run) == before
+    writer.close()
+
+
 def _no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
@@ -344,6 +413,22 @@ def test_torn_part_is_told_and_its_trials_are_undone(
         assert torn.name in writer.warnings[0]
         assert writer.done_ids().tolist() == [trial_id(0)]
     assert parts(run) == sorted([f".{torn.name}.torn", parts(run)[1]])
+
+
+def test_failed_trials_are_those_given_up_on_and_not_done_since(
+    run: Path, header: RunHeader, trials: Table, trial_id: Id
+) -> None:
+    with RunWriter.open(run, header) as writer:
+        assert writer.failed_ids().tolist() == []
+        for number in (0, 1, 2, 2):
+            writer.record_failure(trial_id(number), error="e", traceback="t", trial={})
+        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(1), trial_id(0)]
+        writer.append(trials(1, 3))
+        writer.flush()
+        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(0)]
+    with RunWriter.open(run, header) as writer:
+        assert writer.failed_ids().dtype == np.uint64
+        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(0)]
 
 
 def test_failure_is_on_disk_at_once(run: Path, header: RunHeader, trial_id: Id) -> None:
