@@ -1,9 +1,10 @@
 """The results of fault-injection campaigns: Parquet run directories, read as pandas frames.
 
-``open_run`` reads a run directory; ``RunWriter`` is how a campaign writes one. Nothing here loads
-TensorFlow, and pandas is loaded only by what returns a frame.
+``open_run`` reads a run directory, ``compact`` merges its small files, ``RunWriter`` is how a
+campaign writes one. Nothing here loads TensorFlow, and pandas only what returns a frame.
 """
 
+from results.compaction import Compacted, compact
 from results.errors import (
     ResultsError,
     ResultsWarning,
@@ -13,6 +14,7 @@ from results.errors import (
     RunNotFoundError,
     TrialNotFoundError,
 )
+from results.heartbeat import Heartbeat
 from results.manifest import RunHeader
 from results.run import Run, open_run
 from results.schema import (
@@ -25,7 +27,7 @@ from results.schema import (
     trials_table,
 )
 from results.statistics import wilson
-from results.status import LayerStatus, RunStatus
+from results.status import FailedTrial, LayerStatus, RunStatus
 from results.writer import RunWriter
 
 __all__ = [
@@ -34,6 +36,9 @@ __all__ = [
     "PURE_COLUMNS",
     "SCHEMA_VERSION",
     "TRIALS",
+    "Compacted",
+    "FailedTrial",
+    "Heartbeat",
     "LayerStatus",
     "ResultsError",
     "ResultsWarning",
@@ -46,6 +51,7 @@ __all__ = [
     "RunStatus",
     "RunWriter",
     "TrialNotFoundError",
+    "compact",
     "injections_table",
     "open_run",
     "trials_table",

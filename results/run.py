@@ -1,12 +1,11 @@
 """A run directory, read: as pandas frames, as a summary, as a status.
 
 Readers need no lock. They see the parts that were published when they look, so a run can be read
-while its campaign is running.
+while its campaign is running or its parts are being compacted.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,25 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from results import frames, paths
-from results.errors import ResultsWarning, TrialNotFoundError
+from results.errors import ResultsError, ResultsWarning, TrialNotFoundError
+from results.events import events_frame, read_events
+from results.failures import read_failures, recorded_ids
+from results.heartbeat import Heartbeat, read_heartbeat
 from results.manifest import Json, Manifest, RunHeader, read_manifest
-from results.parts import Parts, find_parts, numbers, read_columns, read_dataset
+from results.parts import find_parts, numbers, read_columns, read_dataset
 from results.schema import INJECTIONS, TALLIES, TRIALS
 from results.status import STATUS_COLUMNS, RunStatus, make_status
-from results.storage import LocalStorage
+from results.storage import open_storage
 from results.summary import MEANS, grouping, summarise
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
+
+    from results.storage import Storage
 
 _ID_COLUMN = pa.schema([TRIALS.field("trial_id")])
 
@@ -41,7 +45,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         RunMismatchError: A newer version of this package wrote it.
         RunCorruptError: Its ``campaign.json`` cannot be understood.
     """
-    storage = LocalStorage(path)
+    storage = open_storage(path)
     return Run(storage, read_manifest(storage))
 
 
@@ -56,7 +60,7 @@ class Run:
     ``ResultsWarning``.
     """
 
-    def __init__(self, storage: LocalStorage, manifest: Manifest) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
         self._storage = storage
         self._manifest = manifest
 
@@ -90,7 +94,7 @@ class Run:
 
     @property
     def plan(self) -> Json:
-        """``{"trials": int, "layers": {layer: trials}}``."""
+        """``{"trials": int, "layers": {layer: trials}}``, see ``RunHeader``."""
         return self.header.plan
 
     @property
@@ -125,8 +129,12 @@ class Run:
         wanted = TRIALS.names if columns is None else list(columns)
         frames.check_columns(wanted, TRIALS.names, "columns")
         needed = [name for name in TRIALS.names if name in {*wanted, "layer", *frames.TRIAL_ORDER}]
-        names = self._readable(paths.TRIALS, TRIALS)
-        table = read_dataset(self._storage, names, TRIALS, columns=needed)
+        table, unreadable = self._read(
+            paths.TRIALS,
+            TRIALS,
+            lambda names: read_dataset(self._storage, names, TRIALS, columns=needed),
+        )
+        self._warn(unreadable)
         return frames.trials_frame(table)[wanted]
 
     def injections(self) -> pd.DataFrame:
@@ -136,9 +144,13 @@ class Run:
             Rows sorted by ``frames.INJECTION_ORDER``; ``bit`` is Int16, the classes are Int32,
             strings are categories.
         """
-        done = self._done_ids()  # read first: a trial's injections are there before its row
-        names = self._readable(paths.INJECTIONS, INJECTIONS)
-        table = read_dataset(self._storage, names, INJECTIONS)
+        done, trials_lost = self._done_ids()  # first: a trial's injections are there before its row
+        table, injections_lost = self._read(
+            paths.INJECTIONS,
+            INJECTIONS,
+            lambda names: read_dataset(self._storage, names, INJECTIONS),
+        )
+        self._warn([*trials_lost, *injections_lost])
         mask = np.isin(numbers(table.column("trial_id")), done)
         return frames.injections_frame(table.filter(pa.array(mask)))
 
@@ -151,16 +163,36 @@ class Run:
         """
         import pandas as pd
 
+        done, trials_lost = self._done_ids()
+        unmended = np.setdiff1d(recorded_ids(self._storage), done)
+        records, unreadable = read_failures(self._storage, unmended.tolist())
+        self._warn([*trials_lost, *unreadable])
         names = ["trial_id", "error", "traceback", "failed_at", "trial"]
-        rows = [[record[name] for name in names] for record in self._failure_records()]
+        rows = [[record[name] for name in names] for record in records]
         frame = pd.DataFrame(rows, columns=names, dtype=object).astype(
             {"trial_id": "uint64", "error": "str", "traceback": "str"}
         )
-        frame["failed_at"] = pd.to_datetime(frame["failed_at"], utc=True, format="ISO8601").astype(
+        frame["failed_at"] = pd.to_datetime(frame["failed_at"], utc=True).astype(
             "datetime64[us, UTC]"
         )
-        unmended = ~np.isin(frame["trial_id"].to_numpy(), self._done_ids())
-        return frame[unmended].sort_values(["failed_at", "trial_id"], ignore_index=True)
+        return frame.sort_values(["failed_at", "trial_id"], ignore_index=True)
+
+    def events(self) -> pd.DataFrame:
+        """Return what the writers of the run logged, the oldest writer first.
+
+        Returns:
+            Columns ``at`` (UTC), ``event`` (str) and every field that an event has, None in the
+            rows of events without it. A line that a writer was killed in is left out.
+        """
+        return events_frame(read_events(self._storage))
+
+    def heartbeat(self, now: datetime | None = None) -> Heartbeat | None:
+        """Return what the writer said last; None if there is nothing or nothing that makes sense.
+
+        Args:
+            now: What its age is counted to, in UTC; the present by default.
+        """
+        return read_heartbeat(self._storage, now)
 
     def summary(
         self, by: str | Sequence[str] = ("layer", "bit"), *, confidence: float = 0.95
@@ -187,16 +219,24 @@ class Run:
         keys = grouping(by)
         return summarise(self.trials([*keys, *TALLIES, *MEANS]), keys, confidence)
 
-    def status(self) -> RunStatus:
-        """Return how far the run is. Needs no pandas and tells unreadable parts without warning."""
-        parts = self._parts(paths.TRIALS, TRIALS)
-        rows = read_columns(self._storage, parts.readable, STATUS_COLUMNS)
-        files = self._storage.files(paths.FAILURES)
+    def status(self, now: datetime | None = None) -> RunStatus:
+        """Return how far the run is. Needs no pandas and tells unreadable files without warning.
+
+        Args:
+            now: What the heartbeat's age is counted to, in UTC; the present by default.
+        """
+        rows, parts_lost = self._read(
+            paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, STATUS_COLUMNS)
+        )
+        unmended = np.setdiff1d(recorded_ids(self._storage), numbers(rows.column("trial_id")))
+        records, records_lost = read_failures(self._storage, unmended.tolist())
         return make_status(
             rows,
             plan=self.plan,
-            failed=[int(file[:-5]) for file in files if paths.is_failure(file)],
-            unreadable=parts.unreadable,
+            failures=len(unmended),
+            records=records,
+            heartbeat=self.heartbeat(now),
+            unreadable=[*parts_lost, *records_lost],
         )
 
     def trial(self, trial_id: int) -> dict[str, Any]:
@@ -209,9 +249,14 @@ class Run:
 
         rows: list[dict[str, Any]] = []
         if 0 <= trial_id < 2**64:
-            names = self._readable(paths.TRIALS, TRIALS)
             same = dataset.field("trial_id") == pa.scalar(int(trial_id), pa.uint64())
-            rows = read_dataset(self._storage, names, TRIALS, where=same).to_pylist()
+            table, unreadable = self._read(
+                paths.TRIALS,
+                TRIALS,
+                lambda names: read_dataset(self._storage, names, TRIALS, where=same),
+            )
+            self._warn(unreadable)
+            rows = table.to_pylist()
         if not rows:
             raise TrialNotFoundError(
                 f"the run holds no finished trial {trial_id}",
@@ -220,32 +265,35 @@ class Run:
             )
         return rows[0]
 
-    def _done_ids(self) -> npt.NDArray[np.uint64]:
-        names = self._readable(paths.TRIALS, TRIALS)
-        return numbers(read_columns(self._storage, names, _ID_COLUMN).column("trial_id"))
-
-    def _parts(self, folder: str, schema: pa.Schema) -> Parts:
-        return find_parts(self._storage, folder, schema, self.identity)
-
-    def _readable(self, folder: str, schema: pa.Schema) -> tuple[str, ...]:
-        parts = self._parts(folder, schema)
-        for name in parts.unreadable:
-            self._warn(name)
-        return parts.readable
-
-    def _failure_records(self) -> list[dict[str, Any]]:
-        records = []
-        for file in filter(paths.is_failure, self._storage.files(paths.FAILURES)):
-            name = f"{paths.FAILURES}/{file}"
-            try:
-                records.append(json.loads(self._storage.read(name)))
-            except ValueError:
-                self._warn(name)
-        return records
-
-    def _warn(self, name: str) -> None:
-        warnings.warn(
-            f"{self._storage.path(name)} cannot be read: what it held is left out.",
-            ResultsWarning,
-            stacklevel=4,
+    def _done_ids(self) -> tuple[npt.NDArray[np.uint64], list[str]]:
+        """Return the ids of the finished trials and the names of the parts that are unreadable."""
+        table, unreadable = self._read(
+            paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, _ID_COLUMN)
         )
+        return numbers(table.column("trial_id")), unreadable
+
+    def _read(
+        self, folder: str, schema: pa.Schema, read: Callable[[Sequence[str]], pa.Table]
+    ) -> tuple[pa.Table, list[str]]:
+        """Read the parts in ``folder``, again if a compaction put others in their place meanwhile.
+
+        Returns:
+            What ``read`` made of the names of the readable parts, and those of the others.
+        """
+        while True:
+            found = {*self._storage.files(folder)}
+            try:
+                parts = find_parts(self._storage, folder, schema, self.identity)
+                return read(parts.readable), [*parts.unreadable]
+            except ResultsError:
+                if found <= {*self._storage.files(folder)}:
+                    raise  # nothing is gone: it would be the same again
+
+    def _warn(self, unreadable: Iterable[str]) -> None:
+        """Tell the caller of the method that calls this what is left out."""
+        for name in unreadable:
+            warnings.warn(
+                f"{self._storage.path(name)} cannot be read: what it held is left out.",
+                ResultsWarning,
+                stacklevel=3,
+            )

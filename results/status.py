@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,17 @@ from results.parts import numbers
 from results.schema import TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from results.failures import Record
+    from results.heartbeat import Heartbeat
+    from results.manifest import Json
 
 RATE_WINDOW = timedelta(minutes=5)
 """Trials per second are those of this long before the last finished trial."""
+
+SHOWN_FAILURES = 20
+"""Failures that a status describes; the others are counted."""
 
 STATUS_COLUMNS = pa.schema([TRIALS.field(name) for name in ("trial_id", "layer", "finished_at")])
 """What the status is made from."""
@@ -34,10 +41,27 @@ class LayerStatus:
     Args:
         planned: Trials of the layer in the plan.
         done: Trials of the layer in the run directory.
+        failed: Trials of the layer that were given up on and have not succeeded since.
     """
 
     planned: int
     done: int
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """A trial that was given up on.
+
+    Args:
+        trial_id: The trial.
+        trial: What describes it: its layer, bit, rate, repetition.
+        error: What went wrong, one line.
+    """
+
+    trial_id: int
+    trial: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -46,54 +70,95 @@ class RunStatus:
 
     Args:
         planned: Trials in the plan of the latest writer.
-        done: Trials in the run directory. More than planned if the grid was narrowed since.
+        done: Trials of the plan in the run directory. Where the plan does not tell what is outside
+            of it, all that are in the directory.
         failures: Trials that were given up on and have not succeeded since.
+        failed: The first ``SHOWN_FAILURES`` of them, oldest first.
         layers: The same by layer, in the order of the plan.
+        outside: Trials in the directory that are no longer in the plan, by layer.
         trials_per_second: Over the last ``RATE_WINDOW`` with finished trials; None if too few.
+        seconds_left: Time until the rest of the plan is done at that rate. None if nothing is
+            left, if there is no rate, or if the heartbeat tells that nobody works at it.
         last_finished_at: When the last trial was finished, in UTC; None if none was.
-        unreadable: Parts that could not be read: their trials are not counted.
+        heartbeat: What the writer said last; None if nothing is known.
+        unreadable: Parts and records that could not be read: their trials are not counted.
     """
 
     planned: int
     done: int
     failures: int
+    failed: tuple[FailedTrial, ...]
     layers: Mapping[str, LayerStatus]
+    outside: Mapping[str, int]
     trials_per_second: float | None
+    seconds_left: float | None
     last_finished_at: datetime | None
+    heartbeat: Heartbeat | None
     unreadable: tuple[str, ...]
 
 
 def make_status(
     rows: pa.Table,
     *,
-    plan: Mapping[str, Any],
-    failed: Collection[int],
-    unreadable: tuple[str, ...],
+    plan: Json,
+    failures: int,
+    records: Sequence[Record],
+    heartbeat: Heartbeat | None,
+    unreadable: Iterable[str],
 ) -> RunStatus:
     """Return the status of a run.
 
     Args:
         rows: The published rows, with the columns ``STATUS_COLUMNS``.
-        plan: ``{"trials": int, "layers": {layer: trials}}``.
-        failed: Ids of the trials that were given up on at some time.
-        unreadable: Names of the parts that could not be read.
+        plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
+            how many rows are not of the plan.
+        failures: How many trials were given up on and are not done.
+        records: Those of them that can be read.
+        heartbeat: What the writer said last.
+        unreadable: Names of the files that could not be read.
     """
-    ids = numbers(rows.column("trial_id"))
-    first = first_occurrences(ids)
+    first = first_occurrences(numbers(rows.column("trial_id")))
     finished = numbers(rows.column("finished_at").cast(pa.int64()))[first]
-    planned: Mapping[str, int] = plan["layers"]
-    done = _count_by_layer(rows, first)
+    outside: dict[str, int] = dict(plan.get("outside", {}))
+    published = _count_by_layer(rows, first)
+    done = Counter({name: max(0, n - outside.get(name, 0)) for name, n in published.items()})
+    rate = _rate(finished)
+    left = plan["trials"] - done.total() - failures
+    working = heartbeat is None or heartbeat.alive
+    oldest = sorted(records, key=lambda record: (record["failed_at"], record["trial_id"]))
     return RunStatus(
         planned=plan["trials"],
-        done=len(first),
-        failures=int(np.isin(np.array([*failed], np.uint64), ids, invert=True).sum()),
-        layers={
-            layer: LayerStatus(planned.get(layer, 0), done[layer])
-            for layer in dict.fromkeys([*planned, *done])
-        },
-        trials_per_second=_rate(finished),
+        done=done.total(),
+        failures=failures,
+        failed=tuple(_failed_trial(record) for record in oldest[:SHOWN_FAILURES]),
+        layers=_layers(plan["layers"], done, records),
+        outside=outside,
+        trials_per_second=rate,
+        seconds_left=left / rate if rate and left > 0 and working else None,
         last_finished_at=_time(finished.max()) if len(finished) else None,
-        unreadable=unreadable,
+        heartbeat=heartbeat,
+        unreadable=tuple(unreadable),
+    )
+
+
+def _layers(
+    planned: Mapping[str, int], done: Counter[str], records: Iterable[Record]
+) -> dict[str, LayerStatus]:
+    """Return the layers of the plan, and then others with trials that count."""
+    failed = Counter(str(layer) for record in records if (layer := record["trial"].get("layer")))
+    more = [layer for layer in [*done, *failed] if done[layer] > 0 or failed[layer]]
+    return {
+        layer: LayerStatus(planned.get(layer, 0), done[layer], failed[layer])
+        for layer in dict.fromkeys([*planned, *more])
+    }
+
+
+def _failed_trial(record: Record) -> FailedTrial:
+    trial = {name: value for name, value in record["trial"].items() if value is not None}
+    return FailedTrial(
+        trial_id=record["trial_id"],
+        trial=", ".join(f"{name} {value}" for name, value in trial.items()),
+        error=record["error"].partition("\n")[0],
     )
 
 

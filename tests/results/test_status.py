@@ -2,13 +2,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from results import LayerStatus, RunHeader, RunWriter, open_run
+from results import FailedTrial, LayerStatus, RunHeader, RunWriter, open_run
 
 Table = Callable[..., pa.Table]
 
@@ -67,6 +67,96 @@ def test_failure_that_succeeded_since_is_none(
         for number in (0, 40):
             writer.record_failure(trial_id(number), error="e", traceback="t", trial={})
     assert open_run(path).status().failures == 1
+
+
+def test_failures_are_counted_by_layer_and_the_oldest_are_told(
+    path: Path, header: RunHeader, trial_id: Callable[[int], int]
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        for number in range(24, 48):
+            layer = "dense" if number < 32 else "activation"
+            trial = {"layer": layer, "bit": number, "bit_field": None, "probability": 0.5}
+            error = f"ValueError: {number}\nin a worker"
+            writer.record_failure(trial_id(number), error=error, traceback="t", trial=trial)
+        writer.record_failure(trial_id(0), error="e", traceback="t", trial={"layer": "conv2d"})
+    status = open_run(path).status()
+    assert status.failures == 24
+    assert {name: layer.failed for name, layer in status.layers.items()} == {
+        "conv2d": 0,
+        "dense": 8,
+        "activation": 16,
+    }
+    assert len(status.failed) == 20
+    assert status.failed[0] == FailedTrial(
+        trial_id(24), "layer dense, bit 24, probability 0.5", "ValueError: 24"
+    )
+    assert [failed.trial_id for failed in status.failed] == [trial_id(n) for n in range(24, 44)]
+
+
+def test_damaged_record_counts_and_is_named(
+    path: Path, header: RunHeader, trial_id: Callable[[int], int]
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.record_failure(trial_id(40), error="e", traceback="t", trial={})
+    name = f"failures/{trial_id(40)}.json"
+    (path / name).write_text("{")
+    status = open_run(path).status()
+    assert (status.failures, status.failed, status.unreadable) == (1, (), (name,))
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "left"),
+    [
+        (None, 0, 27.0),
+        ("running", 0, 27.0),
+        ("running", 1000, None),
+        ("stopped", 0, None),
+    ],
+)
+def test_time_left_is_that_of_a_run_at_work(
+    path: Path,
+    header: RunHeader,
+    trial_id: Callable[[int], int],
+    state: str | None,
+    age: int,
+    left: float | None,
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.record_failure(trial_id(40), error="e", traceback="t", trial={})
+        if state:
+            writer.heartbeat({"state": state, "workers": 2})
+        # 48 planned, 20 done, 1 given up on, 1 trial a second
+        now = datetime.now(UTC) + timedelta(seconds=age)
+        status = open_run(path).status(now)
+    assert status.trials_per_second == 1.0
+    assert status.seconds_left == left
+    assert (status.heartbeat is None) == (state is None)
+    if status.heartbeat:
+        assert (status.heartbeat.state, status.heartbeat.workers) == (state, 2)
+        assert age <= status.heartbeat.age < age + 60
+
+
+def test_finished_run_has_no_time_left(path: Path, header: RunHeader, trials: Table) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.append(trials(*range(20, 48)))
+    status = open_run(path).status()
+    assert (status.done, status.trials_per_second, status.seconds_left) == (48, 1.0, None)
+
+
+def test_what_the_plan_says_is_outside_does_not_count_as_done(
+    path: Path, header: RunHeader
+) -> None:
+    plan = {"trials": 40, "layers": {"dense": 16, "activation": 24}}
+    plan["outside"] = {"conv2d": 16, "dense": 1}
+    RunWriter.open(path, replace(header, plan=plan)).close()
+    status = open_run(path).status()
+    assert (status.planned, status.done) == (40, 3)
+    assert status.outside == {"conv2d": 16, "dense": 1}
+    assert dict(status.layers) == {
+        "dense": LayerStatus(planned=16, done=3),
+        "activation": LayerStatus(planned=24, done=0),
+    }
+    assert status.seconds_left == 37.0
 
 
 def test_layers_outside_the_plan_are_listed_last(path: Path, header: RunHeader) -> None:
