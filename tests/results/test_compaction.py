@@ -1,0 +1,294 @@
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from results import (
+    Compacted,
+    ResultsError,
+    RunCorruptError,
+    RunHeader,
+    RunLockedError,
+    RunNotFoundError,
+    RunWriter,
+    compact,
+    compaction,
+    open_run,
+    run,
+)
+
+Table = Callable[..., pa.Table]
+
+KILL_AT_EVERY_STEP = """
+import os, shutil, signal, sys
+import pyarrow.dataset  # once, before the forks
+from results import compact, compaction
+
+source, target = sys.argv[1:]
+compaction.TRIAL_ROWS, compaction.INJECTION_ROWS = 16, 32
+
+def dying(function, calls):
+    def call(*args, **kwargs):
+        calls[0] -= 1
+        if calls[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+
+step = 0
+status = signal.SIGKILL
+while status == signal.SIGKILL:
+    step += 1
+    copy = f"{target}/{step:03d}"
+    shutil.copytree(source, copy)
+    child = os.fork()
+    if child == 0:
+        calls = [step]
+        for name in ("fsync", "replace", "unlink"):
+            setattr(os, name, dying(getattr(os, name), calls))
+        compact(copy)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+sys.exit(status)
+"""
+
+
+def parts(path: Path, folder: str = "trials") -> list[str]:
+    return sorted(file.name for file in (path / folder).glob("part-*"))
+
+
+def rows(path: Path, folder: str = "trials") -> list[int]:
+    return [pq.read_metadata(path / folder / name).num_rows for name in parts(path, folder)]
+
+
+def frames(path: Path) -> list[pd.DataFrame]:
+    opened = open_run(path)
+    return [opened.trials(), opened.injections(), opened.summary(), opened.failures()]
+
+
+def assert_same(received: list[pd.DataFrame], expected: list[pd.DataFrame]) -> None:
+    for one, other in zip(received, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "TRIAL_ROWS", 16)
+    monkeypatch.setattr(compaction, "INJECTION_ROWS", 32)
+
+
+@pytest.fixture
+def path(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) -> Path:
+    """A run of 24 trials in parts of 4, with doubles and a failure."""
+    with RunWriter.open(tmp_path / "run", header, flush_seconds=0) as writer:
+        order = np.random.default_rng(1).permutation(24).tolist()
+        for start in range(0, 24, 4):
+            numbers = order[start : start + 4]
+            writer.append(trials(*numbers), injections(*numbers))
+        writer.append(trials(*order[2:4]), injections(*order[2:4]))
+        writer.record_failure(5, error="e", traceback="t", trial={"layer": "dense"})
+    return tmp_path / "run"
+
+
+def test_small_parts_become_one_of_each_kind(path: Path) -> None:
+    before = frames(path)
+    done = compact(path)
+    assert (done.merged, done.parts_before, done.parts_after) == (2, 14, 2)
+    assert done.bytes_after == sum(file.stat().st_size for file in path.glob("*/part-*"))
+    assert done.bytes_before > done.bytes_after
+    assert rows(path) == [24]
+    assert rows(path, "injections") == [48]
+    assert_same(frames(path), before)
+
+
+def test_second_compaction_has_nothing_to_do(path: Path) -> None:
+    compact(path)
+    files = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    size = sum(file.stat().st_size for file in path.glob("*/part-*"))
+    assert compact(path) == Compacted(0, 2, 2, size, size)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == files
+
+
+@pytest.mark.usefixtures("limits")
+def test_parts_hold_no_more_than_their_limit_and_at_most_one_is_small(path: Path) -> None:
+    before = frames(path)
+    assert compact(path).merged == 4
+    assert rows(path) == [16, 8]
+    assert rows(path, "injections") == [32, 16]
+    assert compact(path).merged == 0
+    assert_same(frames(path), before)
+
+
+@pytest.mark.usefixtures("limits")
+def test_large_parts_are_left_alone(path: Path, header: RunHeader, trials: Table) -> None:
+    compact(path)
+    before = parts(path)
+    with RunWriter.open(path, header, flush_seconds=0) as writer:
+        for number in range(24, 27):
+            writer.append(trials(number))
+    assert compact(path).merged == 1
+    assert parts(path)[:2] == before
+    assert rows(path) == [16, 8, 3]
+
+
+def test_merged_part_is_one_of_the_run(path: Path) -> None:
+    footers = [pq.read_metadata(path / "trials" / name).metadata for name in parts(path)]
+    compact(path)
+    (name,) = parts(path)
+    footer = pq.read_metadata(path / "trials" / name)
+    keys = (b"injecttf2.identity", b"injecttf2.schema_version")
+    assert [footer.metadata[key] for key in keys] == [footers[0][key] for key in keys]
+    assert int(name[5:11]) == 8
+    layers = pd.read_parquet(path / "trials", columns=["layer_index", "bit"])
+    assert list(layers.itertuples(index=False)) == sorted(layers.itertuples(index=False))
+
+
+def test_run_goes_on_after_a_compaction(path: Path, header: RunHeader, trials: Table) -> None:
+    compact(path)
+    with RunWriter.open(path, header) as writer:
+        assert len(writer.done_ids()) == 24
+        writer.append(trials(24))
+    assert [name[:11] for name in parts(path)] == ["part-000008", "part-000010"]
+    assert len(open_run(path).trials()) == 25
+
+
+def test_compaction_is_told_in_the_event_log(path: Path) -> None:
+    compact(path)
+    event = open_run(path).events().iloc[-1]
+    assert (event["event"], event["merged"], event["parts_before"]) == ("compacted", 2, 14)
+
+
+def test_run_that_is_written_is_not_compacted(path: Path, header: RunHeader) -> None:
+    before = parts(path)
+    with RunWriter.open(path, header), pytest.raises(RunLockedError):
+        compact(path)
+    assert parts(path) == before
+    compact(path)
+    RunWriter.open(path, header).close()
+
+
+def test_missing_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFoundError):
+        compact(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_part_ends_the_compaction_and_nothing_is_lost(path: Path) -> None:
+    part = path / "trials" / parts(path)[0]
+    contents = part.read_bytes()
+    part.write_bytes(contents[:4] + b"\xff" * 100 + contents[104:])
+    before = parts(path)
+    with pytest.raises(RunCorruptError, match=part.name):
+        compact(path)
+    assert parts(path) == before
+
+
+def test_torn_part_is_left_to_the_next_writer(path: Path, header: RunHeader) -> None:
+    torn = path / "trials" / parts(path)[1]
+    torn.write_bytes(torn.read_bytes()[:-20])
+    done = compact(path)
+    assert (done.merged, done.parts_after) == (2, 3)
+    assert torn.name in parts(path)
+    with RunWriter.open(path, header) as writer:
+        assert torn.name in writer.warnings[0]
+        assert len(writer.done_ids()) == 20
+
+
+def test_full_disk_ends_the_compaction_and_nothing_is_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = frames(path)
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", no_space)
+        with pytest.raises(ResultsError, match="No space"):
+            compact(path)
+    assert_same(frames(path), before)
+    assert compact(path).parts_after == 2
+    assert_same(frames(path), before)
+
+
+@pytest.mark.parametrize(
+    "journal",
+    ["{", "[]", "{}", '{"merged": 1, "replaces": ["../campaign.json", "trials"]}'],
+)
+def test_journal_that_tells_nothing_is_removed(path: Path, header: RunHeader, journal: str) -> None:
+    (path / "compacting.json").write_text(journal)
+    before = frames(path)
+    RunWriter.open(path, header).close()
+    assert not (path / "compacting.json").exists()
+    assert_same(frames(path), before)
+
+
+def test_journal_of_an_unreadable_merge_removes_nothing(path: Path, header: RunHeader) -> None:
+    names = [f"trials/{name}" for name in parts(path)]
+    merged = "trials/part-000099-0a1b2c3d.parquet"
+    (path / merged).write_bytes(b"PAR1")
+    (path / "compacting.json").write_text(json.dumps({"merged": merged, "replaces": names}))
+    with RunWriter.open(path, header) as writer:
+        assert len(writer.done_ids()) == 24
+        assert merged in writer.warnings[0]
+
+
+@pytest.mark.parametrize("method", ["trials", "injections", "summary", "status", "failures"])
+def test_readers_start_anew_when_parts_are_replaced_under_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    opened = open_run(path)
+    expected = getattr(opened, method)()
+    find_parts = run.find_parts
+    calls = []
+
+    def find_and_compact(*args: object) -> object:
+        found = find_parts(*args)  # type: ignore[arg-type]
+        calls.append(found)
+        if len(calls) == 1:
+            compact(path)
+        return found
+
+    monkeypatch.setattr(run, "find_parts", find_and_compact)
+    received = getattr(opened, method)()
+    assert len(calls) > 1
+    if method == "status":
+        assert received == expected
+    else:
+        pd.testing.assert_frame_equal(received, expected)
+
+
+def test_killed_at_any_step_no_row_is_lost_and_none_is_doubled(
+    path: Path, header: RunHeader, tmp_path: Path
+) -> None:
+    expected = frames(path)
+    ids = set(expected[0]["trial_id"])
+    (tmp_path / "killed").mkdir()
+    command = [sys.executable, "-c", KILL_AT_EVERY_STEP, str(path), str(tmp_path / "killed")]
+    assert subprocess.run(command, check=False).returncode == 0
+    *killed, whole = sorted((tmp_path / "killed").iterdir())
+    assert rows(whole) == [16, 8]
+    journals = 0
+    for number, copy in enumerate(killed):
+        journals += (copy / "compacting.json").exists()
+        assert_same(frames(copy), expected)
+        assert open_run(copy).status().done == 24
+        if number % 2:
+            with RunWriter.open(copy, header) as writer:
+                assert set(writer.done_ids()) == ids
+            assert not (copy / "compacting.json").exists()
+        compact(copy)
+        assert rows(copy) == [24]
+        assert rows(copy, "injections") == [48]
+        assert list(copy.rglob("*.tmp")) == list(copy.rglob("compacting.json")) == []
+        assert_same(frames(copy), expected)
+        shutil.rmtree(copy)
+    assert journals > 20
