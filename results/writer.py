@@ -266,6 +266,20 @@ class RunWriter:
                 differences={"decisions": (recorded.get("decisions"), golden.get("decisions"))},
             )
 
+    def set_outside(self, outside: Mapping[str, int]) -> None:
+        """Record how many published trials are not in the plan, by layer.
+
+        Raises:
+            ResultsError: The file system refuses, or the lock was lost.
+        """
+        self._check_open()
+        self._lock.check()
+        header = self._manifest.header
+        if dict(outside) != header.plan.get("outside", {}):
+            plan = {**header.plan, "outside": dict(outside)}
+            self._manifest = self._manifest.updated(header=replace(header, plan=plan))
+            write_manifest(self._storage, self._manifest)
+
     def close(self) -> None:
         """Publish what waits and let the run directory go, whether or not that succeeds.
 

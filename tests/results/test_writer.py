@@ -456,3 +456,12 @@ def test_golden_run_is_recorded_once_and_then_compared(run: Path, header: RunHea
     ):
         writer.set_golden({"accuracy": 0.9, "decisions": "ee"})
     assert open_run(run).golden == {"accuracy": 0.9, "decisions": "ff"}
+
+
+def test_trials_outside_the_plan_are_recorded(tmp_path: Path, header: RunHeader) -> None:
+    folder = tmp_path / "run"
+    with RunWriter.open(folder, header) as writer:
+        writer.set_outside({"conv": 3})
+        assert open_run(folder).plan["outside"] == {"conv": 3}
+        writer.set_outside({})
+        assert open_run(folder).plan["outside"] == {}
