@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from results import paths
 from results.events import EventLog
+from results.ids import Ids, ascending, contains
 from results.manifest import read_manifest
-from results.merging import merged_injections, merged_trials
+from results.merging import in_one_chunk, merged_injections, merged_trials
 from results.parts import find_parts, numbers, part_rows, read_dataset, read_ids, write_part
 from results.schema import INJECTIONS, TRIALS
 from results.storage import open_storage
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from results.storage import Lock, Storage
-
-Ids = npt.NDArray[np.uint64]
-"""Trial ids: uint64 [n], sorted, each once."""
 
 TRIAL_ROWS = 1_000_000
 """Trials in a merged part at most, about 40 MB."""
@@ -159,30 +156,30 @@ def _compact_folder(
     while len(small) > 1:
         group = _first_group(small, rows, folder.limit)
         settled = {name: ids for name, ids in settled.items() if name not in group}
-        table = read_dataset(storage, group, folder.schema)
+        table = in_one_chunk(read_dataset(storage, group, folder.schema))
         table = folder.merge(_known(storage, folder, settled, table), table)
         name = _unused_name(storage, folder.name)
         _replace(storage, lock, group, name, table=table, identity=identity)
         merged += 1
         rows[name] = table.num_rows
-        settled[name] = np.unique(numbers(table.column("trial_id")))
+        settled[name] = ascending(numbers(table.column("trial_id")))
         small = small[len(group) :] + ([name] if rows[name] < folder.limit // 2 else [])
     return merged
 
 
 def _ids(storage: Storage, name: str) -> Ids:
     ids = read_ids(storage, name)
-    return np.empty(0, np.uint64) if ids is None else np.unique(ids)
+    return np.empty(0, np.uint64) if ids is None else ascending(ids)
 
 
 def _known(
     storage: Storage, folder: _Folder, settled: Mapping[str, Ids], table: pa.Table
 ) -> pa.Table:
     """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
-    ids = np.unique(numbers(table.column("trial_id")))
+    ids = ascending(numbers(table.column("trial_id")))
     known = [folder.schema.empty_table()]
     for name, others in settled.items():
-        both = np.intersect1d(ids, others, assume_unique=True)
+        both = ids[contains(others, ids)]
         if len(both):
             where = pc.field("trial_id").isin(pa.array(both))
             known.append(read_dataset(storage, [name], folder.schema, where=where))

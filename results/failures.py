@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from results import paths
+from results.ids import Ids, ascending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ def write_failure(
     storage.publish(paths.failure(trial_id), text)
 
 
-def recorded_ids(storage: Storage) -> npt.NDArray[np.uint64]:
+def recorded_ids(storage: Storage) -> Ids:
     """Return the ids of the trials with a record, whether or not they are done since.
 
     Returns:
@@ -45,7 +45,7 @@ def recorded_ids(storage: Storage) -> npt.NDArray[np.uint64]:
         ResultsError: The file system refuses.
     """
     files = filter(paths.is_failure, storage.files(paths.FAILURES))
-    return np.unique(np.array([int(file.removesuffix(".json")) for file in files], np.uint64))
+    return ascending(np.array([int(file.removesuffix(".json")) for file in files], np.uint64))
 
 
 def read_failures(storage: Storage, ids: Iterable[int]) -> tuple[list[Record], list[str]]:

@@ -51,8 +51,13 @@ def merged_injections(known: pa.Table, table: pa.Table) -> pa.Table:
     return both.take(pa.array(order[new & (order >= known.num_rows)]))
 
 
+def in_one_chunk(table: pa.Table) -> pa.Table:
+    """Return ``table`` with one chunk a column, which costs no memory where it has one already."""
+    return table.unify_dictionaries().combine_chunks()
+
+
 def _joined(known: pa.Table, table: pa.Table) -> pa.Table:
-    return pa.concat_tables([known, table]).unify_dictionaries().combine_chunks()
+    return in_one_chunk(pa.concat_tables([known, table]) if known.num_rows else table)
 
 
 def _order(table: pa.Table, names: tuple[str, ...]) -> npt.NDArray[np.intp]:

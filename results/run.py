@@ -9,8 +9,6 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from results import frames, paths
@@ -18,6 +16,7 @@ from results.errors import ResultsError, ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
 from results.failures import read_failures, recorded_ids
 from results.heartbeat import Heartbeat, read_heartbeat
+from results.ids import Ids, ascending, contains
 from results.manifest import Json, Manifest, RunHeader, read_manifest
 from results.parts import find_parts, numbers, read_columns, read_dataset
 from results.schema import INJECTIONS, TALLIES, TRIALS
@@ -151,7 +150,7 @@ class Run:
             lambda names: read_dataset(self._storage, names, INJECTIONS),
         )
         self._warn([*trials_lost, *injections_lost])
-        mask = np.isin(numbers(table.column("trial_id")), done)
+        mask = contains(ascending(done), numbers(table.column("trial_id")))
         return frames.injections_frame(table.filter(pa.array(mask)))
 
     def failures(self) -> pd.DataFrame:
@@ -164,7 +163,7 @@ class Run:
         import pandas as pd
 
         done, trials_lost = self._done_ids()
-        unmended = np.setdiff1d(recorded_ids(self._storage), done)
+        unmended = _without(recorded_ids(self._storage), done)
         records, unreadable = read_failures(self._storage, unmended.tolist())
         self._warn([*trials_lost, *unreadable])
         names = ["trial_id", "error", "traceback", "failed_at", "trial"]
@@ -228,7 +227,7 @@ class Run:
         rows, parts_lost = self._read(
             paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, STATUS_COLUMNS)
         )
-        unmended = np.setdiff1d(recorded_ids(self._storage), numbers(rows.column("trial_id")))
+        unmended = _without(recorded_ids(self._storage), numbers(rows.column("trial_id")))
         records, records_lost = read_failures(self._storage, unmended.tolist())
         return make_status(
             rows,
@@ -265,7 +264,7 @@ class Run:
             )
         return rows[0]
 
-    def _done_ids(self) -> tuple[npt.NDArray[np.uint64], list[str]]:
+    def _done_ids(self) -> tuple[Ids, list[str]]:
         """Return the ids of the finished trials and the names of the parts that are unreadable."""
         table, unreadable = self._read(
             paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, _ID_COLUMN)
@@ -297,3 +296,7 @@ class Run:
                 ResultsWarning,
                 stacklevel=3,
             )
+
+
+def _without(ids: Ids, done: Ids) -> Ids:
+    return ids[~contains(ascending(done), ids)]

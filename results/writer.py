@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from results import paths
@@ -27,6 +26,7 @@ from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
 from results.failures import recorded_ids, write_failure
 from results.heartbeat import HeartbeatWriter
+from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, write_manifest
 from results.parts import numbers, write_part
 from results.recovery import Recovered, recover
@@ -127,18 +127,19 @@ class RunWriter:
             lock.release()
             raise
 
-    def done_ids(self) -> npt.NDArray[np.uint64]:
+    def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
-        self._published = [np.unique(np.concatenate(self._published))]
+        self._published = [union(*self._published)]
         return self._published[0].copy()
 
-    def failed_ids(self) -> npt.NDArray[np.uint64]:
+    def failed_ids(self) -> Ids:
         """Return the ids of the trials that were given up on and are not done since.
 
         Returns:
             uint64 [n], sorted, each once; those of earlier writers too.
         """
-        return np.setdiff1d(np.concatenate(self._recorded), self.done_ids())
+        recorded = union(*self._recorded)
+        return recorded[~contains(self.done_ids(), recorded)]
 
     def append(self, trials: pa.Table, injections: pa.Table | None = None) -> None:
         """Take finished trials, and publish what waits if it is enough or has waited long enough.
