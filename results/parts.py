@@ -6,8 +6,9 @@ incompletely. Readers leave it out and say so; the next writer sets it aside.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from results import paths
-from results.errors import ResultsError, RunCorruptError
+from results.errors import RunCorruptError
+from results.intact import read_each, read_intact, refused
 from results.manifest import canonical_json
 from results.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from results.storage import Storage
 
 ROW_GROUP_ROWS = 262_144
 """Rows in a row group of a part; small parts have one."""
 
+_T = TypeVar("_T")
+_Ids = npt.NDArray[np.uint64]
+_ID = pa.schema([pa.field("trial_id", pa.uint64())])
 _VERSION_KEY = "injecttf2.schema_version"
 _IDENTITY_KEY = "injecttf2.identity"
 
@@ -73,14 +78,23 @@ def find_parts(
         RunCorruptError: A readable part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    names = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
-    readable = []
-    for name in names:
-        footer = _damaged_is_none(storage, name, pq.read_metadata)
-        if footer is not None:
-            _check_belongs(storage.path(name), footer, schema, identity)
-            readable.append(name)
-    return Parts(tuple(readable), tuple(name for name in names if name not in {*readable}))
+    found = _scan(storage, folder, schema, identity, lambda file: file.metadata.num_rows)
+    return Parts(
+        tuple(name for name, rows in found.items() if rows is not None),
+        tuple(name for name, rows in found.items() if rows is None),
+    )
+
+
+def find_ids(
+    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+) -> dict[str, _Ids | None]:
+    """Return the trial ids in every part in ``folder``: uint64 [rows]; None if it is damaged.
+
+    Raises:
+        RunCorruptError: An intact part holds rows of another campaign or lacks a column.
+        ResultsError: The file system refuses to read a part.
+    """
+    return _scan(storage, folder, schema, identity, _ids)
 
 
 def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
@@ -89,20 +103,17 @@ def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> p
     Raises:
         RunCorruptError: The data of a part cannot be read.
     """
-    tables = [pa.Table.from_batches([], schema)]
-    for name in names:
-        table = _damaged_is_none(storage, name, lambda path: _read(path, schema))
+    names = [*names]
+    tables = read_each(storage, names, lambda file: _read(file, schema))
+    for name, table in zip(names, tables, strict=True):
         if table is None:
             raise _corrupt(storage.path(name))
-        tables.append(table)
-    return pa.concat_tables(tables)
+    return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
 
 
-def read_ids(storage: Storage, name: str) -> npt.NDArray[np.uint64] | None:
+def read_ids(storage: Storage, name: str) -> _Ids | None:
     """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
-    schema = pa.schema([pa.field("trial_id", pa.uint64())])
-    table = _damaged_is_none(storage, name, lambda path: _read(path, schema))
-    return None if table is None else numbers(table.column("trial_id"))
+    return read_intact(storage, name, _ids)
 
 
 def read_dataset(
@@ -130,13 +141,20 @@ def read_dataset(
     columns = list(columns) if columns is not None else schema.names
     if not names:
         return schema.empty_table().select(columns)
-    files = [storage.path(name) for name in names]
+    filesystem, base = storage.arrow()
     try:
-        rows = dataset.dataset(files, schema=schema, format="parquet")
+        rows = dataset.dataset(
+            [f"{base}/{name}" for name in names],
+            schema=schema,
+            format="parquet",
+            filesystem=filesystem,
+        )
         return rows.to_table(columns=columns, filter=where)
-    except (pa.ArrowInvalid, OSError) as error:
-        broken = next((name for name in names if _is_damaged(storage, name, schema)), None)
-        raise _corrupt(storage.path(broken or paths.TRIALS)) from error
+    except (pa.ArrowException, OSError) as error:
+        for name in names:
+            if read_intact(storage, name, lambda file: _read(file, schema)) is None:
+                raise _corrupt(storage.path(name)) from error
+        raise refused(storage.path(names[0]), error) from error
 
 
 def part_rows(storage: Storage, name: str) -> int:
@@ -145,10 +163,10 @@ def part_rows(storage: Storage, name: str) -> int:
     Raises:
         RunCorruptError: The footer cannot be read.
     """
-    footer = _damaged_is_none(storage, name, pq.read_metadata)
-    if footer is None:
+    rows = read_intact(storage, name, lambda file: int(file.metadata.num_rows))
+    if rows is None:
         raise _corrupt(storage.path(name))
-    return int(footer.num_rows)
+    return rows
 
 
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -156,34 +174,30 @@ def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.from_dlpack(column.combine_chunks())
 
 
-def _read(path: str, schema: pa.Schema) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return file.read(schema.names).cast(schema)
+def _read(file: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
+    return file.read(schema.names).cast(schema)
 
 
-def _is_damaged(storage: Storage, name: str, schema: pa.Schema) -> bool:
-    return _damaged_is_none(storage, name, lambda path: _read(path, schema)) is None
+def _ids(file: pq.ParquetFile) -> _Ids:
+    return numbers(_read(file, _ID).column("trial_id"))
 
 
-def _damaged_is_none(storage: Storage, name: str, read: Any) -> Any:
-    """Return ``read(path)``, or None if what it found there is not intact.
-
-    pyarrow reports damage as ``ArrowInvalid`` or as an ``OSError`` without a number; one with a
-    number comes from the file system and says nothing about the contents.
-    """
-    path = storage.path(name)
-    try:
-        return read(path)
-    except pa.ArrowInvalid:
-        return None
-    except OSError as error:
-        if error.errno is None:
-            return None
-        raise ResultsError(
-            f"the part could not be read: {error.strerror or error}",
-            place=path,
-            hint="Mend the disk or the permissions and try again.",
-        ) from error
+def _scan(
+    storage: Storage,
+    folder: str,
+    schema: pa.Schema,
+    identity: Mapping[str, int | str],
+    read: Callable[[pq.ParquetFile], _T],
+) -> dict[str, _T | None]:
+    """Return ``read`` of every part in ``folder`` that is one of the run, None if damaged."""
+    names = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
+    found = read_each(storage, names, lambda file: (file.metadata, read(file)))
+    scanned: dict[str, _T | None] = dict.fromkeys(names)
+    for name, contents in zip(names, found, strict=True):
+        if contents is not None:
+            footer, scanned[name] = contents
+            _check_belongs(storage.path(name), footer, schema, identity)
+    return scanned
 
 
 def _check_belongs(
@@ -198,7 +212,8 @@ def _check_belongs(
             place=place,
             hint="Move it back to the run directory that it came from.",
         )
-    missing = [column for column in schema.names if column not in footer.schema.names]
+    there = {*footer.schema.names}
+    missing = [column for column in schema.names if column not in there]
     if missing:
         raise RunCorruptError(
             f"the part lacks the columns {', '.join(missing)}",

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from results import paths
-from results.parts import find_parts, read_ids
+from results.ids import union
+from results.parts import find_ids, find_parts
 from results.schema import INJECTIONS, TRIALS
 
 if TYPE_CHECKING:
@@ -50,18 +51,16 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
         ResultsError: The file system refuses.
     """
     storage.sweep()
-    trials = find_parts(storage, paths.TRIALS, TRIALS, identity)
+    ids = find_ids(storage, paths.TRIALS, TRIALS, identity)
     injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, identity)
-    ids = {name: read_ids(storage, name) for name in trials.readable}
-    damaged = [name for name, found in ids.items() if found is None]
     warnings = [
-        *(_set_aside(storage, name, _TRIALS_LOST) for name in (*trials.unreadable, *damaged)),
+        *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),
         *(_set_aside(storage, name, _INJECTIONS_LOST) for name in injections.unreadable),
     ]
     found = [np.empty(0, np.uint64), *(part for part in ids.values() if part is not None)]
     files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
     return Recovered(
-        done_ids=np.unique(np.concatenate(found)),
+        done_ids=union(*found),
         next_sequence=paths.next_sequence(files),
         warnings=tuple(warnings),
     )

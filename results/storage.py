@@ -42,7 +42,12 @@ class Storage(ABC):
     """A run directory; the names of its files are relative to it, with ``/`` between parts.
 
     Every method that reaches the files raises ``ResultsError`` where they are refused.
+
+    Attributes:
+        readers: How many files it is worth reading at the same time.
     """
+
+    readers = 1
 
     @abstractmethod
     def path(self, name: str = "") -> str:

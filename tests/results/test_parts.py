@@ -115,12 +115,32 @@ def test_part_without_a_column_is_refused(
 def test_refusing_file_system_is_not_taken_for_damage(
     storage: LocalStorage, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str) -> None:
+    def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(pq, "read_metadata", refuse)
+    monkeypatch.setattr(storage, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ResultsError, match="Permission denied"):
         find_parts(storage, "trials", TRIALS, IDENTITY)
+
+
+def test_part_that_can_be_read_at_the_second_try_is_not_damaged(
+    storage: LocalStorage, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise OSError("When reading: connection reset")
+
+    monkeypatch.setattr(storage, "open", fail)
+    assert find_parts(storage, "trials", TRIALS, IDENTITY).readable == (NAME,)
+
+
+def test_part_that_goes_while_it_is_looked_for_is_told(
+    storage: LocalStorage, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "files", lambda _: [Path(NAME).name, Path(OTHER).name])
+    with pytest.raises(ResultsError, match="No such file or directory") as caught:
+        find_parts(storage, "trials", TRIALS, IDENTITY)
+    assert caught.value.place == storage.path(OTHER)
 
 
 def test_rows_are_picked_by_condition_and_columns_by_name(
