@@ -129,14 +129,23 @@ def this_process() -> dict[str, object]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
-def locked(path: str, holder: Mapping[str, object], heard: str = "") -> RunLockedError:
-    """Return the error of one who finds the lock taken; ``heard`` follows who holds it."""
+def locked(
+    path: str, holder: Mapping[str, object], *, heard: str = "", hint: str = ""
+) -> RunLockedError:
+    """Return the error of one who finds the lock taken.
+
+    Args:
+        path: The lock.
+        holder: What ``this_process`` returned to the one who holds it.
+        heard: What to say after that, such as when it was last heard of.
+        hint: What to do next, besides waiting for it.
+    """
     host, pid, since = (holder.get(key, "unknown") for key in ("host", "pid", "since"))
     return RunLockedError(
         "another process writes into this run directory: "
         f"host {host}, pid {pid}, since {since}{heard}",
         place=path,
-        hint="Wait for it or stop it, or choose another --output.",
+        hint=f"Wait for it or stop it, or choose another --output. {hint}".strip(),
         holder=holder,
     )
 

@@ -2,6 +2,7 @@
 
     campaign.json                            what was asked for, and from what
     lock                                     held by the process that writes
+    lock/1f2e3d4c5b6a7988.json               the same on object storage: a writer's claim
     trials/part-000001-1f2e3d4c.parquet      published rows; the same sequence number and token
     injections/part-000001-1f2e3d4c.parquet  name the parts that were flushed together
     failures/<trial_id>.json                 a trial that was given up on
@@ -32,6 +33,7 @@ COMPACTING = "compacting.json"
 
 _PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
 _FAILURE = re.compile(r"\d+\.json")
+_CLAIM = re.compile(r"lock/[0-9a-f]{16}\.json")
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
@@ -58,6 +60,16 @@ def aside(name: str, token: str) -> str:
 def torn(name: str) -> str:
     """Return the name under which a part that cannot be read is kept."""
     return _hidden(name, ".torn")
+
+
+def claim(token: str) -> str:
+    """Return the name of a writer's claim; ``token`` is 16 random hexadecimal digits."""
+    return f"{LOCK}/{token}.json"
+
+
+def is_claim(name: str) -> bool:
+    """Tell whether ``name`` is that of a writer's claim."""
+    return _CLAIM.fullmatch(name) is not None
 
 
 def is_part(file: str) -> bool:

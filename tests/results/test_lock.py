@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from results.errors import RunLockedError
+from results.errors import ResultsError, RunLockedError
 from results.lock import RunLock, read_holder
 
 HOLD = """
@@ -73,3 +75,37 @@ def test_holder_of_an_empty_or_absent_lock_file_is_unknown(tmp_path: Path) -> No
     assert read_holder(str(tmp_path / "lock")) == {}
     (tmp_path / "lock").touch()
     assert read_holder(str(tmp_path / "lock")) == {}
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_lock_whose_file_was_removed_is_lost(tmp_path: Path, replaced: bool) -> None:
+    path = tmp_path / "lock"
+    lock = RunLock.acquire(str(path))
+    lock.check()
+    path.unlink()
+    if replaced:
+        path.touch()
+    with pytest.raises(ResultsError, match="the file was removed or replaced") as caught:
+        lock.check()
+    assert caught.value.place == str(path)
+    lock.release()
+
+
+def test_released_lock_keeps_nobody_out(tmp_path: Path) -> None:
+    lock = RunLock.acquire(str(tmp_path / "lock"))
+    lock.release()
+    with pytest.raises(ResultsError, match="it was released"):
+        lock.check()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ResultsError, match="the file system has no file locks") as caught:
+        RunLock.acquire(str(tmp_path / "lock"))
+    assert "local disk or on object storage" in str(caught.value.hint)

@@ -1,145 +1,135 @@
-import os
-from collections.abc import Callable
-from pathlib import Path
+"""The contract of ``Storage``, which both kinds keep."""
+
 from typing import BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import dataset
 
-from results.errors import ResultsError
-from results.storage import LocalStorage
-
-
-def test_published_file_holds_its_contents_and_nothing_else_is_left(tmp_path: Path) -> None:
-    LocalStorage(tmp_path).publish("trials/a", b"one")
-    assert (tmp_path / "trials/a").read_bytes() == b"one"
-    assert [path.name for path in (tmp_path / "trials").iterdir()] == ["a"]
+from results.errors import ResultsError, RunLockedError
+from results.storage import Storage
 
 
-def test_contents_may_be_written_by_a_function(tmp_path: Path) -> None:
-    def write(file: BinaryIO) -> None:
-        file.write(b"one")
-        file.write(b"two")
-
-    LocalStorage(tmp_path).publish("a", write)
-    assert (tmp_path / "a").read_bytes() == b"onetwo"
+def write_half(file: BinaryIO) -> None:
+    file.write(b"half")
+    raise KeyboardInterrupt
 
 
-def test_name_does_not_exist_before_its_contents_are_complete(tmp_path: Path) -> None:
-    seen: list[str] = []
-
-    def write(file: BinaryIO) -> None:
-        file.write(b"half")
-        file.flush()
-        seen.extend(path.name for path in tmp_path.iterdir())
-
-    LocalStorage(tmp_path).publish("a", write)
-    assert len(seen) == 1
-    assert seen[0].startswith(".a.")
+def write_table(file: BinaryIO) -> None:
+    pq.write_table(pa.table({"a": [1, 2, 3]}), file)
 
 
-def test_interrupted_writing_keeps_the_old_contents(tmp_path: Path) -> None:
-    storage = LocalStorage(tmp_path)
-    storage.publish("a", b"old")
+def test_published_file_holds_its_contents_and_nothing_else_is_left(storage: Storage) -> None:
+    storage.publish("trials/a", b"one")
+    assert storage.read("trials/a") == b"one"
+    assert storage.files("trials") == ["a"]
+    assert storage.files() == ["trials"]
+    assert storage.size("trials/a") == 3
 
-    def write(file: BinaryIO) -> None:
-        file.write(b"new")
-        raise KeyboardInterrupt
 
+def test_publishing_again_replaces(storage: Storage) -> None:
+    for contents in (b"longer", b"one", b""):
+        storage.publish("a", contents)
+        assert (storage.read("a"), storage.size("a")) == (contents, len(contents))
+
+
+def test_contents_may_be_written_by_a_function(storage: Storage) -> None:
+    storage.publish("trials/a", write_table)
+    assert pq.ParquetFile(storage.open("trials/a")).read().column("a").to_pylist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+def test_interrupted_writing_publishes_nothing(storage: Storage, before: bytes | None) -> None:
+    if before is not None:
+        storage.publish("a", before)
     with pytest.raises(KeyboardInterrupt):
-        storage.publish("a", write)
-    assert storage.read("a") == b"old"
-    assert storage.files() == ["a"]
+        storage.publish("a", write_half)
+    assert storage.files() == (["a"] if before else [])
+    if before is not None:
+        assert storage.read("a") == before
 
 
-def test_refusing_file_system_is_told_with_place_and_next_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ResultsError, match="No space left on device") as caught:
-        LocalStorage(tmp_path).publish("a", b"new")
-    assert caught.value.place == str(tmp_path / "a")
-    assert "resume" in str(caught.value.hint)
-    assert list(tmp_path.iterdir()) == []
+def test_large_file_is_whole(storage: Storage) -> None:
+    contents = bytes(range(256)) * 100_000
+    storage.publish("a", contents)
+    assert storage.read("a") == contents
 
 
-def test_contents_and_name_are_synced_in_that_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = []
-    sync, replace = os.fsync, os.replace
-
-    def record_sync(descriptor: int) -> None:
-        kind = "folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "file"
-        events.append(kind)
-        sync(descriptor)
-
-    def record_replace(source: Path, target: Path) -> None:
-        events.append("rename")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", record_sync)
-    monkeypatch.setattr(os, "replace", record_replace)
-    LocalStorage(tmp_path).publish("a", b"new")
-    assert events == ["file", "rename", "folder"]
+def test_what_is_missing_is_not_found(storage: Storage) -> None:
+    for call in (storage.read, storage.size, storage.open):
+        with pytest.raises(FileNotFoundError):
+            call("trials/a")
+    assert storage.files() == []
+    assert storage.files("trials") == []
+    storage.remove("trials/a")
 
 
-def test_missing_folder_has_no_files(tmp_path: Path) -> None:
-    assert LocalStorage(tmp_path / "none").files("trials") == []
+def test_renamed_file_has_the_other_name_only(storage: Storage) -> None:
+    storage.publish("trials/a", b"one")
+    storage.publish("trials/b", b"two")
+    storage.rename("trials/a", "trials/.a.torn")
+    assert storage.files("trials") == [".a.torn", "b"]
+    assert storage.read("trials/.a.torn") == b"one"
 
 
-def test_sweep_removes_only_what_writers_left(tmp_path: Path) -> None:
-    folder = tmp_path / "trials"
-    folder.mkdir()
-    keep = ["part-000001-0a1b2c3d.parquet", ".part-000002-0a1b2c3d.parquet.torn", ".nfs123"]
-    for name in [*keep, ".part-000003-0a1b2c3d.parquet.ffffffff.tmp"]:
-        (folder / name).touch()
-    LocalStorage(tmp_path).sweep()
-    assert LocalStorage(tmp_path).files("trials") == sorted(keep)
+def test_removed_file_is_gone(storage: Storage) -> None:
+    storage.publish("trials/a", b"one")
+    storage.remove("trials/a")
+    storage.remove("trials/a")
+    assert storage.files("trials") == []
 
 
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(ResultsError) as caught:
-        call()
-    return str(caught.value)
+def test_appended_text_is_added_at_the_end(storage: Storage) -> None:
+    storage.append("events/a.jsonl", b"one\n")
+    assert storage.read("events/a.jsonl") == b"one\n"
+    storage.append("events/a.jsonl", b"two\n")
+    storage.append("events/b.jsonl", b"three\n")
+    assert storage.read("events/a.jsonl") == b"one\ntwo\n"
+    assert storage.read("events/b.jsonl") == b"three\n"
 
 
-def test_a_run_directory_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    storage = LocalStorage(tmp_path / "file" / "sub")
-    reason = f"{tmp_path / 'file'} is a file, expected a folder\n  Choose another --output."
-    place = f"{tmp_path}/file/sub"
-    assert refusal(storage.create) == f"{place}: the run directory cannot be created: {reason}"
-    assert refusal(storage.files) == f"{place}: the folder cannot be read: {reason}"
-    assert "could not be written: Not a directory" in refusal(lambda: storage.publish("a", b""))
-    with pytest.raises(FileNotFoundError):
-        storage.read("a")
+def test_many_parts_are_one_data_set(storage: Storage) -> None:
+    for name in ("trials/a", "trials/b"):
+        storage.publish(name, write_table)
+    filesystem, base = storage.arrow()
+    files = [f"{base}/trials/{name}" for name in "ab"]
+    rows = dataset.dataset(files, filesystem=filesystem, format="parquet").to_table()
+    assert rows.column("a").to_pylist() == [1, 2, 3, 1, 2, 3]
 
 
-def test_a_folder_where_a_file_should_be_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    assert refusal(lambda: LocalStorage(tmp_path).read("a")) == (
-        f"{tmp_path}/a: the file cannot be read: Is a directory\n"
-        "  Mend its permissions, or what stands in its place, or choose another --output."
-    )
+def test_file_in_place_of_the_run_directory_is_seen(storage: Storage) -> None:
+    assert not storage.is_file()
+    storage.publish("a", b"one")
+    assert not storage.is_file()
 
 
-def test_missing_permissions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
+def test_paths_are_below_the_root(storage: Storage) -> None:
+    assert storage.path("trials/a") == f"{storage.path()}/trials/a"
 
-    storage = LocalStorage(tmp_path)
-    (tmp_path / ".a.ffffffff.tmp").touch()
-    for name in ("unlink", "mkdir", "read_bytes", "rename", "is_file"):
-        monkeypatch.setattr(Path, name, denied)
-    calls: list[Callable[[], object]] = [
-        LocalStorage(tmp_path / "run").create,
-        storage.sweep,
-        storage.is_file,
-        lambda: storage.read("a"),
-        lambda: storage.rename("a", "b"),
-    ]
-    for call in calls:
-        assert ": Permission denied\n  Mend its permissions" in refusal(call)
+
+def test_sweep_keeps_what_is_published(storage: Storage) -> None:
+    storage.create()
+    names = [".part-000002-0a1b2c3d.parquet.torn", "part-000001-0a1b2c3d.parquet"]
+    for name in names:
+        storage.publish(f"trials/{name}", b"one")
+    storage.sweep()
+    assert storage.files("trials") == names
+
+
+def test_second_writer_is_refused_until_the_first_lets_go(storage: Storage) -> None:
+    storage.create()
+    lock = storage.lock()
+    lock.check()
+    assert lock.held
+    with pytest.raises(RunLockedError, match="another process writes into this run") as caught:
+        storage.lock()
+    assert caught.value.place is not None
+    assert caught.value.place.startswith(storage.path("lock"))
+    lock.check()
+    lock.release()
+    lock.release()
+    assert not lock.held
+    with pytest.raises(ResultsError, match="it was released"):
+        lock.check()
+    storage.lock().release()
