@@ -124,9 +124,15 @@ class Assign:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Record that the trial at ``position`` was given up on, and why."""
+    """Record that trials were given up on, and why.
 
-    position: int
+    Args:
+        ranges: Their positions, ascending.
+        error: What happened to the last of them that was tried.
+        traceback: Where; empty if that is not known.
+    """
+
+    ranges: tuple[Range, ...]
     error: str
     traceback: str
 

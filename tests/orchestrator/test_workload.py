@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.messages import Chunk
+from orchestrator.workload import GROWTH, Workload, halves
+from tests.orchestrator.crowd import ranges_of, trials_of, weigh, weight
+
+some_trials = st.frozensets(st.integers(0, 60), min_size=1)
+
+
+@given(some_trials, st.integers(1, 9), st.floats(0.0, 8.0))
+def test_a_chunk_is_filled_as_trial_by_trial(
+    trials: frozenset[int], most: int, seconds: float
+) -> None:
+    workload = Workload(ranges_of(trials), weigh, begun=False)
+    workload.learn(1, 1.0, 0.5)
+    ranges, total = workload.cut(most=most, seconds=seconds)
+    room = min(2.0 * seconds, GROWTH)
+    expected: list[int] = []
+    for trial in sorted(trials):
+        if expected and (len(expected) == most or sum(map(weight, expected)) >= room):
+            break
+        expected.append(trial)
+    assert list(ranges) == ranges_of(expected)
+    assert total == sum(map(weight, expected))
+    assert workload.waiting == len(trials) - len(expected)
+    assert workload.take_all() == ranges_of(trials - set(expected))
+
+
+def test_a_chunk_looks_at_no_more_runs_than_it_needs() -> None:
+    seen: list[int] = []
+
+    def each(start: int, stop: int) -> Iterator[tuple[int, float]]:
+        for trial in range(start, stop):
+            seen.append(trial)
+            yield 1, 1.0
+
+    workload = Workload([(0, 10**9)], each, begun=False)
+    workload.learn(1, 1.0, 0.5)
+    assert workload.cut(most=10**9, seconds=2.0) == (((0, 4),), 4.0)
+    assert seen == [0, 1, 2, 3]
+
+
+@given(some_trials.filter(lambda trials: len(trials) > 1))
+def test_halves_hold_every_trial_in_order(trials: frozenset[int]) -> None:
+    first, second = halves(tuple(ranges_of(trials)))
+    assert trials_of(first) + trials_of(second) == sorted(trials)
+    assert len(trials_of(first)) == len(trials) // 2
+
+
+def test_a_worker_gets_the_first_chunk_that_did_not_fail_on_it() -> None:
+    workload = Workload([], weigh, begun=False)
+    chunks = [Chunk(1, 0, ((0, 1),), 1, 7), Chunk(2, 0, ((1, 3),), 1, 8), Chunk(3, 0, ((3, 4),))]
+    for chunk in chunks:
+        workload.put_back(chunk)
+    assert workload.waiting == 4
+    assert workload.retry(7) == (chunks[1], 1.25)
+    assert workload.retry(7) == (chunks[2], 4.0)
+    assert not workload.offers(7)
+    with pytest.raises(LookupError):
+        workload.retry(7)
+    assert workload.retry(None) == (chunks[0], 1.0)
+    assert workload.waiting == 0
