@@ -100,7 +100,7 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         storage.sweep()
         finish_compaction(storage)
         before = _sizes(storage)
-        merged = sum(_compact_folder(storage, lock, folder, identity) for folder in _folders())
+        merged = sum(_Merging(storage, lock, folder, identity).run() for folder in _folders())
         after = _sizes(storage)
         done = Compacted(merged, len(before), len(after), sum(before), sum(after))
         if merged:
@@ -135,55 +135,86 @@ def finish_compaction(storage: Storage) -> None:
     storage.remove(paths.COMPACTING)
 
 
+class _Merging:
+    """Merges the parts of one folder.
+
+    Args:
+        storage: The run directory.
+        lock: Its lock.
+        folder: The folder.
+        identity: What the run's trials mean.
+    """
+
+    def __init__(
+        self, storage: Storage, lock: Lock, folder: _Folder, identity: Mapping[str, int | str]
+    ) -> None:
+        self._storage = storage
+        self._lock = lock
+        self._folder = folder
+        self._identity = identity
+        self._rows: dict[str, int] = {}
+        self._settled: dict[str, Ids] = {}
+
+    def run(self) -> int:
+        """Merge until at most one small part is left; return how many merged parts were made."""
+        found = find_parts(
+            self._storage, self._folder.name, self._folder.schema, self._identity
+        ).readable
+        self._rows = {name: part_rows(self._storage, name) for name in found}
+        small = [name for name in found if self._is_small(name)]
+        if len(small) > 1:
+            self._settled = {name: self._ids(name) for name in found if name not in small}
+        merged = 0
+        while len(small) > 1:
+            group = _first_group(small, self._rows, self._folder.limit)
+            name = self._merge(group)
+            small = small[len(group) :] + ([name] if self._is_small(name) else [])
+            merged += 1
+        return merged
+
+    def _is_small(self, name: str) -> bool:
+        return self._rows[name] < self._folder.limit // 2
+
+    def _ids(self, name: str) -> Ids:
+        ids = read_ids(self._storage, name)
+        return np.empty(0, np.uint64) if ids is None else ascending(ids)
+
+    def _merge(self, group: list[str]) -> str:
+        """Put one part in the place of ``group``; return its name."""
+        for replaced in group:
+            self._settled.pop(replaced, None)
+        table = in_one_chunk(read_dataset(self._storage, group, self._folder.schema))
+        table = self._folder.merge(self._known(table), table)
+        name = _unused_name(self._storage, self._folder.name)
+        self._rows[name] = table.num_rows
+        self._settled[name] = ascending(numbers(table.column("trial_id")))
+        self._lock.check()
+        journal = {"merged": name, "replaces": group}
+        self._storage.publish(paths.COMPACTING, (json.dumps(journal, indent=2) + "\n").encode())
+        write_part(self._storage, name, table, self._identity)
+        self._lock.check()
+        for replaced in group:
+            self._storage.remove(replaced)
+        self._storage.remove(paths.COMPACTING)
+        return name
+
+    def _known(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
+        ids = ascending(numbers(table.column("trial_id")))
+        known = [self._folder.schema.empty_table()]
+        for name, others in self._settled.items():
+            both = ids[contains(others, ids)]
+            if len(both):
+                where = pc.field("trial_id").isin(pa.array(both))
+                known.append(read_dataset(self._storage, [name], self._folder.schema, where=where))
+        return pa.concat_tables(known)
+
+
 def _folders() -> tuple[_Folder, ...]:
     return (
         _Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
         _Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merged_injections),
     )
-
-
-def _compact_folder(
-    storage: Storage, lock: Lock, folder: _Folder, identity: Mapping[str, int | str]
-) -> int:
-    """Merge until at most one small part is left; return how many merged parts were made."""
-    found = find_parts(storage, folder.name, folder.schema, identity).readable
-    rows = {name: part_rows(storage, name) for name in found}
-    small = [name for name in found if rows[name] < folder.limit // 2]
-    settled: dict[str, Ids] = {}
-    if len(small) > 1:
-        settled = {name: _ids(storage, name) for name in found if name not in small}
-    merged = 0
-    while len(small) > 1:
-        group = _first_group(small, rows, folder.limit)
-        settled = {name: ids for name, ids in settled.items() if name not in group}
-        table = in_one_chunk(read_dataset(storage, group, folder.schema))
-        table = folder.merge(_known(storage, folder, settled, table), table)
-        name = _unused_name(storage, folder.name)
-        _replace(storage, lock, group, name, table=table, identity=identity)
-        merged += 1
-        rows[name] = table.num_rows
-        settled[name] = ascending(numbers(table.column("trial_id")))
-        small = small[len(group) :] + ([name] if rows[name] < folder.limit // 2 else [])
-    return merged
-
-
-def _ids(storage: Storage, name: str) -> Ids:
-    ids = read_ids(storage, name)
-    return np.empty(0, np.uint64) if ids is None else ascending(ids)
-
-
-def _known(
-    storage: Storage, folder: _Folder, settled: Mapping[str, Ids], table: pa.Table
-) -> pa.Table:
-    """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
-    ids = ascending(numbers(table.column("trial_id")))
-    known = [folder.schema.empty_table()]
-    for name, others in settled.items():
-        both = ids[contains(others, ids)]
-        if len(both):
-            where = pc.field("trial_id").isin(pa.array(both))
-            known.append(read_dataset(storage, [name], folder.schema, where=where))
-    return pa.concat_tables(known)
 
 
 def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[str]:
@@ -194,26 +225,6 @@ def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[
         if total > limit:
             return small[:position]
     return small
-
-
-def _replace(
-    storage: Storage,
-    lock: Lock,
-    group: list[str],
-    name: str,
-    *,
-    table: pa.Table,
-    identity: Mapping[str, int | str],
-) -> None:
-    """Put the part ``name``, which holds ``table``, in the place of the parts ``group``."""
-    lock.check()
-    journal = {"merged": name, "replaces": group}
-    storage.publish(paths.COMPACTING, (json.dumps(journal, indent=2) + "\n").encode())
-    write_part(storage, name, table, identity)
-    lock.check()
-    for replaced in group:
-        storage.remove(replaced)
-    storage.remove(paths.COMPACTING)
 
 
 def _unused_name(storage: Storage, folder: str) -> str:
