@@ -264,6 +264,38 @@ def test_readers_start_anew_when_parts_are_replaced_under_them(
         pd.testing.assert_frame_equal(received, expected)
 
 
+def test_run_on_object_storage_is_written_watched_compacted_and_resumed(
+    s3: str, header: RunHeader, trials: Table, injections: Table, trial_id: Callable[[int], int]
+) -> None:
+    with RunWriter.open(s3, header, flush_seconds=0) as writer:
+        for number in range(3):
+            writer.append(trials(number), injections(number))
+        writer.record_failure(trial_id(40), error="e", traceback="t", trial={"layer": "dense"})
+        writer.heartbeat({"state": "running", "workers": 2})
+    before = [open_run(s3).trials(), open_run(s3).injections()]
+    done = compact(s3)
+    assert (done.merged, done.parts_before, done.parts_after) == (2, 6, 2)
+    assert compact(s3) == Compacted(0, 2, 2, done.bytes_after, done.bytes_after)
+    assert_same([open_run(s3).trials(), open_run(s3).injections()], before)
+    with RunWriter.open(s3, header) as writer:
+        assert len(writer.done_ids()) == 3
+        assert writer.failed_ids().tolist() == [trial_id(40)]
+        with pytest.raises(RunLockedError):
+            compact(s3)
+    status = open_run(s3).status()
+    assert (status.done, status.failures) == (3, 1)
+    assert status.heartbeat is not None
+    assert (status.heartbeat.state, status.heartbeat.workers) == ("stopped", 2)
+    assert open_run(s3).events()["event"].tolist() == [
+        "opened",
+        *["published"] * 6,
+        "closed",
+        "compacted",
+        "opened",
+        "closed",
+    ]
+
+
 def test_killed_at_any_step_no_row_is_lost_and_none_is_doubled(
     tmp_path: Path, header: RunHeader, trials: Table, injections: Table
 ) -> None:

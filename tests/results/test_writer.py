@@ -135,6 +135,21 @@ def test_rows_that_waited_long_enough_are_published(
         assert len(parts(run)) == 1
 
 
+def test_object_storage_gets_fewer_and_larger_objects(
+    s3: str, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("results.waiting.time.monotonic", lambda: now)
+    with RunWriter.open(s3, header) as open_writer:
+        open_writer.append(trials(0))
+        now = 129.9
+        open_writer.maybe_flush()
+        assert open_run(s3).status().done == 0
+        now = 130.0
+        open_writer.maybe_flush()
+        assert open_run(s3).status().done == 1
+
+
 def test_parts_flushed_together_share_their_name(
     run: Path, header: RunHeader, trials: Table, injections: Table
 ) -> None:
