@@ -26,7 +26,7 @@ def trial_row(number: int) -> Row:
     """The row of trial ``number``: a pure function of it; 2 repetitions a bit, 8 bits a layer."""
     layer = number // 16 % 3
     return {
-        "trial_id": 2**64 - 1 - number * 7919,
+        "trial_id": trial_id_of(number),
         "cell_id": number // 2,
         "layer": LAYERS[layer],
         "layer_index": layer,
@@ -58,7 +58,7 @@ def trial_row(number: int) -> Row:
 def injection_rows(number: int) -> list[Row]:
     return [
         {
-            "trial_id": 2**64 - 1 - number * 7919,
+            "trial_id": trial_id_of(number),
             "sample": sample,
             "variable": None,
             "element": sample * 3 + number,
@@ -78,28 +78,36 @@ def row() -> Callable[[int], Row]:
     return trial_row
 
 
+def trials_table_of(*numbers: int, **changes: object) -> pa.Table:
+    """The table of the numbered trials, with what is given in place of their values."""
+    return trials_table([{**trial_row(number), **changes} for number in numbers])
+
+
+def injections_table_of(*numbers: int) -> pa.Table:
+    """The table of the numbered trials' injections, two a trial."""
+    return injections_table([row for number in numbers for row in injection_rows(number)])
+
+
+def trial_id_of(number: int) -> int:
+    return 2**64 - 1 - number * 7919
+
+
 @pytest.fixture
 def trials() -> Callable[..., pa.Table]:
-    """Make the table of the numbered trials, with what is given in place of their values."""
-
-    def make(*numbers: int, **changes: object) -> pa.Table:
-        return trials_table([{**trial_row(number), **changes} for number in numbers])
-
-    return make
+    return trials_table_of
 
 
 @pytest.fixture
 def injections() -> Callable[..., pa.Table]:
-    """Make the table of the numbered trials' injections, two a trial."""
-
-    def make(*numbers: int) -> pa.Table:
-        return injections_table([row for number in numbers for row in injection_rows(number)])
-
-    return make
+    return injections_table_of
 
 
 @pytest.fixture
 def header() -> RunHeader:
+    return run_header()
+
+
+def run_header() -> RunHeader:
     return RunHeader(
         campaign={"name": "mnist-bits", "repetitions": 2},
         identity={"version": 1, "model": "aa11", "data": "bb22", "seed": 7},
@@ -110,7 +118,7 @@ def header() -> RunHeader:
 
 @pytest.fixture
 def trial_id() -> Callable[[int], int]:
-    return lambda number: 2**64 - 1 - number * 7919
+    return trial_id_of
 
 
 AWS = {

@@ -1,0 +1,169 @@
+"""A writer that is killed at any step loses nothing that it published, and can be gone on with."""
+
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from results import ResultsError, ResultsWarning, RunHeader, RunNotFoundError, RunWriter, open_run
+from results.storage import open_storage
+from tests.results.conftest import trial_id_of
+from tests.results.crash_points import BATCHES, GIVEN_UP
+
+ROOT = Path(__file__).parents[2]
+ALL = [number for batch in BATCHES for number in batch]
+Table = Callable[..., pa.Table]
+
+
+def kill_at_every_step(root: str, folder: Path) -> list[str]:
+    """Return the names of the runs, all but the last one killed."""
+    command = [sys.executable, "-m", "tests.results.crash_points", root, str(folder)]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=200)
+    return sorted(path.stem for path in folder.glob("*.said"))
+
+
+def ids(numbers: list[int]) -> list[int]:
+    return sorted(trial_id_of(number) for number in numbers)
+
+
+def done(path: str) -> list[int]:
+    """Return the ids of the done trials as a reader sees them, each as often as it is there."""
+    try:
+        return sorted(open_run(path).trials(["trial_id"])["trial_id"].tolist())
+    except RunNotFoundError:  # killed before there was a campaign.json
+        return []
+
+
+def injected(path: str) -> list[int]:
+    return sorted(open_run(path).injections()["trial_id"].tolist())
+
+
+def go_on(path: str, header: RunHeader, trials: Table, injections: Table) -> None:
+    """Do what the campaign does when it is started again: what is not done."""
+    with RunWriter.open(path, header, flush_seconds=1e9) as writer:
+        finished = {*writer.done_ids().tolist()}
+        missing = [number for number in ALL if trial_id_of(number) not in finished]
+        if missing:
+            writer.append(trials(*missing), injections(*missing))
+        writer.record_failure(trial_id_of(GIVEN_UP), error="why", traceback="where", trial={})
+        writer.set_golden({"decisions": "ff"})
+        assert writer.warnings == []
+
+
+@pytest.mark.parametrize("storage", ["local", "s3"])
+def test_killed_at_any_step_nothing_published_is_lost_and_nothing_is_doubled(
+    storage: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+) -> None:
+    root = str(tmp_path / "runs") if storage == "local" else request.getfixturevalue("s3")
+    (tmp_path / "said").mkdir()
+    seen = set()
+    for name in kill_at_every_step(root, tmp_path / "said"):
+        path = f"{root}/{name}"
+        said = [int(number) for number in (tmp_path / "said" / f"{name}.said").read_text().split()]
+        found = done(path)
+        seen.add(len(found))
+        assert found in [ids(ALL[:end]) for end in (0, 3, 5)]
+        assert {*ids(said)} <= {*found}
+        go_on(path, header, trials, injections)
+        assert done(path) == ids(ALL)
+        assert injected(path) == sorted(ids(ALL) * 2)
+        assert open_run(path).failures()["trial_id"].tolist() == [trial_id_of(GIVEN_UP)]
+        assert open_run(path).golden == {"decisions": "ff"}
+        assert leftovers(path) == []
+    assert seen == {0, 3, 5}
+
+
+def leftovers(path: str) -> list[str]:
+    storage = open_storage(path)
+    folders = ("", "trials", "injections", "failures")
+    return [file for folder in folders for file in storage.files(folder) if ".tmp" in file]
+
+
+@pytest.fixture
+def newest(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) -> Path:
+    """The newest of two parts with trials."""
+    with RunWriter.open(tmp_path, header) as writer:
+        for batch in BATCHES:
+            writer.append(trials(*batch), injections(*batch))
+            writer.flush()
+    return max((tmp_path / "trials").iterdir())
+
+
+def cut(length: float) -> Callable[[bytes], bytes]:
+    return lambda whole: whole[: int(len(whole) * length)]
+
+
+def zeros(length: float) -> Callable[[bytes], bytes]:
+    return lambda whole: cut(length)(whole).ljust(len(whole), b"\0")
+
+
+@pytest.mark.parametrize("folder", ["trials", "injections"])
+@pytest.mark.parametrize("damage", [cut(0), cut(0.001), cut(0.5), cut(0.99), zeros(0), zeros(0.9)])
+def test_newest_part_that_a_power_cut_tore_is_set_aside_and_its_trials_are_done_again(
+    newest: Path,
+    folder: str,
+    damage: Callable[[bytes], bytes],
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+) -> None:
+    path = newest.parents[1]
+    part = path / folder / newest.name
+    part.write_bytes(damage(part.read_bytes()))
+    remaining = ALL if folder == "injections" else [*BATCHES[0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResultsWarning)
+        assert done(str(path)) == ids(remaining)
+    with RunWriter.open(path, header) as writer:
+        assert writer.done_ids().tolist() == ids(remaining)
+        (warning,) = writer.warnings
+        assert warning.startswith(f"{part} cannot be read and was renamed")
+    assert (path / folder / f".{part.name}.torn").exists()
+    go_on(str(path), header, trials, injections)
+    assert done(str(path)) == ids(ALL)
+    assert injected(str(path)) == sorted(ids(ALL if folder == "trials" else [*BATCHES[0]]) * 2)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Let files grow no further than a number of bytes: beyond it writing fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_full_disk_ends_the_run_with_everything_published_intact(
+    tmp_path: Path,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    full_disk: Callable[[int], None],
+) -> None:
+    path = str(tmp_path)
+    with RunWriter.open(path, header, flush_seconds=1e9) as writer:
+        writer.append(trials(0, 1, 2), injections(0, 1, 2))
+        writer.flush()
+        writer.append(trials(3, 4), injections(3, 4))
+        full_disk(1000)
+        with pytest.raises(ResultsError, match="File too large") as caught:
+            writer.flush()
+        full_disk(resource.RLIM_INFINITY)
+        assert "space" in str(caught.value.hint)
+        assert leftovers(path) == []
+        assert done(path) == ids([0, 1, 2])
+    go_on(path, header, trials, injections)
+    assert done(path) == ids(ALL)
+    assert injected(path) == sorted(ids(ALL) * 2)
