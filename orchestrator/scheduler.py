@@ -205,13 +205,10 @@ class Scheduler:
         else:
             flight = Flight(*group.retry(taker))
         self._open_groups -= not group.waiting
-        self._urgent.touch(index)
         return flight
 
     def _settle(self, member: Member, index: int | None) -> None:
         """Move a worker to a group."""
-        if member.group == index:
-            return
         for group, change in ((member.group, -1), (index, 1)):
             if group is not None:
                 self._groups[group].workers += change

@@ -328,6 +328,7 @@ class Crowd:
             assert self._has_had_its_attempts(trials[0])
             self._forget_losses()
         self.waiting.difference_update(trials)
+        self.fresh.difference_update(trials)
         self.given_up.update(dict.fromkeys(trials, error))
 
     def _has_had_its_attempts(self, trial: int) -> bool:
