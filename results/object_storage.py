@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _HINTS = {
-    "NO_SUCH_BUCKET": "Create the bucket, or correct its name.",
-    "ACCESS_DENIED": "Have reading, writing, listing and removing objects allowed there.",
-    "NETWORK_CONNECTION": "See that the endpoint is right and that the network is there, then run "
-    "the same command to resume.",
+    ("NO_SUCH_BUCKET", "bucket does not exist"): "Create the bucket, or correct its name.",
+    ("DENIED", "ACCESS_KEY_ID", "SIGNATURE", "EXPIRED", "TOKEN", "redential", "uthenticat"): (
+        "Give valid credentials in the environment, as the tools of the service find them (S3: "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile), of one who may read, write, "
+        "list and remove objects there."
+    ),
+    (
+        "NETWORK_CONNECTION",
+        "UNAVAILABLE",
+    ): "See that the endpoint is right and that the network is there, then "
+    "run the same command to resume.",
 }
-_CREDENTIALS = (
-    "Give valid credentials in the environment, as the tools of the service find them "
-    "(S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)."
-)
-_REFUSED = ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED", "TOKEN", "redential")
 _RESUME = "When the service is well again, run the same command to resume."
 
 
@@ -195,9 +197,5 @@ class ObjectStorage(Storage):
 
     def _refusal(self, what: str, name: str, error: OSError) -> ResultsError:
         reason = str(error)
-        hints = [hint for code, hint in _HINTS.items() if code in reason]
-        if any(code in reason for code in _REFUSED):
-            hints = [_CREDENTIALS]
-        return ResultsError(
-            f"{what}: {reason}", place=self.path(name), hint=hints[0] if hints else _RESUME
-        )
+        hints = [hint for codes, hint in _HINTS.items() if any(code in reason for code in codes)]
+        return ResultsError(f"{what}: {reason}", place=self.path(name), hint=[*hints, _RESUME][0])
