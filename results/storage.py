@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import secrets
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
 from results import paths
-from results.errors import ResultsError
+from results.local_files import create_folder, not_written, refusals, sync_folder
 from results.lock import Lock, RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["LocalStorage", "Lock", "Storage", "open_storage"]
 
@@ -151,19 +151,19 @@ class LocalStorage(Storage):
     def files(self, folder: str = "") -> list[str]:
         """Return the sorted names of what ``folder`` holds, without the folder; [] if absent."""
         try:
-            with _refusals("the folder cannot be read", self.root / folder):
+            with refusals("the folder cannot be read", self.root / folder):
                 return sorted(path.name for path in (self.root / folder).iterdir())
         except FileNotFoundError:
             return []
 
     def size(self, name: str) -> int:
         """Return how many bytes ``name`` has."""
-        with _refusals("the file cannot be read", self.root / name):
+        with refusals("the file cannot be read", self.root / name):
             return (self.root / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         """Return the contents of ``name``."""
-        with _refusals("the file cannot be read", self.root / name):
+        with refusals("the file cannot be read", self.root / name):
             try:
                 return (self.root / name).read_bytes()
             except NotADirectoryError as error:  # a file stands where a folder on the way should
@@ -181,20 +181,20 @@ class LocalStorage(Storage):
 
     def is_file(self) -> bool:
         """Tell whether a file is where the run directory should be."""
-        with _refusals("the folder cannot be reached", self.root):
+        with refusals("the folder cannot be reached", self.root):
             return self.root.is_file()
 
     def create(self) -> None:
         """Create the run directory unless it exists."""
-        with _refusals("the run directory cannot be created", self.root):
-            _create_folder(self.root)
+        with refusals("the run directory cannot be created", self.root):
+            create_folder(self.root)
 
     def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
         """Write a file aside, make it durable and rename it to ``name``."""
         final = self.root / name
         aside = self.root / paths.aside(name, secrets.token_hex(4))
         try:
-            _create_folder(final.parent)
+            create_folder(final.parent)
             with aside.open("xb") as file:
                 if callable(contents):
                     contents(file)
@@ -203,9 +203,9 @@ class LocalStorage(Storage):
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         except OSError as error:
-            raise _not_written(final, error) from error
+            raise not_written(final, error) from error
         finally:
             with suppress(OSError):  # the first error is the one to tell
                 aside.unlink()
@@ -213,21 +213,21 @@ class LocalStorage(Storage):
     def append(self, name: str, contents: bytes) -> None:
         """Add ``contents`` to the end of ``name``, which is created if absent."""
         try:
-            _create_folder((self.root / name).parent)
+            create_folder((self.root / name).parent)
             with (self.root / name).open("ab", buffering=0) as file:
                 file.write(contents)
         except OSError as error:
-            raise _not_written(self.root / name, error) from error
+            raise not_written(self.root / name, error) from error
 
     def rename(self, name: str, new_name: str) -> None:
         """Rename a file within its folder."""
-        with _refusals("the file cannot be renamed", self.root / name):
+        with refusals("the file cannot be renamed", self.root / name):
             (self.root / name).rename(self.root / new_name)
-            _sync_folder((self.root / name).parent)
+            sync_folder((self.root / name).parent)
 
     def remove(self, name: str) -> None:
         """Remove a file; an absent one is harmless."""
-        with _refusals("the file cannot be removed", self.root / name):
+        with refusals("the file cannot be removed", self.root / name):
             (self.root / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
@@ -238,52 +238,5 @@ class LocalStorage(Storage):
 
     def lock(self) -> RunLock:
         """Lock the file ``lock`` in the folder."""
-        with _refusals("the run directory cannot be locked", self.root / paths.LOCK):
+        with refusals("the run directory cannot be locked", self.root / paths.LOCK):
             return RunLock.acquire(self.path(paths.LOCK))
-
-
-@contextmanager
-def _refusals(what: str, path: Path) -> Iterator[None]:
-    """Tell the user what the file system refused; a missing file is the caller's to judge."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except NotADirectoryError as error:
-        files = [str(parent) for parent in path.parents if parent.is_file()]
-        reason = f"{files[0]} is a file, expected a folder" if files else "a folder is a file"
-        raise ResultsError(
-            f"{what}: {reason}", place=str(path), hint="Choose another --output."
-        ) from error
-    except OSError as error:
-        raise ResultsError(
-            f"{what}: {error.strerror or error}",
-            place=str(path),
-            hint="Mend its permissions, or what stands in its place, or choose another --output.",
-        ) from error
-
-
-def _not_written(path: Path, error: OSError) -> ResultsError:
-    return ResultsError(
-        f"the file could not be written: {error.strerror or error}",
-        place=str(path),
-        hint="Mend the disk (space, permissions), then run the same command to resume.",
-    )
-
-
-def _create_folder(folder: Path) -> None:
-    """Create a folder durably, and those that it lies in."""
-    if folder.exists():
-        return
-    _create_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable; a rename alone may be lost in a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,3 +30,9 @@ def test_sequence_goes_on_after_the_highest_part_torn_or_not() -> None:
     assert paths.next_sequence(["part-000002-0a1b2c3d.parquet", "other.txt"]) == 3
     assert paths.next_sequence([".part-000009-0a1b2c3d.parquet.torn"]) == 10
     assert paths.next_sequence(["part-1000000-0a1b2c3d.parquet"]) == 1_000_001
+
+
+def test_claims_are_recognised_by_their_whole_name() -> None:
+    assert paths.is_claim(paths.claim("0123456789abcdef"))
+    for name in ("lock/notes.json", "0123456789abcdef.json", "lock/0123456789abcdef.json.tmp"):
+        assert not paths.is_claim(name)
