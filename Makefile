@@ -1,5 +1,6 @@
 # make demo    set up and run campaigns/digits.yaml
 # make test    set up and run the tests
+# make chaos   run campaigns while 50 workers, machines and drivers are killed
 # make lint    set up and check style, types and the layering of imports
 # make bench   set up and print the benchmark tables
 
@@ -7,13 +8,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint format bench install clean
+.PHONY: demo test chaos lint format bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+KILLS ?= 50
+CHAOS_SEED ?= 1
+
+chaos: $(STAMP)
+	$(BIN)/python -m pytest -n0 -s tests/orchestrator/test_chaos.py --kills $(KILLS) --chaos-seed $(CHAOS_SEED)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,7 +2,18 @@
 
 import sys
 
-from benchmarks import campaign, engine, peers, profile, resnet, workers
+from benchmarks import (
+    campaign,
+    engine,
+    ingest,
+    noop,
+    peers,
+    profile,
+    resnet,
+    resume,
+    scheduler,
+    workers,
+)
 
 BENCHMARKS = {
     "engine": engine.main,
@@ -11,6 +22,10 @@ BENCHMARKS = {
     "profile": profile.main,
     "workers": workers.main,
     "campaign": campaign.main,
+    "scheduler": scheduler.main,
+    "noop": noop.main,
+    "ingest": ingest.main,
+    "resume": resume.main,
 }
 
 names = sys.argv[1:] or list(BENCHMARKS)

@@ -11,6 +11,7 @@ from benchmarks import commands, data
 CAMPAIGN = Path("campaigns/mnist.yaml")
 ASKED_SECONDS = 60
 ASKED_BYTES = 2 * 10**9
+ASKED_OVERHEAD = 0.10
 
 RESNET = """
 name: resnet
@@ -52,6 +53,11 @@ def main() -> None:
         "the same, shared pages shared out, GB",
         *(f"{run.worker_share / 1e9:.2f}" for run in runs.values()),
         "",
+    )
+    table.add_row(
+        "overhead over the workers' engine time",
+        *(f"{1 / one['busy'] - 1:.1%}" for one in summaries),
+        f"<= {ASKED_OVERHEAD:.0%}",
     )
     console = Console(width=110)
     console.print(table)

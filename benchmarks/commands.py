@@ -57,7 +57,7 @@ def _watch(peaks: dict[int, int], shares: dict[int, int], stop: threading.Event)
                 continue
             number = int(folder.name)
             try:
-                if not (folder / "cmdline").read_bytes().startswith(b"ray::Worker"):
+                if not (folder / "cmdline").read_bytes().startswith(b"ray::RayWorker"):
                     continue
                 peaks[number] = _field(folder / "status", "VmHWM")
                 shares[number] = max(shares.get(number, 0), _field(folder / "smaps_rollup", "Pss"))

@@ -7,6 +7,7 @@ the memory allows; where the whole data set fits, they are computed once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,19 @@ from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
 from injecttf2.rules.linear import sums
 from injecttf2.windows import GoldenKey, Sums, tensor_of
+
+
+@dataclass
+class GoldenUse:
+    """How often a golden block was asked for.
+
+    Args:
+        hits: It was in place.
+        computed: It had to be computed.
+    """
+
+    hits: int = 0
+    computed: int = 0
 
 
 class GoldenBlock:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2 import bits, golden, sites
+from injecttf2.block import GoldenUse
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.graph import Graph
@@ -104,6 +105,9 @@ class Engine:
         levels: Levels of ``levels.LEVELS`` that may be used; none is level ``dense``.
         routes: Where the routes that were found are kept; None keeps them in this engine.
 
+    Attributes:
+        golden_use: How often golden data were in place or had to be computed.
+
     Raises:
         ModelError: The model cannot be walked, or its output has no top-1.
         DatasetError: The golden outputs hold NaN or Inf, or a label is no class of the model.
@@ -125,6 +129,7 @@ class Engine:
         self._levels = levels
         self._routes = Routes() if routes is None else routes
         self._layers: dict[str, InjectedLayer] = {}
+        self.golden_use = GoldenUse()
 
     def prepare(self, layer: str, *, tune: bool = False) -> InjectedLayer:
         """Return a layer with its first golden block loaded and its functions compiled.
@@ -150,6 +155,7 @@ class Engine:
                 memory=self._memory,
                 levels=self._levels,
                 routes=self._routes,
+                use=self.golden_use,
             )
         self._layers[layer] = injected  # used last
         for forgotten in list(self._layers)[:-KEPT_LAYERS]:

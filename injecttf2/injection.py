@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.block import GoldenBlock
+from injecttf2.block import GoldenBlock, GoldenUse
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.golden import GoldenRun
@@ -58,6 +58,7 @@ class InjectedLayer:
         memory: Bytes that the golden block may take.
         levels: Levels of ``levels.LEVELS`` that may be used.
         routes: Where the routes that were found are kept.
+        use: Where it is counted how often golden data were in place.
 
     Attributes:
         tuned: Whether a faster way than level ``dense`` has been looked for.
@@ -78,6 +79,7 @@ class InjectedLayer:
         memory: int,
         levels: Sequence[str],
         routes: Routes,
+        use: GoldenUse | None = None,
     ) -> None:
         self.layer = layer
         self.info = graph.layers[graph.step(layer).index]
@@ -92,6 +94,7 @@ class InjectedLayer:
         self._memory = memory
         self._levels = levels
         self._routes = routes
+        self._use = GoldenUse() if use is None else use
         self._dense = DenseSuffix(graph, layer)
         self._block = self._block_with(())
         self._outputs: Any = None
@@ -190,7 +193,10 @@ class InjectedLayer:
         Raises:
             EngineError: The suffix does not reproduce the golden outputs from the frontier.
         """
-        if self._block.start != start or self._outputs is None:
+        if self._block.start == start and self._outputs is not None:
+            self._use.hits += 1
+        else:
+            self._use.computed += 1
             self._block.load(start)
             expected = self._golden.outputs[start : start + self._block.samples]
             self._outputs = None  # until it is known that the cut reproduces them

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from injecttf2.errors import InjectTF2Error
+from orchestrator.errors import StoppedError
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_GIVEN_UP = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 3
+
+GOES_ON = "the same command again goes on from here"
 
 app = typer.Typer(
     name="injecttf2",
@@ -60,11 +64,17 @@ def main() -> None:
     before = {number: signal.signal(number, _interrupted) for number in STOP_SIGNALS}
     try:
         app()
+    except StoppedError as error:
+        _messages().print(f"stopped: {error}", style="red")
+        _messages().print(GOES_ON)
+        sys.exit(EXIT_INTERRUPTED)
     except (InjectTF2Error, ResultsError) as error:
-        _messages().print(f"error: {error}", style="red")
+        _messages().print(
+            "\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), style="red"
+        )
         sys.exit(EXIT_WRONG_INPUT)
     except _Interrupted:
-        _messages().print("interrupted; the same command again goes on from here")
+        _messages().print(f"interrupted; {GOES_ON}")
         sys.exit(EXIT_INTERRUPTED)
     finally:
         for number, handler in before.items():
@@ -85,7 +95,11 @@ def run(
     campaign: CampaignFile,
     output: Annotated[
         str | None,
-        typer.Option("--output", metavar="DIR", help="Run directory [default: runs/NAME]."),
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            help="Run directory, or s3://, gs:// or abfs:// [default: runs/NAME].",
+        ),
     ] = None,
     model: ModelOption = None,
     dataset: DatasetOption = None,
@@ -97,6 +111,10 @@ def run(
         float | None,
         typer.Option(min=0, help="GPUs of a worker, may be a fraction [default: 1 if any]."),
     ] = None,
+    cpu_workers: Annotated[
+        int,
+        typer.Option(min=0, help="Workers without a GPU, beside those with one."),
+    ] = 0,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
     ] = None,
@@ -111,6 +129,25 @@ def run(
             "drop,difference or one of them, or dense for none [default: all].",
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try trials again that were given up on."),
+    ] = False,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Stop when there has been no worker for this long "
+            "[default: 300, on a cluster 1800].",
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Serve metrics for Prometheus here, to whoever reaches the port."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
@@ -122,23 +159,29 @@ def run(
     folder = output if output is not None else f"runs/{loaded.name}"
     options = Options(
         folder,
-        executor.value,
-        workers,
-        cpus_per_worker,
-        gpus_per_worker,
-        address,
-        None if levels is None else parse_levels(levels, place="--levels"),
+        executor=executor.value,
+        workers=workers,
+        cpus=cpus_per_worker,
+        gpus=gpus_per_worker,
+        cpu_workers=cpu_workers,
+        address=address,
+        levels=None if levels is None else parse_levels(levels, place="--levels"),
+        retry_failed=retry_failed,
+        patience=patience,
+        metrics_port=metrics_port,
     )
     messages = _messages()
     summary = launch(loaded, options, messages)
     _tell(folder, summary, as_json=as_json)
     if summary.stopped:
         messages.print(f"stopped: {summary.stopped}", style="yellow")
-        messages.print("the same command again goes on from here")
+        messages.print(GOES_ON)
         raise typer.Exit(EXIT_INTERRUPTED)
     if summary.failed:
         messages.print(
-            f"{summary.failed} trials were given up on; see {folder}/failures", style="red"
+            f"{summary.failed:,} trials were given up on: `injecttf2 status {folder}` lists them, "
+            "`injecttf2 run --retry-failed` tries them again",
+            style="red",
         )
         raise typer.Exit(EXIT_GIVEN_UP)
 
@@ -177,12 +220,22 @@ def plan(
 
 
 @app.command()
-def status(run: RunFolder, as_json: Json = False) -> None:
+def status(
+    run: RunFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run ends.")] = False,
+    as_json: Json = False,
+) -> None:
     """Say how far a run is, from its directory alone."""
     from dataclasses import asdict
 
     from results import open_run
 
+    if watch:
+        from orchestrator.watch import watch as look
+
+        with suppress(_Interrupted):
+            look(run, _screen())
+        return
     state = open_run(run).status()
     if as_json:
         _print_json({"run": run, **asdict(state)})
@@ -190,6 +243,21 @@ def status(run: RunFolder, as_json: Json = False) -> None:
     from orchestrator.tables import status_table
 
     _screen().print(status_table(run, state))
+
+
+@app.command()
+def compact(run: RunFolder, as_json: Json = False) -> None:
+    """Put the many small files of a run into few large ones; the results stay the same."""
+    from dataclasses import asdict
+
+    from orchestrator.tables import compacted_line
+    from results import compact as put_together
+
+    compacted = put_together(run)
+    if as_json:
+        _print_json({"run": run, **asdict(compacted)})
+        return
+    _screen().print(compacted_line(compacted))
 
 
 @app.command()
@@ -299,6 +367,7 @@ def _tell(folder: str, summary: Summary, *, as_json: bool) -> None:
                 "injections": summary.injections,
                 "reevaluated": summary.reevaluated,
                 "seconds": round(summary.seconds, 3),
+                "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )
     else:

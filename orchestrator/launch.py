@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,14 +13,33 @@ from injecttf2 import device
 from injecttf2.errors import CampaignError
 from injecttf2.levels import Level
 from orchestrator.campaign import Campaign
+from orchestrator.errors import StoppedError
 from orchestrator.provenance import provenance
-from results import RunHeader, RunNotFoundError, RunWriter, open_run
-from results.storage import LocalStorage
+from orchestrator.settings import Settings
+from results import (
+    ResultsError,
+    RunHeader,
+    RunMismatchError,
+    RunNotFoundError,
+    RunWriter,
+    open_run,
+)
+from results.storage import open_storage
 
 if TYPE_CHECKING:
     from orchestrator.executors import Executor
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
+
+
+PATIENCE = 300.0
+"""Seconds without any worker after which a run on this machine stops."""
+
+CLUSTER_PATIENCE = 1800.0
+"""The same on a cluster, which may have to start machines first."""
+
+SLOWEST = 2e9
+"""Multiply-accumulates that any worker does in a second; deadlines are made from it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +52,13 @@ class Options:
         workers: Workers to start; None for as many as fit.
         cpus: CPUs a worker.
         gpus: GPUs a worker, may be a fraction; None for one where there are any.
+        cpu_workers: Workers without a GPU beside those with one.
         address: Of an existing Ray cluster; None starts Ray on this machine.
         levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
+        retry_failed: Whether to try trials again that were given up on.
+        patience: Seconds without any worker after which the run stops; None for ``PATIENCE``, or
+            ``CLUSTER_PATIENCE`` on a cluster.
+        metrics_port: Where to serve metrics for Prometheus, for a Ray on this machine.
     """
 
     output: str
@@ -41,8 +66,12 @@ class Options:
     workers: int | None = None
     cpus: int = 1
     gpus: float | None = None
+    cpu_workers: int = 0
     address: str | None = None
     levels: tuple[Level, ...] | None = None
+    retry_failed: bool = False
+    patience: float | None = None
+    metrics_port: int | None = None
 
 
 def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
@@ -56,35 +85,76 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     Raises:
         UserError: The campaign, its model or its data is wrong, or no cluster answers.
         ResultsError: The run directory is another campaign's, in use, or cannot be written.
+        StoppedError: It could be written no longer; the same command goes on once it can.
     """
     _check(options)
     inline = options.executor == "inline"
     device.configure(gpu=inline)
     # TensorFlow must be configured before these modules load it.
+    from orchestrator.backlog import take_stock
+    from orchestrator.listener import Listeners
     from orchestrator.plan import make_plan
     from orchestrator.progress import make_progress
+    from orchestrator.record import Record
     from orchestrator.session import Session, Summary
 
     plan = make_plan(campaign)
     for info in plan.skipped:
         console.print(f"skipping {info.layer}: {info.reason}", style="yellow")
     _check_record(campaign, options)
-    with ExitStack() as stack:
-        writer = stack.enter_context(RunWriter.open(options.output, _header(plan)))
-        for warning in writer.warnings:
-            console.print(warning, style="yellow")
-        done = writer.done_ids()
-        missing = list(plan.grid.missing(plan.identity, done))
-        if not missing:
-            trials = len(plan.grid)
-            return Summary(
-                trials, trials, failed=0, injections=0, reevaluated=0, seconds=0.0, stopped=None
+    began = False
+    try:
+        with ExitStack() as stack:
+            writer = stack.enter_context(RunWriter.open(options.output, _header(plan)))
+            for warning in writer.warnings:
+                console.print(warning, style="yellow")
+            backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
+            writer.set_outside(backlog.outside)
+            if backlog.outside:
+                console.print(_stay(backlog.outside), style="yellow")
+            if not backlog.trials:
+                return Summary(len(plan.grid), backlog.done, backlog.given_up)
+            executor = stack.enter_context(_executor(plan, options))
+            progress = make_progress(console)
+            stack.callback(progress.close)
+            session = Session(
+                plan,
+                backlog,
+                writer=writer,
+                executor=executor,
+                listener=Listeners(progress, Record(writer), *executor.listeners),
+                settings=_settings(plan, options, executor.workers),
             )
-        executor = stack.enter_context(_executor(plan, options))
-        progress = make_progress(console)
-        stack.callback(progress.close)
-        session = Session(plan, missing, writer=writer, executor=executor, progress=progress)
-        return session.run()
+            began = True
+            return session.run()
+    except RunMismatchError:
+        raise
+    except ResultsError as error:
+        if began:
+            raise StoppedError(str(error)) from error
+        raise
+
+
+def _stay(outside: Mapping[str, int]) -> str:
+    layers = ", ".join(f"{layer} ({count:,})" for layer, count in outside.items())
+    return f"trials of an earlier grid that stay in the results: {layers}"
+
+
+def _settings(plan: Plan, options: Options, workers: int) -> Settings:
+    """Return how trials are given to workers; a large model on much data gets longer deadlines."""
+    from injecttf2.work import dense_work
+
+    patience = options.patience
+    if patience is None:
+        patience = CLUSTER_PATIENCE if options.address else PATIENCE
+    work = sum(dense_work(plan.graph, step) for step in plan.graph.steps)
+    forward = len(plan.dataset) * work / SLOWEST
+    return Settings(
+        workers,
+        patience=patience,
+        first_deadline=Settings.first_deadline + forward,
+        start_deadline=Settings.start_deadline + forward,
+    )
 
 
 def _check(options: Options) -> None:
@@ -95,15 +165,24 @@ def _check(options: Options) -> None:
         ResultsError: The run directory is on object storage.
     """
     if not options.output:
-        raise CampaignError("received an empty text, expected a folder", place="--output")
-    LocalStorage(options.output)
+        raise CampaignError("received an empty text, expected a folder or a URI", place="--output")
+    open_storage(options.output)
     ray_only = {
         "--workers": options.workers,
         "--gpus-per-worker": options.gpus,
+        "--cpu-workers": options.cpu_workers or None,
+        "--patience": options.patience,
         "--address": options.address,
+        "--metrics-port": options.metrics_port,
         "--cpus-per-worker": None if options.cpus == 1 else options.cpus,
     }
     given = [name for name, value in ray_only.items() if value is not None]
+    if options.address and options.metrics_port is not None:
+        raise CampaignError(
+            "a cluster that is joined serves its metrics where its owner has said",
+            place="--metrics-port",
+            hint="leave it out; `ray start --metrics-export-port` sets the port of a cluster",
+        )
     if options.executor == "inline" and given:
         raise CampaignError(
             "the inline executor runs in this process alone and takes no such option",
@@ -155,5 +234,12 @@ def _executor(plan: Plan, options: Options) -> Executor:
         return InlineExecutor(settings, plan.model, plan.dataset)
     from orchestrator.executors.ray import RayExecutor, Resources
 
-    resources = Resources(options.workers, options.cpus, options.gpus, options.address)
+    resources = Resources(
+        options.workers,
+        options.cpus,
+        options.gpus,
+        options.cpu_workers,
+        options.address,
+        options.metrics_port,
+    )
     return RayExecutor(settings, plan.model, plan.dataset, resources)

@@ -18,6 +18,7 @@ class Chunk:
         ranges: Positions of the trials, ascending.
         failures: How often these trials have failed together.
         failed_on: The worker that they failed on last.
+        machines_lost: Machines that went away while they were at work on them.
     """
 
     id: int
@@ -25,6 +26,7 @@ class Chunk:
     ranges: tuple[Range, ...]
     failures: int = 0
     failed_on: int | None = None
+    machines_lost: int = 0
 
     def __len__(self) -> int:
         return sum(stop - start for start, stop in self.ranges)
@@ -78,7 +80,8 @@ class ChunkFailed:
 class WorkerLost:
     """A worker has died, or could not start.
 
-    ``blameless`` says that its machine went away: the chunk it was at work on is not to blame.
+    ``blameless`` says that its machine went away: the chunk it was at work on is not to blame,
+    unless that happens to it again and again.
     """
 
     worker: int

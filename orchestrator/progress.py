@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from orchestrator.worker import Ready
+from orchestrator.backlog import Backlog
+from orchestrator.listener import Listener
+from orchestrator.worker import ChunkResult, Ready
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -24,8 +26,8 @@ SHOWN_LAYERS = 12
 """Layers shown at a time on a terminal."""
 
 
-class Progress(ABC):
-    """Counts what is done; subclasses show it. A context manager."""
+class Progress(Listener, ABC):
+    """Counts what is done; subclasses show it."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -34,18 +36,20 @@ class Progress(ABC):
         self.injections = 0
         self.given_up = 0
         self.todo = 0
+        self.done = 0
         self.planned = 0
         self._begin = time.monotonic()
         self._first: float | None = None
         self._errors: set[str] = set()
 
-    def start(self, todo: Mapping[str, int], planned: int) -> None:
-        """Hear how many trials of each layer are to be done, of how many in the plan."""
-        self.todo = sum(todo.values())
-        self.planned = planned
+    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
+        """Hear how many trials of each layer are to be done, and how many are settled."""
+        self.todo = backlog.trials
+        self.done = backlog.done
+        self.planned = self.todo + backlog.done + backlog.given_up
         self._begin = time.monotonic()
-        if self.todo < planned:
-            self.console.print(f"resuming: {planned - self.todo:,} of {planned:,} trials are done")
+        if self.todo < self.planned:
+            self.console.print(f"resuming: {self.done:,} of {self.planned:,} trials are done")
         self.show_start(todo)
 
     def worker_started(self, ready: Ready) -> None:
@@ -61,13 +65,13 @@ class Progress(ABC):
         self.workers -= was_ready
         self.console.print(f"a worker was lost: {error}", style="yellow")
 
-    def chunk_done(self, layer: str, trials: int, injections: int) -> None:
+    def chunk_done(self, layer: str, result: ChunkResult) -> None:
         """Hear that trials of a layer are done."""
-        self.trials += trials
-        self.injections += injections
-        self.show_layer(layer, trials)
+        self.trials += len(result.trials)
+        self.injections += result.injected
+        self.show_layer(layer, len(result.trials))
 
-    def trial_given_up(self, layer: str, error: str) -> None:
+    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:  # noqa: ARG002
         """Hear that a trial was given up on."""
         self.given_up += 1
         if error not in self._errors:
@@ -87,7 +91,7 @@ class Progress(ABC):
         """One line on how far it is."""
         if not self.workers and not self.trials:
             return "starting workers ..."
-        done = self.planned - self.todo + self.trials
+        done = self.done + self.trials
         parts = [
             f"{done:,} of {self.planned:,} trials",
             f"{self.rate:,.0f} trials/s",
@@ -108,10 +112,6 @@ class Progress(ABC):
     @abstractmethod
     def show_layer(self, layer: str, trials: int) -> None:
         """Show that trials of a layer are settled."""
-
-    @abstractmethod
-    def tick(self) -> None:
-        """Show how far it is, if it is time."""
 
     @abstractmethod
     def close(self) -> None:
@@ -172,9 +172,6 @@ class LiveProgress(Progress):
         finished = [task for task in shown if task.finished]
         for task in finished[: max(0, len(shown) - SHOWN_LAYERS)]:
             self._bars.update(task.id, visible=False)
-
-    def tick(self) -> None:
-        """Leave it to the display, which draws itself."""
 
     def close(self) -> None:
         """Take the display off the screen."""

@@ -18,7 +18,7 @@ Rules:
 - Where no trial of a group can be evaluated, all of them are given up on at once: a worker says so,
   or ``hopeless_after`` of them were given up on and none was ever done.
 - Of a lost worker's chunks only the first, which it was at work on, has failed; none has if the
-  loss is blameless.
+  loss is blameless, until ``machines`` of them have gone away under that chunk.
 - Time is the latest ``Tick``, which comes before the events of its time; before the first it is 0.
   A worker that passes a deadline is stopped and counts as lost. A chunk's deadline runs from when
   it is first in its worker's queue and follows from its weight and the group's pace; the first of a
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from orchestrator.crew import Crew, Flight, Member
 from orchestrator.messages import (
@@ -159,6 +160,9 @@ class Scheduler:
         self._settle(member, None)
         chunks = [flight.chunk for flight in member.flights.values()]
         self._in_flight -= sum(map(len, chunks))
+        if blameless and chunks:
+            chunks[0] = replace(chunks[0], machines_lost=chunks[0].machines_lost + 1)
+            blameless = chunks[0].machines_lost < self._settings.machines
         blamed = 0 if blameless else 1
         for chunk in chunks[blamed:]:
             self._put_back(chunk)
@@ -201,7 +205,7 @@ class Scheduler:
             share = max(1.0, len(self._crew.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
             ranges, weight = group.cut(most=most, seconds=self._settings.chunk_seconds)
-            flight = Flight(self._chunk(index, ranges), weight)
+            flight = Flight(Chunk(self._number(), index, ranges), weight)
         else:
             flight = Flight(*group.retry(taker))
         self._open_groups -= not group.waiting
@@ -218,11 +222,15 @@ class Scheduler:
     def _pace(self, index: int) -> float | None:
         return self._groups[index].pace
 
-    def _chunk(
-        self, group: int, ranges: Ranges, failures: int = 0, failed_on: int | None = None
-    ) -> Chunk:
+    def _number(self) -> int:
         self._chunks_made += 1
-        return Chunk(self._chunks_made, group, ranges, failures, failed_on)
+        return self._chunks_made
+
+    def _again(self, failed: Chunk, ranges: Ranges, failures: int, worker: int) -> Chunk:
+        """Return trials of a failed chunk as a chunk of their own."""
+        return replace(
+            failed, id=self._number(), ranges=ranges, failures=failures, failed_on=worker
+        )
 
     def _done(self, event: ChunkDone) -> None:
         flight = self._crew.take(event.worker, event.chunk)
@@ -261,9 +269,9 @@ class Scheduler:
             actions.append(GiveUp(chunk.ranges, error, traceback))
         elif len(chunk) > 1 and failures >= 2:
             for ranges in halves(chunk.ranges):
-                self._put_back(self._chunk(chunk.group, ranges, 1, worker))
+                self._put_back(self._again(chunk, ranges, 1, worker))
         else:
-            self._put_back(self._chunk(chunk.group, chunk.ranges, failures, worker))
+            self._put_back(self._again(chunk, chunk.ranges, failures, worker))
         if group.waiting and group.is_hopeless(self._settings.hopeless_after):
             error = f"nothing of this layer could be evaluated; the last error: {error}"
             actions += self._give_up_group(chunk.group, error, traceback)

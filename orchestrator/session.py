@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-import numpy as np
-
 from injecttf2.trials import trial_ids
 from orchestrator import rows
-from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
+from orchestrator.backlog import Backlog
+from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
+from orchestrator.listener import Listener
 from orchestrator.messages import (
     Action,
     Assign,
@@ -23,22 +23,21 @@ from orchestrator.messages import (
     Event,
     Finish,
     GiveUp,
-    Range,
     StartWorker,
     Stop,
+    StopWorker,
+    Tick,
     WorkerLost,
+    WorkerPlaced,
     WorkerReady,
 )
 from orchestrator.plan import Plan
-from orchestrator.progress import Progress
 from orchestrator.scheduler import Scheduler, Settings
+from orchestrator.worker import ChunkResult
 from results import RunWriter
 
 POLL_SECONDS = 0.2
 """Between two looks at signals and the clock."""
-
-CHUNK_SECONDS = 2.0
-"""Time that a chunk aims at."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,22 @@ class Summary:
     Args:
         trials: Trials of the plan.
         done: Those whose rows are published, from earlier runs too.
-        failed: Those that were given up on in this run.
+        failed: Those that were given up on, in earlier runs too, and have not succeeded since.
         injections: Samples that were injected in this run.
         reevaluated: Those of them that a faster level left to level ``dense``.
         seconds: Time of this run, from the start of the workers.
+        busy: Share of the workers' time, from ready to the end, that the engine took.
         stopped: Why it stopped before all was done; None when it did not.
     """
 
     trials: int
     done: int
     failed: int
-    injections: int
-    reevaluated: int
-    seconds: float
-    stopped: str | None
+    injections: int = 0
+    reevaluated: int = 0
+    seconds: float = 0.0
+    busy: float | None = None
+    stopped: str | None = None
 
 
 class Session:
@@ -69,34 +70,34 @@ class Session:
 
     Args:
         plan: The campaign.
-        missing: Positions of the trials to do, ascending ranges.
+        backlog: What of it is to be done.
         writer: Where rows go.
         executor: Where workers run.
-        progress: What is told how far it is.
+        listener: Who is told what happens.
+        settings: How trials are given to workers.
     """
 
     def __init__(
         self,
         plan: Plan,
-        missing: Sequence[Range],
+        backlog: Backlog,
         *,
         writer: RunWriter,
         executor: Executor,
-        progress: Progress,
+        listener: Listener,
+        settings: Settings,
     ) -> None:
         self._plan = plan
         self._writer = writer
         self._executor = executor
-        self._progress = progress
-        todo = _by_group(plan, missing)
-        self._todo = sum(stop - start for ranges in todo for start, stop in ranges)
-        samples = len(plan.dataset)
+        self._listener = listener
+        self._backlog = backlog
         self._scheduler = Scheduler(
-            todo,
-            weight=lambda position: rows.weight(plan.grid[position][0], samples),
-            settings=Settings(workers=executor.workers, chunk_seconds=CHUNK_SECONDS),
+            backlog.todo, weigh=self._weigh, settings=settings, begun=backlog.begun
         )
-        self._ready: set[int] = set()
+        self._ready: dict[int, float] = {}
+        self._engine_seconds = 0.0
+        self._worker_seconds = 0.0
         self._failed = 0
         self._done = 0
         self._injections = 0
@@ -111,28 +112,46 @@ class Session:
             ResultsError: The run directory cannot be written, or belongs to another golden run.
         """
         begin = time.monotonic()
-        self._progress.start(self._remaining_by_layer(), len(self._plan.grid))
+        todo = self._remaining_by_layer()
+        self._listener.start(todo, self._backlog)
         with _interrupts() as interrupted:
+            self._act(self._scheduler.on(Tick(begin)))
             self._act(self._scheduler.start())
             while self._finish is None:
                 if interrupted.is_set():
                     self._act(self._scheduler.on(Stop()))
                     break
-                for reply in self._executor.replies(POLL_SECONDS):
-                    self._act(self._scheduler.on(self._take_in(reply)))
-                self._writer.maybe_flush()
-                self._progress.tick()
+                self._step()
         self._writer.flush()
-        trials = len(self._plan.grid)
+        now = time.monotonic()
+        worker_seconds = self._worker_seconds + sum(now - at for at in self._ready.values())
+        stopped = None if self._finish is None else self._finish.reason
+        self._listener.finish(stopped)
         return Summary(
-            trials=trials,
-            done=trials - self._todo + self._done,
-            failed=self._failed,
+            trials=len(self._plan.grid),
+            done=self._backlog.done + self._done,
+            failed=self._backlog.given_up + self._failed,
             injections=self._injections,
             reevaluated=self._reevaluated,
-            seconds=time.monotonic() - begin,
-            stopped=None if self._finish is None else self._finish.reason,
+            seconds=now - begin,
+            busy=self._engine_seconds / worker_seconds if worker_seconds else None,
+            stopped=stopped,
         )
+
+    def _step(self) -> None:
+        """Let time go on and take in what has come from workers."""
+        replies = self._executor.replies(POLL_SECONDS)
+        self._act(self._scheduler.on(Tick(time.monotonic())))
+        for reply in replies:
+            self._act(self._scheduler.on(self._take_in(reply)))
+        self._writer.maybe_flush()
+        self._listener.tick()
+
+    def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:
+        """Yield how many trials of a cell lie between two positions, and what each costs."""
+        samples = len(self._plan.dataset)
+        for run in self._plan.grid.runs([(start, stop)]):
+            yield len(run), rows.weight(run.cell, samples)
 
     def _remaining_by_layer(self) -> dict[str, int]:
         groups = zip(self._plan.grid.groups, self._scheduler.waiting, strict=True)
@@ -141,35 +160,54 @@ class Session:
     def _take_in(self, reply: Reply) -> Event:
         """Store what came with a reply and return what the scheduler is to hear."""
         match reply:
+            case Placed(worker):
+                return WorkerPlaced(worker)
             case Started(worker, ready):
                 self._writer.set_golden(ready.golden)
-                self._progress.worker_started(ready)
-                self._ready.add(worker)
+                self._ready[worker] = time.monotonic()
+                self._listener.worker_started(ready)
                 return WorkerReady(worker)
             case Done(worker, chunk, result):
-                self._writer.append(result.trials, result.injections)
-                self._done += len(result.trials)
-                self._injections += result.injected
-                self._reevaluated += result.reevaluated
-                layer = result.trials["layer"][0].as_py()
-                self._progress.chunk_done(layer, len(result.trials), result.injected)
+                self._store(result)
                 return ChunkDone(worker, chunk, result.seconds)
             case Failed(worker, chunk, error, traceback, hopeless):
+                self._listener.chunk_failed(error)
                 return ChunkFailed(worker, chunk, error, traceback, hopeless)
-            case Lost(worker, error):
-                self._progress.worker_lost(error, was_ready=worker in self._ready)
-                return WorkerLost(worker, error)
+            case Lost(worker, error, blameless):
+                self._lose(worker, error)
+                return WorkerLost(worker, error, blameless)
+
+    def _store(self, result: ChunkResult) -> None:
+        self._writer.append(result.trials, result.injections)
+        self._done += len(result.trials)
+        self._engine_seconds += result.preparation + result.seconds
+        self._injections += result.injected
+        self._reevaluated += result.reevaluated
+        layer = result.trials["layer"][0].as_py()
+        self._listener.chunk_done(layer, result)
+
+    def _lose(self, worker: int, error: str) -> None:
+        since = self._ready.pop(worker, None)
+        was_ready = since is not None
+        if since is not None:
+            self._worker_seconds += time.monotonic() - since
+        self._listener.worker_lost(error, was_ready=was_ready)
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case StartWorker(worker):
                     self._executor.start_worker(worker)
+                case StopWorker(worker, error):
+                    self._executor.stop_worker(worker)
+                    self._lose(worker, error)
                 case Assign(worker, chunk):
                     runs = list(self._plan.grid.runs(chunk.ranges))
                     self._executor.submit(worker, chunk.id, runs)
-                case GiveUp(position, error, traceback):
-                    self._give_up(position, error, traceback)
+                case GiveUp(ranges, error, traceback):
+                    for start, stop in ranges:
+                        for position in range(start, stop):
+                            self._give_up(position, error, traceback)
                 case Finish():
                     self._finish = action
 
@@ -179,20 +217,7 @@ class Session:
         trial = {**cell.to_dict(), "repetition": repetition}
         self._writer.record_failure(trial_id, error=error, traceback=traceback, trial=trial)
         self._failed += 1
-        self._progress.trial_given_up(cell.layer, error)
-
-
-def _by_group(plan: Plan, missing: Sequence[Range]) -> list[list[Range]]:
-    """Cut ranges of positions at the borders of the grid's groups."""
-    groups: list[list[Range]] = [[] for _ in plan.grid.groups]
-    starts = np.array([group.start for group in plan.grid.groups])
-    for start, stop in missing:
-        index = int(np.searchsorted(starts, start, side="right")) - 1
-        while start < stop:
-            end = min(stop, plan.grid.groups[index].stop)
-            groups[index].append((start, end))
-            start, index = end, index + 1
-    return groups
+        self._listener.trial_given_up(cell.layer, trial_id, error)
 
 
 @contextmanager

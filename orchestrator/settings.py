@@ -14,6 +14,7 @@ class Settings:
         chunk_seconds: Time that a chunk aims at.
         in_flight: Chunks at a worker at most.
         attempts: Failures after which a trial alone is given up on.
+        machines: Machines that may go away under a chunk before it is blamed for it.
         hopeless_after: Trials given up on after which a group with nothing done is.
         least_deadline: Time that every chunk has.
         deadline_factor: Times the expected time that every chunk has.
@@ -31,6 +32,7 @@ class Settings:
     chunk_seconds: float = 2.0
     in_flight: int = 2
     attempts: int = 4
+    machines: int = 8
     hopeless_after: int = 8
     least_deadline: float = 120.0
     deadline_factor: float = 20.0
@@ -41,7 +43,10 @@ class Settings:
     patience: float = 300.0
 
     def __post_init__(self) -> None:
-        counts = (self.workers, self.in_flight, self.attempts, self.hopeless_after)
+        counts = (
+            *(self.workers, self.in_flight, self.attempts),
+            *(self.machines, self.hopeless_after),
+        )
         times = (
             *(self.chunk_seconds, self.least_deadline, self.deadline_factor, self.first_deadline),
             *(self.start_deadline, self.backoff, self.most_backoff, self.patience),

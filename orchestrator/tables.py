@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results import RunStatus, open_run
+from results import Compacted, RunStatus, open_run
 
 if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
@@ -30,6 +30,8 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
     )
     if summary.reevaluated:
         line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
+    if summary.busy is not None:
+        line += f"; workers busy {summary.busy:.0%}"
     where = Text(f"results: {run}", no_wrap=True, overflow="ignore")
     return Group(outcome_table(run), Text(line), where)
 
@@ -88,23 +90,83 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
 
 
 def status_table(run: str, status: RunStatus) -> RenderableType:
-    """Return how far a run is."""
+    """Return how far a run is, what is at work on it, and what was given up on."""
     table = _table(run)
     table.add_column("layer")
     for name in ("done", "planned"):
         table.add_column(name, justify="right")
-    for layer, state in status.layers.items():
-        table.add_row(layer, f"{state.done:,}", f"{state.planned:,}")
-    parts = [f"{status.done:,} of {status.planned:,} trials done"]
     if status.failures:
-        parts.append(f"{status.failures} given up on")
+        table.add_column("given up", justify="right")
+    if status.outside:
+        table.add_column("of an earlier grid", justify="right")
+    for layer, state in status.layers.items():
+        row = [layer, f"{state.done:,}", f"{state.planned:,}"]
+        row += [f"{state.failed:,}"] if status.failures else []
+        row += [f"{status.outside.get(layer, 0):,}"] if status.outside else []
+        table.add_row(*row)
+    return Group(
+        table,
+        Text(_how_far(status)),
+        *(Text(line) for line in _at_work(status)),
+        *(Text(f"{name} cannot be read") for name in status.unreadable),
+        *_failures(status),
+    )
+
+
+def _how_far(status: RunStatus) -> str:
+    share = status.done / status.planned if status.planned else 1.0
+    parts = [f"{status.done:,} of {status.planned:,} trials done ({share:.1%})"]
+    if status.failures:
+        parts.append(f"{status.failures:,} given up on")
     if status.trials_per_second and status.done < status.planned:
-        left = (status.planned - status.done) / status.trials_per_second
-        parts.append(f"{status.trials_per_second:,.1f} trials/s, {_time(left)} left at that rate")
+        parts.append(f"{status.trials_per_second:,.1f} trials/s")
+    if status.seconds_left is not None:
+        parts.append(f"{_time(status.seconds_left)} left at that rate")
     if status.last_finished_at:
         parts.append(f"last trial at {status.last_finished_at:%Y-%m-%d %H:%M:%S} UTC")
-    parts += [f"{name} cannot be read" for name in status.unreadable]
-    return _with_line(table, "; ".join(parts))
+    return "; ".join(parts)
+
+
+def _at_work(status: RunStatus) -> Iterator[str]:
+    """Yield what is known of the process that writes, if anything is."""
+    heartbeat = status.heartbeat
+    if heartbeat is None:
+        return
+    who = f"process {heartbeat.pid} on {heartbeat.host}"
+    ago = f"heartbeat {_time(heartbeat.age)} ago"
+    if heartbeat.alive:
+        workers = heartbeat.workers or 0
+        yield f"running with {workers} worker{'s' if workers != 1 else ''}: {who}, {ago}"
+    elif heartbeat.state == "running":
+        yield f"not running: {who} has been silent, {ago}; the same command goes on"
+    else:
+        yield f"{heartbeat.state}: {who}, {ago}"
+
+
+def _failures(status: RunStatus) -> Iterator[RenderableType]:
+    """Yield a table of what was given up on, if anything was."""
+    if not status.failed:
+        return
+    table = _table("given up on (`injecttf2 run --retry-failed` tries them again)")
+    table.add_column("trial_id", no_wrap=True)
+    for name in ("trial", "error"):
+        table.add_column(name, overflow="fold")
+    for failed in status.failed:
+        table.add_row(str(failed.trial_id), failed.trial, failed.error)
+    yield table
+    if status.failures > len(status.failed):
+        rest = status.failures - len(status.failed)
+        yield Text(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
+
+
+def compacted_line(compacted: Compacted) -> str:
+    """Return what a compaction did."""
+    if not compacted.merged:
+        return f"nothing to do: {compacted.parts_before:,} files, {_size(compacted.bytes_before)}"
+    return (
+        f"{compacted.parts_before:,} files, {_size(compacted.bytes_before)} -> "
+        f"{compacted.parts_after:,} files, {_size(compacted.bytes_after)}"
+    )
 
 
 def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:

@@ -7,12 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from injecttf2 import device, models
+from injecttf2.block import GoldenUse
 from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
@@ -68,7 +69,9 @@ class ChunkResult:
         injections: One row for each site, where they are recorded.
         injected: Samples that were injected, in all trials together.
         reevaluated: Those of them that a faster level left to level ``dense``.
-        seconds: Time of the evaluation, the preparation of the layer not counted.
+        seconds: Time of the evaluation.
+        preparation: Time before it to prepare the layer, above all when it is another than before.
+        golden_use: How often golden data were in place for it or had to be computed.
     """
 
     trials: pa.Table
@@ -76,6 +79,8 @@ class ChunkResult:
     injected: int
     reevaluated: int
     seconds: float
+    preparation: float
+    golden_use: GoldenUse
 
 
 class Worker:
@@ -84,6 +89,10 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def name(self) -> str:
+        """Return host and process id: the worker has a place."""
+        return self._name
 
     def start(self, model: models.Portable, dataset: Dataset) -> Ready:
         """Load TensorFlow and the model, and do the golden run.
@@ -144,6 +153,8 @@ class Worker:
         """Evaluate the trials of one layer."""
         identity, engine = self._settings.identity, self._engine
         trials = [trial for run in runs for trial in run.trials(identity)]
+        use = replace(engine.golden_use)
+        start = time.perf_counter()
         prepared = engine.prepare(trials[0].cell.layer)
         layer, reevaluated = prepared.info, prepared.reevaluated
         begin = time.perf_counter()
@@ -163,4 +174,15 @@ class Worker:
             injections = rows.injections_table(trials, evaluation.injections)
         injected = int(evaluation.tallies.injected.sum())
         reevaluated = prepared.reevaluated - reevaluated
-        return ChunkResult(table, injections, injected, reevaluated, seconds)
+        use = GoldenUse(
+            engine.golden_use.hits - use.hits, engine.golden_use.computed - use.computed
+        )
+        return ChunkResult(
+            table,
+            injections,
+            injected=injected,
+            reevaluated=reevaluated,
+            seconds=seconds,
+            preparation=begin - start,
+            golden_use=use,
+        )

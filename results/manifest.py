@@ -28,7 +28,8 @@ class RunHeader:
         identity: What the trials mean: identity version, model and data digests, seed. A run
             directory holds the trials of one identity only.
         provenance: What the results are made with: git commit, package versions, machine.
-        plan: ``{"trials": int, "layers": {layer: trials}}``.
+        plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
+            of published trials that are not in it.
 
     Raises:
         ValueError: ``plan`` has not that shape.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _TRIALS_LOST = "trials whose rows were only there are executed again."
 _INJECTIONS_LOST = (
-    "its injections are lost. Their trials are done; to have them executed again, "
-    f"move the part of the same name out of {paths.TRIALS}/."
+    "its injections are lost. Their trials are done and keep their tallies; a run into another "
+    "directory records them again."
 )
 
 

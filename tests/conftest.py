@@ -15,6 +15,12 @@ hypothesis.settings.load_profile("project")
 DATA = os.environ.get("INJECTTF2_DATA")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how long the chaos test goes on, and from which seed."""
+    parser.addoption("--kills", type=int, default=5, help="what the chaos test kills, at least")
+    parser.addoption("--chaos-seed", type=int, default=1, help="what it kills, and when")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up messages out of the test run."""

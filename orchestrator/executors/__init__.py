@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from injecttf2.trials import Repetitions
+from orchestrator.listener import Listener
 from orchestrator.worker import ChunkResult, Ready
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A worker has a place on a machine and begins to load the model."""
+
+    worker: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,17 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker is gone, or could not start."""
+    """A worker is gone, or could not start.
+
+    ``blameless`` says that its machine went away.
+    """
 
     worker: int
     error: str
+    blameless: bool = False
 
 
-Reply = Started | Done | Failed | Lost
+Reply = Placed | Started | Done | Failed | Lost
 
 
 class Executor(ABC):
@@ -65,9 +77,18 @@ class Executor(ABC):
     def workers(self) -> int:
         """Workers that fit the machine or the cluster, or that the user asked for."""
 
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """What is to be told how the session goes, beside those of the session itself."""
+        return ()
+
     @abstractmethod
     def start_worker(self, worker: int) -> None:
-        """Begin to start a worker; ``Started`` or ``Lost`` follows."""
+        """Begin to start a worker; ``Placed`` and ``Started``, or ``Lost``, follow."""
+
+    @abstractmethod
+    def stop_worker(self, worker: int) -> None:
+        """End a worker at once; nothing more follows from it."""
 
     @abstractmethod
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:

@@ -40,6 +40,14 @@ class InlineExecutor(Executor):
         """Note that the worker is to be started."""
         self._starting.append(worker)
 
+    def stop_worker(self, worker: int) -> None:
+        """Refuse: it cannot be late, since the caller hears of time only between two chunks.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(f"worker {worker} is this process")
+
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
         """Note the chunk."""
         self._chunks.append((worker, chunk, runs))

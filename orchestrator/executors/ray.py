@@ -1,19 +1,9 @@
-"""Workers as Ray actors. The only module that imports Ray.
-
-Ray's servers listen on every interface and run whatever they are sent, so a Ray that is started
-here takes only calls that carry a token, a random one that lives in this process's environment and
-in those of its children. A cluster that is joined by address keeps the mode that its user has set.
-"""
+"""Workers as Ray actors."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import signal
-import socket
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,18 +11,13 @@ from injecttf2.datasets import Dataset
 from injecttf2.errors import CampaignError, InjectTF2Error
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
-from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
+from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
+from orchestrator.executors.ray_connection import Connection
+from orchestrator.listener import Listener
 from orchestrator.worker import Worker, WorkerSettings
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv would build each worker's environment anew
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-KNOCK_SECONDS = 5.0
-"""Time that a cluster has to take up a connection."""
+FETCH_SECONDS = 60.0
+"""Time that the reply to a finished call has to arrive."""
 
 WORKER_BYTES = 2 * 2**30
 """Memory that a worker is expected to need at most; fewer workers start where it is short."""
@@ -46,208 +31,216 @@ class Resources:
         workers: Workers to start; None for as many as fit.
         cpus: CPUs a worker.
         gpus: GPUs a worker, may be a fraction; None for one where there are any, else none.
+        cpu_workers: Workers without a GPU beside those with one.
         address: Of an existing cluster; None starts Ray on this machine.
+        metrics_port: Where a Ray that is started here serves Prometheus; None for nowhere.
     """
 
     workers: int | None = None
     cpus: int = 1
     gpus: float | None = None
+    cpu_workers: int = 0
     address: str | None = None
+    metrics_port: int | None = None
+
+
+PLACE, START = "place", "start"
+"""What a call is for that does not evaluate a chunk."""
+
+
+class RayWorker(Worker):
+    """A worker that can tell its machine."""
+
+    def machine(self) -> str:
+        """Return the id of the Ray node that the worker runs on."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Workers that are alike.
+
+    Args:
+        wanted: How many are to run.
+        actor: Ray's remote class.
+        settings: Reference to their settings.
+    """
+
+    wanted: int
+    actor: Any
+    settings: Any
 
 
 class RayExecutor(Executor):
     """Ray actors, each with a model and an engine of its own.
 
-    The model and the data are put into the object store once. Ray's own retries stay off: what is
-    to be done about a failure is the scheduler's to decide.
+    The model and the data are put into the object store once, from where each machine fetches them
+    once. Ray's own retries stay off: what is to be done about a failure is the scheduler's to
+    decide. A worker that does not fit any machine yet waits for one: a cluster that grows by
+    demand sees it.
 
     Args:
         settings: Settings of the workers; threads and GPU follow ``resources``.
         model: The model.
         dataset: The data.
         resources: What to run on.
+        worker: What actors are made of.
 
     Raises:
         CampaignError: No cluster answers at the address, or it has not what is asked for.
     """
 
     def __init__(
-        self, settings: WorkerSettings, model: Portable, dataset: Dataset, resources: Resources
+        self,
+        settings: WorkerSettings,
+        model: Portable,
+        dataset: Dataset,
+        resources: Resources,
+        worker: type[RayWorker] = RayWorker,
     ) -> None:
-        self._ray = _connect(resources)
+        self._worker = worker
+        # Whoever asks for more workers than there are CPUs gets them.
+        asked = (resources.workers or 0) + resources.cpu_workers
+        self._connection = Connection(
+            resources.address, cpus=asked * resources.cpus, metrics_port=resources.metrics_port
+        )
+        self._ray = self._connection.ray
         try:
             available = self._ray.cluster_resources()
-            self._gpus = _gpus_per_worker(resources, available)
-            self._workers = _worker_count(resources, self._gpus, available)
-            self._actor_type = self._ray.remote(
-                num_cpus=resources.cpus,
-                num_gpus=self._gpus,
-                max_restarts=0,
-                max_task_retries=0,
-                runtime_env={"env_vars": _worker_environment(resources.cpus, self._gpus)},
-            )(Worker)
-            self._settings = self._ray.put(
-                replace(settings, threads=resources.cpus, gpu=self._gpus > 0)
-            )
+            gpus = _gpus_per_worker(resources, available)
+            count = _worker_count(resources, gpus, available)
+            self._kinds = [self._kind(count, settings, resources.cpus, gpus)]
+            if resources.cpu_workers:
+                self._kinds.append(self._kind(resources.cpu_workers, settings, resources.cpus, 0.0))
             self._model = self._ray.put(model)
             self._dataset = self._ray.put(dataset)
+            self._listeners = self._metrics(resources)
         except BaseException:
-            self._ray.shutdown()
+            self._connection.close()
             raise
-        self._actors: dict[int, Any] = {}
-        self._calls: dict[Any, tuple[int, int | None]] = {}
+        self._actors: dict[int, tuple[_Kind, Any]] = {}
+        self._machines: dict[int, str] = {}
+        self._calls: dict[Any, tuple[int, int | str]] = {}
 
     @property
     def workers(self) -> int:
         """Workers that were asked for, or that fit."""
-        return self._workers
+        return sum(kind.wanted for kind in self._kinds)
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """What counts for Prometheus, where Ray's agents serve it."""
+        return self._listeners
 
     def start_worker(self, worker: int) -> None:
-        """Create an actor and have it load the model."""
-        actor = self._actor_type.remote(self._settings)
-        self._actors[worker] = actor
-        self._calls[actor.start.remote(self._model, self._dataset)] = worker, None
+        """Create an actor, of the kind that most are missing of, and have it load the model."""
+        having = [kind for kind, _ in self._actors.values()]
+        kind = max(self._kinds, key=lambda kind: kind.wanted - having.count(kind))
+        actor = kind.actor.remote(kind.settings)
+        self._actors[worker] = kind, actor
+        self._calls[actor.machine.remote()] = worker, PLACE
+        self._calls[actor.start.remote(self._model, self._dataset)] = worker, START
+
+    def stop_worker(self, worker: int) -> None:
+        """Kill an actor and forget the calls that it will not answer."""
+        _, actor = self._actors.pop(worker)
+        self._ray.kill(actor)
+        self._machines.pop(worker, None)
+        self._calls = {call: what for call, what in self._calls.items() if what[0] != worker}
 
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
         """Call the actor; its calls run one after another."""
         if worker not in self._actors:
             return  # it was lost in the same batch of replies; the scheduler hears of it next
-        self._calls[self._actors[worker].evaluate.remote(list(runs))] = worker, chunk
+        _, actor = self._actors[worker]
+        self._calls[actor.evaluate.remote(list(runs))] = worker, chunk
 
     def replies(self, timeout: float) -> list[Reply]:
         """Wait for the first finished calls and collect all that are finished."""
-        if not self._calls:
+        calls = list(self._calls)
+        if not calls:
+            time.sleep(timeout)  # a worker is to be started again, but not yet
             return []
-        finished, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout)
-        if finished and len(self._calls) > 1:
-            finished, _ = self._ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
-        replies = [self._reply(call) for call in finished if call in self._calls]
+        finished, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
+        if finished and len(calls) > 1:
+            finished, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
+        replies = [self._reply(call) for call in finished]
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
         """Kill the actors and leave Ray."""
-        for actor in self._actors.values():
+        for _, actor in self._actors.values():
             self._ray.kill(actor)
         self._actors.clear()
         self._calls.clear()
-        self._ray.shutdown()
+        self._connection.close()
+
+    def _kind(self, wanted: int, settings: WorkerSettings, cpus: int, gpus: float) -> _Kind:
+        actor = self._ray.remote(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": _worker_environment(cpus, gpus)},
+        )(self._worker)
+        return _Kind(wanted, actor, self._ray.put(replace(settings, threads=cpus, gpu=gpus > 0)))
+
+    def _metrics(self, resources: Resources) -> list[Listener]:
+        """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
+        if resources.address is None and resources.metrics_port is None:
+            return []
+        from orchestrator.executors.ray_metrics import RayMetrics
+
+        return [RayMetrics()]
 
     def _reply(self, call: Any) -> Reply | None:
-        worker, chunk = self._calls.pop(call)
-        errors = self._ray.exceptions
+        if call not in self._calls:
+            return None  # its worker was lost in the same batch of replies
+        worker, what = self._calls.pop(call)
         try:
-            result = self._ray.get(call)
-        except errors.RayTaskError as error:
-            cause = error.cause
-            message = f"{type(cause).__name__}: {cause}"
-            ours = isinstance(cause, InjectTF2Error)
-            if chunk is not None:
-                return Failed(worker, chunk, message, str(error), hopeless=ours)
-            if ours:
-                raise cause from None
-            return self._lose(worker, message)
-        except errors.RayError as error:
-            return self._lose(worker, f"{type(error).__name__}: {_first_sentence(error)}")
-        return Started(worker, result) if chunk is None else Done(worker, chunk, result)
+            result = self._ray.get(call, timeout=FETCH_SECONDS)
+        except self._ray.exceptions.RayTaskError as error:
+            return self._raised(worker, what, error)
+        except self._ray.exceptions.RayError as error:
+            return self._lost(worker, error)
+        if what == PLACE:
+            self._machines[worker] = result
+            return Placed(worker)
+        return Started(worker, result) if isinstance(what, str) else Done(worker, what, result)
 
-    def _lose(self, worker: int, message: str) -> Reply:
-        """Forget a worker and the calls that it will not answer."""
-        self._ray.kill(self._actors.pop(worker))
-        self._calls = {call: what for call, what in self._calls.items() if what[0] != worker}
+    def _raised(self, worker: int, what: int | str, error: Any) -> Reply:
+        """Return the reply to a call that raised an exception; the worker goes on if it can."""
+        cause = error.cause
+        message = f"{type(cause).__name__}: {cause}"
+        ours = isinstance(cause, InjectTF2Error)
+        if not isinstance(what, str):
+            return Failed(worker, what, message, str(error), hopeless=ours)
+        if ours:
+            raise cause from None
+        self.stop_worker(worker)
         return Lost(worker, message)
 
+    def _lost(self, worker: int, error: Exception) -> Reply:
+        """Return that a worker is gone, and whether its machine is to blame.
 
-def _connect(resources: Resources) -> Any:
-    """Join the cluster at the address, or start Ray on this machine, closed and quiet."""
-    os.environ.update(QUIET)
-    return _join(resources.address) if resources.address else _start(resources)
+        A process that ends while its machine goes on is always reported as dead; whatever else
+        comes, a closed connection or a reply that is lost, comes from the machine.
+        """
+        died = isinstance(error, self._ray.exceptions.ActorDiedError)
+        killed = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+        machine_gone = died and not self._is_up(self._machines.get(worker))
+        blameless = machine_gone or not (died or killed)
+        message = f"{type(error).__name__}: {_reason(error)}"
+        self.stop_worker(worker)
+        return Lost(worker, message, blameless=blameless)
 
-
-def _start(resources: Resources) -> Any:
-    """Start Ray on this machine; only who has the token can talk to it."""
-    os.environ["RAY_AUTH_MODE"] = "token"
-    # Ray reads the token once in a process, so a second run there must find the first one's.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
-    # Whoever asks for more workers than there are CPUs gets them.
-    cpus = max(_cpus(), (resources.workers or 0) * resources.cpus)
-    with _signals_later():
-        ray.init(
-            "local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    return ray
-
-
-def _join(address: str) -> Any:
-    """Join a cluster; the user's environment says how it authenticates.
-
-    Raises:
-        CampaignError: No cluster answers.
-    """
-    _knock(address)
-    import ray
-
-    try:
-        with _signals_later():
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        raise _no_cluster(address, error) from error
-    return ray
-
-
-@contextmanager
-def _signals_later() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread handles signals
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
-
-
-def _knock(address: str) -> None:
-    """Check that something listens at HOST:PORT; Ray itself would try for many minutes.
-
-    Raises:
-        CampaignError: Nothing does, or the address has another form.
-    """
-    if address == "auto":
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
-        raise _no_cluster(address, ValueError("this is not HOST:PORT"))
-    try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> CampaignError:
-    return CampaignError(
-        f"no Ray cluster answers at {address!r}: {_first_sentence(error)}",
-        place="--address",
-        hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
-    )
-
-
-def _cpus() -> int:
-    """Return the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
+    def _is_up(self, machine: str | None) -> bool:
+        """Tell whether a machine is part of the cluster, or not known."""
+        nodes = self._ray.nodes()
+        return machine is None or any(n["NodeID"] == machine and n["Alive"] for n in nodes)
 
 
 def _gpus_per_worker(resources: Resources, available: Mapping[str, float]) -> float:
@@ -259,9 +252,19 @@ def _gpus_per_worker(resources: Resources, available: Mapping[str, float]) -> fl
 def _worker_count(resources: Resources, gpus: float, available: Mapping[str, float]) -> int:
     """Return how many workers were asked for, or fit by CPUs, GPUs and memory.
 
+    A cluster that is joined may grow: who asks it for a number of workers gets them once they fit.
+
     Raises:
         CampaignError: Not even one fits.
     """
+    if resources.cpu_workers and not gpus:
+        raise CampaignError(
+            "the other workers have no GPU either",
+            place="--cpu-workers",
+            hint="say how many workers to start with --workers",
+        )
+    if resources.address and resources.workers is not None:
+        return resources.workers
     fitting = int(available.get("CPU", 0) / resources.cpus)
     if gpus:
         fitting = min(fitting, int(available.get("GPU", 0) / gpus))
@@ -291,5 +294,12 @@ def _worker_environment(cpus: int, gpus: float) -> dict[str, str]:
     return environment
 
 
-def _first_sentence(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _reason(error: Exception) -> str:
+    """Return why an actor died in one line.
+
+    Ray says more: which actor, and a list of guesses; or where in its constructor it failed, of
+    which the last line tells what.
+    """
+    lines = str(error).strip().splitlines() or [""]
+    telling = [line for line in lines if line.startswith("The actor is dead because")]
+    return (telling or lines)[-1].partition(" Some common causes")[0].strip()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
+from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from injecttf2 import device
+from orchestrator import launch as launching
 from orchestrator.campaign import load_campaign
+from orchestrator.executors.ray_connection import reread_environment
 from orchestrator.launch import Options, launch
 from orchestrator.session import Summary
 from results import PURE_COLUMNS, open_run
@@ -43,6 +50,17 @@ def campaign(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Change how trials are given to workers."""
+    usual = launching._settings
+
+    def change(**changes: float) -> None:
+        monkeypatch.setattr(launching, "_settings", lambda *how: replace(usual(*how), **changes))
+
+    return change
+
+
 Run = Callable[..., Summary]
 
 
@@ -65,3 +83,52 @@ def pure_rows(folder: Path) -> pd.DataFrame:
 
 def assert_equal_rows(one: Path, other: Path) -> None:
     pd.testing.assert_frame_equal(pure_rows(one), pure_rows(other), check_exact=True)
+
+
+CLOSED = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+class Nodes:
+    """Nodes of a Ray cluster, all on this machine; its head has no CPU and does no work."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.address: str = cluster.address
+        self.running: list[Any] = []
+        self._cluster = cluster
+
+    def add(self, **resources: Any) -> Any:
+        node = self._cluster.add_node(**{"num_cpus": 1, "object_store_memory": 2**27, **resources})
+        self.running.append(node)
+        return node
+
+    def remove(self, node: Any) -> None:
+        """Kill a node without warning."""
+        self.running.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Cluster]:
+    with mock.patch.dict(os.environ, CLOSED):
+        reread_environment()
+        resources = {"num_cpus": 0, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=resources)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def nodes(head: Cluster) -> Iterator[Nodes]:
+    """A Ray cluster without any node but its head, and the environment that may join it."""
+    with mock.patch.dict(os.environ, CLOSED):
+        reread_environment()
+        nodes = Nodes(head)
+        yield nodes
+        reread_environment()
+        for node in nodes.running:
+            head.remove_node(node)
+        head.wait_for_nodes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from random import Random
 
@@ -267,6 +267,9 @@ class Crowd:
         for chunk in chunks:
             done, failed = ChunkDone(worker, chunk.id, 1.0), ChunkFailed(worker, chunk.id, "late")
             self.late.append(self.random.choice((done, failed)))
+        if chunks and blameless:
+            chunks[0] = replace(chunks[0], machines_lost=chunks[0].machines_lost + 1)
+            blameless = chunks[0].machines_lost < self.settings.machines
         if chunks and not blameless:
             self._has_failed(chunks.popleft(), worker)
         for chunk in chunks:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,34 +17,6 @@ from orchestrator.executors.ray import RayExecutor
 from tests.orchestrator.conftest import Run, assert_equal_rows
 
 TRIALS = 3 * 13 * 3 * 3
-
-
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """A Ray cluster of its own with 2 logical CPUs and 2 logical GPUs; yields its address."""
-    environment = {
-        **os.environ,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": os.environ.setdefault("RAY_AUTH_TOKEN", "0123456789abcdef" * 4),
-    }
-    os.environ["RAY_AUTH_MODE"] = "token"
-    ray = str(Path(sys.executable).with_name("ray"))
-    port = "6390"
-    head = [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--num-gpus=2"]
-    head += ["--include-dashboard=false", "--disable-usage-stats", "--block"]
-    process = subprocess.Popen(
-        head, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if "Ray runtime started" in line:
-                break
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.stdout.close()
-        process.wait(60)
 
 
 def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
@@ -68,32 +39,6 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
-
-
-def test_workers_on_a_cluster_with_fractional_logical_gpus(
-    campaign: Path, run: Run, tmp_path: Path, cluster: str
-) -> None:
-    run(campaign, tmp_path / "inline")
-    summary = run(campaign, tmp_path / "cluster", "ray", address=cluster, gpus=0.5)
-    assert summary.done == TRIALS
-    assert_equal_rows(tmp_path / "inline", tmp_path / "cluster")
-    with pytest.raises(CampaignError, match="needs 1 CPU and 3 GPU; Ray has 2 CPU, 2 GPU"):
-        run(campaign, tmp_path / "too-much", "ray", address=cluster, gpus=3)
-
-
-def test_a_stranger_without_the_token_is_refused(cluster: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
-    code = f"import ray; ray.init('{cluster}', logging_level='ERROR')"
-    stranger = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**environment, "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert stranger.returncode != 0
-    assert "InvalidAuthToken" in stranger.stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])

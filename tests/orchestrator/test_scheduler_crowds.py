@@ -124,7 +124,7 @@ def test_fewer_accidents_than_attempts_cost_no_trial(
 def test_machines_that_go_away_cost_no_trial(
     groups: list[list[Range]], workers: int, in_flight: int, order: Random
 ) -> None:
-    settings = Settings(workers, in_flight=in_flight, attempts=1, patience=NEVER)
+    settings = Settings(workers, in_flight=in_flight, attempts=1, machines=21, patience=NEVER)
     crowd = Crowd(groups, settings, order, Trouble(blameless=20))
     crowd.run()
     assert crowd.finish == Finish(None)

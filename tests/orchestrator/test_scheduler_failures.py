@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -150,7 +151,24 @@ def test_what_a_machine_had_in_hand_when_it_went_away_has_not_failed() -> None:
     scheduler = schedule([(0, 2)], workers=1, in_flight=2, attempts=1)
     first, second = with_workers(scheduler, workers=1)
     assert scheduler.on(WorkerLost(0, "the node is gone", blameless=True)) == [StartWorker(1)]
-    assert scheduler.on(WorkerReady(1)) == [Assign(1, first.chunk), Assign(1, second.chunk)]
+    assert scheduler.on(WorkerReady(1)) == [
+        Assign(1, replace(first.chunk, machines_lost=1)),
+        Assign(1, second.chunk),
+    ]
+
+
+def test_a_chunk_under_which_machine_after_machine_goes_away_is_to_blame() -> None:
+    scheduler = schedule([(0, 1)], workers=1, attempts=1, machines=3)
+    with_workers(scheduler, workers=1)
+    for worker in (0, 1):
+        scheduler.on(WorkerLost(worker, "gone", blameless=True))
+        scheduler.on(Tick(10.0 * (worker + 1)))  # the replacement does not wait any longer
+        (again,) = assigned(scheduler.on(WorkerReady(worker + 1)))
+        assert (again.chunk.failures, again.chunk.machines_lost) == (0, worker + 1)
+    assert scheduler.on(WorkerLost(2, "gone", blameless=True)) == [
+        GiveUp(((0, 1),), "gone", ""),
+        Finish(None),
+    ]
 
 
 def test_a_group_without_hope_is_given_up_on_at_once_and_others_go_on() -> None:

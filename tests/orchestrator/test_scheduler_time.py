@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.messages import (
@@ -109,7 +111,7 @@ def test_a_worker_that_comes_back_to_a_layer_has_time_to_prepare_it_again() -> N
     assert (here.chunk.group, also_here.chunk.group, there.chunk.group) == (0, 0, 1)
     assert scheduler.on(ChunkDone(0, there.chunk.id, 1.0)) == []
     back = scheduler.on(WorkerLost(2, "gone", blameless=True))
-    assert back == [Assign(0, also_here.chunk)]
+    assert back == [Assign(0, replace(also_here.chunk, machines_lost=1))]
     assert at(scheduler, 1800.0) == []
     assert [stop.worker for stop in stopped(at(scheduler, 1801.0))] == [0, 1]
 

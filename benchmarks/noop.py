@@ -1,0 +1,123 @@
+"""What the system itself can take: Ray with workers whose engine does nothing.
+
+Everything is real but the engine: scheduler, Ray, ids and tables of rows, publication.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import data
+from injecttf2.faults import BitFlip
+from injecttf2.trials import Identity
+from orchestrator.backlog import Backlog
+from orchestrator.executors.ray import RayExecutor, RayWorker, Resources
+from orchestrator.grid import Grid, Product
+from orchestrator.listener import Listener
+from orchestrator.session import Session
+from orchestrator.settings import Settings
+from orchestrator.worker import Ready, WorkerSettings
+from results import RunHeader, RunWriter
+
+ASKED = 20_000
+LAYERS, BITS, REPETITIONS = 8, 32, 2_000
+ROUNDS = 3
+WORKERS = 2
+IDENTITY = Identity("model", "data", seed=2026)
+
+
+class Noop(RayWorker):
+    """A worker whose engine hits no sample."""
+
+    def start(self, model: Any, dataset: Any) -> Ready:
+        self._engine = NoopEngine()
+        golden = {"accuracy": 1.0, "decisions": "none", "device": "none"}
+        return Ready(self.name(), "none", golden)
+
+
+class NoopEngine:
+    def __init__(self) -> None:
+        from injecttf2.block import GoldenUse
+
+        self.golden_use = GoldenUse()
+        self.golden = SimpleNamespace(accuracy=1.0)
+        self.dataset = range(10_000)
+
+    def prepare(self, layer: str) -> Any:
+        from injecttf2.graph import LayerInfo
+
+        info = LayerInfo(layer, int(layer[5:]), "Dense", (10,), "float32", 0, is_input=False)
+        return SimpleNamespace(info=info, reevaluated=0)
+
+    def evaluate(self, trials: Any, *, record: bool) -> Any:
+        from injecttf2.engine import Evaluation
+        from injecttf2.outcomes import Tallies
+
+        none = np.zeros(len(trials), np.int64)
+        correct = np.full(len(trials), len(self.dataset))
+        return Evaluation(Tallies(none, none, none, none, none, none, correct), None)
+
+
+class Clock(Listener):
+    """Notes when the first worker was ready."""
+
+    ready = 0.0
+
+    def worker_started(self, ready: Ready) -> None:
+        self.ready = self.ready or time.perf_counter()
+
+
+def main() -> None:
+    from injecttf2 import device
+
+    device.load()
+    rates = [_rate() for _ in range(ROUNDS)]
+    table = Table(title=f"noop: Ray, {WORKERS} workers whose engine does nothing")
+    for name in ("", "measured", "asked for"):
+        table.add_column(name, justify="right" if name else "left")
+    trials = LAYERS * BITS * REPETITIONS
+    table.add_row(
+        f"trials/s, {trials:,} trials to published rows",
+        f"{statistics.median(rates):,.0f}",
+        f">= {ASKED:,}",
+    )
+    console = Console(width=110)
+    console.print(table)
+    console.print(f"median of {ROUNDS}; {data.machine()}\n", highlight=False)
+
+
+def _rate() -> float:
+    """Trials in a second, from the first worker that is ready to the last row."""
+    faults = tuple(BitFlip(bit=bit) for bit in range(BITS))
+    layers = [(f"layer{index}", [Product(faults, (1.0,))]) for index in range(LAYERS)]
+    grid = Grid(layers, repetitions=REPETITIONS)
+    plan: Any = SimpleNamespace(grid=grid, identity=IDENTITY, dataset=range(10_000))
+    counts = {group.layer: len(group) for group in grid.groups}
+    header = RunHeader({}, IDENTITY.to_dict(), {}, {"trials": len(grid), "layers": counts})
+    clock = Clock()
+    none: Any = None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunWriter.open(Path(folder) / "run", header) as writer,
+        RayExecutor(
+            WorkerSettings(IDENTITY), none, none, Resources(WORKERS), worker=Noop
+        ) as executor,
+    ):
+        backlog = Backlog([[(group.start, group.stop)] for group in grid.groups])
+        session = Session(
+            plan,
+            backlog,
+            writer=writer,
+            executor=executor,
+            listener=clock,
+            settings=Settings(workers=WORKERS),
+        )
+        assert session.run().done == len(grid)
+        return len(grid) / (time.perf_counter() - clock.ready)

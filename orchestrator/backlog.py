@@ -1,0 +1,90 @@
+"""What of a plan is still to be done in a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.grid import Grid
+from orchestrator.messages import Range
+from orchestrator.plan import Plan
+from results import RunWriter, open_run
+from results.ids import Ids, contains, union
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is to be done, and what is settled.
+
+    Args:
+        todo: For each group of the grid, the positions of the trials to do, ascending.
+        begun: Indices of the groups of which trials are done.
+        done: Trials of the plan whose rows are published.
+        given_up: Trials of the plan that were given up on and are not to be tried again.
+        outside: Published trials that are not in the plan, by layer: the grid was narrowed.
+    """
+
+    todo: Sequence[Sequence[Range]]
+    begun: frozenset[int] = frozenset()
+    done: int = 0
+    given_up: int = 0
+    outside: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> int:
+        """Trials to do."""
+        return sum(map(_length, self.todo))
+
+
+def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool) -> Backlog:
+    """Return what is left of a plan.
+
+    Args:
+        plan: The plan.
+        writer: Of the run directory.
+        output: The run directory.
+        retry_failed: Whether trials that were given up on are to be tried again.
+    """
+    grid, identity = plan.grid, plan.identity
+    done, failed = writer.done_ids(), writer.failed_ids()
+    compared = grid.compare(identity, done)
+    open_trials = by_group(grid, compared.missing)
+    todo = open_trials
+    if len(failed) and not retry_failed:
+        todo = by_group(grid, grid.missing(identity, union(done, failed)))
+    return Backlog(
+        todo=todo,
+        begun=frozenset(
+            index
+            for index, group in enumerate(grid.groups)
+            if _length(open_trials[index]) < len(group)
+        ),
+        done=len(done) - len(compared.outside),
+        given_up=sum(map(_length, open_trials)) - sum(map(_length, todo)),
+        outside=_by_layer(output, compared.outside) if len(compared.outside) else {},
+    )
+
+
+def by_group(grid: Grid, ranges: Iterable[Range]) -> list[list[Range]]:
+    """Cut ascending ranges of positions at the borders of the grid's groups."""
+    groups: list[list[Range]] = [[] for _ in grid.groups]
+    index = 0
+    for start, stop in ranges:
+        while start < stop:
+            while grid.groups[index].stop <= start:
+                index += 1
+            end = min(stop, grid.groups[index].stop)
+            groups[index].append((start, end))
+            start = end
+    return groups
+
+
+def _length(ranges: Iterable[Range]) -> int:
+    return sum(stop - start for start, stop in ranges)
+
+
+def _by_layer(output: str, ids: Ids) -> dict[str, int]:
+    """Count published trials by layer."""
+    trials = open_run(output).trials(["trial_id", "layer"])
+    counts = trials["layer"][contains(ids, trials["trial_id"].to_numpy())].value_counts(sort=False)
+    return {str(layer): int(count) for layer, count in counts.items() if count}

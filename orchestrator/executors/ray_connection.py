@@ -1,0 +1,220 @@
+"""Starting Ray on this machine, or joining a cluster: who may talk to it, and what it prints.
+
+Ray's servers listen on every interface and run whatever they are sent. So the mode of
+authentication is set on every path, never left to what an earlier command has set:
+
+- A Ray that is started here takes only calls that carry a token, a random one that lives in this
+  process's environment and in those of its children; nothing is written.
+- A cluster that is joined is joined with the token that the user's environment or ``~/.ray`` holds,
+  and without authentication where there is none.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from injecttf2.errors import CampaignError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # uv would build each worker's environment anew
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+logger = logging.getLogger(__name__)
+
+METRICS = "RAY_enable_metrics_collection"
+MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+
+KNOCK_SECONDS = 5.0
+"""Time that a cluster has to take up a connection."""
+
+
+class Connection:
+    """A connection to Ray; the environment is as it was before once it is closed.
+
+    Args:
+        address: Of an existing cluster; None starts Ray on this machine.
+        cpus: Logical CPUs of a Ray that is started here; no fewer than there are.
+        metrics_port: Where a Ray that is started here serves Prometheus; None for nowhere.
+
+    Attributes:
+        ray: The module, connected.
+
+    Raises:
+        CampaignError: No cluster answers, it refuses, or metrics cannot be served.
+    """
+
+    def __init__(
+        self, address: str | None, *, cpus: int = 0, metrics_port: int | None = None
+    ) -> None:
+        self._before = dict(os.environ)
+        try:
+            if address:
+                self.ray = _join(address)
+            else:
+                self.ray = _start(max(_cpus(), cpus), metrics_port)
+        except BaseException:
+            self._restore()
+            raise
+
+    def close(self) -> None:
+        """Leave Ray; one that was started here ends."""
+        self.ray.shutdown()
+        self._restore()
+
+    def _restore(self) -> None:
+        for name in (*QUIET, MODE, TOKEN, METRICS):
+            os.environ.pop(name, None)
+            if name in self._before:
+                os.environ[name] = self._before[name]
+
+
+def authentication(environment: Mapping[str, str], home: Path) -> str:
+    """Return the mode in which a cluster is joined: the user's, or by whether there is a token.
+
+    Args:
+        environment: The user's.
+        home: Folder in which Ray keeps its default token.
+    """
+    if environment.get(MODE):
+        return environment[MODE]
+    known = environment.get(TOKEN) or environment.get(TOKEN_PATH)
+    return "token" if known or (home / ".ray" / "auth_token").exists() else "disabled"
+
+
+def reread_environment() -> None:
+    """Have Ray take mode and token as they are now; it reads them once, when it is imported."""
+    import ray
+
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _start(cpus: int, metrics_port: int | None) -> Any:
+    """Start Ray on this machine; only who has the token can talk to it."""
+    if metrics_port is not None and importlib.util.find_spec("opencensus") is None:
+        raise CampaignError(
+            "metrics need Ray's agent, which is not installed",
+            place="--metrics-port",
+            hint="pip install 'injecttf2[cluster]'",
+        )
+    os.environ.update(QUIET)
+    os.environ[METRICS] = "0" if metrics_port is None else "1"
+    os.environ[MODE] = "token"
+    os.environ[TOKEN] = secrets.token_hex(32)
+    ray = _quiet_ray()
+    with _signals_later():
+        ray.init(
+            "local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _metrics_export_port=metrics_port,
+        )
+    return ray
+
+
+def _join(address: str) -> Any:
+    """Join a cluster.
+
+    Raises:
+        CampaignError: No cluster answers, or it refuses.
+    """
+    _knock(address)
+    os.environ.update(QUIET)
+    os.environ[MODE] = authentication(os.environ, Path.home())
+    ray = _quiet_ray()
+    try:
+        if address != "auto":
+            ray._raylet.GcsClient(address)  # it says at once what `init` says after many tries
+        with _signals_later():
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except ray.exceptions.AuthenticationError as error:
+        raise CampaignError(
+            f"the cluster at {address!r} takes calls with its token only",
+            place="--address",
+            hint=f"set {MODE}=token, and {TOKEN} or {TOKEN_PATH} to the cluster's token",
+        ) from error
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        raise _no_cluster(address, error) from error
+    return ray
+
+
+def _quiet_ray() -> Any:
+    """Return the module; what it prints about lost workers goes to the log.
+
+    It would go to the standard output, which belongs to ``--json``, and no option of Ray's keeps
+    it from there.
+    """
+    import ray
+
+    reread_environment()
+    ray._private.worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data["lines"])
+    return ray
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread handles signals
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def _knock(address: str) -> None:
+    """Check that something listens at HOST:PORT; Ray itself would try for many minutes.
+
+    Raises:
+        CampaignError: Nothing does, or the address has another form.
+    """
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise _no_cluster(address, ValueError("this is not HOST:PORT"))
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> CampaignError:
+    return CampaignError(
+        f"no Ray cluster answers at {address!r}: {first_sentence(error)}",
+        place="--address",
+        hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
+    )
+
+
+def _cpus() -> int:
+    """Return the processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

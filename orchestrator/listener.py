@@ -1,0 +1,83 @@
+"""What a session tells those who show, count or record what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.backlog import Backlog
+from orchestrator.worker import ChunkResult, Ready
+
+
+class Listener:
+    """Hears what happens in a session; does nothing with it unless a subclass does."""
+
+    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
+        """Hear how many trials of each layer are to be done, and how many are settled."""
+
+    def worker_started(self, ready: Ready) -> None:
+        """Hear that a worker is ready."""
+
+    def worker_lost(self, error: str, *, was_ready: bool) -> None:
+        """Hear that a worker is gone, or could not start."""
+
+    def chunk_done(self, layer: str, result: ChunkResult) -> None:
+        """Hear that trials of a layer are done."""
+
+    def chunk_failed(self, error: str) -> None:
+        """Hear that a worker could not evaluate a chunk; it is tried again, or split."""
+
+    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:
+        """Hear that a trial was given up on."""
+
+    def tick(self) -> None:
+        """Hear that time goes by; called several times a second."""
+
+    def finish(self, stopped: str | None) -> None:
+        """Hear that the session ends, and why if not because all is settled."""
+
+
+class Listeners(Listener):
+    """Tells several listeners, in their order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.start(todo, backlog)
+
+    def worker_started(self, ready: Ready) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.worker_started(ready)
+
+    def worker_lost(self, error: str, *, was_ready: bool) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.worker_lost(error, was_ready=was_ready)
+
+    def chunk_done(self, layer: str, result: ChunkResult) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.chunk_done(layer, result)
+
+    def chunk_failed(self, error: str) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.chunk_failed(error)
+
+    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.trial_given_up(layer, trial_id, error)
+
+    def tick(self) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.tick()
+
+    def finish(self, stopped: str | None) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.finish(stopped)

@@ -1,0 +1,168 @@
+"""Real campaigns while a demon kills workers, machines and drivers: the rows are the same.
+
+``--kills`` says how often it kills, ``--chaos-seed`` what and when; ``make chaos`` is the long
+form.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from results import open_run
+from tests.orchestrator.conftest import Nodes, Run, assert_equal_rows
+
+REPETITIONS = 40
+PATIENCE = "120"
+DRIVER_ENDS = {0, 3, -signal.SIGKILL, -signal.SIGTERM}
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                stat = (folder / "stat").read_text()
+            except OSError:
+                continue  # it has ended
+            parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [ancestor]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found[1:]
+
+
+def workers() -> list[int]:
+    """Return the processes of Ray actors that this process is an ancestor of."""
+    found = []
+    for process in descendants(os.getpid()):
+        try:
+            title = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::RayWorker"):
+            found.append(process)
+    return sorted(found)
+
+
+def start(command: str, *arguments: str, log: Any) -> subprocess.Popen[bytes]:
+    """Start a command of injecttf2."""
+    line = [sys.executable, "-m", "orchestrator.cli", command, *arguments]
+    return subprocess.Popen(line, stdout=log, stderr=log)
+
+
+class Demon:
+    """Runs a campaign to its end, killing what makes it run on the way.
+
+    Args:
+        campaign: The campaign file.
+        output: The run directory.
+        nodes: Of a Ray cluster; they may be killed.
+        random: Who decides what is killed, and when.
+    """
+
+    def __init__(self, campaign: Path, output: Path, nodes: Nodes, random: Random) -> None:
+        self.kills: Counter[str] = Counter()
+        self._campaign = campaign
+        self._output = output
+        self._nodes = nodes
+        self._random = random
+        nodes.add()
+        nodes.add()
+        self._log = output.with_suffix(".log")
+
+    def rage(self, kills: int) -> None:
+        """Kill that often, then let the campaign finish."""
+        while True:
+            code = self._drive(kills)
+            assert code in DRIVER_ENDS, self._log.read_text()
+            if code == 0:
+                if self.kills.total() >= kills:
+                    return
+                self._widen()
+            elif self._random.random() < 0.5:
+                self._compact()
+
+    def _drive(self, kills: int) -> int:
+        """Run the command until it ends, and return its exit code."""
+        where = ["--address", self._nodes.address] if self._random.random() < 0.6 else []
+        with self._log.open("a") as log:
+            output = ["--output", str(self._output), "--patience", PATIENCE]
+            driver = start("run", str(self._campaign), "--workers=2", *output, *where, log=log)
+            while driver.poll() is None:
+                pause = self._random.expovariate(1 / 3)
+                try:
+                    driver.wait(pause)
+                except subprocess.TimeoutExpired:
+                    if self.kills.total() < kills:
+                        self._kill(driver, on_cluster=bool(where))
+        return driver.returncode
+
+    def _kill(self, driver: subprocess.Popen[bytes], *, on_cluster: bool) -> None:
+        kinds = ["worker", "worker", "worker", "driver", "polite"] + ["node"] * on_cluster
+        kind = self._random.choice(kinds)
+        if kind == "worker":
+            victims = workers()
+            if not victims:
+                return  # none has started yet
+            os.kill(self._random.choice(victims), signal.SIGKILL)
+        elif kind == "node":
+            self._nodes.remove(self._random.choice(self._nodes.running))
+            self._nodes.add()
+        else:
+            driver.send_signal(signal.SIGKILL if kind == "driver" else signal.SIGTERM)
+            driver.wait()
+        self.kills[kind] += 1
+
+    def _widen(self) -> None:
+        """Double the repetitions: the campaign was done before the demon was."""
+        old = self._campaign.read_text()
+        (line,) = [line for line in old.splitlines() if line.startswith("repetitions:")]
+        number = int(line.partition(":")[2])
+        self._campaign.write_text(old.replace(line, f"repetitions: {2 * number}"))
+
+    def _compact(self) -> None:
+        """Compact the run directory, and kill that as well, half of the time."""
+        with self._log.open("a") as log:
+            compacting = start("compact", str(self._output), log=log)
+            if self._random.random() < 0.5:
+                time.sleep(self._random.uniform(0.3, 2.0))
+                compacting.kill()
+                self.kills["compact"] += 1
+            assert compacting.wait() in {0, 2, -signal.SIGKILL}, self._log.read_text()
+
+
+@pytest.mark.timeout(7200)
+def test_rows_are_those_of_an_undisturbed_run(
+    campaign: Path, run: Run, tmp_path: Path, nodes: Nodes, request: pytest.FixtureRequest
+) -> None:
+    kills = request.config.getoption("--kills")
+    seed = request.config.getoption("--chaos-seed")
+    campaign.write_text(
+        campaign.read_text().replace("repetitions: 3", f"repetitions: {REPETITIONS}")
+    )
+    demon = Demon(campaign, tmp_path / "disturbed", nodes, Random(seed))
+    demon.rage(kills)
+    print(f"kills: {dict(demon.kills)}")
+    assert demon.kills.total() >= kills
+    run(campaign, tmp_path / "undisturbed")
+    assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
+    published = [
+        trial_id
+        for part in (tmp_path / "disturbed" / "trials").glob("part-*.parquet")
+        for trial_id in pq.read_table(part)["trial_id"].to_pylist()
+    ]
+    assert len(published) == len(set(published))
+    assert open_run(tmp_path / "disturbed").failures().empty
+    assert not workers()
