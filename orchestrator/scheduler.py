@@ -12,9 +12,10 @@ Rules:
 - A worker has at most ``in_flight`` chunks and stays with its group while that group has work;
   then it takes the group with the most work left for each worker on it. A group that has brought
   failures only comes last: if its layer kills every worker, the others are done by then.
-- A chunk that failed is tried again, on another worker if there is one, after fresh work; a chunk
-  that failed twice is split in two, until the trial that fails is alone. That trial is given up on
-  after ``attempts`` failures and the others go on.
+- A chunk that failed is tried again, on another worker if there is one, after fresh work; before it
+  where ``hopeless_after`` chunks of a group have failed and none was ever done. A chunk that failed
+  twice is split in two, until the trial that fails is alone. That trial is given up on after
+  ``attempts`` failures and the others go on.
 - Where no trial of a group can be evaluated, all of them are given up on at once: a worker says so,
   or ``hopeless_after`` of them were given up on and none was ever done.
 - Of a lost worker's chunks only the first, which it was at work on, has failed; none has if the
@@ -201,7 +202,7 @@ class Scheduler:
         if index is None:
             return None
         group = self._groups[index]
-        if group.has_fresh:
+        if group.next_is_fresh(taker, self._settings.hopeless_after):
             share = max(1.0, len(self._crew.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
             ranges, weight = group.cut(most=most, seconds=self._settings.chunk_seconds)

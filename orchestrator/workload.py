@@ -72,10 +72,14 @@ class Workload:
         """
         return bool(self._fresh) or self._retry_for(worker) is not None
 
-    @property
-    def has_fresh(self) -> bool:
-        """Whether there are trials that were never assigned."""
-        return bool(self._fresh)
+    def next_is_fresh(self, worker: int | None, hopeless_after: int) -> bool:
+        """Return whether a worker's next chunk is one that was never assigned, as in ``offers``.
+
+        They come first, unless nothing was ever done and ``hopeless_after`` chunks have failed:
+        then what failed is tried again, so that it shows soon whether there is any hope.
+        """
+        doubtful = not self._done and not self._begun and self._failures >= hopeless_after
+        return bool(self._fresh) and not (doubtful and self._retry_for(worker))
 
     def cut(self, *, most: int, seconds: float) -> tuple[Ranges, float]:
         """Take fresh trials for one chunk and return them with their weight.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.s3 import AWS, s3_server
 
 # Examples run beside Ray workers on two cores: their time says nothing.
 hypothesis.settings.register_profile("project", deadline=None)
@@ -33,3 +37,18 @@ def shared_data() -> Path:
     if DATA is None:
         pytest.skip("INJECTTF2_DATA is not set, so MNIST and the pretrained models are missing")
     return Path(DATA)
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 service that all tests share."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as (_, url):
+        yield url
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a run directory on S3 that the test has to itself, and the environment for it."""
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": s3_url}.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://runs/{secrets.token_hex(4)}/run"

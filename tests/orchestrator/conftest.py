@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +19,7 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from injecttf2 import device
+from orchestrator import cli
 from orchestrator import launch as launching
 from orchestrator.campaign import load_campaign
 from orchestrator.executors.ray_connection import reread_environment
@@ -75,13 +78,13 @@ def run() -> Run:
     return launched
 
 
-def pure_rows(folder: Path) -> pd.DataFrame:
+def pure_rows(folder: Path | str) -> pd.DataFrame:
     """The rows of a run without timing and provenance, by trial."""
     trials = open_run(folder).trials(list(PURE_COLUMNS))
     return trials.sort_values("trial_id").reset_index(drop=True)
 
 
-def assert_equal_rows(one: Path, other: Path) -> None:
+def assert_equal_rows(one: Path | str, other: Path | str) -> None:
     pd.testing.assert_frame_equal(pure_rows(one), pure_rows(other), check_exact=True)
 
 
@@ -132,3 +135,30 @@ def nodes(head: Cluster) -> Iterator[Nodes]:
         for node in nodes.running:
             head.remove_node(node)
         head.wait_for_nodes()
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def injecttf2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run_command(*arguments: object) -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["injecttf2", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        output = capsys.readouterr()
+        return Ended(int(exit_.value.code or 0), output.out, output.err)
+
+    return run_command

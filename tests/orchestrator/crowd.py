@@ -120,6 +120,7 @@ class Crowd:
         self.trials = frozenset(trial for group in self.groups for trial in group)
         self.waiting = set(self.trials)
         self.fresh = set(self.trials)
+        self.failures: Counter[int] = Counter()
         self.done: set[int] = set()
         self.given_up: dict[int, str] = {}
         self.started = 0
@@ -280,6 +281,7 @@ class Crowd:
         self.waiting.update(trials_of(chunk.ranges))
         self.failed_on.update(dict.fromkeys(trials_of(chunk.ranges), worker))
         self.failed_together[chunk.ranges] += 1
+        self.failures[chunk.group] += 1
 
     def _forget_losses(self) -> None:
         self.steps = 0
@@ -349,14 +351,25 @@ class Crowd:
         assert self.waiting.issuperset(trials)
         assert self.groups[chunk.group].issuperset(trials)
         if self.fresh.issuperset(trials):
+            assert not self._tries_again_first(worker, chunk.group)
             assert (chunk.failures, chunk.failed_on) == (0, None)
             full = GROWTH * self.heaviest[chunk.group]
             assert len(trials) == 1 or sum(map(weight, trials[:-1])) < full
         else:
-            assert self.fresh.isdisjoint(self.groups[chunk.group])
+            fresh = not self.fresh.isdisjoint(self.groups[chunk.group])
+            assert not fresh or self._tries_again_first(worker, chunk.group)
             assert chunk.failures == 0 or {self.failed_on[t] for t in trials} == {chunk.failed_on}
             assert len(trials) == 1 or self.failed_together[chunk.ranges] < 2
             assert chunk.failed_on != worker or len(self.queues) == 1
+
+    def _tries_again_first(self, worker: int, group: int) -> bool:
+        """Whether a worker tries what has failed again before what is fresh."""
+        if self.failures[group] < self.settings.hopeless_after:
+            return False
+        waiting = (self.groups[group] & self.waiting) - self.fresh
+        alone = len(self.queues) == 1
+        can = any(alone or self.failed_on.get(trial) != worker for trial in waiting)
+        return can and self.done.isdisjoint(self.groups[group])
 
     def _check(self) -> None:
         flying = [

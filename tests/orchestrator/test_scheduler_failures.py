@@ -229,3 +229,20 @@ def test_a_group_of_which_something_was_done_is_tried_to_the_last_trial(begun: b
             Assign(0, Chunk(trial + 2, 0, ((trial + 1, trial + 2),))),
         ]
     assert scheduler.on(ChunkFailed(0, 4, "no")) == [GiveUp(((3, 4),), "no", ""), Finish(None)]
+
+
+def test_a_layer_without_hope_is_told_by_few_trials_however_many_it_has() -> None:
+    scheduler = schedule([(0, 10_000)], workers=1, in_flight=1, attempts=4, hopeless_after=8)
+    (assign,) = with_workers(scheduler, workers=1)
+    tried = [assign.chunk.ranges]
+    while len(actions := scheduler.on(ChunkFailed(0, assign.chunk.id, "error"))) != 3:
+        (assign,) = assigned(actions)
+        tried.append(assign.chunk.ranges)
+    assert sorted(tried) == [((trial, trial + 1),) for trial in range(8) for _ in range(4)]
+    assert actions == [
+        GiveUp(((7, 8),), "error", ""),
+        GiveUp(
+            ((8, 10_000),), "nothing of this layer could be evaluated; the last error: error", ""
+        ),
+        Finish(None),
+    ]

@@ -1,17 +1,10 @@
-import os
-import secrets
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyarrow import fs
 
 from results import RunHeader, injections_table, trials_table
 from results.storage import Storage, open_storage
@@ -119,67 +112,6 @@ def run_header() -> RunHeader:
 @pytest.fixture
 def trial_id() -> Callable[[int], int]:
     return trial_id_of
-
-
-AWS = {
-    "AWS_ACCESS_KEY_ID": "key-of-the-tests",
-    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
-    "AWS_REGION": "eu-central-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-
-
-@contextmanager
-def s3_server(log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run an S3 service with the bucket ``runs``; give its process and its URL."""
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "NO_COLOR": "1"},
-        ) as process,
-    ):
-        try:
-            url = _announced_url(process, log)
-            endpoint = url.removeprefix("http://")
-            fs.S3FileSystem(
-                access_key=AWS["AWS_ACCESS_KEY_ID"],
-                secret_key=AWS["AWS_SECRET_ACCESS_KEY"],
-                region="eu-central-1",
-                scheme="http",
-                endpoint_override=endpoint,
-                allow_bucket_creation=True,
-            ).create_dir("runs")
-            yield process, url
-        finally:
-            process.kill()
-
-
-def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        for line in log.read_text().splitlines():
-            if "Running on http://" in line:
-                return line.partition("Running on ")[2].split()[0]
-        time.sleep(0.02)
-    raise RuntimeError(f"the S3 service did not start: {log.read_text()}")
-
-
-@pytest.fixture(scope="session")
-def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an S3 service that all tests share."""
-    with s3_server(tmp_path_factory.mktemp("s3") / "log") as (_, url):
-        yield url
-
-
-@pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of a run directory on S3 that the test has to itself, and the environment for it."""
-    for name, value in {**AWS, "AWS_ENDPOINT_URL": s3_url}.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://runs/{secrets.token_hex(4)}/run"
 
 
 @pytest.fixture(params=["local", "s3"])

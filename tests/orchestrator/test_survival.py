@@ -1,0 +1,231 @@
+"""What goes wrong on the way, as a user sees it: exit codes, messages, and what is left."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from injecttf2.engine import Engine
+from results import RunWriter, compact, open_run
+from tests.orchestrator.conftest import Command, Run, assert_equal_rows
+
+TRIALS = 3 * 13 * 3 * 3
+INLINE = ("--executor", "inline")
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have some trials raise, or none any longer."""
+    evaluate = Engine.evaluate
+
+    def chosen(wanted: Callable[[Any], bool] | None) -> None:
+        def poisoned(self: Engine, trials: Any, *, record: bool = False) -> Any:
+            if wanted is not None and any(wanted(trial) for trial in trials):
+                raise MemoryError("no room")
+            return evaluate(self, trials, record=record)
+
+        monkeypatch.setattr(Engine, "evaluate", poisoned)
+
+    return chosen
+
+
+def test_trials_given_up_on_are_listed_left_alone_and_tried_again_when_asked(
+    campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
+) -> None:
+    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.probability) == ("pool", 31, 1.0))
+    run = ["run", campaign, *INLINE, "--output", tmp_path / "run", "--json"]
+    ended = injecttf2(*run)
+    assert ended.code == 1
+    assert (ended.json["done"], ended.json["failed"]) == (TRIALS - 3, 3)
+    assert "3 trials were given up on" in ended.err
+    failures = open_run(tmp_path / "run").failures()
+    assert failures["error"].tolist() == ["MemoryError: no room"] * 3
+    assert all("no room" in traceback for traceback in failures["traceback"])
+    assert all(trial["bit"] == 31 for trial in failures["trial"])
+
+    status = injecttf2("status", tmp_path / "run")
+    assert "3 given up on" in status.out
+    for trial_id in failures["trial_id"]:
+        assert str(trial_id) in status.out
+
+    poison(None)
+    left_alone = injecttf2(*run)
+    assert left_alone.code == 1
+    assert (left_alone.json["done"], left_alone.json["failed"]) == (TRIALS - 3, 3)
+    again = injecttf2(*run, "--retry-failed")
+    assert (again.code, again.json["done"], again.json["failed"]) == (0, TRIALS, 0)
+    assert injecttf2(*run).code == 0
+    assert open_run(tmp_path / "run").failures().empty
+
+
+def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_trials(
+    campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
+) -> None:
+    tried: set[int] = set()
+    poison(lambda t: t.cell.layer == "pool" and (tried.add(t.id) or True))
+    ended = injecttf2("run", campaign, *INLINE, "--output", tmp_path / "run", "--json")
+    assert ended.code == 1
+    assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
+    assert len(tried) < 30
+    errors = open_run(tmp_path / "run").failures()["error"].value_counts()
+    assert errors["MemoryError: no room"] == 8
+    (other,) = [error for error in errors.index if error != "MemoryError: no room"]
+    assert other == "nothing of this layer could be evaluated; the last error: MemoryError: no room"
+    assert errors[other] == TRIALS // 3 - 8
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Refuse to let any file grow beyond some bytes, as a disk that is full does."""
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part is published; then nothing of the size of a part can be written."""
+    folder = tmp_path / "run"
+    publish = RunWriter.flush
+    published = 0
+
+    def flush(self: RunWriter) -> None:
+        nonlocal published
+        if not published:
+            publish(self)
+            published = len(list((folder / "trials").glob("part-*")))
+            return
+        with full_disk(1000):
+            publish(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "flush", flush)
+        patch.setattr("results.writer.LOCAL_PACE", impatient_pace())
+        ended = injecttf2("run", campaign, *INLINE, "--output", folder)
+    assert ended.code == 3
+    assert "could not be written" in ended.err
+    assert "the same command again goes on from here" in ended.err
+    assert "Traceback" not in ended.err
+    assert len(list((folder / "trials").iterdir())) == published == 1
+    done = open_run(folder).status().done
+    assert 0 < done < TRIALS
+
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder)
+    assert ended.code == 0
+    run(campaign, tmp_path / "undisturbed")
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+
+
+def impatient_pace() -> Any:
+    from dataclasses import replace
+
+    from results.waiting import LOCAL_PACE
+
+    return replace(LOCAL_PACE, flush_rows=1)
+
+
+def test_a_second_run_on_the_same_directory_is_told_who_is_at_work(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    header = open_run(folder).header
+    with RunWriter.open(folder, header):
+        ended = injecttf2("run", campaign, *INLINE, "--output", folder)
+    assert ended.code == 2
+    assert "another process writes into this run directory" in ended.err
+    assert "pid" in ended.err
+    assert injecttf2("run", campaign, *INLINE, "--output", folder).code == 0
+
+
+def test_rows_of_a_wider_grid_stay_and_are_named(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    run = ["run", campaign, *INLINE, "--output", tmp_path / "run"]
+    assert injecttf2(*run).code == 0
+    wide = campaign.read_text()
+    campaign.write_text(
+        wide.replace("repetitions: 3", "repetitions: 2").replace("[conv, pool, logits]", "[conv]")
+    )
+    ended = injecttf2(*run)
+    assert ended.code == 0
+    outside = {"conv": TRIALS // 9, "pool": TRIALS // 3, "logits": TRIALS // 3}
+    for layer, count in outside.items():
+        assert f"{layer} ({count})" in ended.err
+    status = open_run(tmp_path / "run").status()
+    assert (status.done, status.planned) == (TRIALS * 2 // 9, TRIALS * 2 // 9)
+    assert status.outside == outside
+    assert len(open_run(tmp_path / "run").trials()) == TRIALS
+    campaign.write_text(wide)
+    assert injecttf2(*run, "--json").json["injections"] == 0
+    assert open_run(tmp_path / "run").status().outside == {}
+
+
+def test_a_run_is_watched_until_it_ends(campaign: Path, injecttf2: Command, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign), *INLINE]
+    with subprocess.Popen(
+        [*command, "--output", str(tmp_path / "run")], stdout=subprocess.PIPE
+    ) as process:
+        while not (tmp_path / "run" / "heartbeat.json").exists() and process.poll() is None:
+            time.sleep(0.05)
+        watched = injecttf2("status", tmp_path / "run", "--watch")
+        assert process.wait() == 0
+    assert watched.code == 0
+    assert f"{TRIALS} of {TRIALS} trials done (100.0%)" in watched.out
+    assert f"finished: process {process.pid}" in watched.out
+    events = open_run(tmp_path / "run").events()["event"].tolist()
+    assert events[0] == "opened"
+    assert events[-1] == "closed"
+    for event in ("session_started", "worker_started", "published", "session_finished"):
+        assert event in events
+
+
+def test_compact_says_what_it_did(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 4"))
+    run(campaign, folder)
+    before = open_run(folder).trials()
+    ended = injecttf2("compact", folder)
+    assert ended.code == 0
+    assert ended.out.startswith("2 files, ")
+    assert " -> 1 files, " in ended.out
+    assert open_run(folder).trials().equals(before)
+    assert injecttf2("compact", folder).out.startswith("nothing to do: 1 files, ")
+
+
+def test_a_campaign_on_object_storage(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path, s3: str
+) -> None:
+    run(campaign, tmp_path / "local")
+    campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 1"))
+    assert injecttf2("run", campaign, *INLINE, "--output", s3).code == 0
+    campaign.write_text(campaign.read_text().replace("repetitions: 1", "repetitions: 3"))
+    resumed = injecttf2("run", campaign, *INLINE, "--output", s3)
+    assert resumed.code == 0
+    assert f"resuming: {TRIALS // 3} of {TRIALS} trials are done" in resumed.err
+    assert f"results: {s3}" in resumed.out
+    assert compact(s3).parts_after == 1
+    assert_equal_rows(s3, tmp_path / "local")
+    status = injecttf2("status", s3)
+    assert f"{TRIALS} of {TRIALS} trials done" in status.out
+    assert "finished: process" in status.out
+    trial_id = open_run(s3).trials()["trial_id"].iloc[0]
+    assert injecttf2("replay", s3, trial_id).code == 0
