@@ -54,7 +54,7 @@ class Progress(Listener, ABC):
 
     def worker_started(self, ready: Ready) -> None:
         """Hear that a worker is ready."""
-        if not self.workers:
+        if self._first is None:
             accuracy = ready.golden["accuracy"]
             self.console.print(f"golden accuracy {accuracy:.2%} on {ready.device}")
         self.workers += 1

@@ -17,6 +17,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,15 +66,18 @@ class Connection:
             else:
                 self.ray = _start(max(_cpus(), cpus), metrics_port)
         except BaseException:
-            self._restore()
+            self._end()
             raise
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends."""
-        self.ray.shutdown()
-        self._restore()
+        self._end()
 
-    def _restore(self) -> None:
+    def _end(self) -> None:
+        if "ray" in sys.modules:
+            import ray
+
+            ray.shutdown()
         for name in (*QUIET, MODE, TOKEN, METRICS):
             os.environ.pop(name, None)
             if name in self._before:
@@ -167,7 +171,10 @@ def _quiet_ray() -> Any:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts."""
+    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts.
+
+    Ray takes SIGTERM over while it starts, and exits on it with a code of its own.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread handles signals
         return
@@ -178,6 +185,8 @@ def _signals_later() -> Iterator[None]:
     }
     try:
         yield
+    except SystemExit:
+        came.append(signal.SIGTERM)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

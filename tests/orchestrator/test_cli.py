@@ -265,7 +265,8 @@ def test_a_mistake_found_late_does_not_claim_the_directory(
     ("options", "message"),
     [
         (["--executor", "inline", "--workers", "2"], "error: --workers: the inline executor"),
-        (["--output", "s3://bucket/run"], "Object storage is not supported yet"),
+        (["--output", "ftp://bucket/run"], "expected a local path or a URI that begins with"),
+        (["--executor", "inline", "--patience", "5"], "error: --patience: the inline executor"),
         (["--output", ""], "error: --output: received an empty text"),
         (["--executor", "dask"], "'dask' is not one of 'ray', 'inline'"),
         (["--workers", "0"], "'--workers'"),
