@@ -39,7 +39,7 @@ class Noop(RayWorker):
     def start(self, model: Any, dataset: Any) -> Ready:
         self._engine = NoopEngine()
         golden = {"accuracy": 1.0, "decisions": "none", "device": "none"}
-        return Ready(self.name(), "none", golden)
+        return Ready(self._name, "none", golden)
 
 
 class NoopEngine:

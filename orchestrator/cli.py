@@ -136,7 +136,7 @@ def run(
     patience: Annotated[
         float | None,
         typer.Option(
-            min=0,
+            min=1,
             metavar="SECONDS",
             help="Stop when there has been no worker for this long "
             "[default: 300, on a cluster 1800].",
@@ -154,6 +154,7 @@ def run(
     from injecttf2.levels import parse_levels
     from orchestrator.campaign import load_campaign
     from orchestrator.launch import Options, launch
+    from results.storage import shown_path
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     folder = output if output is not None else f"runs/{loaded.name}"
@@ -172,6 +173,7 @@ def run(
     )
     messages = _messages()
     summary = launch(loaded, options, messages)
+    shown = shown_path(folder)
     _tell(folder, summary, as_json=as_json)
     if summary.stopped:
         messages.print(f"stopped: {summary.stopped}", style="yellow")
@@ -179,7 +181,7 @@ def run(
         raise typer.Exit(EXIT_INTERRUPTED)
     if summary.failed:
         messages.print(
-            f"{summary.failed:,} trials were given up on: `injecttf2 status {folder}` lists them, "
+            f"{summary.failed:,} trials were given up on: `injecttf2 status {shown}` lists them, "
             "`injecttf2 run --retry-failed` tries them again",
             style="red",
         )
@@ -229,20 +231,24 @@ def status(
     from dataclasses import asdict
 
     from results import open_run
+    from results.storage import shown_path
 
+    shown = shown_path(run)
     if watch:
         from orchestrator.watch import watch as look
 
         with suppress(_Interrupted):
-            look(run, _screen())
+            for state in look(run, None if as_json else _screen()):
+                if as_json:
+                    _print_json({"run": shown, **asdict(state)})
         return
     state = open_run(run).status()
     if as_json:
-        _print_json({"run": run, **asdict(state)})
+        _print_json({"run": shown, **asdict(state)})
         return
     from orchestrator.tables import status_table
 
-    _screen().print(status_table(run, state))
+    _screen().print(status_table(shown, state))
 
 
 @app.command()
@@ -252,10 +258,11 @@ def compact(run: RunFolder, as_json: Json = False) -> None:
 
     from orchestrator.tables import compacted_line
     from results import compact as put_together
+    from results.storage import shown_path
 
     compacted = put_together(run)
     if as_json:
-        _print_json({"run": run, **asdict(compacted)})
+        _print_json({"run": shown_path(run), **asdict(compacted)})
         return
     _screen().print(compacted_line(compacted))
 
@@ -356,17 +363,19 @@ def _messages() -> Console:
 def _tell(folder: str, summary: Summary, *, as_json: bool) -> None:
     """Print what a run did."""
     from orchestrator.tables import summary_lines
+    from results.storage import shown_path
 
     if as_json:
         _print_json(
             {
-                "run": folder,
+                "run": shown_path(folder),
                 "trials": summary.trials,
                 "done": summary.done,
                 "failed": summary.failed,
                 "injections": summary.injections,
                 "reevaluated": summary.reevaluated,
                 "seconds": round(summary.seconds, 3),
+                "stopped": summary.stopped,
                 "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )

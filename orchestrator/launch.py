@@ -106,6 +106,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     try:
         with ExitStack() as stack:
             writer = stack.enter_context(RunWriter.open(options.output, _header(plan)))
+            writer.heartbeat({"workers": 0})
             for warning in writer.warnings:
                 console.print(warning, style="yellow")
             backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
@@ -128,7 +129,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             began = True
             return session.run()
     except RunMismatchError:
-        raise
+        raise  # the first worker's golden run: nothing was run
     except ResultsError as error:
         if began:
             raise StoppedError(str(error)) from error

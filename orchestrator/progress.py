@@ -35,6 +35,7 @@ class Progress(Listener, ABC):
         self.trials = 0
         self.injections = 0
         self.given_up = 0
+        self.lost = 0
         self.todo = 0
         self.done = 0
         self.planned = 0
@@ -63,7 +64,10 @@ class Progress(Listener, ABC):
     def worker_lost(self, error: str, *, was_ready: bool) -> None:
         """Hear that a worker is gone, or could not start."""
         self.workers -= was_ready
-        self.console.print(f"a worker was lost: {error}", style="yellow")
+        self.lost += 1
+        if error not in self._errors:
+            self._errors.add(error)
+            self.console.print(f"a worker was lost: {error}", style="yellow")
 
     def chunk_done(self, layer: str, result: ChunkResult) -> None:
         """Hear that trials of a layer are done."""
@@ -101,6 +105,8 @@ class Progress(Listener, ABC):
         if self.trials > ENOUGH * self.todo:
             left = (self.todo - self.trials - self.given_up) / self.rate
             parts.insert(2, f"{_duration(left)} left")
+        if self.lost:
+            parts.append(f"{self.lost:,} lost")
         if self.given_up:
             parts.append(f"{self.given_up} given up")
         return " | ".join(parts)

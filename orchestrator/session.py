@@ -33,8 +33,8 @@ from orchestrator.messages import (
 )
 from orchestrator.plan import Plan
 from orchestrator.scheduler import Scheduler, Settings
-from orchestrator.worker import ChunkResult
-from results import RunWriter
+from orchestrator.worker import ChunkResult, Ready
+from results import RunMismatchError, RunWriter
 
 POLL_SECONDS = 0.2
 """Between two looks at signals and the clock."""
@@ -96,6 +96,8 @@ class Session:
             backlog.todo, weigh=self._weigh, settings=settings, begun=backlog.begun
         )
         self._ready: dict[int, float] = {}
+        self._any_ready = False
+        self._stopped: set[int] = set()
         self._engine_seconds = 0.0
         self._worker_seconds = 0.0
         self._failed = 0
@@ -143,7 +145,8 @@ class Session:
         replies = self._executor.replies(POLL_SECONDS)
         self._act(self._scheduler.on(Tick(time.monotonic())))
         for reply in replies:
-            self._act(self._scheduler.on(self._take_in(reply)))
+            if reply.worker not in self._stopped:
+                self._act(self._scheduler.on(self._take_in(reply)))
         self._writer.maybe_flush()
         self._listener.tick()
 
@@ -163,10 +166,7 @@ class Session:
             case Placed(worker):
                 return WorkerPlaced(worker)
             case Started(worker, ready):
-                self._writer.set_golden(ready.golden)
-                self._ready[worker] = time.monotonic()
-                self._listener.worker_started(ready)
-                return WorkerReady(worker)
+                return self._welcome(worker, ready)
             case Done(worker, chunk, result):
                 self._store(result)
                 return ChunkDone(worker, chunk, result.seconds)
@@ -176,6 +176,26 @@ class Session:
             case Lost(worker, error, blameless):
                 self._lose(worker, error)
                 return WorkerLost(worker, error, blameless)
+
+    def _welcome(self, worker: int, ready: Ready) -> Event:
+        """Take a worker in if its golden run decides as that of the others.
+
+        Raises:
+            RunMismatchError: It does not, and no other worker has ever been ready.
+        """
+        try:
+            self._writer.set_golden(ready.golden)
+        except RunMismatchError as error:
+            if not self._any_ready:
+                raise
+            self._executor.stop_worker(worker)
+            message = f"{ready.name} on {ready.device} was refused: {error.message}"
+            self._lose(worker, message)
+            return WorkerLost(worker, message)
+        self._any_ready = True
+        self._ready[worker] = time.monotonic()
+        self._listener.worker_started(ready)
+        return WorkerReady(worker)
 
     def _store(self, result: ChunkResult) -> None:
         self._writer.append(result.trials, result.injections)
@@ -199,6 +219,7 @@ class Session:
                 case StartWorker(worker):
                     self._executor.start_worker(worker)
                 case StopWorker(worker, error):
+                    self._stopped.add(worker)
                     self._executor.stop_worker(worker)
                     self._lose(worker, error)
                 case Assign(worker, chunk):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import Compacted, RunStatus, open_run
+from results.storage import shown_path
 
 if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
@@ -32,7 +33,7 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
         line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
-    where = Text(f"results: {run}", no_wrap=True, overflow="ignore")
+    where = Text(f"results: {shown_path(run)}", no_wrap=True, overflow="ignore")
     return Group(outcome_table(run), Text(line), where)
 
 

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.live import Live
 
 from orchestrator.tables import status_table
-from results import open_run
+from results import RunStatus, open_run
+from results.storage import LocalStorage, open_storage, shown_path
 
-WATCH_SECONDS = 2.0
-"""Between two looks."""
+LOCAL_SECONDS = 2.0
+"""Between two looks at a folder."""
+
+REMOTE_SECONDS = 30.0
+"""Between two looks at object storage, where every file that is read is a request."""
 
 
-def watch(run: str, screen: Console) -> None:
-    """Show how far a run is until its writer ends or is silent.
+def watch(run: str, screen: Console | None) -> Iterator[RunStatus]:
+    """Yield how far a run is, again and again until its writer ends or is silent.
 
     Args:
         run: The run directory.
-        screen: Where to show it: in place on a terminal, elsewhere the last look only.
+        screen: Where to show it too: in place on a terminal, elsewhere the last look only.
 
     Raises:
         ResultsError: The run directory cannot be read.
     """
-    opened = open_run(run)
-    with Live(console=screen, auto_refresh=False) as live:
+    seconds = LOCAL_SECONDS if isinstance(open_storage(run), LocalStorage) else REMOTE_SECONDS
+    with ExitStack() as stack:
+        live = stack.enter_context(Live(console=screen, auto_refresh=False)) if screen else None
         while True:
-            state = opened.status()
-            live.update(status_table(run, state), refresh=True)
+            state = open_run(run).status()
+            if live is not None:
+                live.update(status_table(shown_path(run), state), refresh=True)
+            yield state
             if state.heartbeat is None or not state.heartbeat.alive:
                 return
-            time.sleep(WATCH_SECONDS)
+            time.sleep(seconds)

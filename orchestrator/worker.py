@@ -90,10 +90,6 @@ class Worker:
         self._settings = settings
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
-    def name(self) -> str:
-        """Return host and process id: the worker has a place."""
-        return self._name
-
     def start(self, model: models.Portable, dataset: Dataset) -> Ready:
         """Load TensorFlow and the model, and do the golden run.
 

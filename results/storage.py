@@ -38,6 +38,15 @@ def open_storage(root: str | os.PathLike[str]) -> Storage:
     return LocalStorage(root)
 
 
+def shown_path(root: str) -> str:
+    """Return the path or URI of a run directory as it may be printed: without credentials."""
+    if "://" not in root:
+        return root
+    from results.connections import without_secrets
+
+    return without_secrets(root)
+
+
 class Storage(ABC):
     """A run directory; the names of its files are relative to it, with ``/`` between parts.
 
@@ -214,7 +223,7 @@ class LocalStorage(Storage):
         """Add ``contents`` to the end of ``name``, which is created if absent."""
         try:
             create_folder((self.root / name).parent)
-            with (self.root / name).open("ab", buffering=0) as file:
+            with (self.root / name).open("ab") as file:
                 file.write(contents)
         except OSError as error:
             raise not_written(self.root / name, error) from error

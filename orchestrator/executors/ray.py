@@ -123,6 +123,7 @@ class RayExecutor(Executor):
             raise
         self._actors: dict[int, tuple[_Kind, Any]] = {}
         self._machines: dict[int, str] = {}
+        self._any_started = False
         self._calls: dict[Any, tuple[int, int | str]] = {}
 
     @property
@@ -146,6 +147,8 @@ class RayExecutor(Executor):
 
     def stop_worker(self, worker: int) -> None:
         """Kill an actor and forget the calls that it will not answer."""
+        if worker not in self._actors:
+            return  # it was lost in the same batch of replies
         _, actor = self._actors.pop(worker)
         self._ray.kill(actor)
         self._machines.pop(worker, None)
@@ -159,7 +162,12 @@ class RayExecutor(Executor):
         self._calls[actor.evaluate.remote(list(runs))] = worker, chunk
 
     def replies(self, timeout: float) -> list[Reply]:
-        """Wait for the first finished calls and collect all that are finished."""
+        """Wait for the first finished calls and collect all that are finished.
+
+        Raises:
+            StoppedError: Ray itself is gone.
+        """
+        self._connection.check()
         calls = list(self._calls)
         if not calls:
             time.sleep(timeout)  # a worker is to be started again, but not yet
@@ -209,7 +217,10 @@ class RayExecutor(Executor):
         if what == PLACE:
             self._machines[worker] = result
             return Placed(worker)
-        return Started(worker, result) if isinstance(what, str) else Done(worker, what, result)
+        if what == START:
+            self._any_started = True
+            return Started(worker, result)
+        return Done(worker, int(what), result)
 
     def _raised(self, worker: int, what: int | str, error: Any) -> Reply:
         """Return the reply to a call that raised an exception; the worker goes on if it can."""
@@ -218,8 +229,8 @@ class RayExecutor(Executor):
         ours = isinstance(cause, InjectTF2Error)
         if not isinstance(what, str):
             return Failed(worker, what, message, str(error), hopeless=ours)
-        if ours:
-            raise cause from None
+        if ours and not self._any_started:
+            raise cause from None  # the model or the data, not the machine
         self.stop_worker(worker)
         return Lost(worker, message)
 

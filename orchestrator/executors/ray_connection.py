@@ -19,12 +19,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from injecttf2.errors import CampaignError
+from orchestrator.errors import StoppedError
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -39,6 +41,9 @@ MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 
 KNOCK_SECONDS = 5.0
 """Time that a cluster has to take up a connection."""
+
+LOOK_SECONDS = 5.0
+"""Between two looks whether Ray is there."""
 
 
 class Connection:
@@ -60,6 +65,7 @@ class Connection:
         self, address: str | None, *, cpus: int = 0, metrics_port: int | None = None
     ) -> None:
         self._before = dict(os.environ)
+        self._next_look = 0.0
         try:
             if address:
                 self.ray = _join(address)
@@ -68,6 +74,26 @@ class Connection:
         except BaseException:
             self._end()
             raise
+
+    def check(self) -> None:
+        """Look whether Ray's head and this machine's part of it are still there.
+
+        Ray itself tries for a minute and then ends this process, and what it has not published.
+
+        Raises:
+            StoppedError: They are not.
+        """
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        node = self.ray._private.worker.global_worker.node
+        host, _, port = self.ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+            with socket.socket(socket.AF_UNIX) as raylet:
+                raylet.connect(node.raylet_socket_name)
+        except OSError as error:
+            raise StoppedError(f"Ray is gone: {host}:{port} does not answer: {error}") from error
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends."""

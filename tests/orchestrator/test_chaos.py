@@ -23,6 +23,7 @@ import pytest
 from results import open_run
 from tests import networks
 from tests.orchestrator.conftest import Nodes, Run, assert_equal_rows
+from tests.processes import descendants, is_alive, title
 
 REPETITIONS = 20
 SAMPLES = 5_000
@@ -30,33 +31,21 @@ PATIENCE = "120"
 DRIVER_ENDS = {0, 3, -signal.SIGKILL, -signal.SIGTERM}
 
 
-def descendants(ancestor: int) -> list[int]:
-    """Return the processes that a process has started, and those that they have."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                stat = (folder / "stat").read_text()
-            except OSError:
-                continue  # it has ended
-            parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-    found = [ancestor]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found[1:]
-
-
 def workers() -> list[int]:
     """Return the processes of Ray actors that this process is an ancestor of."""
-    found = []
-    for process in descendants(os.getpid()):
-        try:
-            title = Path(f"/proc/{process}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if title.startswith(b"ray::RayWorker"):
-            found.append(process)
-    return sorted(found)
+    return sorted(
+        process
+        for process in descendants(os.getpid())
+        if title(process).startswith("ray::RayWorker")
+    )
+
+
+def ended(processes: list[int], seconds: float = 60.0) -> bool:
+    """Wait until some processes have ended, and tell whether they have."""
+    limit = time.monotonic() + seconds
+    while any(map(is_alive, processes)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return not any(map(is_alive, processes))
 
 
 def start(command: str, *arguments: str, log: Any) -> subprocess.Popen[bytes]:
@@ -124,8 +113,10 @@ class Demon:
             self._nodes.remove(self._random.choice(self._nodes.running))
             self._nodes.add()
         else:
+            its_ray = descendants(driver.pid)
             driver.send_signal(signal.SIGKILL if kind == "driver" else signal.SIGTERM)
             driver.wait()
+            assert ended(its_ray), f"processes are left: {[*map(title, its_ray)]}"
         self.kills[kind] += 1
 
     def _widen(self) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from injecttf2.errors import CampaignError
+from orchestrator.errors import StoppedError
 from orchestrator.executors import Done, Lost, Reply, Started
 from orchestrator.executors.ray import RayExecutor
 from results import open_run
 from tests.orchestrator.conftest import Nodes, Run, assert_equal_rows
+from tests.processes import descendants, title
 
 TRIALS = 3 * 13 * 3 * 3
 
@@ -229,3 +231,35 @@ def call_without_token(address: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def test_workers_that_ray_kills_for_their_memory(
+    campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    summary = run(campaign, tmp_path / "run", "ray", workers=1, patience=5.0)
+    assert summary.stopped is not None
+    assert "OutOfMemoryError" in summary.stopped
+    assert summary.done + summary.failed < TRIALS
+
+
+def test_a_head_that_goes_stops_the_run_with_all_that_was_done_published(
+    campaign: Path,
+    run: Run,
+    tmp_path: Path,
+    watch: Callable[[Watch], list[Reply]],
+) -> None:
+    campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 500"))
+
+    def kill(_: RayExecutor, reply: Reply) -> None:
+        if isinstance(reply, Done) and not any(isinstance(one, Done) for one in seen):
+            for process in descendants(os.getpid()):
+                if "gcs_server" in title(process):
+                    os.kill(process, signal.SIGKILL)
+
+    seen = watch(kill)
+    with pytest.raises(StoppedError, match="Ray is gone"):
+        run(campaign, tmp_path / "run", "ray", workers=1)
+    done = sum(len(one.result.trials) for one in seen if isinstance(one, Done))
+    assert len(open_run(tmp_path / "run").trials()) == done > 0

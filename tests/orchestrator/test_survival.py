@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 import subprocess
@@ -9,14 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from injecttf2.engine import Engine
+from orchestrator.executors import Reply, Started
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.worker import Ready, WorkerSettings
 from results import RunWriter, compact, open_run
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
+from tests.s3 import AWS
 
 TRIALS = 3 * 13 * 3 * 3
 INLINE = ("--executor", "inline")
@@ -133,8 +139,6 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 
 
 def impatient_pace() -> Any:
-    from dataclasses import replace
-
     from results.waiting import LOCAL_PACE
 
     return replace(LOCAL_PACE, flush_rows=1)
@@ -230,3 +234,78 @@ def test_a_campaign_on_object_storage(
     assert "finished: process" in status.out
     trial_id = open_run(s3).trials()["trial_id"].iloc[0]
     assert injecttf2("replay", s3, trial_id).code == 0
+
+
+def test_credentials_in_a_uri_are_not_printed(
+    campaign: Path, injecttf2: Command, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = AWS["AWS_SECRET_ACCESS_KEY"]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    uri = s3.replace("://", f"://{AWS['AWS_ACCESS_KEY_ID']}:{secret}@")
+    campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 1"))
+    for command in (
+        ["run", campaign, *INLINE, "--output", uri],
+        ["run", campaign, *INLINE, "--output", uri, "--json"],
+        ["status", uri],
+        ["status", uri, "--watch", "--json"],
+        ["compact", uri, "--json"],
+    ):
+        ended = injecttf2(*command)
+        assert ended.code == 0
+        assert s3 in ended.out or command[0] == "run"
+        assert secret not in ended.out + ended.err
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    assert secret not in json.dumps(open_run(s3).header.campaign)
+    assert secret not in open_run(s3).events().to_string()
+
+
+class Scripted(InlineExecutor):
+    """Two workers of which the second sends what a test says when it should be ready."""
+
+    workers = 2
+
+    def __init__(self, *inner: Any, second: Callable[[Ready], Reply]) -> None:
+        super().__init__(*inner)
+        self._second = second
+        self._first: Ready | None = None
+        self.stopped: list[int] = []
+
+    def replies(self, timeout: float) -> list[Reply]:
+        if self._starting and self._first is not None:
+            self._starting.popleft()
+            return [self._second(self._first)]
+        found = super().replies(timeout)
+        for reply in found:
+            if isinstance(reply, Started):
+                self._first = reply.ready
+        return found
+
+    def stop_worker(self, worker: int) -> None:
+        self.stopped.append(worker)
+
+
+def test_a_machine_that_decides_otherwise_is_left_out_and_the_others_go_on(
+    campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(ready: Ready) -> Reply:
+        golden = {**ready.golden, "decisions": "others"}
+        return Started(1, replace(ready, name="odd:1", golden=golden))
+
+    made: list[Scripted] = []
+
+    def make(plan: Any, options: Any) -> Scripted:
+        settings = WorkerSettings(identity=plan.identity)
+        made.append(Scripted(settings, plan.model, plan.dataset, second=other))
+        return made[0]
+
+    run(campaign, tmp_path / "undisturbed")
+    monkeypatch.setattr("orchestrator.launch._executor", make)
+    summary = run(campaign, tmp_path / "run")
+    assert (summary.done, summary.stopped) == (TRIALS, None)
+    assert made[0].stopped[0] == 1
+    events = open_run(tmp_path / "run").events()
+    errors = events[events["event"] == "worker_lost"]["error"]
+    assert errors.iloc[0].startswith("odd:1 on CPU was refused: the golden run differs")
+    assert_equal_rows(tmp_path / "run", tmp_path / "undisturbed")
