@@ -56,6 +56,7 @@ def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path
         "failed": 0,
         "injections": injected,
         "reevaluated": 0,
+        "stopped": None,
     }
 
 

@@ -17,13 +17,6 @@ from tests.orchestrator.conftest import Run, assert_equal_rows, pure_rows
 TRIALS = 3 * 13 * 3 * 3
 
 
-def test_ray_with_3_workers_equals_inline(campaign: Path, run: Run, tmp_path: Path) -> None:
-    summary = run(campaign, tmp_path / "inline")
-    assert (summary.trials, summary.done, summary.failed) == (TRIALS, TRIALS, 0)
-    assert run(campaign, tmp_path / "ray", "ray", workers=3).done == TRIALS
-    assert_equal_rows(tmp_path / "ray", tmp_path / "inline")
-
-
 @pytest.mark.parametrize("seconds", [1e-9, 100.0])
 def test_the_size_of_chunks_does_not_matter(
     campaign: Path, run: Run, tmp_path: Path, seconds: float, settings: Callable[..., None]

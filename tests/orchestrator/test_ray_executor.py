@@ -35,7 +35,7 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
         return found
 
     monkeypatch.setattr(RayExecutor, "replies", killing)
-    summary = run(campaign, tmp_path / "disturbed", "ray", workers=1)
+    summary = run(campaign, tmp_path / "disturbed", "ray", workers=2)
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
