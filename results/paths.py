@@ -5,7 +5,7 @@
     lock/1f2e3d4c5b6a7988.json               the same on object storage: a writer's claim
     trials/part-000001-1f2e3d4c.parquet      published rows; the same sequence number and token
     injections/part-000001-1f2e3d4c.parquet  name the parts that were flushed together
-    failures/<trial_id>.json                 a trial that was given up on
+    failures/20261123T063000.123456Z-1f2e3d4c.json  trials that were given up on together
     events/20261123T063000.123456Z-1f2e3d4c.jsonl   what a writer did: one file a writer
     heartbeat.json                           what the writer does now
     compacting.json                          parts that are being merged into one
@@ -32,7 +32,7 @@ HEARTBEAT = "heartbeat.json"
 COMPACTING = "compacting.json"
 
 _PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
-_FAILURE = re.compile(r"\d+\.json")
+_FAILURES = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}|\d+)\.json")
 _CLAIM = re.compile(r"lock/[0-9a-f]{16}\.json")
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
@@ -42,9 +42,9 @@ def part(folder: str, sequence: int, token: str) -> str:
     return f"{folder}/part-{sequence:06d}-{token}.parquet"
 
 
-def failure(trial_id: int) -> str:
-    """Return the name of the file that tells why a trial was given up on."""
-    return f"{FAILURES}/{trial_id}.json"
+def failures(at: datetime, token: str) -> str:
+    """Return the name of a file that tells why trials were given up on; ``at`` is in UTC."""
+    return f"{FAILURES}/{at:%Y%m%dT%H%M%S.%f}Z-{token}.json"
 
 
 def events(begin: datetime, token: str) -> str:
@@ -58,7 +58,7 @@ def aside(name: str, token: str) -> str:
 
 
 def torn(name: str) -> str:
-    """Return the name under which a part that cannot be read is kept."""
+    """Return the name under which a file that cannot be read is kept."""
     return _hidden(name, ".torn")
 
 
@@ -77,9 +77,12 @@ def is_part(file: str) -> bool:
     return file.startswith("part-") and file.endswith(".parquet")
 
 
-def is_failure(file: str) -> bool:
-    """Tell whether ``file``, a name within its folder, is a recorded failure."""
-    return _FAILURE.fullmatch(file) is not None
+def is_failures(file: str) -> bool:
+    """Tell whether ``file``, a name within its folder, records failures.
+
+    Earlier versions wrote a file for each trial, named after it.
+    """
+    return _FAILURES.fullmatch(file) is not None
 
 
 def is_events(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a new writer finds in a run directory: ids of done trials, and what must be tidied up."""
+"""What a new writer finds in a run directory: which trials are settled, what must be tidied up."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from results import paths
-from results.ids import union
+from results.failures import read_failures, recorded_ids
+from results.ids import Ids, union
 from results.parts import find_ids, find_parts
 from results.schema import INJECTIONS, TRIALS
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from results.storage import Storage
 
-
 _TRIALS_LOST = "trials whose rows were only there are executed again."
 _INJECTIONS_LOST = (
     "its injections are lost. Their trials are done and keep their tallies; a run into another "
     "directory records them again."
 )
+_FAILURES_LOST = "trials that only it told were given up on are tried again."
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,20 @@ class Recovered:
     """What earlier writers left.
 
     Args:
-        done_ids: Ids of the trials in published parts: uint64 [n], sorted, each once.
+        done_ids: Ids of the trials in published parts.
+        failed_ids: Ids of the trials that were given up on, whether or not they are done since.
         next_sequence: A sequence number above those of all parts.
         warnings: What was set aside, a sentence each.
     """
 
-    done_ids: npt.NDArray[np.uint64]
+    done_ids: Ids
+    failed_ids: Ids
     next_sequence: int
     warnings: tuple[str, ...]
 
 
 def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
-    """Remove unfinished files, rename parts that cannot be read, and read the ids of the others.
+    """Remove unfinished files, rename those that cannot be read, and read the ids in the others.
 
     Only for the process that holds the lock.
 
@@ -53,14 +55,17 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     storage.sweep()
     ids = find_ids(storage, paths.TRIALS, TRIALS, identity)
     injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, identity)
+    records, unreadable = read_failures(storage)
     warnings = [
         *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),
         *(_set_aside(storage, name, _INJECTIONS_LOST) for name in injections.unreadable),
+        *(_set_aside(storage, name, _FAILURES_LOST) for name in unreadable),
     ]
     found = [np.empty(0, np.uint64), *(part for part in ids.values() if part is not None)]
     files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
     return Recovered(
         done_ids=union(*found),
+        failed_ids=recorded_ids(records),
         next_sequence=paths.next_sequence(files),
         warnings=tuple(warnings),
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from results import frames, paths
 from results.errors import ResultsError, ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
-from results.failures import read_failures, recorded_ids
+from results.failures import read_failures, without
 from results.heartbeat import Heartbeat, read_heartbeat
 from results.ids import Ids, ascending, contains
 from results.manifest import Json, Manifest, RunHeader, read_manifest
@@ -158,16 +158,16 @@ class Run:
 
         Returns:
             Columns ``trial_id`` (uint64), ``error``, ``traceback``, ``failed_at`` (UTC) and
-            ``trial`` (a mapping that describes the trial), sorted by ``failed_at``.
+            ``trial`` (a mapping that describes the trial), sorted by ``failed_at``; the latest
+            record of a trial that was given up on more than once.
         """
         import pandas as pd
 
         done, trials_lost = self._done_ids()
-        unmended = _without(recorded_ids(self._storage), done)
-        records, unreadable = read_failures(self._storage, unmended.tolist())
+        records, unreadable = read_failures(self._storage)
         self._warn([*trials_lost, *unreadable])
         names = ["trial_id", "error", "traceback", "failed_at", "trial"]
-        rows = [[record[name] for name in names] for record in records]
+        rows = [[record[name] for name in names] for record in without(records, ascending(done))]
         frame = pd.DataFrame(rows, columns=names, dtype=object).astype(
             {"trial_id": "uint64", "error": "str", "traceback": "str"}
         )
@@ -227,13 +227,11 @@ class Run:
         rows, parts_lost = self._read(
             paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, STATUS_COLUMNS)
         )
-        unmended = _without(recorded_ids(self._storage), numbers(rows.column("trial_id")))
-        records, records_lost = read_failures(self._storage, unmended.tolist())
+        records, records_lost = read_failures(self._storage)
         return make_status(
             rows,
             plan=self.plan,
-            failures=len(unmended),
-            records=records,
+            records=without(records, ascending(numbers(rows.column("trial_id")))),
             heartbeat=self.heartbeat(now),
             unreadable=[*parts_lost, *records_lost],
         )
@@ -296,7 +294,3 @@ class Run:
                 ResultsWarning,
                 stacklevel=3,
             )
-
-
-def _without(ids: Ids, done: Ids) -> Ids:
-    return ids[~contains(ascending(done), ids)]

@@ -101,7 +101,6 @@ def make_status(
     rows: pa.Table,
     *,
     plan: Json,
-    failures: int,
     records: Sequence[Record],
     heartbeat: Heartbeat | None,
     unreadable: Iterable[str],
@@ -112,8 +111,7 @@ def make_status(
         rows: The published rows, with the columns ``STATUS_COLUMNS``.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
             how many rows are not of the plan.
-        failures: How many trials were given up on and are not done.
-        records: Those of them that can be read.
+        records: Those of the trials that were given up on and are not done, one a trial.
         heartbeat: What the writer said last.
         unreadable: Names of the files that could not be read.
     """
@@ -123,13 +121,13 @@ def make_status(
     published = _count_by_layer(rows, first)
     done = Counter({name: max(0, n - outside.get(name, 0)) for name, n in published.items()})
     rate = _rate(finished)
-    left = plan["trials"] - done.total() - failures
+    left = plan["trials"] - done.total() - len(records)
     working = heartbeat is None or heartbeat.alive
     oldest = sorted(records, key=lambda record: (record["failed_at"], record["trial_id"]))
     return RunStatus(
         planned=plan["trials"],
         done=done.total(),
-        failures=failures,
+        failures=len(records),
         failed=tuple(_failed_trial(record) for record in oldest[:SHOWN_FAILURES]),
         layers=_layers(plan["layers"], done, records),
         outside=outside,

@@ -24,7 +24,7 @@ from results.admission import admit
 from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
-from results.failures import recorded_ids, write_failure
+from results.failures import write_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, write_manifest
@@ -34,7 +34,7 @@ from results.storage import LocalStorage, open_storage
 from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from results.storage import Lock, Storage
@@ -62,7 +62,7 @@ class RunWriter:
         self._manifest = manifest
         self._waiting = WaitingRows(pace)
         self._published = [recovered.done_ids]
-        self._recorded = [recorded_ids(storage)]
+        self._recorded = [recovered.failed_ids]
         self._sequence = recovered.next_sequence
         self._refusal: ResultsError | None = None
         self._closed = False
@@ -190,25 +190,24 @@ class RunWriter:
             raise self._refusal from error
         self._events.flush()
 
-    def record_failure(
-        self, trial_id: int, *, error: str, traceback: str, trial: Mapping[str, Any]
+    def record_failures(
+        self, trials: Sequence[tuple[int, Mapping[str, Any]]], *, error: str, traceback: str
     ) -> None:
-        """Record at once that a trial was given up on.
+        """Record at once, in one file, that trials were given up on together.
 
         Args:
-            trial_id: The trial.
+            trials: The id of each trial and what describes it, which JSON must be able to hold.
             error: What went wrong, one line.
             traceback: Where, as Python prints it.
-            trial: What describes the trial; JSON must be able to hold it.
 
         Raises:
             ResultsError: The file system refuses, or the lock was lost.
         """
         self._check_open()
         self._lock.check()
-        trial_id = int(trial_id)
-        write_failure(self._storage, trial_id, error=error, traceback=traceback, trial=trial)
-        self._recorded.append(np.array([trial_id], np.uint64))
+        write_failures(self._storage, trials, error=error, traceback=traceback)
+        ids = np.array([trial_id for trial_id, _ in trials], np.uint64)
+        self._recorded.append(ids)
 
     def log(self, event: str, /, **fields: Any) -> None:
         """Note in the event log that something happened now.

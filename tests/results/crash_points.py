@@ -101,7 +101,7 @@ def write_run(root: str, said: Path, tables: Tables) -> None:
             writer.append(trials, injections)
             writer.flush()
             print(*batch, file=log, flush=True)
-        writer.record_failure(trial_id_of(GIVEN_UP), error="why", traceback="where", trial={})
+        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
 
 

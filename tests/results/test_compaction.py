@@ -92,7 +92,7 @@ def path(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) ->
             numbers = order[start : start + 4]
             writer.append(trials(*numbers), injections(*numbers))
         writer.append(trials(*order[2:4]), injections(*order[2:4]))
-        writer.record_failure(5, error="e", traceback="t", trial={"layer": "dense"})
+        writer.record_failures([(5, {"layer": "dense"})], error="e", traceback="t")
     return tmp_path / "run"
 
 
@@ -270,7 +270,7 @@ def test_run_on_object_storage_is_written_watched_compacted_and_resumed(
     with RunWriter.open(s3, header, flush_seconds=0) as writer:
         for number in range(3):
             writer.append(trials(number), injections(number))
-        writer.record_failure(trial_id(40), error="e", traceback="t", trial={"layer": "dense"})
+        writer.record_failures([(trial_id(40), {"layer": "dense"})], error="e", traceback="t")
         writer.heartbeat({"state": "running", "workers": 2})
     before = [open_run(s3).trials(), open_run(s3).injections()]
     done = compact(s3)

@@ -51,7 +51,7 @@ def go_on(path: str, header: RunHeader, trials: Table, injections: Table) -> Non
         missing = [number for number in ALL if trial_id_of(number) not in finished]
         if missing:
             writer.append(trials(*missing), injections(*missing))
-        writer.record_failure(trial_id_of(GIVEN_UP), error="why", traceback="where", trial={})
+        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
         assert writer.warnings == []
 

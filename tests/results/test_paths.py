@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from results import paths
@@ -7,8 +9,14 @@ def test_part_name_holds_folder_sequence_and_token() -> None:
     assert paths.part("trials", 7, "0a1b2c3d") == "trials/part-000007-0a1b2c3d.parquet"
 
 
-def test_failure_name_is_the_decimal_id() -> None:
-    assert paths.failure(2**64 - 1) == "failures/18446744073709551615.json"
+def test_failures_are_named_after_their_time() -> None:
+    at = datetime(2026, 11, 23, 6, 30, 0, 1234, tzinfo=UTC)
+    name = "20261123T063000.001234Z-0a1b2c3d.json"
+    assert paths.failures(at, "0a1b2c3d") == f"failures/{name}"
+    assert paths.is_failures(name)
+    assert paths.is_failures("18446744073709551615.json")
+    for other in (f".{name}.torn", f".{name}.0a1b2c3d.tmp", "notes.json", f"{name}~"):
+        assert not paths.is_failures(other)
 
 
 @pytest.mark.parametrize("name", ["campaign.json", "trials/part-000001-0a1b2c3d.parquet"])

@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from results.failures import write_failures
 from results.parts import write_part
 from results.recovery import recover
 from results.storage import LocalStorage
@@ -35,7 +36,9 @@ def test_ids_are_sorted_and_each_once(
 def test_empty_directory_has_nothing_done(tmp_path: Path) -> None:
     recovered = recover(LocalStorage(tmp_path / "none"), IDENTITY)
     assert recovered.done_ids.dtype == np.uint64
-    assert (recovered.done_ids.tolist(), recovered.next_sequence, recovered.warnings) == ([], 1, ())
+    assert recovered.failed_ids.dtype == np.uint64
+    assert (recovered.done_ids.tolist(), recovered.failed_ids.tolist()) == ([], [])
+    assert (recovered.next_sequence, recovered.warnings) == (1, ())
 
 
 @pytest.mark.parametrize("damage", ["footer", "data"])
@@ -65,6 +68,19 @@ def test_damaged_injections_are_hidden_and_told(storage: LocalStorage, injection
     assert len(recovered.done_ids) == 100
     assert recovered.next_sequence == 10
     assert "injections are lost" in recovered.warnings[0]
+
+
+def test_damaged_failures_are_hidden_and_told(storage: LocalStorage) -> None:
+    write_failures(storage, [(2**64 - 1, {}), (7, {})], error="e", traceback="t")
+    name = "failures/20261123T063000.001234Z-0a1b2c3d.json"
+    Path(storage.path(name)).write_text("{")
+    recovered = recover(storage, IDENTITY)
+    assert recovered.failed_ids.tolist() == [7, 2**64 - 1]
+    assert recovered.warnings == (
+        f"{storage.path(name)} cannot be read and was renamed to failures/.{name[9:]}.torn: "
+        "trials that only it told were given up on are tried again.",
+    )
+    assert recover(storage, IDENTITY).warnings == ()
 
 
 def test_unfinished_files_are_removed(storage: LocalStorage) -> None:

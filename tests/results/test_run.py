@@ -197,9 +197,8 @@ def test_failures_are_listed_until_the_trial_succeeds(
 ) -> None:
     with RunWriter.open(path, header) as writer:
         for number in (3, 1, 2):
-            writer.record_failure(
-                trial_id(number), error=f"error {number}", traceback="…", trial={"bit": number}
-            )
+            given_up = [(trial_id(number), {"bit": number})]
+            writer.record_failures(given_up, error=f"error {number}", traceback="…")
         writer.append(trials(1))
     frame = open_run(path).failures()
     assert frame.dtypes.astype(str).to_dict() == {
@@ -214,9 +213,57 @@ def test_failures_are_listed_until_the_trial_succeeds(
     assert frame["trial"].tolist() == [{"bit": 3}, {"bit": 2}]
 
 
-def test_damaged_failure_is_left_out_with_a_warning(path: Path) -> None:
+def test_trial_that_was_given_up_on_twice_has_its_latest_record(
+    path: Path, header: RunHeader
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.record_failures([(1, {}), (2, {}), (3, {})], error="first", traceback="t")
+        writer.record_failures([(2, {}), (1, {})], error="second", traceback="t")
+    with RunWriter.open(path, header) as writer:
+        writer.record_failures([(1, {})], error="third", traceback="t")
+    frame = open_run(path).failures()
+    assert frame["trial_id"].tolist() == [3, 2, 1]
+    assert frame["error"].tolist() == ["first", "second", "third"]
+    status = open_run(path).status()
+    assert [(failed.trial_id, failed.error) for failed in status.failed] == [
+        (3, "first"),
+        (2, "second"),
+        (1, "third"),
+    ]
+
+
+def test_file_of_one_trial_is_read_too(path: Path, header: RunHeader) -> None:
+    record = {
+        "trial_id": 2**64 - 1,
+        "error": "e",
+        "traceback": "t",
+        "trial": {"bit": 3},
+        "failed_at": "2026-11-23T06:30:00+00:00",
+    }
     (path / "failures").mkdir()
-    (path / "failures" / "7.json").write_text("{")
-    (path / "failures" / ".7.json.0a1b2c3d.tmp").write_text(json.dumps({}))
-    with pytest.warns(ResultsWarning, match=r"7\.json cannot be read"):
+    (path / "failures" / f"{2**64 - 1}.json").write_text(json.dumps(record))
+    (row,) = open_run(path).failures().to_dict("records")
+    assert row == {**record, "failed_at": pd.Timestamp(2026, 11, 23, 6, 30, tz="UTC")}
+    with RunWriter.open(path, header) as writer:
+        assert writer.failed_ids().tolist() == [2**64 - 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"error": "e", "traceback": "t", "failed_at": 5, "trials": []}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23", "trials": [7]}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
+        ' "trials": [{"trial_id": -1, "trial": {}}]}',
+    ],
+)
+def test_damaged_failures_are_left_out_with_a_warning(path: Path, text: str) -> None:
+    name = "20261123T063000.001234Z-0a1b2c3d.json"
+    (path / "failures").mkdir()
+    (path / "failures" / name).write_text(text)
+    (path / "failures" / f".{name}.0a1b2c3d.tmp").write_text(json.dumps({}))
+    with pytest.warns(ResultsWarning, match=f"{name} cannot be read"):
         assert len(open_run(path).failures()) == 0

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -64,8 +65,8 @@ def test_failure_that_succeeded_since_is_none(
     path: Path, header: RunHeader, trial_id: Callable[[int], int]
 ) -> None:
     with RunWriter.open(path, header) as writer:
-        for number in (0, 40):
-            writer.record_failure(trial_id(number), error="e", traceback="t", trial={})
+        given_up = [(trial_id(number), {}) for number in (0, 40)]
+        writer.record_failures(given_up, error="e", traceback="t")
     assert open_run(path).status().failures == 1
 
 
@@ -77,8 +78,8 @@ def test_failures_are_counted_by_layer_and_the_oldest_are_told(
             layer = "dense" if number < 32 else "activation"
             trial = {"layer": layer, "bit": number, "bit_field": None, "probability": 0.5}
             error = f"ValueError: {number}\nin a worker"
-            writer.record_failure(trial_id(number), error=error, traceback="t", trial=trial)
-        writer.record_failure(trial_id(0), error="e", traceback="t", trial={"layer": "conv2d"})
+            writer.record_failures([(trial_id(number), trial)], error=error, traceback="t")
+        writer.record_failures([(trial_id(0), {"layer": "conv2d"})], error="e", traceback="t")
     status = open_run(path).status()
     assert status.failures == 24
     assert {name: layer.failed for name, layer in status.layers.items()} == {
@@ -93,15 +94,29 @@ def test_failures_are_counted_by_layer_and_the_oldest_are_told(
     assert [failed.trial_id for failed in status.failed] == [trial_id(n) for n in range(24, 44)]
 
 
-def test_damaged_record_counts_and_is_named(
+def test_status_of_many_failures_is_quick(tmp_path: Path, header: RunHeader) -> None:
+    count = 50_000
+    given_up = [(number, {"layer": "dense", "bit": number % 32}) for number in range(count)]
+    with RunWriter.open(tmp_path, header) as writer:
+        writer.record_failures(given_up, error="e", traceback="t")
+    begin = time.process_time()
+    status = open_run(tmp_path).status()
+    assert time.process_time() - begin < 2
+    assert (status.failures, status.layers["dense"].failed) == (count, count)
+    assert [failed.trial_id for failed in status.failed] == list(range(20))
+
+
+def test_damaged_record_is_named(
     path: Path, header: RunHeader, trial_id: Callable[[int], int]
 ) -> None:
     with RunWriter.open(path, header) as writer:
-        writer.record_failure(trial_id(40), error="e", traceback="t", trial={})
-    name = f"failures/{trial_id(40)}.json"
-    (path / name).write_text("{")
+        for number in (40, 41):
+            writer.record_failures([(trial_id(number), {})], error="e", traceback="t")
+    damaged = min((path / "failures").iterdir())
+    damaged.write_text("{")
     status = open_run(path).status()
-    assert (status.failures, status.failed, status.unreadable) == (1, (), (name,))
+    assert [failed.trial_id for failed in status.failed] == [trial_id(41)]
+    assert (status.failures, status.unreadable) == (1, (f"failures/{damaged.name}",))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +137,7 @@ def test_time_left_is_that_of_a_run_at_work(
     left: float | None,
 ) -> None:
     with RunWriter.open(path, header) as writer:
-        writer.record_failure(trial_id(40), error="e", traceback="t", trial={})
+        writer.record_failures([(trial_id(40), {})], error="e", traceback="t")
         if state:
             writer.heartbeat({"state": state, "workers": 2})
         # 48 planned, 20 done, 1 given up on, 1 trial a second

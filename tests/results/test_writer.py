@@ -18,6 +18,7 @@ from results import (
     RunMismatchError,
     RunWriter,
     open_run,
+    paths,
     waiting,
 )
 
@@ -345,7 +346,7 @@ def test_nothing_is_published_once_the_lock_is_lost(
     before = contents(run)
     for change in (
         writer.flush,
-        lambda: writer.record_failure(1, error="e", traceback="t", trial={}),
+        lambda: writer.record_failures([(1, {})], error="e", traceback="t"),
         lambda: writer.set_golden({"decisions": "ff"}),
         writer.close,
     ):
@@ -380,7 +381,7 @@ def test_closed_writer_takes_nothing(run: Path, header: RunHeader, trials: Table
     with pytest.raises(ValueError, match="closed"):
         writer.set_golden({})
     with pytest.raises(ValueError, match="closed"):
-        writer.record_failure(1, error="", traceback="", trial={})
+        writer.record_failures([(1, {})], error="", traceback="")
 
 
 def test_killed_between_injections_and_trials_leaves_the_trial_undone(
@@ -435,8 +436,9 @@ def test_failed_trials_are_those_given_up_on_and_not_done_since(
 ) -> None:
     with RunWriter.open(run, header) as writer:
         assert writer.failed_ids().tolist() == []
-        for number in (0, 1, 2, 2):
-            writer.record_failure(trial_id(number), error="e", traceback="t", trial={})
+        for numbers in ((0, 1), (2,), (2,)):
+            given_up = [(trial_id(number), {}) for number in numbers]
+            writer.record_failures(given_up, error="e", traceback="t")
         assert writer.failed_ids().tolist() == [trial_id(2), trial_id(1), trial_id(0)]
         writer.append(trials(1, 3))
         writer.flush()
@@ -446,18 +448,23 @@ def test_failed_trials_are_those_given_up_on_and_not_done_since(
         assert writer.failed_ids().tolist() == [trial_id(2), trial_id(0)]
 
 
-def test_failure_is_on_disk_at_once(run: Path, header: RunHeader, trial_id: Id) -> None:
+def test_failures_are_on_disk_at_once_in_one_file(
+    run: Path, header: RunHeader, trial_id: Id
+) -> None:
+    given_up = [(trial_id(number), {"layer": "conv2d", "bit": number}) for number in range(2)]
     with RunWriter.open(run, header) as writer:
-        writer.record_failure(
-            trial_id(0), error="ValueError: x", traceback="Traceback …", trial={"layer": "conv2d"}
-        )
-        record = json.loads((run / "failures" / f"{trial_id(0)}.json").read_text())
-    assert record.pop("failed_at").endswith("+00:00")
-    assert record == {
-        "trial_id": trial_id(0),
+        writer.record_failures(given_up, error="ValueError: x", traceback="Traceback …\udce9")
+        (file,) = (run / "failures").iterdir()
+        contents = json.loads(file.read_text())
+    assert paths.is_failures(file.name)
+    assert contents.pop("failed_at").endswith("+00:00")
+    assert contents == {
         "error": "ValueError: x",
-        "traceback": "Traceback …",
-        "trial": {"layer": "conv2d"},
+        "traceback": "Traceback …?",
+        "trials": [
+            {"trial_id": trial_id(0), "trial": {"layer": "conv2d", "bit": 0}},
+            {"trial_id": trial_id(1), "trial": {"layer": "conv2d", "bit": 1}},
+        ],
     }
 
 
