@@ -26,8 +26,8 @@ class Listener:
     def chunk_failed(self, error: str) -> None:
         """Hear that a worker could not evaluate a chunk; it is tried again, or split."""
 
-    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:
-        """Hear that a trial was given up on."""
+    def trials_given_up(self, layer: str, trials: int, error: str) -> None:
+        """Hear that so many trials of a layer were given up on."""
 
     def tick(self) -> None:
         """Hear that time goes by; called several times a second."""
@@ -67,10 +67,10 @@ class Listeners(Listener):
         for listener in self._listeners:
             listener.chunk_failed(error)
 
-    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:
+    def trials_given_up(self, layer: str, trials: int, error: str) -> None:
         """Tell all."""
         for listener in self._listeners:
-            listener.trial_given_up(layer, trial_id, error)
+            listener.trials_given_up(layer, trials, error)
 
     def tick(self) -> None:
         """Tell all."""

@@ -75,14 +75,14 @@ class Progress(Listener, ABC):
         self.injections += result.injected
         self.show_layer(layer, len(result.trials))
 
-    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:  # noqa: ARG002
-        """Hear that a trial was given up on."""
-        self.given_up += 1
+    def trials_given_up(self, layer: str, trials: int, error: str) -> None:
+        """Hear that so many trials of a layer were given up on."""
+        self.given_up += trials
         if error not in self._errors:
             self._errors.add(error)
             first_line = error.strip().partition("\n")[0]
             self.console.print(f"gave up on trials of {layer}: {first_line}", style="red")
-        self.show_layer(layer, 1)
+        self.show_layer(layer, trials)
 
     @property
     def rate(self) -> float:

@@ -54,10 +54,10 @@ class Record(Listener):
         """Log the failure."""
         self._writer.log("chunk_failed", error=error)
 
-    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:
-        """Log the trial."""
-        self._given_up += 1
-        self._writer.log("trial_given_up", layer=layer, trial_id=trial_id, error=error)
+    def trials_given_up(self, layer: str, trials: int, error: str) -> None:
+        """Log how many, and why; which ones is in the records of failures."""
+        self._given_up += trials
+        self._writer.log("given_up", layer=layer, trials=trials, error=error)
 
     def tick(self) -> None:
         """Keep the heartbeat up."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from injecttf2.trials import trial_ids
 from orchestrator import rows
 from orchestrator.backlog import Backlog
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -23,6 +22,7 @@ from orchestrator.messages import (
     Event,
     Finish,
     GiveUp,
+    Range,
     StartWorker,
     Stop,
     StopWorker,
@@ -226,19 +226,17 @@ class Session:
                     runs = list(self._plan.grid.runs(chunk.ranges))
                     self._executor.submit(worker, chunk.id, runs)
                 case GiveUp(ranges, error, traceback):
-                    for start, stop in ranges:
-                        for position in range(start, stop):
-                            self._give_up(position, error, traceback)
+                    self._give_up(ranges, error, traceback)
                 case Finish():
                     self._finish = action
 
-    def _give_up(self, position: int, error: str, traceback: str) -> None:
-        cell, repetition = self._plan.grid[position]
-        (trial_id,) = trial_ids(self._plan.identity, cell, [repetition]).tolist()
-        trial = {**cell.to_dict(), "repetition": repetition}
-        self._writer.record_failure(trial_id, error=error, traceback=traceback, trial=trial)
-        self._failed += 1
-        self._listener.trial_given_up(cell.layer, trial_id, error)
+    def _give_up(self, ranges: Iterable[Range], error: str, traceback: str) -> None:
+        identity = self._plan.identity
+        trials = [trial for run in self._plan.grid.runs(ranges) for trial in run.trials(identity)]
+        records = [(t.id, {**t.cell.to_dict(), "repetition": t.repetition}) for t in trials]
+        self._writer.record_failures(records, error=error, traceback=traceback)
+        self._failed += len(trials)
+        self._listener.trials_given_up(trials[0].cell.layer, len(trials), error)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ DATA = os.environ.get("INJECTTF2_DATA")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say how long the chaos test goes on, and from which seed."""
-    parser.addoption("--kills", type=int, default=5, help="what the chaos test kills, at least")
+    parser.addoption("--kills", type=int, default=4, help="what the chaos test kills, at least")
     parser.addoption("--chaos-seed", type=int, default=1, help="what it kills, and when")
 
 

@@ -71,9 +71,9 @@ class RayMetrics(Listener):
         """Count the failure."""
         self._failed.inc()
 
-    def trial_given_up(self, layer: str, trial_id: int, error: str) -> None:  # noqa: ARG002
-        """Count the trial."""
-        self._given_up.inc(1, {"layer": layer})
+    def trials_given_up(self, layer: str, trials: int, error: str) -> None:  # noqa: ARG002
+        """Count the trials."""
+        self._given_up.inc(trials, {"layer": layer})
 
     def tick(self) -> None:
         """Tell how many workers there are: Ray forgets a gauge that it has reported."""

@@ -98,7 +98,7 @@ class Demon:
             output = ["--output", str(self._output), "--patience", PATIENCE]
             driver = start("run", str(self._campaign), "--workers=2", *output, *where, log=log)
             while driver.poll() is None:
-                pause = self._random.expovariate(1 / 3)
+                pause = self._random.expovariate(1 / 2)
                 try:
                     driver.wait(pause)
                 except subprocess.TimeoutExpired:
