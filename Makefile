@@ -1,6 +1,6 @@
 # make demo    set up and run campaigns/digits.yaml
 # make test    set up and run the tests
-# make chaos   run campaigns while 50 workers, machines and drivers are killed
+# make chaos   run campaigns while 50 workers, machines and drivers are killed (10 minutes)
 # make lint    set up and check style, types and the layering of imports
 # make bench   set up and print the benchmark tables
 
