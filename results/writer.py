@@ -61,6 +61,7 @@ class RunWriter:
         self._lock = lock
         self._manifest = manifest
         self._waiting = WaitingRows(pace)
+        self._named: list[tuple[str, pa.Table]] = []
         self._published = [recovered.done_ids]
         self._recorded = [recovered.failed_ids]
         self._sequence = recovered.next_sequence
@@ -163,24 +164,27 @@ class RunWriter:
         Raises:
             ResultsError: The file system refuses; the rows are still waiting.
         """
-        if self._waiting.is_due():
+        if self._named or self._waiting.is_due():
             self.flush()
 
     def flush(self) -> None:
         """Publish what waits: the injections first, since the trials' rows commit them.
 
+        What was refused is published again under the same name: a refusal may come after the part
+        is there, when its name cannot be made durable or an answer is lost.
+
         Raises:
             ResultsError: The file system refuses, or the lock was lost; the message says how many
                 trials are still waiting.
         """
-        if not self._waiting.trials and not self._waiting.injections:
+        if not self._named and not self._waiting.trials and not self._waiting.injections:
             return
         self._check_open()
         try:
             self._lock.check()
             self._publish_waiting()
         except ResultsError as error:
-            waiting = count_rows(self._waiting.trials)
+            waiting = self._count_waiting()
             self._refusal = ResultsError(
                 f"{error.message}; {waiting:,} finished trials are not published",
                 place=error.place,
@@ -296,7 +300,7 @@ class RunWriter:
         finally:
             if self._holds_lock():
                 self._heartbeat.end("stopped")
-                self._events.log("closed", lost=count_rows(self._waiting.trials))
+                self._events.log("closed", lost=self._count_waiting())
                 self._events.flush()
             self._closed = True
             self._lock.release()
@@ -330,21 +334,36 @@ class RunWriter:
             return False
         return True
 
+    def _count_waiting(self) -> int:
+        """Return how many finished trials are not known to be published."""
+        named = [table for name, table in self._named if _holds_trials(name)]
+        return count_rows([*named, *self._waiting.trials])
+
     def _publish_waiting(self) -> None:
+        self._name_waiting()
+        while self._named:
+            name, table = self._named[0]
+            self._publish(name, table)
+            del self._named[0]
+            if _holds_trials(name):
+                self._published.append(numbers(table.column("trial_id")))
+
+    def _name_waiting(self) -> None:
+        """Make parts of the rows that wait, with names that they keep until they are published."""
         sequence, token = self._sequence, secrets.token_hex(4)
         self._sequence += 1
-        waiting = self._waiting
-        if count_rows(waiting.injections):
-            self._publish(paths.part(paths.INJECTIONS, sequence, token), waiting.injections)
-        waiting.injections.clear()
-        if count_rows(waiting.trials):
-            table = self._publish(paths.part(paths.TRIALS, sequence, token), waiting.trials)
-            self._published.append(numbers(table.column("trial_id")))
-        waiting.trials.clear()
+        waiting = (
+            (paths.INJECTIONS, self._waiting.injections),
+            (paths.TRIALS, self._waiting.trials),
+        )
+        for folder, tables in waiting:
+            if count_rows(tables):
+                table = pa.concat_tables(tables).unify_dictionaries()
+                self._named.append((paths.part(folder, sequence, token), table))
+            tables.clear()
 
-    def _publish(self, name: str, tables: list[pa.Table]) -> pa.Table:
+    def _publish(self, name: str, table: pa.Table) -> None:
         begin = time.perf_counter()
-        table = pa.concat_tables(tables).unify_dictionaries()
         write_part(self._storage, name, table, self._manifest.header.identity)
         self._events.log(
             "published",
@@ -353,4 +372,7 @@ class RunWriter:
             bytes=self._storage.size(name),
             seconds=round(time.perf_counter() - begin, 3),
         )
-        return table
+
+
+def _holds_trials(name: str) -> bool:
+    return name.startswith(f"{paths.TRIALS}/")

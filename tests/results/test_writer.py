@@ -21,6 +21,8 @@ from results import (
     paths,
     waiting,
 )
+from results.local_files import sync_folder
+from results.object_storage import ObjectStorage
 
 Table = Callable[..., pa.Table]
 Id = Callable[[int], int]
@@ -286,6 +288,75 @@ def test_rows_stay_waiting_when_the_disk_is_full(
         assert writer.done_ids().tolist() == []
     assert len(open_run(run).trials()) == 1
     assert len(open_run(run).injections()) == 2
+
+
+@pytest.mark.parametrize("folder", ["injections", "trials"])
+def test_part_that_is_there_though_refused_is_published_again_under_its_name(
+    run: Path,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    folder: str,
+    trial_id: Id,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RunWriter.open(run, header, flush_seconds=1e9) as writer:
+        writer.append(trials(0, 1), injections(0, 1))
+        with monkeypatch.context() as patch:
+            patch.setattr("results.storage.sync_folder", _no_durable_names_in(folder))
+            with pytest.raises(ResultsError, match="2 finished trials are not published"):
+                writer.flush()
+        (refused,) = parts(run, folder)
+        before = (run / folder / refused).read_bytes()
+        assert writer.done_ids().tolist() == []
+        writer.append(trials(2), injections(2))  # what was refused is due at once
+        assert (run / folder / refused).read_bytes() == before
+        assert writer.done_ids().tolist() == [trial_id(2), trial_id(1), trial_id(0)]
+    for kind, rows in (("trials", [2, 1]), ("injections", [4, 2])):
+        assert [pq.read_metadata(run / kind / name).num_rows for name in parts(run, kind)] == rows
+    assert parts(run) == parts(run, "injections")
+
+
+def test_object_whose_arrival_was_not_told_is_published_again_under_its_name(
+    s3: str,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    trial_id: Id,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload = ObjectStorage._upload
+    lost = []
+
+    def upload_unheard(storage: ObjectStorage, name: str, contents: bytes) -> None:
+        upload(storage, name, contents)
+        if name.startswith("trials/") and not lost:
+            lost.append(name)
+            raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation")
+
+    monkeypatch.setattr(ObjectStorage, "_upload", upload_unheard)
+    with pytest.raises(ResultsError, match="2 finished trials"):  # noqa: SIM117, PT012
+        with RunWriter.open(s3, header, flush_seconds=1e9) as writer:
+            writer.append(trials(0, 1), injections(0, 1))
+            writer.flush()
+    storage = ObjectStorage.from_uri(s3)
+    assert [f"trials/{name}" for name in storage.files("trials")] == lost
+    assert [f"injections/{name}" for name in storage.files("injections")] == [
+        lost[0].replace("trials", "injections")
+    ]
+    with RunWriter.open(s3, header) as writer:
+        assert writer.done_ids().tolist() == [trial_id(1), trial_id(0)]
+
+
+def _no_durable_names_in(folder: str) -> Callable[[Path], None]:
+    """Return a ``sync_folder`` that the disk refuses for one folder."""
+
+    def sync(path: Path) -> None:
+        if path.name == folder:
+            raise OSError(5, "Input/output error")
+        sync_folder(path)
+
+    return sync
 
 
 def test_rows_that_are_lost_are_told_with_the_first_error(
