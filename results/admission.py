@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from results import paths
-from results.errors import RunMismatchError, RunNotFoundError
-from results.manifest import Manifest, RunHeader, read_manifest
+from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
+from results.manifest import Manifest, RunHeader, is_torn, read_manifest
+from results.parts import find_parts
+from results.schema import INJECTIONS, TRIALS
 
 if TYPE_CHECKING:
     from results.storage import Storage
@@ -18,15 +20,24 @@ _ABSENT = "absent"
 def admit(storage: Storage, header: RunHeader) -> Manifest:
     """Return the manifest to write: a new one, or the recorded one brought up to date.
 
+    Where ``campaign.json`` is torn, the parts tell whose the directory is.
+
     Raises:
         RunMismatchError: The directory holds another campaign, something else than a run, or a
             run of a newer version.
-        RunCorruptError: Its ``campaign.json`` cannot be understood.
+        RunCorruptError: Its ``campaign.json`` is JSON, but does not describe a run; or it is torn,
+            and a part belongs to another campaign.
+        ResultsError: The file system refuses.
     """
     try:
         recorded = read_manifest(storage)
     except RunNotFoundError:
         _check_free(storage)
+        return Manifest.begin(header)
+    except RunCorruptError:
+        if not is_torn(storage):
+            raise
+        _check_ours(storage, header)
         return Manifest.begin(header)
     differences = _differences(recorded.header, header)
     if not differences:
@@ -52,6 +63,23 @@ def _check_free(storage: Storage) -> None:
     if files:
         raise RunMismatchError(
             f"this is not a run directory: it holds {_some(files)}, but no {paths.CAMPAIGN}",
+            place=storage.path(),
+            hint="Choose another --output: an empty folder or one that does not exist.",
+        )
+
+
+def _check_ours(storage: Storage, header: RunHeader) -> None:
+    """Check that a directory whose ``campaign.json`` is torn is this campaign's or nobody's."""
+    ours = [
+        name
+        for folder, schema in ((paths.TRIALS, TRIALS), (paths.INJECTIONS, INJECTIONS))
+        for name in find_parts(storage, folder, schema, header.identity).readable
+    ]
+    files = [file for file in storage.files() if not paths.is_top(file)]
+    if files and not ours:
+        raise RunMismatchError(
+            f"this is not known to be a run directory: it holds {_some(files)}, no rows, and a "
+            f"{paths.CAMPAIGN} that is not JSON",
             place=storage.path(),
             hint="Choose another --output: an empty folder or one that does not exist.",
         )

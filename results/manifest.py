@@ -126,7 +126,9 @@ class Manifest:
             raise RunCorruptError(
                 f"the file does not describe a run: {type(error).__name__}: {error}",
                 place=place,
-                hint="Restore it from a copy, or choose another --output.",
+                hint="Restore it from a copy, or choose another --output."
+                if _is_json(text)
+                else "The same `injecttf2 run` command as before writes it anew and goes on.",
             ) from error
 
 
@@ -151,6 +153,39 @@ def read_manifest(storage: Storage) -> Manifest:
     return Manifest.from_json(text, place)
 
 
+def is_torn(storage: Storage) -> bool:
+    """Tell whether ``campaign.json`` is there and is no JSON: a power cut or a bad copy tore it.
+
+    Raises:
+        ResultsError: The file system refused.
+    """
+    try:
+        return not _is_json(storage.read(paths.CAMPAIGN))
+    except FileNotFoundError:
+        return False
+
+
+def keep_torn(storage: Storage) -> tuple[str, ...]:
+    """Keep a torn ``campaign.json`` under another name before it is written anew.
+
+    It is copied: the directory is known as a run's by the file, should the process end here.
+
+    Returns:
+        What was done, a sentence each; nothing if the file is not torn.
+
+    Raises:
+        ResultsError: The file system refused.
+    """
+    if not is_torn(storage):
+        return ()
+    kept = paths.torn(paths.CAMPAIGN)
+    storage.publish(kept, storage.read(paths.CAMPAIGN))
+    return (
+        f"{storage.path(paths.CAMPAIGN)} cannot be read and was kept as {kept}: it is written anew "
+        "without what it told of the golden run and of earlier provenance.",
+    )
+
+
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Write ``campaign.json``, all at once."""
     storage.publish(paths.CAMPAIGN, manifest.to_json())
@@ -159,6 +194,14 @@ def write_manifest(storage: Storage, manifest: Manifest) -> None:
 def canonical_json(value: object) -> str:
     """Return ``value`` as JSON that is the same whatever the order of its keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_plan(plan: Json) -> bool:

@@ -31,6 +31,7 @@ EVENTS = "events"
 HEARTBEAT = "heartbeat.json"
 COMPACTING = "compacting.json"
 
+_TOP = {CAMPAIGN, LOCK, TRIALS, INJECTIONS, FAILURES, EVENTS, HEARTBEAT, COMPACTING}
 _PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
 _FAILURES = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}|\d+)\.json")
 _CLAIM = re.compile(r"lock/[0-9a-f]{16}\.json")
@@ -88,6 +89,11 @@ def is_failures(file: str) -> bool:
 def is_events(file: str) -> bool:
     """Tell whether ``file``, a name within its folder, is an event log."""
     return not file.startswith(".") and file.endswith(".jsonl")
+
+
+def is_top(file: str) -> bool:
+    """Tell whether ``file``, a name in the run directory itself, is one that a run leaves there."""
+    return file in _TOP or file == torn(CAMPAIGN) or is_aside(file)
 
 
 def is_aside(file: str) -> bool:

@@ -27,7 +27,7 @@ from results.events import EventLog
 from results.failures import write_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
-from results.manifest import Json, Manifest, RunHeader, write_manifest
+from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
 from results.parts import numbers, write_part
 from results.recovery import Recovered, recover
 from results.storage import LocalStorage, open_storage
@@ -102,7 +102,8 @@ class RunWriter:
             RunMismatchError: The directory holds another campaign, something else than a run, or
                 a run of a newer version. Nothing in it was changed.
             RunLockedError: Another process writes into it.
-            RunCorruptError: Its ``campaign.json`` or a part cannot be what was written.
+            RunCorruptError: A part belongs to another campaign, or its ``campaign.json`` is JSON
+                that does not describe a run. One that is torn is kept aside and written anew.
             ResultsError: The file system refuses.
             TypeError: The header holds something that JSON cannot.
         """
@@ -122,6 +123,7 @@ class RunWriter:
             manifest = admit(storage, header)
             finish_compaction(storage)
             recovered = recover(storage, header.identity)
+            recovered = replace(recovered, warnings=(*keep_torn(storage), *recovered.warnings))
             write_manifest(storage, manifest)
             return cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
         except BaseException:

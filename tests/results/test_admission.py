@@ -1,11 +1,14 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from results import RunHeader, RunMismatchError
+from results import RunCorruptError, RunHeader, RunMismatchError, paths
 from results.admission import admit
 from results.manifest import Manifest, write_manifest
+from results.parts import write_part
 from results.storage import LocalStorage
 
 
@@ -71,3 +74,39 @@ def test_same_identity_takes_the_new_header_and_keeps_the_rest(
     second = admit(storage, wider)
     assert second.header == wider
     assert (second.created_at, second.golden) == (first.created_at, first.golden)
+
+
+@pytest.mark.parametrize("name", ["lock", "events", "failures", ".campaign.json.torn"])
+def test_torn_manifest_without_rows_is_begun_anew(
+    tmp_path: Path, header: RunHeader, name: str
+) -> None:
+    (tmp_path / "campaign.json").write_text('{"schema_ver')
+    (tmp_path / name).touch()
+    assert admit(LocalStorage(tmp_path), header).header == header
+    assert (tmp_path / "campaign.json").read_text() == '{"schema_ver'
+
+
+def test_torn_manifest_among_other_files_is_refused(tmp_path: Path, header: RunHeader) -> None:
+    (tmp_path / "campaign.json").write_text("name: my own\n")
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RunMismatchError, match=r"it holds thesis\.tex, no rows, and a campaign"):
+        admit(LocalStorage(tmp_path), header)
+
+
+def test_other_files_beside_rows_of_the_campaign_do_not_matter(
+    tmp_path: Path, header: RunHeader, trials: Callable[..., pa.Table]
+) -> None:
+    (tmp_path / "campaign.json").touch()
+    (tmp_path / "notes.txt").touch()
+    storage = LocalStorage(tmp_path)
+    write_part(storage, paths.part("trials", 1, "0a1b2c3d"), trials(0), header.identity)
+    assert admit(storage, header).header == header
+
+
+@pytest.mark.parametrize("text", ["{}", '{"name": "my own"}', "[]"])
+def test_json_that_describes_no_run_is_left_alone(
+    tmp_path: Path, header: RunHeader, text: str
+) -> None:
+    (tmp_path / "campaign.json").write_text(text)
+    with pytest.raises(RunCorruptError, match="does not describe a run"):
+        admit(LocalStorage(tmp_path), header)

@@ -6,13 +6,22 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from results import ResultsError, ResultsWarning, RunHeader, RunNotFoundError, RunWriter, open_run
-from results.storage import open_storage
+from results import (
+    ResultsError,
+    ResultsWarning,
+    RunCorruptError,
+    RunHeader,
+    RunNotFoundError,
+    RunWriter,
+    open_run,
+)
+from results.storage import Storage, open_storage
 from tests.results.conftest import trial_id_of
 from tests.results.crash_points import BATCHES, GIVEN_UP
 
@@ -133,6 +142,72 @@ def test_newest_part_that_a_power_cut_tore_is_set_aside_and_its_trials_are_done_
     go_on(str(path), header, trials, injections)
     assert done(str(path)) == ids(ALL)
     assert injected(str(path)) == sorted(ids(ALL if folder == "trials" else [*BATCHES[0]]) * 2)
+
+
+@pytest.mark.parametrize("storage", ["local", "s3"], indirect=True)
+@pytest.mark.parametrize(
+    "damage", [cut(0), cut(0.001), cut(0.3), cut(0.6), cut(0.99), zeros(0), zeros(0.9)]
+)
+def test_manifest_that_a_power_cut_tore_is_kept_aside_and_written_anew(
+    storage: Storage,
+    damage: Callable[[bytes], bytes],
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+) -> None:
+    path = storage.path()
+    with RunWriter.open(path, header) as writer:
+        writer.append(trials(*BATCHES[0]), injections(*BATCHES[0]))
+        writer.set_golden({"decisions": "ff"})
+    torn = damage(storage.read("campaign.json"))
+    storage.publish("campaign.json", torn)
+    with pytest.raises(RunCorruptError, match="The same `injecttf2 run` command") as caught:
+        open_run(path)
+    assert caught.value.place == storage.path("campaign.json")
+    with RunWriter.open(path, header) as writer:
+        assert writer.done_ids().tolist() == ids([*BATCHES[0]])
+        (warning,) = writer.warnings
+        assert warning.startswith(f"{path}/campaign.json cannot be read and was kept as .campaign")
+    assert storage.read(".campaign.json.torn") == torn
+    assert open_run(path).golden is None
+    go_on(path, header, trials, injections)
+    assert done(path) == ids(ALL)
+    assert open_run(path).golden == {"decisions": "ff"}
+
+
+def test_torn_manifest_is_mended_by_the_next_process_if_this_one_ends(
+    tmp_path: Path, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunWriter.open(tmp_path, header) as writer:
+        writer.append(trials(0))
+    manifest = tmp_path / "campaign.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    for function in ("keep_torn", "write_manifest"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"results.writer.{function}", _end)
+            with pytest.raises(SystemExit):
+                RunWriter.open(tmp_path, header)
+        assert manifest.stat().st_size == 100
+    with RunWriter.open(tmp_path, header) as writer:
+        assert writer.done_ids().tolist() == ids([0])
+        assert len(writer.warnings) == 1
+    assert (tmp_path / ".campaign.json.torn").stat().st_size == 100
+
+
+def _end(*_: object) -> None:
+    raise SystemExit
+
+
+def test_rows_of_another_campaign_are_not_taken_over_with_a_torn_manifest(
+    newest: Path, header: RunHeader
+) -> None:
+    path = newest.parents[1]
+    (path / "campaign.json").write_bytes(b"")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    other = replace(header, identity={**header.identity, "seed": 8})
+    with pytest.raises(RunCorruptError, match="another campaign"):
+        RunWriter.open(path, other)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 @pytest.fixture

@@ -72,10 +72,24 @@ def test_file_in_place_of_the_directory_is_not_found(tmp_path: Path) -> None:
         read_manifest(LocalStorage(tmp_path / "a"))
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": "1"}'])
-def test_text_that_is_no_manifest_is_corrupt(text: bytes) -> None:
-    with pytest.raises(RunCorruptError, match=r"^campaign.json: the file does not describe a run"):
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (b"", "writes it anew"),
+        (b"{", "writes it anew"),
+        (bytes(100), "writes it anew"),
+        (b"\xff\xfe", "writes it anew"),
+        (b"[]", "Restore it"),
+        (b"null", "Restore it"),
+        (b"{}", "Restore it"),
+        (b'{"schema_version": "1"}', "Restore it"),
+    ],
+)
+def test_text_that_is_no_manifest_is_corrupt(text: bytes, hint: str) -> None:
+    message = r"^campaign.json: the file does not describe a run"
+    with pytest.raises(RunCorruptError, match=message) as caught:
         Manifest.from_json(text, "campaign.json")
+    assert hint in str(caught.value.hint)
 
 
 def test_plan_without_layers_is_refused(header: RunHeader) -> None:

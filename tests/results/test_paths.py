@@ -33,6 +33,13 @@ def test_only_our_own_unfinished_files_are_recognised() -> None:
     assert not paths.is_aside("notes.0a1b2c3d.tmp")
 
 
+def test_only_names_of_a_run_are_at_its_top() -> None:
+    for name in ("campaign.json", ".campaign.json.torn", "lock", "trials", "heartbeat.json"):
+        assert paths.is_top(name)
+    for name in ("notes.txt", ".git", "campaign.yaml", ".trials.torn"):
+        assert not paths.is_top(name)
+
+
 def test_sequence_goes_on_after_the_highest_part_torn_or_not() -> None:
     assert paths.next_sequence([]) == 1
     assert paths.next_sequence(["part-000002-0a1b2c3d.parquet", "other.txt"]) == 3
