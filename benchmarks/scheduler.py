@@ -62,6 +62,7 @@ class Scenario:
         failing: Share of the chunks that fail.
         hanging: Share of the chunks that are never done.
         life_seconds: Mean time after which a ready worker dies.
+        slowness: Times as long as a trial takes on every other worker, which is of another kind.
         seed: Of all that is drawn.
     """
 
@@ -71,6 +72,7 @@ class Scenario:
     failing: float = 0.01
     hanging: float = 1e-4
     life_seconds: float = 300.0
+    slowness: float = 1.0
     seed: int = 2026
 
 
@@ -190,6 +192,7 @@ class Simulation:
         chunk, luck = self.queues[worker][0], self.random.random()
         cost = sum(length * each for span in chunk.ranges for length, each in weigh(*span))
         seconds = cost * self.scenario.trial_seconds * self.random.uniform(0.5, 1.5)
+        seconds *= self.scenario.slowness if is_slow(worker) else 1.0
         if luck < self.scenario.failing:
             self.later(seconds, ChunkFailed(worker, chunk.id, "failed"))
         elif luck >= self.scenario.failing + self.scenario.hanging:
@@ -201,7 +204,8 @@ class Simulation:
             match action:
                 case StartWorker(worker):
                     self.later(1.0, WorkerPlaced(worker))
-                    self.later(self.random.uniform(5.0, 15.0), WorkerReady(worker))
+                    kind = "slow" if is_slow(worker) else "fast"
+                    self.later(self.random.uniform(5.0, 15.0), WorkerReady(worker, kind))
                 case StopWorker(worker):
                     self.figures.stopped += 1
                     del self.queues[worker]
@@ -214,6 +218,11 @@ class Simulation:
                 case Finish(reason):
                     self.finished = True
                     self.figures.finish = reason
+
+
+def is_slow(worker: int) -> bool:
+    """Return of which of the two kinds a worker is."""
+    return worker % 2 == 1
 
 
 def weigh(start: int, stop: int) -> Iterator[tuple[int, float]]:
@@ -243,6 +252,7 @@ SCENARIOS = {
     "10 M trials": Scenario(10_000_000),
     "1 M trials": Scenario(1_000_000),
     "300,000 trials, one a chunk": Scenario(300_000, trial_seconds=20.0, life_seconds=20_000.0),
+    "1 M trials, half of the workers 300 times slower": Scenario(1_000_000, slowness=300.0),
 }
 
 

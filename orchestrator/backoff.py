@@ -11,6 +11,9 @@ class Backoff:
     Losses during a wait belong to the step that is waited for: a machine that takes sixteen workers
     with it is one accident.
 
+    That ends once new workers are seen to work: one that was started after the first of the losses
+    has done a chunk. What older workers do says nothing about those that cannot start.
+
     Args:
         first: Seconds of the first wait.
         most: Seconds of the longest.
@@ -22,12 +25,20 @@ class Backoff:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all losses and end the wait: something was achieved."""
+        """Forget all losses and end the wait."""
         self._next = 0.0
         self._until = -math.inf
+        self._new = 0
 
-    def lost(self, now: float) -> None:
-        """Note that a worker was lost."""
+    def done(self, worker: int) -> None:
+        """Note that a worker has done a chunk."""
+        if worker >= self._new:
+            self.reset()
+
+    def lost(self, now: float, new: int) -> None:
+        """Note that a worker was lost, and the lowest number of those not yet started."""
+        if not self._next:
+            self._new = new
         if self.waits(now):
             return
         self._until = now + self._next

@@ -35,6 +35,7 @@ class Member:
     """A worker that is ready.
 
     Args:
+        kind: What it runs on.
         group: The group that it stays with.
         prepared: The group of the chunk that it did last.
         flights: By number of the chunk, in the order in which it does them.
@@ -43,6 +44,7 @@ class Member:
         expected: Seconds that it was expected to take; None where no pace was known.
     """
 
+    kind: str = ""
     group: int | None = None
     prepared: int | None = None
     flights: dict[int, Flight] = field(default_factory=dict)
@@ -99,14 +101,14 @@ class Crew:
             self._loading.add(worker)
             self._deadlines.set(worker, self._now + self._settings.start_deadline)
 
-    def ready(self, worker: int) -> None:
-        """Take a worker in."""
+    def ready(self, worker: int, kind: str) -> None:
+        """Take a worker of a kind in."""
         if worker not in self._starting:
             return
         self._starting.remove(worker)
         self._loading.discard(worker)
         self._deadlines.clear(worker)
-        self.members[worker] = Member()
+        self.members[worker] = Member(kind)
         self._with_room.touch(worker)
         self._none_ready_since = math.inf
 
@@ -115,15 +117,19 @@ class Crew:
         if worker not in self._starting and worker not in self.members:
             return None
         self._last_loss = error
-        self._backoff.lost(self._now)
+        self._backoff.lost(self._now, self._started)
         self._deadlines.clear(worker)
         self._starting.discard(worker)
         self._loading.discard(worker)
         self._with_room.touch(worker)
         return self.members.pop(worker, None)
 
-    def achieved(self) -> None:
-        """Note that trials are settled: what was lost before need not be waited for."""
+    def done(self, worker: int) -> None:
+        """Note that a worker has done a chunk, which may end the wait after losses."""
+        self._backoff.done(worker)
+
+    def given_up(self) -> None:
+        """Note that a trial was given up on: the losses that it has cost are over."""
         self._backoff.reset()
 
     def out_of_patience(self) -> str | None:
@@ -154,12 +160,13 @@ class Crew:
         self._with_room.touch(worker)
         return member.flights.pop(chunk)
 
-    def begin(self, worker: int, pace: Callable[[int], float | None]) -> None:
+    def begin(self, worker: int, pace: Callable[[int, str], float | None]) -> None:
         """Set a worker's clock if another chunk is the first in its queue than before.
 
         Args:
             worker: The worker.
-            pace: Returns the weight done per second in a group; None if it is not known.
+            pace: Returns the weight that a worker of a kind does per second in a group; None if it
+                is not known.
         """
         member = self.members[worker]
         first = next(iter(member.flights.values()), None)
@@ -169,7 +176,7 @@ class Crew:
         if first is None:
             self._deadlines.clear(worker)
             return
-        known, settings = pace(first.chunk.group), self._settings
+        known, settings = pace(first.chunk.group, member.kind), self._settings
         member.expected = None if known is None else first.weight / known
         seconds = max(settings.least_deadline, settings.deadline_factor * (member.expected or 0.0))
         if member.expected is None or member.prepared != first.chunk.group:

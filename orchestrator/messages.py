@@ -48,9 +48,13 @@ class WorkerPlaced:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker has started and waits for work."""
+    """A worker has started and waits for work.
+
+    ``kind`` names what it runs on: workers of one kind go at about the same pace.
+    """
 
     worker: int
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ events. An event costs O(log n) or O(chunk), whatever the number of workers and 
 Rules:
 
 - A chunk holds trials of one group (a layer and target). Its size aims at ``chunk_seconds`` by the
-  group's measured pace, starts with a single trial, and shrinks towards the end so that workers
-  finish together.
+  pace that workers of the same kind have shown in the group, starts with a single trial for each
+  kind, and shrinks towards the end so that workers finish together.
 - A worker has at most ``in_flight`` chunks and stays with its group while that group has work;
   then it takes the group with the most work left for each worker on it. A group that has brought
   failures only comes last: if its layer kills every worker, the others are done by then.
@@ -17,18 +17,21 @@ Rules:
   twice is split in two, until the trial that fails is alone. That trial is given up on after
   ``attempts`` failures and the others go on.
 - Where no trial of a group can be evaluated, all of them are given up on at once: a worker says so,
-  or ``hopeless_after`` of them were given up on and none was ever done.
+  or ``hopeless_after`` of them were given up on and none was ever done. But if the last of these
+  cost a worker and nothing of the whole campaign was ever done, machines are to blame rather than
+  the layer: the run stops, and the rest of the group stays to be done.
 - Of a lost worker's chunks only the first, which it was at work on, has failed; none has if the
   loss is blameless, until ``machines`` of them have gone away under that chunk.
 - Time is the latest ``Tick``, which comes before the events of its time; before the first it is 0.
   A worker that passes a deadline is stopped and counts as lost. A chunk's deadline runs from when
-  it is first in its worker's queue and follows from its weight and the group's pace; the first of a
-  group on a worker, which has to prepare the layer, and all of a group whose pace is not known have
-  longer. A worker that has a place has a deadline to be ready; one that waits for a place has none.
+  it is first in its worker's queue and follows from its weight and the pace of its kind of worker
+  in the group; the first of a group on a worker, which has to prepare the layer, and those of a
+  group and kind whose pace is not known have longer. A worker that has a place has a deadline to be
+  ready; one that waits for a place has none.
 - Something is late only if the time was up at the tick before the latest: whatever was heard until
   then has been taken in by now. So nobody is blamed for a time in which the caller heard nothing.
-- Lost workers are replaced: the first at once, the next after waits that double, until a chunk is
-  done or a trial given up on.
+- Lost workers are replaced: the first at once, the next after waits that double, until a trial is
+  given up on or a chunk is done by a worker that was started after the first of these losses.
 - The run stops when no worker has been ready for ``patience`` seconds. Workers that have a place
   and load the model are waited for, for ``start_deadline`` seconds more.
 - Events of workers and chunks that are not known, any longer or at all, change nothing.
@@ -95,6 +98,8 @@ class Scheduler:
         self._open_groups = sum(group.waiting > 0 for group in self._groups)
         self._in_flight = 0
         self._chunks_made = 0
+        self._any_done = any(index in begun for index in range(len(groups)))
+        self._useless: str | None = None
         self._finished = False
 
     @property
@@ -120,7 +125,7 @@ class Scheduler:
         actions = self._take_in(event)
         if not self.remaining:
             return actions + self._finish(None)
-        reason = self._crew.out_of_patience()
+        reason = self._useless or self._crew.out_of_patience()
         if reason is not None:
             return actions + self._finish(reason)
         actions += self._crew.start(self.remaining)
@@ -141,8 +146,8 @@ class Scheduler:
                 return self._tick(now)
             case WorkerPlaced(worker):
                 self._crew.placed(worker)
-            case WorkerReady(worker):
-                self._crew.ready(worker)
+            case WorkerReady(worker, kind):
+                self._crew.ready(worker, kind)
             case WorkerLost(worker, error, blameless):
                 return self._lost(worker, error, blameless=blameless)
         return []
@@ -169,7 +174,7 @@ class Scheduler:
             self._put_back(chunk)
         actions: list[Action] = []
         for chunk in chunks[:blamed]:
-            actions += self._retry(chunk, worker, error, "")
+            actions += self._retry(chunk, worker, error, "", lost=True)
         return actions
 
     def _assign(self) -> list[Action]:
@@ -196,7 +201,8 @@ class Scheduler:
     def _next(self, worker: int) -> Flight | None:
         """Take the next chunk for a worker out of its group, or out of the most urgent other."""
         taker = worker if len(self._crew.members) > 1 else None
-        index = self._crew.members[worker].group
+        member = self._crew.members[worker]
+        index = member.group
         if index is None or not self._groups[index].offers(taker):
             index = self._urgent.first(lambda index: self._groups[index].offers(taker))
         if index is None:
@@ -205,7 +211,7 @@ class Scheduler:
         if group.next_is_fresh(taker, self._settings.hopeless_after):
             share = max(1.0, len(self._crew.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
-            ranges, weight = group.cut(most=most, seconds=self._settings.chunk_seconds)
+            ranges, weight = group.cut(member.kind, most=most, seconds=self._settings.chunk_seconds)
             flight = Flight(Chunk(self._number(), index, ranges), weight)
         else:
             flight = Flight(*group.retry(taker))
@@ -220,8 +226,8 @@ class Scheduler:
                 self._urgent.touch(group)
         member.group = index
 
-    def _pace(self, index: int) -> float | None:
-        return self._groups[index].pace
+    def _pace(self, index: int, kind: str) -> float | None:
+        return self._groups[index].pace(kind)
 
     def _number(self) -> int:
         self._chunks_made += 1
@@ -239,10 +245,12 @@ class Scheduler:
             return
         index, trials = flight.chunk.group, len(flight.chunk)
         self._in_flight -= trials
-        self._groups[index].learn(trials, flight.weight, event.seconds)
+        member = self._crew.members[event.worker]
+        self._groups[index].learn(member.kind, trials, flight.weight, event.seconds)
+        self._any_done = True
         self._urgent.touch(index)
-        self._crew.achieved()
-        self._crew.members[event.worker].prepared = index
+        self._crew.done(event.worker)
+        member.prepared = index
         self._crew.begin(event.worker, self._pace)
 
     def _failed(self, event: ChunkFailed) -> list[Action]:
@@ -253,11 +261,13 @@ class Scheduler:
         self._in_flight -= len(chunk)
         self._crew.begin(event.worker, self._pace)
         if not event.hopeless:
-            return self._retry(chunk, event.worker, event.error, event.traceback)
+            return self._retry(chunk, event.worker, event.error, event.traceback, lost=False)
         self._put_back(chunk)
         return self._give_up_group(chunk.group, event.error, event.traceback)
 
-    def _retry(self, chunk: Chunk, worker: int, error: str, traceback: str) -> list[Action]:
+    def _retry(
+        self, chunk: Chunk, worker: int, error: str, traceback: str, *, lost: bool
+    ) -> list[Action]:
         """Put a failed chunk back, split it, or give up on the trial that is alone in it."""
         group = self._groups[chunk.group]
         failures = chunk.failures + 1
@@ -266,14 +276,18 @@ class Scheduler:
         actions: list[Action] = []
         if given_up:
             self._urgent.touch(chunk.group)
-            self._crew.achieved()
+            self._crew.given_up()
             actions.append(GiveUp(chunk.ranges, error, traceback))
         elif len(chunk) > 1 and failures >= 2:
             for ranges in halves(chunk.ranges):
                 self._put_back(self._again(chunk, ranges, 1, worker))
         else:
             self._put_back(self._again(chunk, chunk.ranges, failures, worker))
-        if group.waiting and group.is_hopeless(self._settings.hopeless_after):
+        if not (group.waiting and group.is_hopeless(self._settings.hopeless_after)):
+            return actions
+        if lost and not self._any_done:
+            self._useless = f"workers die on whatever they are given: {error}"
+        else:
             error = f"nothing of this layer could be evaluated; the last error: {error}"
             actions += self._give_up_group(chunk.group, error, traceback)
         return actions

@@ -195,7 +195,7 @@ class Session:
         self._any_ready = True
         self._ready[worker] = time.monotonic()
         self._listener.worker_started(ready)
-        return WorkerReady(worker)
+        return WorkerReady(worker, ready.device)
 
     def _store(self, result: ChunkResult) -> None:
         self._writer.append(result.trials, result.injections)

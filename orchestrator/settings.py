@@ -18,7 +18,7 @@ class Settings:
         hopeless_after: Trials given up on after which a group with nothing done is.
         least_deadline: Time that every chunk has.
         deadline_factor: Times the expected time that every chunk has.
-        first_deadline: Time that a chunk has where its layer may have to be prepared.
+        first_deadline: Time of a chunk whose layer may have to be prepared or has no known pace.
         start_deadline: Time that a worker has to be ready from when it has a place.
         backoff: First wait before lost workers are replaced; doubled with each step.
         most_backoff: Longest such wait.

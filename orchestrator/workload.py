@@ -1,10 +1,11 @@
-"""The work of one group: what of it waits, cut into chunks, and the pace at which it goes."""
+"""The work of one group: what of it waits, cut into chunks, and the paces at which it goes."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from orchestrator.messages import Chunk, Range
 from orchestrator.ranking import Key
@@ -18,9 +19,18 @@ early, so runs are best made one by one.
 """
 
 GROWTH = 8.0
-"""A chunk is full once it weighs this many times as much as the heaviest done in its group."""
+"""A chunk is full once it weighs this many times as much as the heaviest done in its group, by
+workers of the same kind."""
 
 Ranges = tuple[Range, ...]
+
+
+@dataclass(slots=True)
+class _Learnt:
+    """What a kind of worker has shown: its weight per second, of late, and its heaviest chunk."""
+
+    pace: float
+    heaviest: float
 
 
 class Workload:
@@ -34,7 +44,6 @@ class Workload:
     Attributes:
         waiting: Trials that are not in flight, done or given up on.
         workers: Workers that stay with the group.
-        pace: Weight done per second, of late; None before anything is done.
     """
 
     def __init__(self, ranges: Sequence[Range], weigh: Weigh, *, begun: bool) -> None:
@@ -44,8 +53,7 @@ class Workload:
         self._retries: OrderedDict[int | None, deque[Chunk]] = OrderedDict()
         self.waiting = sum(stop - start for start, stop in ranges)
         self.workers = 0
-        self.pace: float | None = None
-        self._heaviest = 0.0
+        self._learnt: dict[str, _Learnt] = {}
         self._seconds = 0.0
         self._done = 0
         self._failures = 0
@@ -81,14 +89,24 @@ class Workload:
         doubtful = not self._done and not self._begun and self._failures >= hopeless_after
         return bool(self._fresh) and not (doubtful and self._retry_for(worker))
 
-    def cut(self, *, most: int, seconds: float) -> tuple[Ranges, float]:
+    def pace(self, kind: str) -> float | None:
+        """Return what weight a worker of a kind does per second, of late; None if it is unknown."""
+        learnt = self._learnt.get(kind)
+        return None if learnt is None else learnt.pace
+
+    def cut(self, kind: str, *, most: int, seconds: float) -> tuple[Ranges, float]:
         """Take fresh trials for one chunk and return them with their weight.
 
+        A kind of worker that has done nothing of the group yet gets a single trial.
+
         Args:
+            kind: The kind of worker that the chunk is for.
             most: Trials at most; above 0.
             seconds: Time that they should take.
         """
-        room = 0.0 if self.pace is None else min(self.pace * seconds, GROWTH * self._heaviest)
+        room = 0.0
+        if (learnt := self._learnt.get(kind)) is not None:
+            room = min(learnt.pace * seconds, GROWTH * learnt.heaviest)
         ranges: list[Range] = []
         count, weight = 0, 0.0
         while self._fresh and (not count or (count < most and weight < room)):
@@ -140,11 +158,12 @@ class Workload:
         self.waiting = 0
         return ranges
 
-    def learn(self, trials: int, weight: float, seconds: float) -> None:
-        """Note that a chunk was done."""
+    def learn(self, kind: str, trials: int, weight: float, seconds: float) -> None:
+        """Note that a worker of a kind has done a chunk."""
         pace = weight / max(seconds, 1e-6)
-        self.pace = pace if self.pace is None else (self.pace + pace) / 2
-        self._heaviest = max(self._heaviest, weight)
+        learnt = self._learnt.setdefault(kind, _Learnt(pace, weight))
+        learnt.pace = (learnt.pace + pace) / 2
+        learnt.heaviest = max(learnt.heaviest, weight)
         self._seconds += seconds
         self._done += trials
 

@@ -127,17 +127,29 @@ class ClaimLock:
         if mine is None:
             raise lost(self._place, "it was removed at once")
         for name, written in times.items():
-            with suppress(FileNotFoundError):  # released, or removed by another newcomer
-                holder = parse_holder(self._storage.read(name))
-                silent = mine - written
-                if silent <= stale and not is_dead(str(holder.get("instance", ""))):
-                    raise locked(
-                        self._storage.path(name),
-                        holder,
-                        heard=f", last heard of {max(silent, 0):.0f} s ago",
-                        hint=f"If it has died, run the same command again in {stale:.0f} s.",
-                    )
-                self._storage.remove(name)
+            holder = self._holder(name)
+            if holder is None:
+                continue  # released, or removed by another newcomer
+            silent = mine - written
+            if silent <= stale and not is_dead(str(holder.get("instance", ""))):
+                raise locked(
+                    self._storage.path(name),
+                    holder,
+                    heard=f", last heard of {max(silent, 0):.0f} s ago",
+                    hint=f"If it has died, run the same command again in {stale:.0f} s.",
+                )
+            self._storage.remove(name)
+
+    def _holder(self, name: str) -> dict[str, object] | None:
+        """Return who holds a claim; None if it is gone, which a service may tell in many ways."""
+        try:
+            return parse_holder(self._storage.read(name))
+        except FileNotFoundError:
+            return None
+        except ResultsError:
+            if name in _claims(self._storage):
+                raise
+            return None
 
     def _keep(self, refresh: float) -> None:
         while not self._lost and not self._ended.wait(refresh):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from random import Random
 
 from orchestrator.crew import NOT_PLACED
@@ -31,66 +30,27 @@ from orchestrator.messages import (
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
 from orchestrator.workload import GROWTH
+from tests.orchestrator.trouble import Trouble
+from tests.orchestrator.weights import trials_of, weigh, weight
 
 NEVER = 10**6
 A_MOMENT = (0.0, 2.0**-10)
 ANY_TIME = (0.0, 0.25, 1.0, 30.0, 130.0, 1000.0)
+KINDS = ("", "CPU", "GPU")
 REST = "nothing of this layer could be evaluated; the last error: "
+USELESS = "workers die on whatever they are given: "
 
 
-def trials_of(ranges: Iterable[Range]) -> list[int]:
-    return [trial for span in ranges for trial in range(*span)]
-
-
-def ranges_of(trials: Iterable[int]) -> list[Range]:
-    ranges: list[Range] = []
-    for trial in sorted(trials):
-        if ranges and ranges[-1][1] == trial:
-            ranges[-1] = ranges[-1][0], trial + 1
-        else:
-            ranges.append((trial, trial + 1))
-    return ranges
-
-
-def weight(trial: int) -> float:
-    """Weights whose sums are exact."""
-    return (1.0, 1.0, 0.25, 4.0)[trial % 4]
-
-
-def weigh(start: int, stop: int) -> Iterator[tuple[int, float]]:
-    for each, trials in groupby(range(start, stop), weight):
-        yield len(list(trials)), each
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What goes wrong.
-
-    Args:
-        poison: Trials that raise.
-        killers: Trials that end their worker.
-        hangs: Trials that are never done.
-        accidents: Workers that are lost by bad luck.
-        blameless: Workers that are lost with their machine.
-        delays: Whether any time may pass at any moment, so that the innocent are late too.
-    """
-
-    poison: frozenset[int] = frozenset()
-    killers: frozenset[int] = frozenset()
-    hangs: frozenset[int] = frozenset()
-    accidents: int = 0
-    blameless: int = 0
-    delays: bool = False
-
-    @property
-    def bad(self) -> frozenset[int]:
-        return self.poison | self.killers | self.hangs
+def ready(worker: int) -> WorkerReady:
+    """Workers of each kind in turns."""
+    return WorkerReady(worker, KINDS[worker % len(KINDS)])
 
 
 @dataclass
 class Queue:
-    """The chunks of a worker, and until when the first may take."""
+    """The chunks of a worker of a kind, and until when the first may take."""
 
+    kind: str = ""
     chunks: deque[Chunk] = field(default_factory=deque)
     prepared: int | None = None
     due: float = math.inf
@@ -132,12 +92,15 @@ class Crowd:
         self.taken_back: set[int] = set()
         self.failed_on: dict[int, int] = {}
         self.failed_together: Counter[tuple[Range, ...]] = Counter()
-        self.heaviest = [0.0] * len(groups)
-        self.paces: list[float | None] = [None] * len(groups)
+        self.heaviest: dict[tuple[int, str], float] = {}
+        self.paces: dict[tuple[int, str], float] = {}
+        self.raised_in: set[int] = set()
+        self.lost_on: set[int] = set()
         self.now = 0.0
         self.heard = 0.0
         self.none_ready_since = math.inf
         self.steps = 0
+        self.new = 0
         self.wait_until = -math.inf
         self.last_loss = NOT_PLACED
         self.to_stop: set[int] = set()
@@ -157,8 +120,8 @@ class Crowd:
 
     def _possible_events(self) -> list[Event]:
         events: list[Event] = [WorkerPlaced(worker) for worker in sorted(self.unplaced)]
-        events += [WorkerReady(worker) for worker in sorted(self.unplaced)]
-        events += [WorkerReady(worker) for worker in sorted(self.loading)]
+        events += [ready(worker) for worker in sorted(self.unplaced)]
+        events += [ready(worker) for worker in sorted(self.loading)]
         for worker, queue in self.queues.items():
             if queue.chunks and (event := self._outcome(worker, queue.chunks[0])):
                 events.append(event)
@@ -192,20 +155,23 @@ class Crowd:
         return self.random.choice(possible)
 
     def _deliver(self, event: Event) -> None:
+        self.raised_in.clear()
+        self.lost_on.clear()
         match event:
             case Tick(now):
                 self._pass_time(now)
             case WorkerPlaced(worker) if worker in self.unplaced:
                 self.unplaced.remove(worker)
                 self.loading[worker] = self.now + self.settings.start_deadline
-            case WorkerReady(worker) if worker in self.unplaced or worker in self.loading:
+            case WorkerReady(worker, kind) if worker in self.unplaced or worker in self.loading:
                 self.unplaced.discard(worker)
                 self.loading.pop(worker, None)
-                self.queues[worker] = Queue()
+                self.queues[worker] = Queue(kind)
                 self.none_ready_since = math.inf
             case ChunkDone(worker, _, seconds) if worker in self.queues:
                 self._has_done(worker, seconds)
             case ChunkFailed(worker) if worker in self.queues:
+                self.raised_in.add(self.queues[worker].chunks[0].group)
                 self._has_failed(self.queues[worker].chunks.popleft(), worker)
                 self._begin(worker)
             case WorkerLost(worker, error, blameless) if self._is_running(worker):
@@ -232,12 +198,14 @@ class Crowd:
         chunk = queue.chunks.popleft()
         self.done.update(trials_of(chunk.ranges))
         total = sum(map(weight, trials_of(chunk.ranges)))
-        self.heaviest[chunk.group] = max(self.heaviest[chunk.group], total)
-        before, pace = self.paces[chunk.group], total / max(seconds, 1e-6)
-        self.paces[chunk.group] = pace if before is None else (before + pace) / 2
+        key = chunk.group, queue.kind
+        self.heaviest[key] = max(self.heaviest.get(key, 0.0), total)
+        before, pace = self.paces.get(key), total / max(seconds, 1e-6)
+        self.paces[key] = pace if before is None else (before + pace) / 2
         queue.prepared = chunk.group
         self._begin(worker)
-        self._forget_losses()
+        if worker >= self.new:
+            self._forget_losses()
 
     def _begin(self, worker: int) -> None:
         """Reckon until when the first chunk of a worker may take."""
@@ -246,7 +214,7 @@ class Crowd:
             queue.due = math.inf
             return
         chunk, settings = queue.chunks[0], self.settings
-        pace = self.paces[chunk.group]
+        pace = self.paces.get((chunk.group, queue.kind))
         allowed = [settings.least_deadline]
         if pace is not None:
             total = sum(map(weight, trials_of(chunk.ranges)))
@@ -257,6 +225,8 @@ class Crowd:
 
     def _lose(self, worker: int, error: str, *, blameless: bool) -> None:
         self.last_loss = error
+        if not self.steps:
+            self.new = self.started
         if self.now >= self.wait_until:
             wait = min(self.settings.backoff * 2 ** (self.steps - 1), self.settings.most_backoff)
             self.wait_until = self.now + (wait if self.steps else 0.0)
@@ -264,7 +234,7 @@ class Crowd:
         self.unplaced.discard(worker)
         self.loading.pop(worker, None)
         chunks = self.queues.pop(worker, Queue()).chunks
-        self.late += [WorkerPlaced(worker), WorkerReady(worker), WorkerLost(worker, "again")]
+        self.late += [WorkerPlaced(worker), ready(worker), WorkerLost(worker, "again")]
         for chunk in chunks:
             done, failed = ChunkDone(worker, chunk.id, 1.0), ChunkFailed(worker, chunk.id, "late")
             self.late.append(self.random.choice((done, failed)))
@@ -272,6 +242,7 @@ class Crowd:
             chunks[0] = replace(chunks[0], machines_lost=chunks[0].machines_lost + 1)
             blameless = chunks[0].machines_lost < self.settings.machines
         if chunks and not blameless:
+            self.lost_on.add(chunks[0].group)
             self._has_failed(chunks.popleft(), worker)
         for chunk in chunks:
             self.waiting.update(trials_of(chunk.ranges))
@@ -285,6 +256,7 @@ class Crowd:
 
     def _forget_losses(self) -> None:
         self.steps = 0
+        self.new = 0
         self.wait_until = -math.inf
 
     def _obey(self, actions: list[Action]) -> None:
@@ -324,9 +296,8 @@ class Crowd:
         assert self.waiting.issuperset(trials)
         if error.startswith(REST):
             (group,) = (group for group in self.groups if group.issuperset(trials))
-            assert self.done.isdisjoint(group)
-            alone = [t for t in group & self.given_up.keys() if self._has_had_its_attempts(t)]
-            assert len(alone) >= self.settings.hopeless_after
+            assert self._has_no_hope(group)
+            assert self.done or self.groups.index(group) in self.raised_in
             assert group & self.waiting == set(trials)
         else:
             assert len(trials) == 1
@@ -335,6 +306,11 @@ class Crowd:
         self.waiting.difference_update(trials)
         self.fresh.difference_update(trials)
         self.given_up.update(dict.fromkeys(trials, error))
+
+    def _has_no_hope(self, group: frozenset[int]) -> bool:
+        """Whether none of a group was done and enough of its trials were given up on."""
+        alone = [t for t in group & self.given_up.keys() if self._has_had_its_attempts(t)]
+        return self.done.isdisjoint(group) and len(alone) >= self.settings.hopeless_after
 
     def _has_had_its_attempts(self, trial: int) -> bool:
         """Whether a trial has failed as often as is asked for: alone, or once with its chunk."""
@@ -353,7 +329,7 @@ class Crowd:
         if self.fresh.issuperset(trials):
             assert not self._tries_again_first(worker, chunk.group)
             assert (chunk.failures, chunk.failed_on) == (0, None)
-            full = GROWTH * self.heaviest[chunk.group]
+            full = GROWTH * self.heaviest.get((chunk.group, self.queues[worker].kind), 0.0)
             assert len(trials) == 1 or sum(map(weight, trials[:-1])) < full
         else:
             fresh = not self.fresh.isdisjoint(self.groups[chunk.group])
@@ -392,6 +368,12 @@ class Crowd:
             self._check_that_nobody_idles()
         elif self.finish.reason is None:
             assert self.scheduler.remaining == 0
+        elif self.finish.reason.startswith(USELESS):
+            assert not self.done
+            assert any(
+                self._has_no_hope(self.groups[index]) and self.groups[index] & self.waiting
+                for index in self.lost_on
+            )
         elif self.finish.reason != "it was interrupted":
             assert self._is_out_of_patience()
             assert self.finish.reason.startswith("no worker could be had for ")

@@ -18,7 +18,7 @@ from orchestrator.messages import (
 )
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
-from tests.orchestrator.crowd import trials_of
+from tests.orchestrator.weights import trials_of
 
 
 def schedule(

@@ -22,7 +22,9 @@ from orchestrator.messages import (
 )
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
-from tests.orchestrator.crowd import NEVER, REST, Crowd, Trouble, ranges_of, trials_of
+from tests.orchestrator.crowd import NEVER, REST, USELESS, Crowd
+from tests.orchestrator.trouble import Trouble
+from tests.orchestrator.weights import ranges_of, trials_of
 
 crowds = st.builds(
     Settings,
@@ -157,6 +159,21 @@ def test_a_layer_that_kills_every_worker_is_given_up_on_and_the_others_are_done(
     rest = {trial for trial, error in crowd.given_up.items() if error.startswith(REST)}
     assert alone | rest == killers
     assert 8 <= len(alone) <= 8 + 2 * workers
+
+
+@hypothesis.settings(max_examples=30, deadline=None)
+@given(workers=st.integers(1, 5), accidents=st.integers(0, 3), order=orders)
+def test_workers_that_die_on_everything_end_the_run_with_nearly_all_of_it_left(
+    workers: int, accidents: int, order: Random
+) -> None:
+    groups = [[(0, 50)], [(50, 100)], [(100, 150)]]
+    trouble = Trouble(killers=frozenset(range(150)), accidents=accidents)
+    crowd = Crowd(groups, Settings(workers, patience=NEVER), order, trouble)
+    crowd.run()
+    assert crowd.finish is not None
+    assert crowd.finish.reason is not None
+    assert crowd.finish.reason.startswith(USELESS)
+    assert 8 <= len(crowd.given_up) <= 22
 
 
 def test_ten_thousand_workers_do_a_hundred_thousand_trials() -> None:

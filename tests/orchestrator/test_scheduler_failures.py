@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.messages import (
+    Action,
     Assign,
     Chunk,
     ChunkDone,
@@ -19,6 +20,7 @@ from orchestrator.messages import (
     WorkerLost,
     WorkerReady,
 )
+from orchestrator.scheduler import Scheduler
 from tests.orchestrator.scheduling import (
     assigned,
     attempts_of_one_worker,
@@ -229,6 +231,42 @@ def test_a_group_of_which_something_was_done_is_tried_to_the_last_trial(begun: b
             Assign(0, Chunk(trial + 2, 0, ((trial + 1, trial + 2),))),
         ]
     assert scheduler.on(ChunkFailed(0, 4, "no")) == [GiveUp(((3, 4),), "no", ""), Finish(None)]
+
+
+def losses_until_the_finish(scheduler: Scheduler) -> list[Action]:
+    """Lose worker after worker at its first chunk; return what is given up on and the finish."""
+    scheduler.start()
+    said: list[Action] = []
+    worker = 0
+    while not any(isinstance(action, Finish) for action in said):
+        scheduler.on(Tick(100.0 * worker))  # the replacement does not wait any longer
+        scheduler.on(WorkerReady(worker))
+        actions = scheduler.on(WorkerLost(worker, "out of memory"))
+        said += [action for action in actions if isinstance(action, GiveUp | Finish)]
+        worker += 1
+    return said
+
+
+def test_workers_that_die_on_every_chunk_end_the_run_before_a_layer_is_given_up_on() -> None:
+    groups = [[(start, start + 1000)] for start in range(0, 20_000, 1000)]
+    scheduler = schedule(*groups, workers=1, in_flight=1)
+    assert losses_until_the_finish(scheduler) == [
+        *(GiveUp(((trial, trial + 1),), "out of memory", "") for trial in range(8)),
+        Finish("workers die on whatever they are given: out of memory"),
+    ]
+    assert scheduler.remaining == 20_000 - 8
+
+
+def test_a_layer_that_kills_workers_is_given_up_on_if_earlier_runs_have_done_any_other() -> None:
+    scheduler = schedule(
+        [(0, 9)], [], workers=1, in_flight=1, attempts=1, hopeless_after=1, begun=[1]
+    )
+    rest = "nothing of this layer could be evaluated; the last error: out of memory"
+    assert losses_until_the_finish(scheduler) == [
+        GiveUp(((0, 1),), "out of memory", ""),
+        GiveUp(((1, 9),), rest, ""),
+        Finish(None),
+    ]
 
 
 def test_a_layer_without_hope_is_told_by_few_trials_however_many_it_has() -> None:

@@ -116,6 +116,39 @@ def test_a_worker_that_comes_back_to_a_layer_has_time_to_prepare_it_again() -> N
     assert [stop.worker for stop in stopped(at(scheduler, 1801.0))] == [0, 1]
 
 
+def test_chunks_and_deadlines_follow_the_pace_of_workers_of_the_same_kind() -> None:
+    scheduler = schedule([(0, 99_999)], workers=2, in_flight=1)
+    scheduler.start()
+    (fast,) = assigned(scheduler.on(WorkerReady(0, "GPU")))
+    for _ in range(4):
+        (fast,) = assigned(scheduler.on(ChunkDone(0, fast.chunk.id, len(fast.chunk) / 256)))
+    assert len(fast.chunk) == 512
+    (slow,) = assigned(scheduler.on(WorkerReady(1, "CPU")))
+    assert len(slow.chunk) == 1
+    (slow,) = assigned(scheduler.on(ChunkDone(1, slow.chunk.id, 10.0)))
+    assert len(slow.chunk) == 1
+    assert [stop.worker for stop in stopped(at(scheduler, 121.0))] == [0]
+    assert stopped(at(scheduler, 200.0)) == []
+    (stop,) = stopped(at(scheduler, 201.0))
+    assert stop.error == (
+        "the worker was stopped: a chunk of 1 trial was not done after 201 s, expected about 10 s"
+    )
+
+
+def test_the_first_chunk_of_a_kind_of_worker_has_half_an_hour() -> None:
+    scheduler = schedule([(0, 99_999)], workers=2, in_flight=1)
+    scheduler.start()
+    (fast,) = assigned(scheduler.on(WorkerReady(0, "GPU")))
+    scheduler.on(ChunkDone(0, fast.chunk.id, 1.0))
+    scheduler.on(WorkerReady(1, "CPU"))
+    assert [stop.worker for stop in stopped(at(scheduler, 1800.0))] == [0]
+    (stop,) = stopped(at(scheduler, 1801.0))
+    assert stop.error == (
+        "the worker was stopped: a chunk of 1 trial was not done after 1801 s, "
+        "at a layer whose pace is not known yet"
+    )
+
+
 def test_a_chunk_that_waits_behind_another_has_its_time_from_when_it_is_first() -> None:
     scheduler = schedule([(0, 9)], workers=1, in_flight=2)
     with_workers(scheduler, workers=1)
@@ -211,13 +244,28 @@ def losing(scheduler: Scheduler, *workers: int) -> list[Action]:
     return [action for worker in workers for action in scheduler.on(WorkerLost(worker, "no"))]
 
 
-def test_a_chunk_that_is_done_ends_the_wait() -> None:
+def test_a_chunk_that_a_new_worker_has_done_ends_the_wait() -> None:
     scheduler = schedule([(0, 99)], workers=4, in_flight=1, patience=NEVER)
-    (first,) = with_workers(scheduler, workers=1)
+    with_workers(scheduler, workers=1)
     assert losing(scheduler, 1, 2, 3) == [StartWorker(4)]
-    done = scheduler.on(ChunkDone(0, first.chunk.id, 1.0))
+    (new,) = assigned(scheduler.on(WorkerReady(4)))
+    done = scheduler.on(ChunkDone(4, new.chunk.id, 1.0))
     assert done[:2] == [StartWorker(5), StartWorker(6)]
-    assert losing(scheduler, 4) == [StartWorker(7)]
+    assert losing(scheduler, 5) == [StartWorker(7)]
+
+
+def test_what_an_older_worker_does_leaves_the_wait_for_one_that_cannot_start_as_it_is() -> None:
+    scheduler = schedule([(0, 9999)], workers=2, in_flight=1)
+    (assign,) = with_workers(scheduler, workers=1)
+    starting, starts = [1], []
+    for now in range(300):
+        actions = scheduler.on(Tick(float(now)))
+        actions += scheduler.on(ChunkDone(0, assign.chunk.id, 1.0 * len(assign.chunk)))
+        (assign,) = assigned(actions)
+        actions += losing(scheduler, *starting)
+        starting = [action.worker for action in actions if isinstance(action, StartWorker)]
+        starts += [now] * len(starting)
+    assert starts == [0, 2, 5, 10, 19, 36, 69, 130, 191, 252]
 
 
 def test_a_trial_that_is_given_up_on_ends_the_wait() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.messages import Chunk
 from orchestrator.workload import GROWTH, Workload, halves
-from tests.orchestrator.crowd import ranges_of, trials_of, weigh, weight
+from tests.orchestrator.weights import ranges_of, trials_of, weigh, weight
 
 some_trials = st.frozensets(st.integers(0, 60), min_size=1)
 
@@ -18,8 +18,8 @@ def test_a_chunk_is_filled_as_trial_by_trial(
     trials: frozenset[int], most: int, seconds: float
 ) -> None:
     workload = Workload(ranges_of(trials), weigh, begun=False)
-    workload.learn(1, 1.0, 0.5)
-    ranges, total = workload.cut(most=most, seconds=seconds)
+    workload.learn("GPU", 1, 1.0, 0.5)
+    ranges, total = workload.cut("GPU", most=most, seconds=seconds)
     room = min(2.0 * seconds, GROWTH)
     expected: list[int] = []
     for trial in sorted(trials):
@@ -41,8 +41,8 @@ def test_a_chunk_looks_at_no_more_runs_than_it_needs() -> None:
             yield 1, 1.0
 
     workload = Workload([(0, 10**9)], each, begun=False)
-    workload.learn(1, 1.0, 0.5)
-    assert workload.cut(most=10**9, seconds=2.0) == (((0, 4),), 4.0)
+    workload.learn("GPU", 1, 1.0, 0.5)
+    assert workload.cut("GPU", most=10**9, seconds=2.0) == (((0, 4),), 4.0)
     assert seen == [0, 1, 2, 3]
 
 
