@@ -1,6 +1,7 @@
 # make demo    set up and run campaigns/digits.yaml
 # make test    set up and run the tests
 # make chaos   run campaigns while 50 workers, machines and drivers are killed (10 minutes)
+# make full    run the tests with all the injections that they compare (minutes more)
 # make lint    set up and check style, types and the layering of imports
 # make bench   set up and print the benchmark tables
 
@@ -8,13 +9,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test chaos lint format bench install clean
+.PHONY: demo test full chaos lint format bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+full: $(STAMP)
+	$(BIN)/python -m pytest --full
 
 KILLS ?= 50
 CHAOS_SEED ?= 1

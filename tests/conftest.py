@@ -20,7 +20,10 @@ DATA = os.environ.get("INJECTTF2_DATA")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say how long the chaos test goes on, and from which seed."""
+    """Say how long the longest tests go on, and what the chaos test begins with."""
+    parser.addoption(
+        "--full", action="store_true", help="compare levels on all injections, not on a part"
+    )
     parser.addoption("--kills", type=int, default=4, help="what the chaos test kills, at least")
     parser.addoption("--chaos-seed", type=int, default=1, help="what it kills, and when")
 
