@@ -299,19 +299,18 @@ def spread_over(engine: Engine, injections: int, bits: Sequence[Any]) -> dict[st
 
 
 def compare(
-    model: Any, dataset: Dataset, trials: dict[str, list[Trial]]
+    model: Any, dataset: Dataset, trials: dict[str, list[Trial]], routes: Routes
 ) -> tuple[int, int, set[str]]:
-    """Compare all levels with level dense.
+    """Compare all levels with level dense; ways that are not among ``routes`` are searched.
 
     Returns:
         Injections, those evaluated twice, and the layers at which a faster way was used.
     """
     dense = Engine(model, dataset, levels=())
-    fast = Engine(model, dataset)
+    fast = Engine(model, dataset, routes=routes)
     count = twice = 0
     faster = set()
     for layer, chosen in trials.items():
-        fast.prepare(layer, tune=True)
         found = recorded(fast, chosen)
         assert_same(found, recorded(dense, chosen))
         count += len(found.outcome)
@@ -324,8 +323,33 @@ def compare(
 
 @pytest.fixture
 def full(request: pytest.FixtureRequest) -> bool:
-    """Whether the tests have all the injections that they are named after, or the short form's."""
+    """Whether the tests have all the injections that they are named after, and search for ways."""
     return bool(request.config.getoption("--full"))
+
+
+def known(ways: dict[str, tuple[Route, ...]]) -> Routes:
+    """Return ways as a search might find them, which takes longer than a short comparison."""
+    routes = Routes()
+    for layer, found in ways.items():
+        routes.keep(layer, tuple(Way(route, 2.0**-20) for route in found))
+    return routes
+
+
+CNN_WAYS = {
+    "conv2d": (
+        Route(3, 1, 4096, 4096, head_jit=True, tail_jit=True),
+        Route(3, 0, 128, 128, head_jit=False, tail_jit=False),
+    ),
+    "max_pooling2d": (
+        Route(2, 0, 4096, 4096, head_jit=False, tail_jit=True),
+        Route(2, 0, 128, 128, head_jit=False, tail_jit=False),
+    ),
+    "flatten": (Route(1, 0, 4096, 4096, head_jit=False, tail_jit=True),),
+    "dense": (Route(2, 0, 4096, 4096, head_jit=False, tail_jit=True),),
+    "dropout": (),
+    "dense_1": (),
+    "softmax": (),
+}
 
 
 @pytest.mark.timeout(1200)
@@ -340,7 +364,8 @@ def test_a_million_injections_into_the_examples_cnn(shared_data: Path, full: boo
     )
     bits = [BitFlip(bit) for bit in range(32)]
     trials = spread_over(Engine(model, dataset, levels=()), 7 * 32 * samples, bits)
-    count, twice, faster = compare(model, dataset, trials)
+    routes = Routes() if full else known(CNN_WAYS)
+    count, twice, faster = compare(model, dataset, trials, routes)
     assert faster >= {"conv2d", "max_pooling2d", "flatten", "dense"}
     assert count == 7 * 32 * samples
     assert twice < 0.05 * count
@@ -356,6 +381,11 @@ RESNET_TRIALS = {
 
 SHORT_RESNET_TRIALS = {"stage2_block3_conv2": 6, "stage3_block2_add": 12}
 
+RESNET_WAYS = {
+    "stage2_block3_conv2": (Route(12, 3, 4096, 1024, head_jit=False, tail_jit=False),),
+    "stage3_block2_add": (Route(9, 1, 4096, 256, head_jit=False, tail_jit=False),),
+}
+
 
 @pytest.mark.timeout(1200)
 def test_a_hundred_thousand_injections_into_resnet20(shared_data: Path, full: bool) -> None:
@@ -370,7 +400,8 @@ def test_a_hundred_thousand_injections_into_resnet20(shared_data: Path, full: bo
         layer: trials_of(Cell(layer, BitFlip(bit_field="any"), 1.0), count)
         for layer, count in (RESNET_TRIALS if full else SHORT_RESNET_TRIALS).items()
     }
-    count, twice, faster = compare(model, dataset, trials)
+    routes = Routes() if full else known(RESNET_WAYS)
+    count, twice, faster = compare(model, dataset, trials, routes)
     assert faster >= trials.keys() - {"pool"}
     assert count == 850 * sum(map(len, trials.values()))
     assert twice < 0.05 * count
