@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import InjectTF2Error
+from injecttf2.errors import UserError
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
@@ -65,7 +65,7 @@ class InlineExecutor(Executor):
             return [Done(worker, chunk, self._worker.evaluate(runs))]
         except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
             message = f"{type(error).__name__}: {error}"
-            hopeless = isinstance(error, InjectTF2Error)
+            hopeless = isinstance(error, UserError)
             return [Failed(worker, chunk, message, traceback.format_exc(), hopeless)]
 
     def _start(self, worker: int) -> Reply:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import CampaignError, InjectTF2Error
+from injecttf2.errors import CampaignError, InjectTF2Error, UserError
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -226,10 +226,10 @@ class RayExecutor(Executor):
         """Return the reply to a call that raised an exception; the worker goes on if it can."""
         cause = error.cause
         message = f"{type(cause).__name__}: {cause}"
-        ours = isinstance(cause, InjectTF2Error)
         if not isinstance(what, str):
-            return Failed(worker, what, message, str(error), hopeless=ours)
-        if ours and not self._any_started:
+            hopeless = isinstance(cause, UserError)
+            return Failed(worker, what, message, str(error), hopeless)
+        if isinstance(cause, InjectTF2Error) and not self._any_started:
             raise cause from None  # the model or the data, not the machine
         self.stop_worker(worker)
         return Lost(worker, message)
