@@ -211,7 +211,9 @@ class RayExecutor(Executor):
         try:
             result = self._ray.get(call, timeout=FETCH_SECONDS)
         except self._ray.exceptions.RayTaskError as error:
-            return self._raised(worker, what, error)
+            return self._raised(worker, what, error.cause, str(error))
+        except self._ray.exceptions.UnserializableException as error:
+            return self._raised(worker, what, error, str(error))
         except self._ray.exceptions.RayError as error:
             return self._lost(worker, error)
         if what == PLACE:
@@ -222,13 +224,18 @@ class RayExecutor(Executor):
             return Started(worker, result)
         return Done(worker, int(what), result)
 
-    def _raised(self, worker: int, what: int | str, error: Any) -> Reply:
-        """Return the reply to a call that raised an exception; the worker goes on if it can."""
-        cause = error.cause
+    def _raised(self, worker: int, what: int | str, cause: Exception, traceback: str) -> Reply:
+        """Return the reply to a call that raised an exception; the worker goes on if it can.
+
+        In place of an exception that cannot be pickled, or not be made again from what was pickled,
+        comes one of Ray's; the traceback ends with what it was.
+        """
         message = f"{type(cause).__name__}: {cause}"
+        if isinstance(cause, self._ray.exceptions.RayError):
+            message = traceback.strip().splitlines()[-1]
         if not isinstance(what, str):
             hopeless = isinstance(cause, UserError)
-            return Failed(worker, what, message, str(error), hopeless)
+            return Failed(worker, what, message, traceback, hopeless)
         if isinstance(cause, InjectTF2Error) and not self._any_started:
             raise cause from None  # the model or the data, not the machine
         self.stop_worker(worker)
