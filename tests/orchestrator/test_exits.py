@@ -1,0 +1,35 @@
+"""Exit codes: what they say of a run, whatever goes wrong in telling about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.session import Summary
+from tests.orchestrator.conftest import Command
+
+ENDS = [
+    (Summary(9, 9, 0), 0),
+    (Summary(9, 7, 2), 1),
+    (Summary(9, 4, 2, stopped="no worker could be had for 300 s"), 3),
+]
+
+
+@pytest.mark.parametrize(("summary", "code"), ENDS)
+def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
+    summary: Summary,
+    code: int,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.launch.launch", lambda *_: summary)
+    ended = injecttf2("run", campaign, "--output", tmp_path / "gone")
+    assert ended.code == code
+    assert f"the outcomes cannot be shown: {tmp_path / 'gone'}: " in ended.err
+    assert f"{summary.done} of 9 trials done" in ended.out
+    assert f"results: {tmp_path / 'gone'}" in ended.out
+    for words in (summary.stopped, "2 trials were given up on" if code == 1 else None):
+        assert words is None or words in ended.err
