@@ -13,10 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from injecttf2.errors import InjectTF2Error
 from orchestrator.console import messages, print_json, screen, tell_summary
 from orchestrator.exits import EXIT_INTERRUPTED, GOES_ON, end_by, end_of
-from results.errors import ResultsError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,11 +52,11 @@ def main() -> None:
     before = {number: signal.signal(number, _interrupted) for number in STOP_SIGNALS}
     try:
         app()
-    except (InjectTF2Error, ResultsError) as error:
-        sys.exit(end_by(error))
     except _Interrupted:
         messages().print(f"interrupted; {GOES_ON}")
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
+        sys.exit(end_by(error))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

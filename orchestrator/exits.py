@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import TYPE_CHECKING
 
+from injecttf2.errors import InjectTF2Error
 from orchestrator.console import messages
 from orchestrator.errors import StoppedError
+from results.errors import ResultsError
 
 if TYPE_CHECKING:
     from orchestrator.session import Summary
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 EXIT_GIVEN_UP = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 3
+EXIT_UNEXPECTED = os.EX_SOFTWARE
 
 GOES_ON = "the same command again goes on from here"
 
@@ -39,11 +44,19 @@ def end_of(summary: Summary, shown: str) -> int:
 
 
 def end_by(error: Exception) -> int:
-    """Print an error that is meant for the user and return the exit code."""
+    """Print why a command ended and return its exit code; only what nobody expected is traced."""
     if isinstance(error, StoppedError):
         messages().print(f"stopped: {error}", style="red")
         messages().print(GOES_ON)
         return EXIT_INTERRUPTED
-    notes = getattr(error, "__notes__", [])
-    messages().print("\n".join([f"error: {error}", *notes]), style="red")
-    return EXIT_WRONG_INPUT
+    if isinstance(error, InjectTF2Error | ResultsError):
+        notes = getattr(error, "__notes__", [])
+        messages().print("\n".join([f"error: {error}", *notes]), style="red")
+        return EXIT_WRONG_INPUT
+    messages().print("".join(traceback.format_exception(error)), end="")
+    messages().print(
+        "error: this was not expected; please report it with the lines above. What was published "
+        "is intact",
+        style="red",
+    )
+    return EXIT_UNEXPECTED

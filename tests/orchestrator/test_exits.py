@@ -33,3 +33,18 @@ def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
     assert f"results: {tmp_path / 'gone'}" in ended.out
     for words in (summary.stopped, "2 trials were given up on" if code == 1 else None):
         assert words is None or words in ended.err
+
+
+def test_what_nobody_expected_has_a_traceback_and_a_code_of_its_own(
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Summary:
+        raise KeyError("[/oops]")
+
+    monkeypatch.setattr("orchestrator.launch.launch", broken)
+    ended = injecttf2("run", campaign, "--output", tmp_path / "run")
+    assert ended.code == 70
+    assert "in broken" in ended.err
+    assert "KeyError: '[/oops]'" in ended.err
+    assert "this was not expected" in ended.err
+    assert ended.out == ""
