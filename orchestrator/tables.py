@@ -142,6 +142,8 @@ def _at_work(status: RunStatus) -> Iterator[str]:
         yield f"not running: {who} has been silent, {ago}; the same command goes on"
     else:
         yield f"{heartbeat.state}: {who}, {ago}"
+        if reason := heartbeat.details.get("reason"):
+            yield str(reason)
 
 
 def _failures(status: RunStatus) -> Iterator[RenderableType]:

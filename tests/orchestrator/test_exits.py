@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from injecttf2.errors import ModelError
+from orchestrator.errors import StoppedError
 from orchestrator.session import Summary
+from results import ResultsError, open_run
 from tests.orchestrator.conftest import Command
 
 ENDS = [
@@ -33,6 +36,38 @@ def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
     assert f"results: {tmp_path / 'gone'}" in ended.out
     for words in (summary.stopped, "2 trials were given up on" if code == 1 else None):
         assert words is None or words in ended.err
+
+
+STOPS = [
+    (StoppedError("Ray is gone: it does not answer"), 3, "Ray is gone: it does not answer"),
+    (ResultsError("no space left", hint="make room"), 3, "no space left\n  make room"),
+    (ModelError("no such layer"), 2, "no such layer"),
+    (KeyError("oops"), 70, "KeyError: 'oops'"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), STOPS)
+def test_why_a_run_stopped_is_in_its_events_its_heartbeat_and_its_status(
+    error: Exception,
+    code: int,
+    reason: str,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("orchestrator.executors.inline.InlineExecutor.replies", broken)
+    run = tmp_path / "run"
+    assert injecttf2("run", campaign, "--executor", "inline", "--output", run).code == code
+    events = open_run(run).events()
+    assert events[events["event"] == "session_stopped"]["reason"].tolist() == [reason]
+    heartbeat = open_run(run).status().heartbeat
+    assert heartbeat is not None
+    assert (heartbeat.state, heartbeat.details["reason"]) == ("stopped", reason)
+    assert reason in injecttf2("status", run).out
 
 
 def test_what_nobody_expected_has_a_traceback_and_a_code_of_its_own(
