@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -10,25 +9,14 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from injecttf2.errors import InjectTF2Error
-from orchestrator.errors import StoppedError
-from results.errors import ResultsError
-
-if TYPE_CHECKING:
-    from orchestrator.session import Summary
+from orchestrator.console import messages, print_json, screen, tell_summary
+from orchestrator.exits import EXIT_INTERRUPTED, GOES_ON, end_by, end_of
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-EXIT_GIVEN_UP = 1
-EXIT_WRONG_INPUT = 2
-EXIT_INTERRUPTED = 3
-
-GOES_ON = "the same command again goes on from here"
 
 app = typer.Typer(
     name="injecttf2",
@@ -64,18 +52,11 @@ def main() -> None:
     before = {number: signal.signal(number, _interrupted) for number in STOP_SIGNALS}
     try:
         app()
-    except StoppedError as error:
-        _messages().print(f"stopped: {error}", style="red")
-        _messages().print(GOES_ON)
-        sys.exit(EXIT_INTERRUPTED)
-    except (InjectTF2Error, ResultsError) as error:
-        _messages().print(
-            "\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), style="red"
-        )
-        sys.exit(EXIT_WRONG_INPUT)
     except _Interrupted:
-        _messages().print(f"interrupted; {GOES_ON}")
+        messages().print(f"interrupted; {GOES_ON}")
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
+        sys.exit(end_by(error))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -171,21 +152,9 @@ def run(
         patience=patience,
         metrics_port=metrics_port,
     )
-    messages = _messages()
-    summary = launch(loaded, options, messages)
-    shown = shown_path(folder)
-    _tell(folder, summary, as_json=as_json)
-    if summary.stopped:
-        messages.print(f"stopped: {summary.stopped}", style="yellow")
-        messages.print(GOES_ON)
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if summary.failed:
-        messages.print(
-            f"{summary.failed:,} trials were given up on: `injecttf2 status {shown}` lists them, "
-            "`injecttf2 run --retry-failed` tries them again",
-            style="red",
-        )
-        raise typer.Exit(EXIT_GIVEN_UP)
+    summary = launch(loaded, options, messages())
+    tell_summary(folder, summary, as_json=as_json)
+    raise typer.Exit(end_of(summary, shown_path(folder)))
 
 
 @app.command()
@@ -208,7 +177,7 @@ def plan(
     planned = make_plan(loaded)
     expected = estimate(planned)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "trials": len(planned.grid),
                 "cells": len(planned.grid) // planned.grid.repetitions,
@@ -218,7 +187,7 @@ def plan(
             }
         )
         return
-    _screen().print(plan_table(planned, expected))
+    screen().print(plan_table(planned, expected))
 
 
 @app.command()
@@ -238,17 +207,17 @@ def status(
         from orchestrator.watch import watch as look
 
         with suppress(_Interrupted):
-            for state in look(run, None if as_json else _screen()):
+            for state in look(run, None if as_json else screen()):
                 if as_json:
-                    _print_json({"run": shown, **asdict(state)})
+                    print_json({"run": shown, **asdict(state)})
         return
     state = open_run(run).status()
     if as_json:
-        _print_json({"run": shown, **asdict(state)})
+        print_json({"run": shown, **asdict(state)})
         return
     from orchestrator.tables import status_table
 
-    _screen().print(status_table(shown, state))
+    screen().print(status_table(shown, state))
 
 
 @app.command()
@@ -262,9 +231,9 @@ def compact(run: RunFolder, as_json: Json = False) -> None:
 
     compacted = put_together(run)
     if as_json:
-        _print_json({"run": shown_path(run), **asdict(compacted)})
+        print_json({"run": shown_path(run), **asdict(compacted)})
         return
-    _screen().print(compacted_line(compacted))
+    screen().print(compacted_line(compacted))
 
 
 @app.command()
@@ -294,11 +263,11 @@ def layers(
                 "parameters": info.parameters,
             }
             entries.append(entry if info.reason is None else {**entry, "reason": info.reason})
-        _print_json(entries)
+        print_json(entries)
         return
     from orchestrator.tables import layers_table
 
-    _screen().print(layers_table(model, found))
+    screen().print(layers_table(model, found))
 
 
 @app.command()
@@ -317,13 +286,13 @@ def replay(
 
     differences = run_again(run, trial_id, model=model, dataset=dataset)
     if as_json:
-        _print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
+        print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
     else:
-        screen = _screen()
+        out = screen()
         for column, (recorded, now) in differences.items():
-            screen.print(f"{column}: recorded {recorded}, now {now}")
+            out.print(f"{column}: recorded {recorded}, now {now}")
         verdict = "differs from its row" if differences else "is equal to its row"
-        screen.print(f"trial {trial_id} {verdict}")
+        out.print(f"trial {trial_id} {verdict}")
     if differences:
         raise typer.Exit(1)
 
@@ -349,47 +318,7 @@ def init(
         ) from None
     except OSError as error:
         raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
-    _screen().print(f"wrote {file}; run it with: injecttf2 run {file}")
-
-
-def _messages() -> Console:
-    """Return the console for progress and errors: the standard error.
-
-    What is printed may hold brackets, which are not markup.
-    """
-    return Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-
-
-def _tell(folder: str, summary: Summary, *, as_json: bool) -> None:
-    """Print what a run did."""
-    from orchestrator.tables import summary_lines
-    from results.storage import shown_path
-
-    if as_json:
-        _print_json(
-            {
-                "run": shown_path(folder),
-                "trials": summary.trials,
-                "done": summary.done,
-                "failed": summary.failed,
-                "injections": summary.injections,
-                "reevaluated": summary.reevaluated,
-                "seconds": round(summary.seconds, 3),
-                "stopped": summary.stopped,
-                "busy": None if summary.busy is None else round(summary.busy, 4),
-            }
-        )
-    else:
-        _screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole
-
-
-def _screen() -> Console:
-    """Return the console for what a command answers: the standard output."""
-    return Console(markup=False, highlight=False)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    screen().print(f"wrote {file}; run it with: injecttf2 run {file}")
 
 
 if __name__ == "__main__":

@@ -64,12 +64,12 @@ class Record(Listener):
         self._beat("running")
 
     def finish(self, stopped: str | None) -> None:
-        """Log the end."""
+        """Log the end, and say it in the heartbeat."""
         state = "finished" if stopped is None else "stopped"
         self._writer.log(f"session_{state}", trials=self._trials, reason=stopped)
-        self._beat(state)
+        self._beat(state, reason=stopped)
 
-    def _beat(self, state: str) -> None:
+    def _beat(self, state: str, *, reason: str | None = None) -> None:
         seconds = time.monotonic() - self._begin
         self._writer.heartbeat(
             {
@@ -81,5 +81,6 @@ class Record(Listener):
                 "injections": self._injections,
                 "given_up": self._given_up,
                 "seconds": round(seconds, 1),
+                "reason": reason,
             }
         )

@@ -8,18 +8,20 @@ Rules:
 
 - A chunk holds trials of one group (a layer and target). Its size aims at ``chunk_seconds`` by the
   pace that workers of the same kind have shown in the group, starts with a single trial for each
-  kind, and shrinks towards the end so that workers finish together.
+  kind, and shrinks towards the end so that workers finish together. Where two or more chunks of the
+  group have failed in a row it is one trial from the group's other end: a look at whether others
+  can be done.
 - A worker has at most ``in_flight`` chunks and stays with its group while that group has work;
   then it takes the group with the most work left for each worker on it. A group that has brought
-  failures only comes last: if its layer kills every worker, the others are done by then.
+  failures only, or many of late, comes last: if it kills every worker, the others are done by then.
 - A chunk that failed is tried again, on another worker if there is one, after fresh work; before it
-  where ``hopeless_after`` chunks of a group have failed and none was ever done. A chunk that failed
-  twice is split in two, until the trial that fails is alone. That trial is given up on after
+  where ``hopeless_after`` chunks of a group have failed and none was done in between. A chunk that
+  failed twice is split in two, until the trial that fails is alone. That trial is given up on after
   ``attempts`` failures and the others go on.
 - Where no trial of a group can be evaluated, all of them are given up on at once: a worker says so,
-  or ``hopeless_after`` of them were given up on and none was ever done. But if the last of these
-  cost a worker and nothing of the whole campaign was ever done, machines are to blame rather than
-  the layer: the run stops, and the rest of the group stays to be done.
+  or ``hopeless_after`` of them were given up on and none was ever done.
+- Where workers die on whatever they are given, they are to blame rather than the trials: the run
+  stops, and the rest stays to be done. ``suspicion.py`` says when that is.
 - Of a lost worker's chunks only the first, which it was at work on, has failed; none has if the
   loss is blameless, until ``machines`` of them have gone away under that chunk.
 - Time is the latest ``Tick``, which comes before the events of its time; before the first it is 0.
@@ -63,6 +65,7 @@ from orchestrator.messages import (
 )
 from orchestrator.ranking import Ranking
 from orchestrator.settings import Settings
+from orchestrator.suspicion import Suspicion
 from orchestrator.workload import Ranges, Weigh, Workload, halves
 
 __all__ = ["Scheduler", "Settings"]
@@ -89,7 +92,8 @@ class Scheduler:
         self._settings = settings
         self._crew = Crew(settings)
         self._groups = [
-            Workload(ranges, weigh, begun=index in begun) for index, ranges in enumerate(groups)
+            Workload(ranges, weigh, begun=index in begun, hopeless_after=settings.hopeless_after)
+            for index, ranges in enumerate(groups)
         ]
         self._urgent = Ranking(lambda index: self._groups[index].rank())
         for index in range(len(self._groups)):
@@ -98,7 +102,7 @@ class Scheduler:
         self._open_groups = sum(group.waiting > 0 for group in self._groups)
         self._in_flight = 0
         self._chunks_made = 0
-        self._any_done = any(index in begun for index in range(len(groups)))
+        self._suspicion = Suspicion(self._groups, settings.hopeless_after)
         self._useless: str | None = None
         self._finished = False
 
@@ -125,7 +129,8 @@ class Scheduler:
         actions = self._take_in(event)
         if not self.remaining:
             return actions + self._finish(None)
-        reason = self._useless or self._crew.out_of_patience()
+        reason = self._useless if self._waiting else None
+        reason = reason or self._crew.out_of_patience()
         if reason is not None:
             return actions + self._finish(reason)
         actions += self._crew.start(self.remaining)
@@ -208,7 +213,7 @@ class Scheduler:
         if index is None:
             return None
         group = self._groups[index]
-        if group.next_is_fresh(taker, self._settings.hopeless_after):
+        if group.next_is_fresh(taker):
             share = max(1.0, len(self._crew.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
             ranges, weight = group.cut(member.kind, most=most, seconds=self._settings.chunk_seconds)
@@ -247,7 +252,8 @@ class Scheduler:
         self._in_flight -= trials
         member = self._crew.members[event.worker]
         self._groups[index].learn(member.kind, trials, flight.weight, event.seconds)
-        self._any_done = True
+        self._suspicion.done()
+        self._useless = None
         self._urgent.touch(index)
         self._crew.done(event.worker)
         member.prepared = index
@@ -273,8 +279,11 @@ class Scheduler:
         failures = chunk.failures + 1
         given_up = len(chunk) == 1 and failures >= self._settings.attempts
         group.failed(given_up=given_up)
+        self._suspicion.failed(chunk.group)
         actions: list[Action] = []
         if given_up:
+            if lost and self._suspicion.killed(chunk.group):
+                self._useless = f"workers die on whatever they are given: {error}"
             self._urgent.touch(chunk.group)
             self._crew.given_up()
             actions.append(GiveUp(chunk.ranges, error, traceback))
@@ -283,11 +292,7 @@ class Scheduler:
                 self._put_back(self._again(chunk, ranges, 1, worker))
         else:
             self._put_back(self._again(chunk, chunk.ranges, failures, worker))
-        if not (group.waiting and group.is_hopeless(self._settings.hopeless_after)):
-            return actions
-        if lost and not self._any_done:
-            self._useless = f"workers die on whatever they are given: {error}"
-        else:
+        if self._useless is None and group.waiting and group.is_hopeless:
             error = f"nothing of this layer could be evaluated; the last error: {error}"
             actions += self._give_up_group(chunk.group, error, traceback)
         return actions

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from injecttf2.errors import InjectTF2Error
 from orchestrator import rows
 from orchestrator.backlog import Backlog
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -34,7 +35,7 @@ from orchestrator.messages import (
 from orchestrator.plan import Plan
 from orchestrator.scheduler import Scheduler, Settings
 from orchestrator.worker import ChunkResult, Ready
-from results import RunMismatchError, RunWriter
+from results import ResultsError, RunMismatchError, RunWriter
 
 POLL_SECONDS = 0.2
 """Between two looks at signals and the clock."""
@@ -116,15 +117,13 @@ class Session:
         begin = time.monotonic()
         todo = self._remaining_by_layer()
         self._listener.start(todo, self._backlog)
-        with _interrupts() as interrupted:
-            self._act(self._scheduler.on(Tick(begin)))
-            self._act(self._scheduler.start())
-            while self._finish is None:
-                if interrupted.is_set():
-                    self._act(self._scheduler.on(Stop()))
-                    break
-                self._step()
-        self._writer.flush()
+        try:
+            self._work(begin)
+            self._writer.flush()
+        except Exception as error:
+            ours = isinstance(error, InjectTF2Error | ResultsError)
+            self._listener.finish(str(error) if ours else f"{type(error).__name__}: {error}")
+            raise
         now = time.monotonic()
         worker_seconds = self._worker_seconds + sum(now - at for at in self._ready.values())
         stopped = None if self._finish is None else self._finish.reason
@@ -139,6 +138,17 @@ class Session:
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
             stopped=stopped,
         )
+
+    def _work(self, begin: float) -> None:
+        """Let the scheduler act from the first worker to the finish."""
+        with _interrupts() as interrupted:
+            self._act(self._scheduler.on(Tick(begin)))
+            self._act(self._scheduler.start())
+            while self._finish is None:
+                if interrupted.is_set():
+                    self._act(self._scheduler.on(Stop()))
+                    break
+                self._step()
 
     def _step(self) -> None:
         """Let time go on and take in what has come from workers."""

@@ -15,7 +15,9 @@ class Settings:
         in_flight: Chunks at a worker at most.
         attempts: Failures after which a trial alone is given up on.
         machines: Machines that may go away under a chunk before it is blamed for it.
-        hopeless_after: Trials given up on after which a group with nothing done is.
+        hopeless_after: Trials given up on after which a group with nothing done is. So many chunks
+            that fail in a row raise doubt about a group, so many trials that cost workers and were
+            given up on in a row prove that the workers are to blame.
         least_deadline: Time that every chunk has.
         deadline_factor: Times the expected time that every chunk has.
         first_deadline: Time of a chunk whose layer may have to be prepared or has no known pace.

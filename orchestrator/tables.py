@@ -24,7 +24,7 @@ SHOWN_LAYERS = 20
 
 
 def summary_lines(run: str, summary: Summary) -> RenderableType:
-    """Return what a run printed at its end: outcomes, counts and where the results are."""
+    """Return what a run has done, in counts, and where the results are."""
     line = (
         f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
         f"in {summary.seconds:.1f} s"
@@ -34,7 +34,7 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
     where = Text(f"results: {shown_path(run)}", no_wrap=True, overflow="ignore")
-    return Group(outcome_table(run), Text(line), where)
+    return Group(Text(line), where)
 
 
 def outcome_table(run: str) -> RenderableType:
@@ -142,6 +142,8 @@ def _at_work(status: RunStatus) -> Iterator[str]:
         yield f"not running: {who} has been silent, {ago}; the same command goes on"
     else:
         yield f"{heartbeat.state}: {who}, {ago}"
+        if reason := heartbeat.details.get("reason"):
+            yield str(reason)
 
 
 def _failures(status: RunStatus) -> Iterator[RenderableType]:

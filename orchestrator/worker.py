@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import tensorflow as tf
 
 from injecttf2 import device, models
 from injecttf2.block import GoldenUse
@@ -22,6 +23,15 @@ from injecttf2.levels import LEVELS
 from injecttf2.routes import Routes
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
+
+TRANSIENT = (
+    MemoryError,
+    OSError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+"""What a machine or a device raises that is short of something or broken, whatever the model is."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +106,11 @@ class Worker:
         Raises:
             EngineError: The model built here is another than the one that the plan was made for.
             UserError: The model or the data cannot be used.
+            Exception: One of ``TRANSIENT``: elsewhere, or later, the worker may start.
         """
         try:
             return self._start(model, dataset)
-        except (InjectTF2Error, MemoryError):
+        except (InjectTF2Error, *TRANSIENT):
             raise
         except Exception as error:
             reason = str(error).strip().splitlines() or [""]

@@ -40,13 +40,17 @@ class Workload:
         ranges: Positions of the trials, ascending.
         weigh: What they cost.
         begun: Whether earlier runs have done trials of the group.
+        hopeless_after: Chunks that fail, and trials that are given up on, after which there is
+            doubt and no hope.
 
     Attributes:
         waiting: Trials that are not in flight, done or given up on.
         workers: Workers that stay with the group.
     """
 
-    def __init__(self, ranges: Sequence[Range], weigh: Weigh, *, begun: bool) -> None:
+    def __init__(
+        self, ranges: Sequence[Range], weigh: Weigh, *, begun: bool, hopeless_after: int
+    ) -> None:
         self._fresh = deque(ranges)
         self._weigh = weigh
         # By the worker that they failed on, so that another worker finds its first at once.
@@ -56,20 +60,47 @@ class Workload:
         self._learnt: dict[str, _Learnt] = {}
         self._seconds = 0.0
         self._done = 0
-        self._failures = 0
+        self._failing = 0
         self._given_up = 0
         self._begun = begun
+        self._hopeless_after = hopeless_after
+
+    @property
+    def any_done(self) -> bool:
+        """Whether trials of the group were done, by earlier runs too."""
+        return self._begun or self._done > 0
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether there are trials that were never assigned."""
+        return bool(self._fresh)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether as many chunks as leave doubt have failed since the last that was done.
+
+        A trial that is given up on begins the count anew where others were done: fresh work then
+        shows whether it was that trial or all of them.
+        """
+        return self._failing >= self._hopeless_after
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing was ever done and enough trials were given up on."""
+        return self._given_up >= self._hopeless_after and not self.any_done
 
     def rank(self) -> Key | None:
         """Return what groups are ranked by: most seconds of work for each worker, one more counted.
 
-        First come groups that nothing is known of, last those that have brought failures only; None
-        is a group without work.
+        First come groups that nothing is known of, last those that have brought failures only and
+        those that are doubtful; None is a group without work.
         """
         if not self.waiting:
             return None
+        if self.is_doubtful or (self._failing and not self._done):
+            return (0.0 if self.any_done else 1.0), self.workers
         if not self._done:
-            return (0.0 if self._failures else -math.inf), self.workers
+            return -math.inf, self.workers
         left = self.waiting * self._seconds / self._done
         return -left / (self.workers + 1), self.workers
 
@@ -80,14 +111,13 @@ class Workload:
         """
         return bool(self._fresh) or self._retry_for(worker) is not None
 
-    def next_is_fresh(self, worker: int | None, hopeless_after: int) -> bool:
+    def next_is_fresh(self, worker: int | None) -> bool:
         """Return whether a worker's next chunk is one that was never assigned, as in ``offers``.
 
-        They come first, unless nothing was ever done and ``hopeless_after`` chunks have failed:
-        then what failed is tried again, so that it shows soon whether there is any hope.
+        They come first, unless the group is doubtful: then what failed is tried again, so that it
+        shows soon whether there is any hope.
         """
-        doubtful = not self._done and not self._begun and self._failures >= hopeless_after
-        return bool(self._fresh) and not (doubtful and self._retry_for(worker))
+        return bool(self._fresh) and not (self.is_doubtful and self._retry_for(worker))
 
     def pace(self, kind: str) -> float | None:
         """Return what weight a worker of a kind does per second, of late; None if it is unknown."""
@@ -97,13 +127,16 @@ class Workload:
     def cut(self, kind: str, *, most: int, seconds: float) -> tuple[Ranges, float]:
         """Take fresh trials for one chunk and return them with their weight.
 
-        A kind of worker that has done nothing of the group yet gets a single trial.
+        A kind of worker that has done nothing of the group yet gets a single trial. Where chunks
+        fail in a row everybody does, and it is the last: trials that fail often lie side by side.
 
         Args:
             kind: The kind of worker that the chunk is for.
             most: Trials at most; above 0.
             seconds: Time that they should take.
         """
+        if self._failing > 1:
+            return self._cut_last()
         room = 0.0
         if (learnt := self._learnt.get(kind)) is not None:
             room = min(learnt.pace * seconds, GROWTH * learnt.heaviest)
@@ -121,8 +154,20 @@ class Workload:
         self.waiting -= count
         return tuple(ranges), weight
 
+    def _cut_last(self) -> tuple[Ranges, float]:
+        start, stop = self._fresh.pop()
+        if stop - start > 1:
+            self._fresh.append((start, stop - 1))
+        self.waiting -= 1
+        ((_, weight),) = self._weigh(stop - 1, stop)
+        return ((stop - 1, stop),), weight
+
     def retry(self, worker: int | None) -> tuple[Chunk, float]:
-        """Take the first chunk to be tried again by a worker, as in ``offers``, with its weight.
+        """Take a chunk to be tried again by a worker, as in ``offers``, and return its weight too.
+
+        It is the one that waits longest. In a doubtful group it is the one that failed last, so
+        that a single chunk is split down to a trial before others are: a few workers then tell as
+        much as many.
 
         Raises:
             LookupError: There is none.
@@ -130,7 +175,7 @@ class Workload:
         found = self._retry_for(worker)
         if found is None:
             raise LookupError(worker)
-        chunk = found.popleft()
+        chunk = found.pop() if self.is_doubtful else found.popleft()
         if not found:
             del self._retries[chunk.failed_on]
         self.waiting -= len(chunk)
@@ -139,9 +184,10 @@ class Workload:
         )
 
     def _retry_for(self, worker: int | None) -> deque[Chunk] | None:
-        for failed_on, chunks in self._retries.items():
+        workers = reversed(self._retries) if self.is_doubtful else iter(self._retries)
+        for failed_on in workers:
             if worker is None or failed_on != worker:
-                return chunks
+                return self._retries[failed_on]
         return None
 
     def put_back(self, chunk: Chunk) -> None:
@@ -166,15 +212,12 @@ class Workload:
         learnt.heaviest = max(learnt.heaviest, weight)
         self._seconds += seconds
         self._done += trials
+        self._failing = 0
 
     def failed(self, *, given_up: bool) -> None:
         """Note that a chunk failed, and whether its one trial is given up on."""
-        self._failures += 1
         self._given_up += given_up
-
-    def is_hopeless(self, after: int) -> bool:
-        """Return whether nothing was ever done and ``after`` trials were given up on."""
-        return self._given_up >= after and not self._done and not self._begun
+        self._failing = 0 if given_up and self.any_done else self._failing + 1
 
 
 def _filling(runs: Iterable[tuple[int, float]], most: int, room: float) -> tuple[int, float]:

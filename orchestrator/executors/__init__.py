@@ -44,7 +44,7 @@ class Done:
 class Failed:
     """A worker could not evaluate a chunk, but goes on.
 
-    ``hopeless`` says that the layer cannot be injected at all.
+    ``hopeless`` says that the layer cannot be injected at all, whatever the machine.
     """
 
     worker: int

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import InjectTF2Error
+from injecttf2.errors import UserError
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
-from orchestrator.executors import Done, Executor, Failed, Reply, Started
-from orchestrator.worker import Worker, WorkerSettings
+from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
+from orchestrator.worker import TRANSIENT, Worker, WorkerSettings
 
 
 class InlineExecutor(Executor):
@@ -52,20 +53,26 @@ class InlineExecutor(Executor):
         """Note the chunk."""
         self._chunks.append((worker, chunk, runs))
 
-    def replies(self, timeout: float) -> list[Reply]:  # noqa: ARG002 - there is nothing to wait for
+    def replies(self, timeout: float) -> list[Reply]:
         """Start the worker, or evaluate the oldest chunk."""
         if self._starting:
-            ready = self._worker.start(self._model, self._dataset)
-            return [Started(self._starting.popleft(), ready)]
+            return [self._start(self._starting.popleft())]
         if not self._chunks:
+            time.sleep(timeout)  # the worker is to be started again, but not yet
             return []
         worker, chunk, runs = self._chunks.popleft()
         try:
             return [Done(worker, chunk, self._worker.evaluate(runs))]
         except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
             message = f"{type(error).__name__}: {error}"
-            hopeless = isinstance(error, InjectTF2Error)
+            hopeless = isinstance(error, UserError)
             return [Failed(worker, chunk, message, traceback.format_exc(), hopeless)]
+
+    def _start(self, worker: int) -> Reply:
+        try:
+            return Started(worker, self._worker.start(self._model, self._dataset))
+        except TRANSIENT as error:
+            return Lost(worker, f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Forget what was not evaluated."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import CampaignError, InjectTF2Error
+from injecttf2.errors import CampaignError, InjectTF2Error, UserError
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -211,7 +211,9 @@ class RayExecutor(Executor):
         try:
             result = self._ray.get(call, timeout=FETCH_SECONDS)
         except self._ray.exceptions.RayTaskError as error:
-            return self._raised(worker, what, error)
+            return self._raised(worker, what, error.cause, str(error))
+        except self._ray.exceptions.UnserializableException as error:
+            return self._raised(worker, what, error, str(error))
         except self._ray.exceptions.RayError as error:
             return self._lost(worker, error)
         if what == PLACE:
@@ -222,14 +224,19 @@ class RayExecutor(Executor):
             return Started(worker, result)
         return Done(worker, int(what), result)
 
-    def _raised(self, worker: int, what: int | str, error: Any) -> Reply:
-        """Return the reply to a call that raised an exception; the worker goes on if it can."""
-        cause = error.cause
+    def _raised(self, worker: int, what: int | str, cause: Exception, traceback: str) -> Reply:
+        """Return the reply to a call that raised an exception; the worker goes on if it can.
+
+        In place of an exception that cannot be pickled, or not be made again from what was pickled,
+        comes one of Ray's; the traceback ends with what it was.
+        """
         message = f"{type(cause).__name__}: {cause}"
-        ours = isinstance(cause, InjectTF2Error)
+        if isinstance(cause, self._ray.exceptions.RayError):
+            message = traceback.strip().splitlines()[-1]
         if not isinstance(what, str):
-            return Failed(worker, what, message, str(error), hopeless=ours)
-        if ours and not self._any_started:
+            hopeless = isinstance(cause, UserError)
+            return Failed(worker, what, message, traceback, hopeless)
+        if isinstance(cause, InjectTF2Error) and not self._any_started:
             raise cause from None  # the model or the data, not the machine
         self.stop_worker(worker)
         return Lost(worker, message)

@@ -45,6 +45,12 @@ KNOCK_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 """Between two looks whether Ray is there."""
 
+LOOKS = 3
+"""Looks in a row that must fail before Ray counts as gone: a head that is busy may miss one."""
+
+AGAIN_SECONDS = 1.0
+"""Before a look that failed is repeated."""
+
 
 class Connection:
     """A connection to Ray; the environment is as it was before once it is closed.
@@ -81,11 +87,21 @@ class Connection:
         Ray itself tries for a minute and then ends this process, and what it has not published.
 
         Raises:
-            StoppedError: They are not.
+            StoppedError: They are not, ``LOOKS`` times in a row.
         """
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
+        for _ in range(LOOKS - 1):
+            if self._look() is None:
+                return
+            time.sleep(AGAIN_SECONDS)
+        if (error := self._look()) is not None:
+            address = self.ray.get_runtime_context().gcs_address
+            raise StoppedError(f"Ray is gone: {address} does not answer: {error}") from error
+
+    def _look(self) -> OSError | None:
+        """Return why they do not answer, None if they do."""
         node = self.ray._private.worker.global_worker.node
         host, _, port = self.ray.get_runtime_context().gcs_address.rpartition(":")
         try:
@@ -93,7 +109,8 @@ class Connection:
             with socket.socket(socket.AF_UNIX) as raylet:
                 raylet.connect(node.raylet_socket_name)
         except OSError as error:
-            raise StoppedError(f"Ray is gone: {host}:{port} does not answer: {error}") from error
+            return error
+        return None
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 
 from orchestrator.crew import NOT_PLACED
@@ -30,30 +30,15 @@ from orchestrator.messages import (
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
 from orchestrator.workload import GROWTH
+from tests.orchestrator.queues import Queue, ready
 from tests.orchestrator.trouble import Trouble
 from tests.orchestrator.weights import trials_of, weigh, weight
 
 NEVER = 10**6
 A_MOMENT = (0.0, 2.0**-10)
 ANY_TIME = (0.0, 0.25, 1.0, 30.0, 130.0, 1000.0)
-KINDS = ("", "CPU", "GPU")
 REST = "nothing of this layer could be evaluated; the last error: "
 USELESS = "workers die on whatever they are given: "
-
-
-def ready(worker: int) -> WorkerReady:
-    """Workers of each kind in turns."""
-    return WorkerReady(worker, KINDS[worker % len(KINDS)])
-
-
-@dataclass
-class Queue:
-    """The chunks of a worker of a kind, and until when the first may take."""
-
-    kind: str = ""
-    chunks: deque[Chunk] = field(default_factory=deque)
-    prepared: int | None = None
-    due: float = math.inf
 
 
 class Crowd:
@@ -69,8 +54,10 @@ class Crowd:
         settings: Settings,
         random: Random,
         trouble: Trouble | None = None,
+        begun: frozenset[int] = frozenset(),
     ) -> None:
-        self.scheduler = Scheduler(groups, weigh=weigh, settings=settings)
+        self.scheduler = Scheduler(groups, weigh=weigh, settings=settings, begun=begun)
+        self.begun = begun
         self.settings = settings
         self.random = random
         self.trouble = trouble or Trouble()
@@ -80,7 +67,11 @@ class Crowd:
         self.trials = frozenset(trial for group in self.groups for trial in group)
         self.waiting = set(self.trials)
         self.fresh = set(self.trials)
-        self.failures: Counter[int] = Counter()
+        self.failing: Counter[int] = Counter()
+        self.killed: Counter[int] = Counter()
+        self.bad: set[int] = set()
+        self.lately: set[int] = set()
+        self.are_useless = False
         self.done: set[int] = set()
         self.given_up: dict[int, str] = {}
         self.started = 0
@@ -94,7 +85,6 @@ class Crowd:
         self.failed_together: Counter[tuple[Range, ...]] = Counter()
         self.heaviest: dict[tuple[int, str], float] = {}
         self.paces: dict[tuple[int, str], float] = {}
-        self.raised_in: set[int] = set()
         self.lost_on: set[int] = set()
         self.now = 0.0
         self.heard = 0.0
@@ -155,7 +145,6 @@ class Crowd:
         return self.random.choice(possible)
 
     def _deliver(self, event: Event) -> None:
-        self.raised_in.clear()
         self.lost_on.clear()
         match event:
             case Tick(now):
@@ -171,7 +160,6 @@ class Crowd:
             case ChunkDone(worker, _, seconds) if worker in self.queues:
                 self._has_done(worker, seconds)
             case ChunkFailed(worker) if worker in self.queues:
-                self.raised_in.add(self.queues[worker].chunks[0].group)
                 self._has_failed(self.queues[worker].chunks.popleft(), worker)
                 self._begin(worker)
             case WorkerLost(worker, error, blameless) if self._is_running(worker):
@@ -197,6 +185,11 @@ class Crowd:
         queue = self.queues[worker]
         chunk = queue.chunks.popleft()
         self.done.update(trials_of(chunk.ranges))
+        self.failing[chunk.group] = 0
+        self.killed.clear()
+        self.bad |= self.lately
+        self.lately.clear()
+        self.are_useless = False
         total = sum(map(weight, trials_of(chunk.ranges)))
         key = chunk.group, queue.kind
         self.heaviest[key] = max(self.heaviest.get(key, 0.0), total)
@@ -252,7 +245,8 @@ class Crowd:
         self.waiting.update(trials_of(chunk.ranges))
         self.failed_on.update(dict.fromkeys(trials_of(chunk.ranges), worker))
         self.failed_together[chunk.ranges] += 1
-        self.failures[chunk.group] += 1
+        self.failing[chunk.group] += 1
+        self.lately.add(chunk.group)
 
     def _forget_losses(self) -> None:
         self.steps = 0
@@ -294,33 +288,52 @@ class Crowd:
     def _give_up(self, ranges: tuple[Range, ...], error: str) -> None:
         trials = trials_of(ranges)
         assert self.waiting.issuperset(trials)
+        (index,) = (i for i, group in enumerate(self.groups) if group.issuperset(trials))
         if error.startswith(REST):
-            (group,) = (group for group in self.groups if group.issuperset(trials))
-            assert self._has_no_hope(group)
-            assert self.done or self.groups.index(group) in self.raised_in
-            assert group & self.waiting == set(trials)
+            assert self._has_no_hope(index)
+            assert not self.are_useless
+            assert self.groups[index] & self.waiting == set(trials)
         else:
             assert len(trials) == 1
             assert self._has_had_its_attempts(trials[0])
             self._forget_losses()
+            if self._any_done(index):
+                self.failing[index] = 0
+            self.killed[index] += index in self.lost_on
+            self.given_up[trials[0]] = error
+            self.are_useless |= index in self.lost_on and self._must_be_the_workers(index)
         self.waiting.difference_update(trials)
         self.fresh.difference_update(trials)
         self.given_up.update(dict.fromkeys(trials, error))
 
-    def _has_no_hope(self, group: frozenset[int]) -> bool:
+    def _any_done(self, index: int) -> bool:
+        return index in self.begun or not self.done.isdisjoint(self.groups[index])
+
+    def _has_no_hope(self, index: int) -> bool:
         """Whether none of a group was done and enough of its trials were given up on."""
-        alone = [t for t in group & self.given_up.keys() if self._has_had_its_attempts(t)]
-        return self.done.isdisjoint(group) and len(alone) >= self.settings.hopeless_after
+        errors = [self.given_up[trial] for trial in self.groups[index] & self.given_up.keys()]
+        alone = sum(not error.startswith(REST) for error in errors)
+        return not self._any_done(index) and alone >= self.settings.hopeless_after
+
+    def _must_be_the_workers(self, index: int) -> bool:
+        """Whether the workers are to blame for the last trial of a group that was given up on."""
+        enough = self.settings.hopeless_after
+        known = {index for index in range(len(self.groups)) if self._any_done(index)}
+        new = {i for i, group in enumerate(self.groups) if group} - known - self.bad
+        layers = not known or len(new) > max(1, len(known) // 4)
+        fresh = not self.fresh.isdisjoint(self.groups[index])
+        alone = self.killed[index] >= enough and self._any_done(index) and fresh
+        return self.killed.total() >= enough and (layers or alone)
 
     def _has_had_its_attempts(self, trial: int) -> bool:
         """Whether a trial has failed as often as is asked for: alone, or once with its chunk."""
         return self.failed_together[(trial, trial + 1),] >= self.settings.attempts - 1
 
     def _check_chunk(self, worker: int, chunk: Chunk) -> None:
-        assert len(self.queues[worker].chunks) < self.settings.in_flight
-        assert chunk.id not in self.chunk_ids or chunk.id in self.taken_back
         trials = trials_of(chunk.ranges)
         assert trials
+        assert len(self.queues[worker].chunks) < self.settings.in_flight
+        assert chunk.id not in self.chunk_ids or chunk.id in self.taken_back
         assert len(trials) == len(chunk)
         assert trials == sorted(set(trials))
         assert all(start < stop for start, stop in chunk.ranges)
@@ -340,12 +353,11 @@ class Crowd:
 
     def _tries_again_first(self, worker: int, group: int) -> bool:
         """Whether a worker tries what has failed again before what is fresh."""
-        if self.failures[group] < self.settings.hopeless_after:
+        if self.failing[group] < self.settings.hopeless_after:
             return False
         waiting = (self.groups[group] & self.waiting) - self.fresh
         alone = len(self.queues) == 1
-        can = any(alone or self.failed_on.get(trial) != worker for trial in waiting)
-        return can and self.done.isdisjoint(self.groups[group])
+        return any(alone or self.failed_on.get(trial) != worker for trial in waiting)
 
     def _check(self) -> None:
         flying = [
@@ -365,15 +377,12 @@ class Crowd:
             if self.now >= self.wait_until:
                 assert running >= min(self.settings.workers, self.scheduler.remaining)
             assert not self._is_out_of_patience()
+            assert not (self.are_useless and self.waiting)
             self._check_that_nobody_idles()
         elif self.finish.reason is None:
             assert self.scheduler.remaining == 0
         elif self.finish.reason.startswith(USELESS):
-            assert not self.done
-            assert any(
-                self._has_no_hope(self.groups[index]) and self.groups[index] & self.waiting
-                for index in self.lost_on
-            )
+            assert self.are_useless and self.waiting  # noqa: PT018
         elif self.finish.reason != "it was interrupted":
             assert self._is_out_of_patience()
             assert self.finish.reason.startswith("no worker could be had for ")

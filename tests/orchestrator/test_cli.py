@@ -316,27 +316,6 @@ def test_a_model_that_cannot_run_on_the_data_is_one_message(
     assert "Traceback" not in ended.err
 
 
-def test_a_layer_that_cannot_be_cut_is_given_up_on_and_the_others_go_on(
-    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from injecttf2.errors import EngineError
-    from injecttf2.injection import InjectedLayer
-
-    load = InjectedLayer.load
-
-    def broken(self: InjectedLayer, start: int) -> None:
-        if self.layer == "conv":
-            raise EngineError("it does not reproduce [/the golden] outputs")
-        load(self, start)
-
-    monkeypatch.setattr(InjectedLayer, "load", broken)
-    options = ["--executor", "inline", "--output", tmp_path / "run", "--json"]
-    ended = injecttf2("run", campaign, *options)
-    assert ended.code == 1
-    assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
-    assert ended.err.count("it does not reproduce [/the golden] outputs") == 1
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_before_the_workers_are_ready_ends_with_3(
     number: int,

@@ -7,13 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from injecttf2.errors import CampaignError
+from injecttf2.trials import Repetitions
 from orchestrator.executors import Reply, Started
-from orchestrator.executors.ray import RayExecutor
+from orchestrator.executors.ray import RayExecutor, RayWorker
+from orchestrator.worker import ChunkResult
+from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
 
 TRIALS = 3 * 13 * 3 * 3
@@ -39,6 +44,47 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
+
+
+def test_an_exception_that_cannot_travel_is_the_trials_and_costs_no_worker(
+    campaign: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Callable[..., None],
+) -> None:
+    class TwoWords(Exception):  # noqa: N818 - cannot be made again from what is pickled of it
+        def __init__(self, first: str, second: str) -> None:
+            super().__init__(f"{first} {second}")
+
+    class Locked(Exception):  # noqa: N818 - cannot be pickled
+        def __init__(self) -> None:
+            super().__init__("no key")
+            self.lock = threading.Lock()
+
+    class Picky(RayWorker):
+        def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:
+            places = {(run.cell.layer, run.cell.fault.bit) for run in runs}
+            if ("conv", 0) in places:
+                raise TwoWords("no", "room")
+            if ("pool", 0) in places:
+                raise Locked
+            return super().evaluate(runs)
+
+    init = RayExecutor.__init__
+    monkeypatch.setattr(RayExecutor, "__init__", lambda *args: init(*args, worker=Picky))
+    settings(attempts=2)
+    few = campaign.read_text().replace("repetitions: 3", "repetitions: 1")
+    campaign.write_text(few.replace("[0.0, 0.2, 1.0]", "[1.0]"))
+    summary = run(campaign, tmp_path / "run", "ray", workers=1)
+    assert (summary.done, summary.failed) == (3 * 13 - 2, 2)
+    failures = open_run(tmp_path / "run").failures()
+    assert sorted(error.rpartition(".")[2] for error in failures["error"]) == [
+        "Locked: no key",
+        "TwoWords: no room",
+    ]
+    assert all("in evaluate" in traceback for traceback in failures["traceback"])
+    assert "worker_lost" not in open_run(tmp_path / "run").events()["event"].tolist()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])

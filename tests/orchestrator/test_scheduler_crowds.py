@@ -100,11 +100,15 @@ def test_exactly_the_trials_that_raise_kill_or_hang_are_given_up(
 
 
 @many
-@given(campaigns(), impatient_crowds, orders, troubles)
+@given(campaigns(), impatient_crowds, orders, troubles, st.frozensets(st.integers(0, 2)))
 def test_whatever_happens_the_books_agree_and_the_run_ends(
-    groups: list[list[Range]], settings: Settings, order: Random, trouble: Trouble
+    groups: list[list[Range]],
+    settings: Settings,
+    order: Random,
+    trouble: Trouble,
+    begun: frozenset[int],
 ) -> None:
-    crowd = Crowd(groups, settings, order, trouble)
+    crowd = Crowd(groups, settings, order, trouble, begun)
     crowd.run()
     assert crowd.done.isdisjoint(trouble.bad)
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from injecttf2.engine import Engine
+from injecttf2.errors import EngineError, ModelError
+from injecttf2.injection import InjectedLayer
 from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.worker import Ready, WorkerSettings
@@ -83,11 +85,58 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
     assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
     assert len(tried) == 9  # and one that was at the worker already when the eighth was given up on
     assert open_run(tmp_path / "run").failures()["error"].value_counts().to_dict() == {
-        "MemoryError: no room": 9,
+        "MemoryError: no room": 8,
         "nothing of this layer could be evaluated; the last error: MemoryError: no room": (
-            TRIALS // 3 - 9
+            TRIALS // 3 - 8
         ),
     }
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the layer conv raise when it is loaded, so many times."""
+    load = InjectedLayer.load
+
+    def break_it(error: Exception, times: int) -> None:
+        left = [times]
+
+        def failing(self: InjectedLayer, start: int) -> None:
+            if self.layer == "conv" and left[0]:
+                left[0] -= 1
+                raise error
+            load(self, start)
+
+        monkeypatch.setattr(InjectedLayer, "load", failing)
+
+    return break_it
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(ModelError, ""), (EngineError, "nothing of this layer could be evaluated; the last error: ")],
+)
+def test_a_layer_that_cannot_be_cut_is_given_up_on_and_the_others_go_on(
+    kind: type[Exception],
+    told: str,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    broken: Callable[..., None],
+) -> None:
+    message = "it does not reproduce [/the golden] outputs"
+    broken(kind(message), times=10**6)
+    ended = injecttf2("run", campaign, *INLINE, "--output", tmp_path / "run", "--json")
+    assert ended.code == 1
+    assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
+    assert ended.err.count(f"conv: {told}{kind.__name__}: {message}") == 1
+
+
+def test_a_machine_that_once_finds_the_engine_wrong_costs_no_trial(
+    campaign: Path, injecttf2: Command, tmp_path: Path, broken: Callable[..., None]
+) -> None:
+    broken(EngineError("it does not reproduce the golden outputs"), times=1)
+    ended = injecttf2("run", campaign, *INLINE, "--output", tmp_path / "run")
+    assert ended.code == 0
 
 
 @contextmanager

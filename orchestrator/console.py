@@ -1,0 +1,59 @@
+"""Where the commands print, and how."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from results.errors import ResultsError
+
+if TYPE_CHECKING:
+    from orchestrator.session import Summary
+
+
+def messages() -> Console:
+    """Return the console for progress and errors: the standard error.
+
+    What is printed may hold brackets, which are not markup.
+    """
+    return Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+
+
+def screen() -> Console:
+    """Return the console for what a command answers: the standard output."""
+    return Console(markup=False, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON on the standard output."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+def tell_summary(folder: str, summary: Summary, *, as_json: bool) -> None:
+    """Print what a run did; results that cannot be read are left out with a warning."""
+    from orchestrator.tables import outcome_table, summary_lines
+    from results.storage import shown_path
+
+    if as_json:
+        print_json(
+            {
+                "run": shown_path(folder),
+                "trials": summary.trials,
+                "done": summary.done,
+                "failed": summary.failed,
+                "injections": summary.injections,
+                "reevaluated": summary.reevaluated,
+                "seconds": round(summary.seconds, 3),
+                "stopped": summary.stopped,
+                "busy": None if summary.busy is None else round(summary.busy, 4),
+            }
+        )
+        return
+    try:
+        screen().print(outcome_table(folder))
+    except ResultsError as error:
+        messages().print(f"the outcomes cannot be shown: {error}", style="yellow")
+    screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole

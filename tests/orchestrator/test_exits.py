@@ -1,0 +1,85 @@
+"""Exit codes: what they say of a run, whatever goes wrong in telling about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from injecttf2.errors import ModelError
+from orchestrator.errors import StoppedError
+from orchestrator.session import Summary
+from results import ResultsError, open_run
+from tests.orchestrator.conftest import Command
+
+ENDS = [
+    (Summary(9, 9, 0), 0),
+    (Summary(9, 7, 2), 1),
+    (Summary(9, 4, 2, stopped="no worker could be had for 300 s"), 3),
+]
+
+
+@pytest.mark.parametrize(("summary", "code"), ENDS)
+def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
+    summary: Summary,
+    code: int,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.launch.launch", lambda *_: summary)
+    ended = injecttf2("run", campaign, "--output", tmp_path / "gone")
+    assert ended.code == code
+    assert f"the outcomes cannot be shown: {tmp_path / 'gone'}: " in ended.err
+    assert f"{summary.done} of 9 trials done" in ended.out
+    assert f"results: {tmp_path / 'gone'}" in ended.out
+    for words in (summary.stopped, "2 trials were given up on" if code == 1 else None):
+        assert words is None or words in ended.err
+
+
+STOPS = [
+    (StoppedError("Ray is gone: it does not answer"), 3, "Ray is gone: it does not answer"),
+    (ResultsError("no space left", hint="make room"), 3, "no space left\n  make room"),
+    (ModelError("no such layer"), 2, "no such layer"),
+    (KeyError("oops"), 70, "KeyError: 'oops'"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), STOPS)
+def test_why_a_run_stopped_is_in_its_events_its_heartbeat_and_its_status(
+    error: Exception,
+    code: int,
+    reason: str,
+    campaign: Path,
+    injecttf2: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("orchestrator.executors.inline.InlineExecutor.replies", broken)
+    run = tmp_path / "run"
+    assert injecttf2("run", campaign, "--executor", "inline", "--output", run).code == code
+    events = open_run(run).events()
+    assert events[events["event"] == "session_stopped"]["reason"].tolist() == [reason]
+    heartbeat = open_run(run).status().heartbeat
+    assert heartbeat is not None
+    assert (heartbeat.state, heartbeat.details["reason"]) == ("stopped", reason)
+    assert reason in injecttf2("status", run).out
+
+
+def test_what_nobody_expected_has_a_traceback_and_a_code_of_its_own(
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Summary:
+        raise KeyError("[/oops]")
+
+    monkeypatch.setattr("orchestrator.launch.launch", broken)
+    ended = injecttf2("run", campaign, "--output", tmp_path / "run")
+    assert ended.code == 70
+    assert "in broken" in ended.err
+    assert "KeyError: '[/oops]'" in ended.err
+    assert "this was not expected" in ended.err
+    assert ended.out == ""
