@@ -158,6 +158,38 @@ def test_a_second_run_on_the_same_directory_is_told_who_is_at_work(
     assert injecttf2("run", campaign, *INLINE, "--output", folder).code == 0
 
 
+@pytest.mark.parametrize("record", ["none", "injections"])
+def test_a_torn_manifest_is_mended_by_the_same_command(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path, record: str
+) -> None:
+    campaign.write_text(f"{campaign.read_text()}record: {record}\n")
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    before = open_run(folder).trials()
+    manifest = folder / "campaign.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    refused = injecttf2("status", folder)
+    assert refused.code == 2
+    assert "The same `injecttf2 run` command as before writes it anew and goes on." in refused.err
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
+    assert (ended.code, ended.json["done"], ended.json["injections"]) == (0, TRIALS, 0)
+    assert "campaign.json cannot be read and was kept as .campaign.json.torn" in ended.err
+    assert open_run(folder).trials().equals(before)
+    assert injecttf2("status", folder).code == 0
+
+
+def test_a_manifest_that_describes_no_run_is_refused(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    (folder / "campaign.json").write_text("{}")
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder)
+    assert ended.code == 2
+    assert "Restore it from a copy, or choose another --output." in ended.err
+    assert (folder / "campaign.json").read_text() == "{}"
+
+
 def test_rows_of_a_wider_grid_stay_and_are_named(
     campaign: Path, injecttf2: Command, tmp_path: Path
 ) -> None:
