@@ -10,16 +10,12 @@ What the writer does besides, its heartbeat and its event log, is best effort: i
 from __future__ import annotations
 
 import os
-import secrets
 import socket
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pyarrow as pa
 
-from results import paths
 from results.admission import admit
 from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
@@ -28,7 +24,7 @@ from results.failures import write_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
-from results.parts import numbers, write_part
+from results.outbox import Outbox
 from results.recovery import Recovered, recover
 from results.storage import LocalStorage, open_storage
 from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
@@ -36,6 +32,8 @@ from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_ro
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    import pyarrow as pa
 
     from results.storage import Lock, Storage
 
@@ -61,14 +59,12 @@ class RunWriter:
         self._lock = lock
         self._manifest = manifest
         self._waiting = WaitingRows(pace)
-        self._named: list[tuple[str, pa.Table]] = []
-        self._published = [recovered.done_ids]
         self._recorded = [recovered.failed_ids]
-        self._sequence = recovered.next_sequence
         self._refusal: ResultsError | None = None
         self._closed = False
         self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
         self._events = EventLog(storage)
+        self._outbox = Outbox(storage, self._events, manifest.header.identity, recovered)
         self._events.log(
             "opened",
             host=socket.gethostname(),
@@ -132,8 +128,7 @@ class RunWriter:
 
     def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
-        self._published = [union(*self._published)]
-        return self._published[0].copy()
+        return self._outbox.done_ids()
 
     def failed_ids(self) -> Ids:
         """Return the ids of the trials that were given up on and are not done since.
@@ -166,25 +161,23 @@ class RunWriter:
         Raises:
             ResultsError: The file system refuses; the rows are still waiting.
         """
-        if self._named or self._waiting.is_due():
+        if self._outbox or self._waiting.is_due():
             self.flush()
 
     def flush(self) -> None:
-        """Publish what waits: the injections first, since the trials' rows commit them.
-
-        What was refused is published again under the same name: a refusal may come after the part
-        is there, when its name cannot be made durable or an answer is lost.
+        """Publish what waits, and what was refused before.
 
         Raises:
             ResultsError: The file system refuses, or the lock was lost; the message says how many
                 trials are still waiting.
         """
-        if not self._named and not self._waiting.trials and not self._waiting.injections:
+        if not (self._outbox or self._waiting.trials or self._waiting.injections):
             return
         self._check_open()
         try:
             self._lock.check()
-            self._publish_waiting()
+            self._outbox.take_in(self._waiting)
+            self._outbox.publish()
         except ResultsError as error:
             waiting = self._count_waiting()
             self._refusal = ResultsError(
@@ -338,43 +331,4 @@ class RunWriter:
 
     def _count_waiting(self) -> int:
         """Return how many finished trials are not known to be published."""
-        named = [table for name, table in self._named if _holds_trials(name)]
-        return count_rows([*named, *self._waiting.trials])
-
-    def _publish_waiting(self) -> None:
-        self._name_waiting()
-        while self._named:
-            name, table = self._named[0]
-            self._publish(name, table)
-            del self._named[0]
-            if _holds_trials(name):
-                self._published.append(numbers(table.column("trial_id")))
-
-    def _name_waiting(self) -> None:
-        """Make parts of the rows that wait, with names that they keep until they are published."""
-        sequence, token = self._sequence, secrets.token_hex(4)
-        self._sequence += 1
-        waiting = (
-            (paths.INJECTIONS, self._waiting.injections),
-            (paths.TRIALS, self._waiting.trials),
-        )
-        for folder, tables in waiting:
-            if count_rows(tables):
-                table = pa.concat_tables(tables).unify_dictionaries()
-                self._named.append((paths.part(folder, sequence, token), table))
-            tables.clear()
-
-    def _publish(self, name: str, table: pa.Table) -> None:
-        begin = time.perf_counter()
-        write_part(self._storage, name, table, self._manifest.header.identity)
-        self._events.log(
-            "published",
-            part=name,
-            rows=table.num_rows,
-            bytes=self._storage.size(name),
-            seconds=round(time.perf_counter() - begin, 3),
-        )
-
-
-def _holds_trials(name: str) -> bool:
-    return name.startswith(f"{paths.TRIALS}/")
+        return self._outbox.trials + count_rows(self._waiting.trials)
