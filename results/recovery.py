@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results import paths
-from results.failures import read_failures, recorded_ids
+from results.failures import read_failures
 from results.ids import Ids, union
 from results.parts import find_ids, find_parts
 from results.schema import INJECTIONS, TRIALS
@@ -55,7 +55,7 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     storage.sweep()
     ids = find_ids(storage, paths.TRIALS, TRIALS, identity)
     injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, identity)
-    records, unreadable = read_failures(storage)
+    failures, unreadable = read_failures(storage)
     warnings = [
         *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),
         *(_set_aside(storage, name, _INJECTIONS_LOST) for name in injections.unreadable),
@@ -65,7 +65,7 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
     return Recovered(
         done_ids=union(*found),
-        failed_ids=recorded_ids(records),
+        failed_ids=failures.ids,
         next_sequence=paths.next_sequence(files),
         warnings=tuple(warnings),
     )

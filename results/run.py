@@ -14,7 +14,7 @@ import pyarrow as pa
 from results import frames, paths
 from results.errors import ResultsError, ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
-from results.failures import read_failures, without
+from results.failures import read_failures
 from results.heartbeat import Heartbeat, read_heartbeat
 from results.ids import Ids, ascending, contains
 from results.manifest import Json, Manifest, RunHeader, read_manifest
@@ -164,17 +164,18 @@ class Run:
         import pandas as pd
 
         done, trials_lost = self._done_ids()
-        records, unreadable = read_failures(self._storage)
+        failures, unreadable = read_failures(self._storage)
         self._warn([*trials_lost, *unreadable])
         names = ["trial_id", "error", "traceback", "failed_at", "trial"]
-        rows = [[record[name] for name in names] for record in without(records, ascending(done))]
+        records = failures.without(ascending(done)).records()
+        rows = [[record[name] for name in names] for record in records]
         frame = pd.DataFrame(rows, columns=names, dtype=object).astype(
             {"trial_id": "uint64", "error": "str", "traceback": "str"}
         )
         frame["failed_at"] = pd.to_datetime(frame["failed_at"], utc=True).astype(
             "datetime64[us, UTC]"
         )
-        return frame.sort_values(["failed_at", "trial_id"], ignore_index=True)
+        return frame
 
     def events(self) -> pd.DataFrame:
         """Return what the writers of the run logged, the oldest writer first.
@@ -227,11 +228,11 @@ class Run:
         rows, parts_lost = self._read(
             paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, STATUS_COLUMNS)
         )
-        records, records_lost = read_failures(self._storage)
+        failures, records_lost = read_failures(self._storage)
         return make_status(
             rows,
             plan=self.plan,
-            records=without(records, ascending(numbers(rows.column("trial_id")))),
+            failures=failures.without(ascending(numbers(rows.column("trial_id")))),
             heartbeat=self.heartbeat(now),
             unreadable=[*parts_lost, *records_lost],
         )

@@ -14,13 +14,11 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from results.admission import admit
 from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
-from results.failures import write_failures
+from results.failures import GivenUp, write_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
@@ -189,13 +187,11 @@ class RunWriter:
             raise self._refusal from error
         self._events.flush()
 
-    def record_failures(
-        self, trials: Sequence[tuple[int, Mapping[str, Any]]], *, error: str, traceback: str
-    ) -> None:
+    def record_failures(self, given_up: Sequence[GivenUp], *, error: str, traceback: str) -> None:
         """Record at once, in one file, that trials were given up on together.
 
         Args:
-            trials: The id of each trial and what describes it, which JSON must be able to hold.
+            given_up: The trials, those of each cell together.
             error: What went wrong, one line.
             traceback: Where, as Python prints it.
 
@@ -204,9 +200,8 @@ class RunWriter:
         """
         self._check_open()
         self._lock.check()
-        write_failures(self._storage, trials, error=error, traceback=traceback)
-        ids = np.array([trial_id for trial_id, _ in trials], np.uint64)
-        self._recorded.append(ids)
+        write_failures(self._storage, given_up, error=error, traceback=traceback)
+        self._recorded += [cell.ids for cell in given_up]
 
     def log(self, event: str, /, **fields: Any) -> None:
         """Note in the event log that something happened now.

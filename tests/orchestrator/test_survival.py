@@ -82,7 +82,11 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
     assert ended.code == 1
     assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
     assert len(tried) == 9  # and one that was at the worker already when the eighth was given up on
-    assert open_run(tmp_path / "run").failures()["error"].value_counts().to_dict() == {
+    failures = open_run(tmp_path / "run").failures()
+    told = {json.dumps(trial, sort_keys=True) for trial in failures["trial"]}
+    assert len(told) == TRIALS // 3
+    assert {trial["repetition"] for trial in failures["trial"]} == {0, 1, 2}
+    assert failures["error"].value_counts().to_dict() == {
         "MemoryError: no room": 9,
         "nothing of this layer could be evaluated; the last error: MemoryError: no room": (
             TRIALS // 3 - 9

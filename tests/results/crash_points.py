@@ -16,7 +16,13 @@ import pyarrow as pa
 
 from results import RunWriter
 from results.object_storage import ObjectStorage
-from tests.results.conftest import injections_table_of, run_header, trial_id_of, trials_table_of
+from tests.results.conftest import (
+    given_up_of,
+    injections_table_of,
+    run_header,
+    trial_id_of,
+    trials_table_of,
+)
 
 Tables = list[tuple[pa.Table, pa.Table]]
 BATCHES = ((0, 1, 2), (3, 4))
@@ -101,7 +107,7 @@ def write_run(root: str, said: Path, tables: Tables) -> None:
             writer.append(trials, injections)
             writer.flush()
             print(*batch, file=log, flush=True)
-        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
+        writer.record_failures([given_up_of(trial_id_of(GIVEN_UP))], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
 
 

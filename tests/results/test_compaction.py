@@ -23,6 +23,7 @@ from results import (
     open_run,
     run,
 )
+from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
 
@@ -92,7 +93,7 @@ def path(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) ->
             numbers = order[start : start + 4]
             writer.append(trials(*numbers), injections(*numbers))
         writer.append(trials(*order[2:4]), injections(*order[2:4]))
-        writer.record_failures([(5, {"layer": "dense"})], error="e", traceback="t")
+        writer.record_failures([given_up_of(5, layer="dense")], error="e", traceback="t")
     return tmp_path / "run"
 
 
@@ -270,7 +271,7 @@ def test_run_on_object_storage_is_written_watched_compacted_and_resumed(
     with RunWriter.open(s3, header, flush_seconds=0) as writer:
         for number in range(3):
             writer.append(trials(number), injections(number))
-        writer.record_failures([(trial_id(40), {"layer": "dense"})], error="e", traceback="t")
+        writer.record_failures([given_up_of(trial_id(40), layer="dense")], error="e", traceback="t")
         writer.heartbeat({"state": "running", "workers": 2})
     before = [open_run(s3).trials(), open_run(s3).injections()]
     done = compact(s3)

@@ -22,7 +22,7 @@ from results import (
     open_run,
 )
 from results.storage import Storage, open_storage
-from tests.results.conftest import trial_id_of
+from tests.results.conftest import given_up_of, trial_id_of
 from tests.results.crash_points import BATCHES, GIVEN_UP
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def go_on(path: str, header: RunHeader, trials: Table, injections: Table) -> Non
         missing = [number for number in ALL if trial_id_of(number) not in finished]
         if missing:
             writer.append(trials(*missing), injections(*missing))
-        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
+        writer.record_failures([given_up_of(trial_id_of(GIVEN_UP))], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
         assert writer.warnings == []
 

@@ -10,6 +10,7 @@ from results.failures import write_failures
 from results.parts import write_part
 from results.recovery import recover
 from results.storage import LocalStorage
+from tests.results.conftest import given_up_of
 
 IDENTITY = {"version": 1}
 GOOD = "trials/part-000001-0a1b2c3d.parquet"
@@ -71,7 +72,7 @@ def test_damaged_injections_are_hidden_and_told(storage: LocalStorage, injection
 
 
 def test_damaged_failures_are_hidden_and_told(storage: LocalStorage) -> None:
-    write_failures(storage, [(2**64 - 1, {}), (7, {})], error="e", traceback="t")
+    write_failures(storage, [given_up_of(2**64 - 1, 7)], error="e", traceback="t")
     name = "failures/20261123T063000.001234Z-0a1b2c3d.json"
     Path(storage.path(name)).write_text("{")
     recovered = recover(storage, IDENTITY)
