@@ -22,7 +22,15 @@ from results.events import EventLog
 from results.ids import Ids, ascending, contains
 from results.manifest import read_manifest
 from results.merging import in_one_chunk, merged_injections, merged_trials
-from results.parts import find_parts, numbers, part_rows, read_dataset, read_ids, write_part
+from results.parts import (
+    find_parts,
+    is_whole,
+    numbers,
+    part_rows,
+    read_dataset,
+    read_ids,
+    write_part,
+)
 from results.schema import INJECTIONS, TRIALS
 from results.storage import open_storage
 
@@ -128,7 +136,7 @@ def finish_compaction(storage: Storage) -> None:
         return
     folder = merged.partition("/")[0]
     there = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
-    if merged in there and read_ids(storage, merged) is not None:
+    if merged in there and is_whole(storage, merged):
         for name in there:
             if name in replaced:
                 storage.remove(name)

@@ -54,7 +54,7 @@ def read_intact(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T
 
 
 def _parsed(file: Any, read: Callable[[pq.ParquetFile], _T]) -> _T:
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         return read(parquet)
 
 

@@ -65,6 +65,7 @@ def write_part(
             compression="zstd",
             use_dictionary=strings,
             row_group_size=ROW_GROUP_ROWS,
+            write_page_checksum=True,  # without it most damage to numbers makes other numbers
         ),
     )
 
@@ -90,11 +91,13 @@ def find_ids(
 ) -> dict[str, _Ids | None]:
     """Return the trial ids in every part in ``folder``: uint64 [rows]; None if it is damaged.
 
+    All columns are read, a row group at a time, since damage to any of them is damage.
+
     Raises:
         RunCorruptError: An intact part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    return _scan(storage, folder, schema, identity, _ids)
+    return _scan(storage, folder, schema, identity, _ids_of_whole)
 
 
 def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
@@ -107,13 +110,18 @@ def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> p
     tables = read_each(storage, names, lambda file: _read(file, schema))
     for name, table in zip(names, tables, strict=True):
         if table is None:
-            raise _corrupt(storage.path(name))
+            raise _corrupt(storage, name)
     return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
 
 
 def read_ids(storage: Storage, name: str) -> _Ids | None:
     """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
     return read_intact(storage, name, _ids)
+
+
+def is_whole(storage: Storage, name: str) -> bool:
+    """Tell whether all columns of the part ``name`` can be read."""
+    return read_intact(storage, name, _ids_of_whole) is not None
 
 
 def read_dataset(
@@ -146,14 +154,18 @@ def read_dataset(
         rows = dataset.dataset(
             [f"{base}/{name}" for name in names],
             schema=schema,
-            format="parquet",
+            format=dataset.ParquetFileFormat(
+                default_fragment_scan_options=dataset.ParquetFragmentScanOptions(
+                    page_checksum_verification=True
+                )
+            ),
             filesystem=filesystem,
         )
         return rows.to_table(columns=columns, filter=where)
     except (pa.ArrowException, OSError) as error:
         for name in names:
             if read_intact(storage, name, lambda file: _read(file, schema)) is None:
-                raise _corrupt(storage.path(name)) from error
+                raise _corrupt(storage, name) from error
         raise refused(storage.path(names[0]), error) from error
 
 
@@ -165,7 +177,7 @@ def part_rows(storage: Storage, name: str) -> int:
     """
     rows = read_intact(storage, name, lambda file: int(file.metadata.num_rows))
     if rows is None:
-        raise _corrupt(storage.path(name))
+        raise _corrupt(storage, name)
     return rows
 
 
@@ -180,6 +192,12 @@ def _read(file: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
 
 def _ids(file: pq.ParquetFile) -> _Ids:
     return numbers(_read(file, _ID).column("trial_id"))
+
+
+def _ids_of_whole(file: pq.ParquetFile) -> _Ids:
+    for group in range(file.num_row_groups):
+        file.read_row_group(group)
+    return _ids(file)
 
 
 def _scan(
@@ -222,10 +240,13 @@ def _check_belongs(
         )
 
 
-def _corrupt(place: str) -> RunCorruptError:
+def _corrupt(storage: Storage, name: str) -> RunCorruptError:
     return RunCorruptError(
         "the file is damaged: its footer is intact, its data cannot be read",
-        place=place,
-        hint="Move it out of the run directory and run the campaign again: "
-        "only the trials that were in it are executed.",
+        place=storage.path(name),
+        hint="The same `injecttf2 run` command as before sets it aside and executes its trials "
+        "again."
+        if name.startswith(paths.TRIALS)
+        else "Move it out of the run directory: its injections are lost, their trials are done and "
+        "keep their tallies.",
     )

@@ -182,6 +182,22 @@ def test_a_torn_manifest_is_mended_by_the_same_command(
     assert injecttf2("status", folder).code == 0
 
 
+def test_a_damaged_part_is_set_aside_by_the_same_command_and_its_trials_are_done_again(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    run(campaign, tmp_path / "undisturbed")
+    (part,) = (folder / "trials").iterdir()
+    contents = bytearray(part.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    part.write_bytes(contents)
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
+    assert (ended.code, ended.json["done"]) == (0, TRIALS)
+    assert f"{part} cannot be read and was renamed to" in ended.err
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+
+
 def test_a_manifest_that_describes_no_run_is_refused(
     campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from results.failures import write_failures
@@ -26,6 +27,17 @@ def storage(tmp_path: Path, trials: Table) -> LocalStorage:
     return storage
 
 
+def flipped(part: Path, column: str) -> bytes:
+    """The contents of ``part`` with the last bit of a column's data flipped."""
+    group = pq.read_metadata(part).row_group(0)
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    (chunk,) = [chunk for chunk in chunks if chunk.path_in_schema == column]
+    contents = bytearray(part.read_bytes())
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    contents[begin + chunk.total_compressed_size - 1] ^= 1
+    return bytes(contents)
+
+
 def test_ids_are_sorted_and_each_once(
     storage: LocalStorage, trial_id: Callable[[int], int]
 ) -> None:
@@ -42,15 +54,13 @@ def test_empty_directory_has_nothing_done(tmp_path: Path) -> None:
     assert (recovered.next_sequence, recovered.warnings) == (1, ())
 
 
-@pytest.mark.parametrize("damage", ["footer", "data"])
+@pytest.mark.parametrize("damage", ["footer", "trial_id", "accuracy", "worker"])
 def test_damaged_part_is_hidden_and_told(
     storage: LocalStorage, trial_id: Callable[[int], int], damage: str
 ) -> None:
     path = Path(storage.path(BAD))
     contents = path.read_bytes()
-    path.write_bytes(
-        contents[:-50] if damage == "footer" else contents[:4] + b"\xff" * 100 + contents[104:]
-    )
+    path.write_bytes(contents[:-50] if damage == "footer" else flipped(path, damage))
     recovered = recover(storage, IDENTITY)
     assert recovered.done_ids.tolist() == [trial_id(2), trial_id(1)]
     assert storage.files("trials") == [".part-000007-0a1b2c3d.parquet.torn", GOOD[7:]]
