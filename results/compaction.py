@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 
 from results import paths
 from results.events import EventLog
-from results.ids import Ids, ascending, contains
+from results.ids import Ids, ascending, contains, union
 from results.manifest import read_manifest
-from results.merging import in_one_chunk, merged_injections, merged_trials
+from results.merging import in_one_chunk, merged_injections, merged_trials, rows_of
 from results.parts import (
+    find_ids,
     find_parts,
     is_whole,
     numbers,
@@ -88,7 +89,8 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     """Merge the small parts of a run directory: those of less than half of what a part may hold.
 
     Rows that are doubled are dropped from the parts that are merged; of a doubled trial, whose rows
-    agree but for timing and provenance, one row stays. Readers see the same trials and injections
+    agree but for timing and provenance, one row stays. Injections of trials that are not done are
+    dropped too, unless a part of trials cannot be read. Readers see the same trials and injections
     before, meanwhile and afterwards. In memory are the rows of one merged part at a time, and the
     ids of the others. A part that cannot be read is left to the next writer, which sets it aside.
 
@@ -108,7 +110,8 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         storage.sweep()
         finish_compaction(storage)
         before = _sizes(storage)
-        merged = sum(_Merging(storage, lock, folder, identity).run() for folder in _folders())
+        folders = _folders(_done_ids(storage, identity))
+        merged = sum(_Merging(storage, lock, folder, identity).run() for folder in folders)
         after = _sizes(storage)
         done = Compacted(merged, len(before), len(after), sum(before), sum(after))
         if merged:
@@ -218,10 +221,22 @@ class _Merging:
         return pa.concat_tables(known)
 
 
-def _folders() -> tuple[_Folder, ...]:
+def _done_ids(storage: Storage, identity: Mapping[str, int | str]) -> Ids | None:
+    """Return the ids of the finished trials; None if some cannot be read."""
+    parts = find_ids(storage, paths.TRIALS, TRIALS, identity)
+    ids = [part for part in parts.values() if part is not None]
+    return union(np.empty(0, np.uint64), *ids) if len(ids) == len(parts) else None
+
+
+def _folders(done: Ids | None) -> tuple[_Folder, ...]:
+    """Return what is merged: of the injections those of trials that are ``done``, or all."""
+
+    def merge_injections(known: pa.Table, table: pa.Table) -> pa.Table:
+        return merged_injections(known, table if done is None else rows_of(done, table))
+
     return (
         _Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
-        _Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merged_injections),
+        _Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merge_injections),
     )
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from results import paths
 from results.errors import RunCorruptError
+from results.ids import contains
 from results.intact import read_each, read_intact, refused
 from results.manifest import canonical_json
 from results.schema import SCHEMA_VERSION
@@ -117,6 +118,21 @@ def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> p
 def read_ids(storage: Storage, name: str) -> _Ids | None:
     """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
     return read_intact(storage, name, _ids)
+
+
+def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
+    """Tell whether a row of the part ``name`` is of a trial in ``ids``, ascending; None if damaged.
+
+    Of a part of which the first rows are, no others are read.
+    """
+    return read_intact(
+        storage,
+        name,
+        lambda file: any(
+            contains(ids, np.asarray(np.from_dlpack(batch.column(0)), np.uint64)).any()
+            for batch in file.iter_batches(columns=["trial_id"])
+        ),
+    )
 
 
 def is_whole(storage: Storage, name: str) -> bool:

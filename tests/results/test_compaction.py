@@ -23,7 +23,9 @@ from results import (
     open_run,
     run,
 )
-from tests.results.conftest import given_up_of
+from results.parts import write_part
+from results.storage import open_storage
+from tests.results.conftest import given_up_of, rounded_otherwise
 
 Table = Callable[..., pa.Table]
 
@@ -114,6 +116,45 @@ def test_second_compaction_has_nothing_to_do(path: Path) -> None:
     size = sum(file.stat().st_size for file in path.glob("*/part-*"))
     assert compact(path) == Compacted(0, 2, 2, size, size)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == files
+
+
+def test_injections_of_trials_that_are_not_done_are_not_merged(
+    path: Path, header: RunHeader, injections: Table
+) -> None:
+    before = frames(path)
+    for number, token in ((40, "a"), (41, "b")):
+        orphan = f"injections/part-000050-0000000{token}.parquet"
+        write_part(open_storage(path), orphan, injections(number), header.identity)
+    compact(path)
+    assert rows(path, "injections") == [48]
+    assert_same(frames(path), before)
+
+
+def test_injections_are_all_merged_while_trials_cannot_be_read(
+    path: Path, header: RunHeader
+) -> None:
+    (path / "trials" / parts(path)[0]).write_bytes(b"PAR1")
+    compact(path)
+    assert rows(path, "injections") == [48]
+
+
+@pytest.mark.parametrize("numbers", [[1], [0, 1]])
+def test_trial_whose_sites_differ_when_it_is_executed_again_has_each_once(
+    path: Path, header: RunHeader, trials: Table, injections: Table, numbers: list[int]
+) -> None:
+    """A driver is killed after the injections; another kind of machine rounds otherwise."""
+    folder = path.parent / "killed"
+    with RunWriter.open(folder, header) as writer:
+        writer.append(trials(2), injections(2))
+    for number in numbers:
+        orphan = f"injections/part-00005{number}-0000000a.parquet"
+        write_part(open_storage(folder), orphan, injections(number), header.identity)
+    compact(folder)
+    with RunWriter.open(folder, header) as writer:
+        writer.append(trials(*numbers), rounded_otherwise(injections(*numbers)))
+    assert len(open_run(folder).injections()) == 2 + 2 * len(numbers)
+    compact(folder)
+    assert len(open_run(folder).injections()) == 2 + 2 * len(numbers)
 
 
 @pytest.mark.usefixtures("limits")

@@ -22,7 +22,7 @@ from results import (
     open_run,
 )
 from results.storage import Storage, open_storage
-from tests.results.conftest import given_up_of, trial_id_of
+from tests.results.conftest import given_up_of, rounded_otherwise, trial_id_of
 from tests.results.crash_points import BATCHES, GIVEN_UP
 
 ROOT = Path(__file__).parents[2]
@@ -54,12 +54,12 @@ def injected(path: str) -> list[int]:
 
 
 def go_on(path: str, header: RunHeader, trials: Table, injections: Table) -> None:
-    """Do what the campaign does when it is started again: what is not done."""
+    """Do what the campaign does when it is started again, on other machines: what is not done."""
     with RunWriter.open(path, header, flush_seconds=1e9) as writer:
         finished = {*writer.done_ids().tolist()}
         missing = [number for number in ALL if trial_id_of(number) not in finished]
         if missing:
-            writer.append(trials(*missing), injections(*missing))
+            writer.append(trials(*missing), rounded_otherwise(injections(*missing)))
         writer.record_failures([given_up_of(trial_id_of(GIVEN_UP))], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
         assert writer.warnings == []

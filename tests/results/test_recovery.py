@@ -81,6 +81,31 @@ def test_damaged_injections_are_hidden_and_told(storage: LocalStorage, injection
     assert "injections are lost" in recovered.warnings[0]
 
 
+def test_injections_without_their_trials_are_removed(
+    storage: LocalStorage, trials: Table, injections: Table
+) -> None:
+    """A driver died in between; not so where a trial is done, or a part of trials is beside it."""
+    for number, rows in ((3, [200, 201]), (4, [200, 5]), (5, [202])):
+        name = f"part-00000{number}-0a1b2c3d.parquet"
+        write_part(storage, f"injections/{name}", injections(*rows), IDENTITY)
+        if number == 5:
+            write_part(storage, f"trials/{name}", trials(5), IDENTITY)
+    assert recover(storage, IDENTITY).warnings == ()
+    assert storage.files("injections") == [
+        "part-000004-0a1b2c3d.parquet",
+        "part-000005-0a1b2c3d.parquet",
+    ]
+
+
+def test_injections_of_a_damaged_part_of_trials_are_removed(
+    storage: LocalStorage, injections: Table
+) -> None:
+    write_part(storage, BAD.replace("trials", "injections"), injections(50, 51), IDENTITY)
+    Path(storage.path(BAD)).write_bytes(b"PAR1")
+    assert len(recover(storage, IDENTITY).warnings) == 1
+    assert storage.files("injections") == []
+
+
 def test_damaged_failures_are_hidden_and_told(storage: LocalStorage) -> None:
     write_failures(storage, [given_up_of(2**64 - 1, 7)], error="e", traceback="t")
     name = "failures/20261123T063000.001234Z-0a1b2c3d.json"
