@@ -111,7 +111,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             for warning in writer.warnings:
                 console.print(warning, style="yellow")
             backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
-            writer.set_outside(backlog.outside)
+            writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
             if not backlog.trials:

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from results import paths
-from results.ids import Ids, contains
+from results.ids import Ids, ascending, contains
 
 if TYPE_CHECKING:
+    from results.manifest import Json
     from results.storage import Storage
 
 Record = dict[str, Any]
@@ -73,6 +74,17 @@ class Failures:
     def without(self, ids: Ids) -> Failures:
         """Return those that are not among ``ids``, uint64 [m], ascending."""
         return self._only(~contains(ids, self.ids))
+
+    def among(self, ids: Ids) -> Failures:
+        """Return those that are among ``ids``, uint64 [m], ascending."""
+        return self._only(contains(ids, self.ids))
+
+    def of_plan(self, plan: Json) -> Failures:
+        """Return those that are in a plan: in one of its layers, and not named as outside of it."""
+        layers = (entry.given_up.trial.get("layer") for entry in self._entries)
+        planned = np.array([name is None or name in plan["layers"] for name in layers], np.bool_)
+        outside = ascending(np.array(plan.get("failed_outside", ()), np.uint64))
+        return self._only(planned[self._entry] & ~contains(outside, self.ids))
 
     def by_layer(self) -> Counter[str]:
         """Return how many there are of each layer, the layers in no order; others are left out."""

@@ -72,7 +72,7 @@ class RunStatus:
         planned: Trials in the plan of the latest writer.
         done: Trials of the plan in the run directory. Where the plan does not tell what is outside
             of it, all that are in the directory.
-        failures: Trials that were given up on and have not succeeded since.
+        failures: Trials of the plan that were given up on and have not succeeded since.
         failed: The first ``SHOWN_FAILURES`` of them, oldest first.
         layers: The same by layer, in the order of the plan.
         outside: Trials in the directory that are no longer in the plan, by layer.
@@ -110,11 +110,13 @@ def make_status(
     Args:
         rows: The published rows, with the columns ``STATUS_COLUMNS``.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
-            how many rows are not of the plan.
+            how many rows are not of the plan, and ``"failed_outside"`` which trials that were
+            given up on are not.
         failures: Trials that were given up on and are not done.
         heartbeat: What the writer said last.
         unreadable: Names of the files that could not be read.
     """
+    failures = failures.of_plan(plan)
     first = first_occurrences(numbers(rows.column("trial_id")))
     finished = numbers(rows.column("finished_at").cast(pa.int64()))[first]
     outside: dict[str, int] = dict(plan.get("outside", {}))
@@ -141,8 +143,8 @@ def make_status(
 def _layers(
     planned: Mapping[str, int], done: Counter[str], failed: Counter[str]
 ) -> dict[str, LayerStatus]:
-    """Return the layers of the plan, and then others with trials that count."""
-    more = [layer for layer in [*done, *failed] if done[layer] > 0 or failed[layer]]
+    """Return the layers of the plan, and then others with trials that are done."""
+    more = [layer for layer in done if done[layer] > 0]
     return {
         layer: LayerStatus(planned.get(layer, 0), done[layer], failed[layer])
         for layer in dict.fromkeys([*planned, *more])

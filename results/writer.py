@@ -18,7 +18,7 @@ from results.admission import admit
 from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
-from results.failures import GivenUp, write_failures
+from results.failures import GivenUp, read_failures, write_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
@@ -260,8 +260,12 @@ class RunWriter:
                 differences={"decisions": (recorded.get("decisions"), golden.get("decisions"))},
             )
 
-    def set_outside(self, outside: Mapping[str, int]) -> None:
-        """Record how many published trials are not in the plan, by layer.
+    def set_outside(self, outside: Mapping[str, int], failed: Ids) -> None:
+        """Record which trials are not in the plan: a wider one has left them in the directory.
+
+        Args:
+            outside: How many published trials, by layer.
+            failed: uint64 [n], ascending: ids of those that were given up on.
 
         Raises:
             ResultsError: The file system refuses, or the lock was lost.
@@ -269,8 +273,11 @@ class RunWriter:
         self._check_open()
         self._lock.check()
         header = self._manifest.header
-        if dict(outside) != header.plan.get("outside", {}):
-            plan = {**header.plan, "outside": dict(outside)}
+        plan = {**header.plan, "outside": dict(outside), "failed_outside": []}
+        if len(failed):  # those of other layers are not named: a whole layer may have failed
+            named = read_failures(self._storage)[0].among(failed).of_plan(plan)
+            plan["failed_outside"] = named.ids.tolist()
+        if plan != {"outside": {}, "failed_outside": [], **header.plan}:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)
 

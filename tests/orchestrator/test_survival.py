@@ -94,6 +94,24 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
     }
 
 
+def test_failures_of_an_earlier_grid_count_neither_in_a_run_nor_in_its_status(
+    campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
+) -> None:
+    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.probability) == ("pool", 31, 1.0))
+    run = ["run", campaign, *INLINE, "--output", tmp_path / "run", "--json"]
+    assert injecttf2(*run).json["failed"] == 3
+    wide = campaign.read_text()
+    fewer = wide.replace("repetitions: 3", "repetitions: 2")
+    without = wide.replace("[conv, pool, logits]", "[conv, logits]")
+    for text, failed in ((fewer, 2), (without, 0), (wide, 3)):
+        campaign.write_text(text)
+        ended = injecttf2(*run)
+        assert (ended.code, ended.json["failed"]) == (int(failed > 0), failed)
+        status = injecttf2("status", tmp_path / "run", "--json").json
+        assert (status["failures"], len(status["failed"])) == (failed, failed)
+        assert sum(layer["failed"] for layer in status["layers"].values()) == failed
+
+
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
     """Refuse to let any file grow beyond some bytes, as a disk that is full does."""

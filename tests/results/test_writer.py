@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -355,7 +356,13 @@ def test_golden_run_is_recorded_once_and_then_compared(run: Path, header: RunHea
 def test_trials_outside_the_plan_are_recorded(tmp_path: Path, header: RunHeader) -> None:
     folder = tmp_path / "run"
     with RunWriter.open(folder, header) as writer:
-        writer.set_outside({"conv": 3})
-        assert open_run(folder).plan["outside"] == {"conv": 3}
-        writer.set_outside({})
-        assert open_run(folder).plan["outside"] == {}
+        cells = [given_up_of(7, 3, layer="dense"), given_up_of(5, layer="of an earlier grid")]
+        writer.record_failures(cells, error="e", traceback="t")
+        for outside, failed, named in (
+            ({"conv": 3}, [3, 5], [3]),
+            ({"conv": 3}, [3, 5, 7], [3, 7]),
+            ({}, [], []),
+        ):
+            writer.set_outside(outside, np.array(failed, np.uint64))
+            assert open_run(folder).plan["outside"] == outside
+            assert open_run(folder).plan["failed_outside"] == named
