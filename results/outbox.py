@@ -75,6 +75,12 @@ class Outbox:
                 self._named.append((paths.part(folder, sequence, token), table))
             tables.clear()
 
+    def begin_after_merged(self) -> None:
+        """Give later parts higher sequence numbers than those that were merged meanwhile have."""
+        folders = (paths.TRIALS, paths.INJECTIONS)
+        files = [file for folder in folders for file in self._storage.files(folder)]
+        self._sequence = max(self._sequence, paths.next_sequence(files))
+
     def publish(self) -> None:
         """Publish what is there.
 

@@ -80,11 +80,24 @@ def find_parts(
         RunCorruptError: A readable part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    found = _scan(storage, folder, schema, identity, lambda file: file.metadata.num_rows)
+    found = find_rows(storage, folder, schema, identity)
     return Parts(
         tuple(name for name, rows in found.items() if rows is not None),
         tuple(name for name, rows in found.items() if rows is None),
     )
+
+
+def find_rows(
+    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+) -> dict[str, int | None]:
+    """Return how many rows every part in ``folder`` has; None if its footer is damaged.
+
+    Raises:
+        RunCorruptError: A readable part holds rows of another campaign or lacks a column.
+        ResultsError: The file system refuses to read a part.
+    """
+    names = _names(storage, folder)
+    return _scan(storage, names, schema, identity, lambda file: int(file.metadata.num_rows))
 
 
 def find_ids(
@@ -98,7 +111,28 @@ def find_ids(
         RunCorruptError: An intact part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    return _scan(storage, folder, schema, identity, _ids_of_whole)
+    return _scan(storage, _names(storage, folder), schema, identity, _ids_of_whole)
+
+
+def read_new(
+    storage: Storage,
+    folder: str,
+    schema: pa.Schema,
+    identity: Mapping[str, int | str],
+    *,
+    columns: pa.Schema,
+    known: Mapping[str, pa.Table],
+) -> dict[str, pa.Table | None]:
+    """Return some columns of every part in ``folder``, as ``known`` has them; None if damaged.
+
+    Raises:
+        RunCorruptError: An intact part holds rows of another campaign or lacks a column.
+        ResultsError: The file system refuses to read a part.
+    """
+    names = _names(storage, folder)
+    new = [name for name in names if name not in known]
+    found = _scan(storage, new, schema, identity, lambda file: _read(file, columns))
+    return {name: found[name] if name in found else known[name] for name in names}
 
 
 def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
@@ -185,18 +219,6 @@ def read_dataset(
         raise refused(storage.path(names[0]), error) from error
 
 
-def part_rows(storage: Storage, name: str) -> int:
-    """Return how many rows the footer of the part ``name`` tells.
-
-    Raises:
-        RunCorruptError: The footer cannot be read.
-    """
-    rows = read_intact(storage, name, lambda file: int(file.metadata.num_rows))
-    if rows is None:
-        raise _corrupt(storage, name)
-    return rows
-
-
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return a numeric column without nulls as a NumPy array, without loading pandas."""
     return np.from_dlpack(column.combine_chunks())
@@ -216,28 +238,40 @@ def _ids_of_whole(file: pq.ParquetFile) -> _Ids:
     return _ids(file)
 
 
+def _names(storage: Storage, folder: str) -> list[str]:
+    return [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
+
+
 def _scan(
     storage: Storage,
-    folder: str,
+    names: Sequence[str],
     schema: pa.Schema,
     identity: Mapping[str, int | str],
     read: Callable[[pq.ParquetFile], _T],
 ) -> dict[str, _T | None]:
-    """Return ``read`` of every part in ``folder`` that is one of the run, None if damaged."""
-    names = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
-    found = read_each(storage, names, lambda file: (file.metadata, read(file)))
+    """Return ``read`` of the named parts, which must be of the run; None if damaged."""
+    found = read_each(storage, names, lambda file: (_footer(file), read(file)))
     scanned: dict[str, _T | None] = dict.fromkeys(names)
     for name, contents in zip(names, found, strict=True):
         if contents is not None:
             footer, scanned[name] = contents
-            _check_belongs(storage.path(name), footer, schema, identity)
+            _check_belongs(storage.path(name), *footer, schema, identity)
     return scanned
 
 
+def _footer(file: pq.ParquetFile) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return identity and columns, copied: a whole footer takes 50 KB of memory."""
+    footer = file.metadata
+    return (footer.metadata or {}).get(_IDENTITY_KEY.encode()), tuple(footer.schema.names)
+
+
 def _check_belongs(
-    place: str, footer: Any, schema: pa.Schema, identity: Mapping[str, int | str]
+    place: str,
+    recorded: bytes | None,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    identity: Mapping[str, int | str],
 ) -> None:
-    recorded = (footer.metadata or {}).get(_IDENTITY_KEY.encode())
     expected = canonical_json(dict(identity))
     if recorded is not None and recorded.decode() != expected:
         raise RunCorruptError(
@@ -246,8 +280,7 @@ def _check_belongs(
             place=place,
             hint="Move it back to the run directory that it came from.",
         )
-    there = {*footer.schema.names}
-    missing = [column for column in schema.names if column not in there]
+    missing = [column for column in schema.names if column not in columns]
     if missing:
         raise RunCorruptError(
             f"the part lacks the columns {', '.join(missing)}",

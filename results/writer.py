@@ -14,8 +14,8 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from results import compaction
 from results.admission import admit
-from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
 from results.failures import GivenUp, read_failures, write_failures
@@ -24,6 +24,7 @@ from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
 from results.outbox import Outbox
 from results.recovery import Recovered, recover
+from results.replacing import finish_merge
 from results.storage import LocalStorage, open_storage
 from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
 
@@ -60,6 +61,7 @@ class RunWriter:
         self._recorded = [recovered.failed_ids]
         self._refusal: ResultsError | None = None
         self._closed = False
+        self._small_parts = compaction.count_parts(storage)
         self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
         self._events = EventLog(storage)
         self._outbox = Outbox(storage, self._events, manifest.header.identity, recovered)
@@ -115,14 +117,16 @@ class RunWriter:
         lock = storage.lock()
         try:
             manifest = admit(storage, header)
-            finish_compaction(storage)
+            finish_merge(storage)
             recovered = recover(storage, header.identity)
             recovered = replace(recovered, warnings=(*keep_torn(storage), *recovered.warnings))
             write_manifest(storage, manifest)
-            return cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
+            writer = cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
+            writer._merge_many()
         except BaseException:
             lock.release()
             raise
+        return writer
 
     def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
@@ -185,6 +189,8 @@ class RunWriter:
                 "Trials that were not published are executed again.",
             )
             raise self._refusal from error
+        self._small_parts += 1
+        self._merge_many()
         self._events.flush()
 
     def record_failures(self, given_up: Sequence[GivenUp], *, error: str, traceback: str) -> None:
@@ -330,6 +336,23 @@ class RunWriter:
         except ResultsError:
             return False
         return True
+
+    def _merge_many(self) -> None:
+        """Merge small parts if they have become many; a refusal ends no run, only the merge."""
+        if self._small_parts <= compaction.MANY_PARTS:
+            return
+        self._small_parts = 0  # where it is refused, it is tried again after as many parts
+        identity = self._manifest.header.identity
+        try:
+            merged, self._small_parts = compaction.merge_many(
+                self._storage, self._lock, identity, self.done_ids()
+            )
+            self._outbox.begin_after_merged()
+        except ResultsError as error:
+            self.warnings.append(f"small parts could not be merged: {error}")
+            self._events.log("not_merged", reason=str(error))
+            return
+        self._events.log("merged", parts=merged, small_parts=self._small_parts)
 
     def _count_waiting(self) -> int:
         """Return how many finished trials are not known to be published."""

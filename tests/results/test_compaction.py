@@ -23,6 +23,7 @@ from results import (
     open_run,
     run,
 )
+from results import parts as parts_module
 from results.parts import write_part
 from results.storage import open_storage
 from tests.results.conftest import given_up_of, rounded_otherwise
@@ -287,17 +288,18 @@ def test_readers_start_anew_when_parts_are_replaced_under_them(
 ) -> None:
     opened = open_run(path)
     expected = getattr(opened, method)()
-    find_parts = run.find_parts
+    module, name = (parts_module, "_names") if method == "status" else (run, "find_parts")
+    find = getattr(module, name)
     calls = []
 
     def find_and_compact(*args: object) -> object:
-        found = find_parts(*args)  # type: ignore[arg-type]
+        found = find(*args)
         calls.append(found)
         if len(calls) == 1:
             compact(path)
         return found
 
-    monkeypatch.setattr(run, "find_parts", find_and_compact)
+    monkeypatch.setattr(module, name, find_and_compact)
     received = getattr(opened, method)()
     assert len(calls) > 1
     if method == "status":
