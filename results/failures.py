@@ -113,10 +113,8 @@ class Failures:
         return replace(self, ids=self.ids[mask], _entry=self._entry[mask], _place=self._place[mask])
 
 
-def write_failures(
-    storage: Storage, given_up: Sequence[GivenUp], *, error: str, traceback: str
-) -> None:
-    """Record that trials were given up on; see ``RunWriter.record_failures``."""
+def failures_file(given_up: Sequence[GivenUp], *, error: str, traceback: str) -> tuple[str, bytes]:
+    """Return name and contents of a file that tells that trials were given up on now."""
     now = datetime.now(UTC)
     contents = {
         "error": error,
@@ -133,7 +131,7 @@ def write_failures(
     }
     text = json.dumps(contents, ensure_ascii=False) + "\n"
     name = paths.failures(now, secrets.token_hex(4))
-    storage.publish(name, text.encode(errors="replace"))  # a traceback may hold half a character
+    return name, text.encode(errors="replace")  # a traceback may hold half a character
 
 
 def read_failures(storage: Storage) -> tuple[Failures, list[str]]:

@@ -1,6 +1,6 @@
-"""Parts that have their names and wait to be published, in the order in which they came.
+"""Files that have their names and wait to be published, in the order in which they came.
 
-What was refused is published again under the same name: a refusal may come after the part is
+What was refused is published again under the same name: a refusal may come after the file is
 there, when its name cannot be made durable or an answer is lost.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """Makes parts of finished rows and publishes them.
+    """Makes parts of finished rows, and publishes them and other files.
 
     Args:
         storage: The run directory.
@@ -47,7 +47,7 @@ class Outbox:
         self._identity = identity
         self._sequence = recovered.next_sequence
         self._published = [recovered.done_ids]
-        self._named: list[tuple[str, pa.Table]] = []
+        self._named: list[tuple[str, pa.Table | bytes]] = []
 
     def __bool__(self) -> bool:
         return bool(self._named)
@@ -55,15 +55,21 @@ class Outbox:
     @property
     def trials(self) -> int:
         """How many finished trials are not known to be published."""
-        return count_rows([table for name, table in self._named if _holds_trials(name)])
+        return count_rows([rows for name, rows in self._named if _holds_trials(name)])
 
     def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
         self._published = [union(*self._published)]
         return self._published[0].copy()
 
+    def put(self, name: str, contents: bytes) -> None:
+        """Take a file."""
+        self._named.append((name, contents))
+
     def take_in(self, waiting: WaitingRows) -> None:
         """Make parts of the rows that wait: the injections first, the trials' rows commit them."""
+        if not waiting:
+            return
         sequence, token = self._sequence, secrets.token_hex(4)
         self._sequence += 1
         for folder, tables in (
@@ -88,13 +94,14 @@ class Outbox:
             ResultsError: The file system refuses; what was not published stays.
         """
         while self._named:
-            name, table = self._named[0]
-            self._publish(name, table)
+            name, contents = self._named[0]
+            if isinstance(contents, bytes):
+                self._storage.publish(name, contents)
+            else:
+                self._publish_part(name, contents)
             del self._named[0]
-            if _holds_trials(name):
-                self._published.append(numbers(table.column("trial_id")))
 
-    def _publish(self, name: str, table: pa.Table) -> None:
+    def _publish_part(self, name: str, table: pa.Table) -> None:
         begin = time.perf_counter()
         write_part(self._storage, name, table, self._identity)
         self._events.log(
@@ -104,6 +111,8 @@ class Outbox:
             bytes=self._storage.size(name),
             seconds=round(time.perf_counter() - begin, 3),
         )
+        if _holds_trials(name):
+            self._published.append(numbers(table.column("trial_id")))
 
 
 def _holds_trials(name: str) -> bool:

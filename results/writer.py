@@ -18,10 +18,11 @@ from results import compaction
 from results.admission import admit
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
-from results.failures import GivenUp, read_failures, write_failures
+from results.failures import GivenUp, failures_file, read_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
+from results.outage import Outage, last_refusal
 from results.outbox import Outbox
 from results.recovery import Recovered, recover
 from results.replacing import finish_merge
@@ -61,6 +62,7 @@ class RunWriter:
         self._recorded = [recovered.failed_ids]
         self._refusal: ResultsError | None = None
         self._closed = False
+        self._outage = Outage(pace.patience_seconds)
         self._small_parts = compaction.count_parts(storage)
         self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
         self._events = EventLog(storage)
@@ -83,6 +85,7 @@ class RunWriter:
         flush_rows: int | None = None,
         flush_seconds: float | None = None,
         heartbeat_seconds: float | None = None,
+        patience_seconds: float | None = None,
     ) -> Self:
         """Begin a run directory, or resume one whose identity is the same.
 
@@ -93,6 +96,7 @@ class RunWriter:
                 ``REMOTE_PACE`` has it.
             flush_seconds: The same.
             heartbeat_seconds: The same.
+            patience_seconds: The same.
 
         Raises:
             RunMismatchError: The directory holds another campaign, something else than a run, or
@@ -110,6 +114,7 @@ class RunWriter:
             "flush_rows": flush_rows,
             "flush_seconds": flush_seconds,
             "heartbeat_seconds": heartbeat_seconds,
+            "patience_seconds": patience_seconds,
         }
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
         admit(storage, header)
@@ -160,38 +165,24 @@ class RunWriter:
     def maybe_flush(self) -> None:
         """Publish what waits if it is enough or has waited long enough.
 
+        On object storage, a refusal is put off: a later call tries again.
+
         Raises:
-            ResultsError: The file system refuses; the rows are still waiting.
+            ResultsError: The file system refuses, an object storage for ``patience_seconds`` or
+                until the lock was lost; the rows are still waiting.
         """
-        if self._outbox or self._waiting.is_due():
-            self.flush()
+        if (self._outbox or self._waiting.is_due()) and not self._outage.is_resting:
+            self._publish()
 
     def flush(self) -> None:
-        """Publish what waits, and what was refused before.
+        """Publish what waits, and what was refused before; on object storage, as soon as it can be.
 
         Raises:
-            ResultsError: The file system refuses, or the lock was lost; the message says how many
-                trials are still waiting.
+            ResultsError: As for ``maybe_flush``; the message says how many trials are still
+                waiting.
         """
-        if not (self._outbox or self._waiting.trials or self._waiting.injections):
-            return
-        self._check_open()
-        try:
-            self._lock.check()
-            self._outbox.take_in(self._waiting)
-            self._outbox.publish()
-        except ResultsError as error:
-            waiting = self._count_waiting()
-            self._refusal = ResultsError(
-                f"{error.message}; {waiting:,} finished trials are not published",
-                place=error.place,
-                hint=f"{error.hint or 'Run the same command to resume.'} "
-                "Trials that were not published are executed again.",
-            )
-            raise self._refusal from error
-        self._small_parts += 1
-        self._merge_many()
-        self._events.flush()
+        while (self._outbox or self._waiting) and not self._publish():
+            self._outage.rest()
 
     def record_failures(self, given_up: Sequence[GivenUp], *, error: str, traceback: str) -> None:
         """Record at once, in one file, that trials were given up on together.
@@ -202,12 +193,13 @@ class RunWriter:
             traceback: Where, as Python prints it.
 
         Raises:
-            ResultsError: The file system refuses, or the lock was lost.
+            ResultsError: As for ``maybe_flush``.
         """
         self._check_open()
-        self._lock.check()
-        write_failures(self._storage, given_up, error=error, traceback=traceback)
+        self._outbox.put(*failures_file(given_up, error=error, traceback=traceback))
         self._recorded += [cell.ids for cell in given_up]
+        if not self._outage.is_resting:
+            self._publish(rows=False)
 
     def log(self, event: str, /, **fields: Any) -> None:
         """Note in the event log that something happened now.
@@ -318,6 +310,8 @@ class RunWriter:
         trace: TracebackType | None,
     ) -> None:
         refusal = self._refusal
+        if error is not None:
+            self._outage.bear_no_more()
         try:
             self.close()
         except ResultsError as later:
@@ -335,6 +329,37 @@ class RunWriter:
             self._lock.check()
         except ResultsError:
             return False
+        return True
+
+    def _publish(self, *, rows: bool = True) -> bool:
+        """Publish what was refused before and, with ``rows``, what waits.
+
+        Returns:
+            Whether that is done: it is not where a refusal is put off.
+
+        Raises:
+            ResultsError: As for ``maybe_flush``.
+        """
+        self._check_open()
+        before = self._outage.reason
+        try:
+            self._lock.check()
+            self._outbox.publish()
+            if rows:
+                self._outbox.take_in(self._waiting)
+                self._outbox.publish()
+        except ResultsError as error:
+            if self._outage.bear(error.message) and self._holds_lock():
+                if not before:
+                    self._events.log("put_off", reason=error.message)
+                return False
+            self._refusal = last_refusal(error, before=before, unpublished=self._count_waiting())
+            raise self._refusal from error
+        self._outage.end()
+        if rows:
+            self._small_parts += 1
+            self._merge_many()
+        self._events.flush()
         return True
 
     def _merge_many(self) -> None:

@@ -21,6 +21,7 @@ from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.worker import Ready, WorkerSettings
 from results import RunWriter, compact, open_run
+from results.outbox import Outbox
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.s3 import AWS
 
@@ -130,10 +131,10 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 ) -> None:
     """The first part is published; then nothing of the size of a part can be written."""
     folder = tmp_path / "run"
-    publish = RunWriter.flush
+    publish = Outbox.publish
     published = 0
 
-    def flush(self: RunWriter) -> None:
+    def publish_or_not(self: Outbox) -> None:
         nonlocal published
         if not published:
             publish(self)
@@ -143,7 +144,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
             publish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWriter, "flush", flush)
+        patch.setattr(Outbox, "publish", publish_or_not)
         patch.setattr("results.writer.LOCAL_PACE", impatient_pace())
         ended = injecttf2("run", campaign, *INLINE, "--output", folder)
     assert ended.code == 3

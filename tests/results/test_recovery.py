@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from results.failures import write_failures
+from results.failures import failures_file
 from results.parts import write_part
 from results.recovery import recover
 from results.storage import LocalStorage
@@ -107,7 +107,8 @@ def test_injections_of_a_damaged_part_of_trials_are_removed(
 
 
 def test_damaged_failures_are_hidden_and_told(storage: LocalStorage) -> None:
-    write_failures(storage, [given_up_of(2**64 - 1, 7)], error="e", traceback="t")
+    cells = [given_up_of(2**64 - 1, 7)]
+    storage.publish(*failures_file(cells, error="e", traceback="t"))
     name = "failures/20261123T063000.001234Z-0a1b2c3d.json"
     Path(storage.path(name)).write_text("{")
     recovered = recover(storage, IDENTITY)
