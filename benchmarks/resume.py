@@ -1,4 +1,4 @@
-"""Going on with a run of a million finished trials: what is missing, status, and all rows.
+"""Going on with a run of a million finished trials, or of thousands of small parts.
 
 Every line is measured in a process of its own, which does what a driver or a reader does from
 opening the run directory on.
@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,10 @@ CELLS = LAYERS * BITS * RATES
 TRIALS = CELLS * REPETITIONS
 PART_ROWS = 10_000
 SAMPLES = 10_000
+
+SMALL_PARTS = 2_000
+SMALL_ROWS = 20
+"""A slow campaign of three hours: a part every five seconds."""
 
 ASKED_SECONDS = 5
 ASKED_BYTES = 500 * 10**6
@@ -75,6 +80,28 @@ def make(run: Path, repetitions: int) -> dict[str, int]:
             positions = np.arange(start, min(start + PART_ROWS, len(ids)))
             writer.append(trials_table(rows(positions, repetitions, ids, cells, cell_ids)))
     return {"trials": len(ids), "parts": len(list(run.glob("trials/part-*")))}
+
+
+def make_small(run: Path, repetitions: int) -> dict[str, int]:
+    """Write thousands of small parts, as a run leaves them whose parts were never merged."""
+    from results import RunWriter, trials_table
+    from results.parts import write_part
+    from results.storage import open_storage
+
+    RunWriter.open(run, header(repetitions)).close()
+    planned = grid(repetitions)
+    cells = [cell for _, cell in planned.cells()]
+    cell_ids = np.array([cell_id(IDENTITY, cell) for cell in cells], np.uint64)
+    count = SMALL_PARTS * SMALL_ROWS
+    ids = np.concatenate([block for _, block in planned.ids(IDENTITY)])[:count]
+    table = trials_table(rows(np.arange(count), repetitions, ids, cells, cell_ids))
+    storage = open_storage(run)
+    os.fsync = lambda _: None  # made up rows need not outlast a power cut
+    for number in range(SMALL_PARTS):
+        part = table.slice(number * SMALL_ROWS, SMALL_ROWS)
+        name = f"trials/part-{number + 1:06d}-00000000.parquet"
+        write_part(storage, name, part, IDENTITY.to_dict())
+    return {"trials": count, "parts": SMALL_PARTS}
 
 
 def rows(
@@ -143,6 +170,7 @@ def trials(run: Path, _repetitions: int) -> dict[str, int]:
 
 ACTIONS: dict[str, Callable[[Path, int], dict[str, int]]] = {
     "make": make,
+    "make_small": make_small,
     "resume": resume,
     "status": status,
     "trials": trials,
@@ -224,6 +252,14 @@ def main() -> None:
         "injecttf2 status": ("status", 0, {"done": TRIALS}),
         "Run.trials(): all rows in pandas": ("trials", 0, {"rows": TRIALS}),
     }
+    small = SMALL_PARTS * SMALL_ROWS
+    left = {"missing": TRIALS - small, "ranges": 1, "outside": 0}
+    of_small_parts = {
+        f"status: {small:,} trials in {SMALL_PARTS:,} parts": ("status", 0, {"done": small}),
+        "resume: the same, which merges them": ("resume", REPETITIONS, left),
+        "resume: once more": ("resume", REPETITIONS, left),
+        "status: once more": ("status", 0, {"done": small}),
+    }
     table = Table(title=f"resume: {TRIALS:,} finished trials of {CELLS:,} cells")
     for name in ("", "seconds", "CPU seconds", "whole process, s", "peak memory, MB"):
         table.add_column(name, justify="right" if name else "left")
@@ -231,12 +267,14 @@ def main() -> None:
         run = Path(folder) / "run"
         made = measure("make", run, REPETITIONS)
         size = sum(file.stat().st_size for file in run.glob("trials/part-*"))
-        for name, (action, repetitions, expected) in cases.items():
-            found = measure(action, run, repetitions)
-            assert found.answer == expected, (name, found.answer, expected)
-            assert not found.tensorflow, name
-            times = (f"{value:.1f}" for value in (found.seconds, found.cpu, found.whole))
-            table.add_row(name, *times, f"{found.peak / 1e6:.0f}")
+        measure("make_small", run.with_name("small"), REPETITIONS)
+        for one, its_cases in ((run, cases), (run.with_name("small"), of_small_parts)):
+            for name, (action, repetitions, expected) in its_cases.items():
+                found = measure(action, one, repetitions)
+                assert found.answer == expected, (name, found.answer, expected)
+                assert not found.tensorflow, name
+                times = (f"{value:.1f}" for value in (found.seconds, found.cpu, found.whole))
+                table.add_row(name, *times, f"{found.peak / 1e6:.0f}")
     asked = f"<= {ASKED_SECONDS}", "", "", f"<= {ASKED_BYTES // 10**6}"
     table.add_row("asked for, of a scan", *asked)
     console = Console(width=110)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from orchestrator.grid import Grid
 from orchestrator.messages import Range
 from orchestrator.plan import Plan
@@ -22,6 +24,8 @@ class Backlog:
         done: Trials of the plan whose rows are published.
         given_up: Trials of the plan that were given up on and are not to be tried again.
         outside: Published trials that are not in the plan, by layer: the grid was narrowed.
+        failed_outside: uint64 [n], ascending: ids of trials that were given up on and are not in
+            the plan.
     """
 
     todo: Sequence[Sequence[Range]]
@@ -29,6 +33,7 @@ class Backlog:
     done: int = 0
     given_up: int = 0
     outside: Mapping[str, int] = field(default_factory=dict)
+    failed_outside: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def trials(self) -> int:
@@ -50,8 +55,12 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
     compared = grid.compare(identity, done)
     open_trials = by_group(grid, compared.missing)
     todo = open_trials
-    if len(failed) and not retry_failed:
-        todo = by_group(grid, grid.missing(identity, union(done, failed)))
+    outside = compared.outside
+    if len(failed):
+        settled = grid.compare(identity, union(done, failed))
+        outside = settled.outside
+        if not retry_failed:
+            todo = by_group(grid, settled.missing)
     return Backlog(
         todo=todo,
         begun=frozenset(
@@ -62,6 +71,7 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
         done=len(done) - len(compared.outside),
         given_up=sum(map(_length, open_trials)) - sum(map(_length, todo)),
         outside=_by_layer(output, compared.outside) if len(compared.outside) else {},
+        failed_outside=outside[contains(failed, outside)],
     )
 
 

@@ -18,6 +18,7 @@ from orchestrator.provenance import provenance
 from orchestrator.settings import Settings
 from results import (
     ResultsError,
+    RunCorruptError,
     RunHeader,
     RunMismatchError,
     RunNotFoundError,
@@ -110,7 +111,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             for warning in writer.warnings:
                 console.print(warning, style="yellow")
             backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
-            writer.set_outside(backlog.outside)
+            writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
             if not backlog.trials:
@@ -195,12 +196,14 @@ def _check(options: Options) -> None:
 def _check_record(campaign: Campaign, options: Options) -> None:
     """Refuse to record the sites of the rest of a run only.
 
+    What a damaged ``campaign.json`` said is not known; the writer mends it, or refuses it.
+
     Raises:
         CampaignError: The run directory holds trials whose sites were not recorded.
     """
     try:
         run = open_run(options.output)
-    except RunNotFoundError:
+    except (RunNotFoundError, RunCorruptError):
         return
     done = run.status().done if run.campaign.get("record") != campaign.record else 0
     if campaign.record == "injections" and done:

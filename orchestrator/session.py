@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from injecttf2.errors import InjectTF2Error
+from injecttf2.trials import run_ids
 from orchestrator import rows
 from orchestrator.backlog import Backlog
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -35,7 +36,7 @@ from orchestrator.messages import (
 from orchestrator.plan import Plan
 from orchestrator.scheduler import Scheduler, Settings
 from orchestrator.worker import ChunkResult, Ready
-from results import ResultsError, RunMismatchError, RunWriter
+from results import GivenUp, ResultsError, RunMismatchError, RunWriter
 
 POLL_SECONDS = 0.2
 """Between two looks at signals and the clock."""
@@ -242,11 +243,14 @@ class Session:
 
     def _give_up(self, ranges: Iterable[Range], error: str, traceback: str) -> None:
         identity = self._plan.identity
-        trials = [trial for run in self._plan.grid.runs(ranges) for trial in run.trials(identity)]
-        records = [(t.id, {**t.cell.to_dict(), "repetition": t.repetition}) for t in trials]
-        self._writer.record_failures(records, error=error, traceback=traceback)
-        self._failed += len(trials)
-        self._listener.trials_given_up(trials[0].cell.layer, len(trials), error)
+        given_up = [
+            GivenUp(run_ids(identity, [run]), run.cell.to_dict(), run.start)
+            for run in self._plan.grid.runs(ranges)
+        ]
+        self._writer.record_failures(given_up, error=error, traceback=traceback)
+        count = sum(len(cell.ids) for cell in given_up)
+        self._failed += count
+        self._listener.trials_given_up(given_up[0].trial["layer"], count, error)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator.tables import status_table
-from results import RunStatus, open_run
+from results import RunStatus
+from results.status_reader import StatusReader
 from results.storage import LocalStorage, open_storage, shown_path
 
 LOCAL_SECONDS = 2.0
@@ -30,11 +31,13 @@ def watch(run: str, screen: Console | None) -> Iterator[RunStatus]:
     Raises:
         ResultsError: The run directory cannot be read.
     """
-    seconds = LOCAL_SECONDS if isinstance(open_storage(run), LocalStorage) else REMOTE_SECONDS
+    storage = open_storage(run)
+    seconds = LOCAL_SECONDS if isinstance(storage, LocalStorage) else REMOTE_SECONDS
+    reader = StatusReader(storage)
     with ExitStack() as stack:
         live = stack.enter_context(Live(console=screen, auto_refresh=False)) if screen else None
         while True:
-            state = open_run(run).status()
+            state = reader.read()
             if live is not None:
                 live.update(status_table(shown_path(run), state), refresh=True)
             yield state

@@ -14,6 +14,7 @@ from results.errors import (
     RunNotFoundError,
     TrialNotFoundError,
 )
+from results.failures import GivenUp
 from results.heartbeat import Heartbeat
 from results.manifest import RunHeader
 from results.run import Run, open_run
@@ -38,6 +39,7 @@ __all__ = [
     "TRIALS",
     "Compacted",
     "FailedTrial",
+    "GivenUp",
     "Heartbeat",
     "LayerStatus",
     "ResultsError",

@@ -152,9 +152,12 @@ class ClaimLock:
             return None
 
     def _keep(self, refresh: float) -> None:
-        while not self._lost and not self._ended.wait(refresh):
-            with suppress(ResultsError):  # tried again soon; check() tells when that is too late
+        wait = refresh
+        while not self._lost and not self._ended.wait(wait):
+            wait = refresh / 4  # if it is refused; check() tells when it is too late
+            with suppress(ResultsError):
                 self._renew()
+                wait = refresh
 
     def _renew(self) -> None:
         """Write the claim anew, unless others may have removed it: it must not come back then."""

@@ -1,34 +1,30 @@
 """Compaction: many small parts of a run directory become few large ones, which read faster.
 
-A merge writes what it is about to do into a journal, publishes the merged part, removes the parts
-that it replaces one by one, and then the journal. A process that ends on the way leaves every row
-in one part at least. Some rows may then be in two: readers drop what is doubled, and whoever writes
-next, a campaign or a compaction, removes what the journal says was replaced.
+``compact`` merges them all, a writer those of its own directory when they have become many. How
+one part takes the place of several is in ``replacing``.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from results import paths
 from results.events import EventLog
-from results.ids import Ids, ascending, contains
+from results.ids import Ids, union
 from results.manifest import read_manifest
-from results.merging import in_one_chunk, merged_injections, merged_trials
-from results.parts import find_parts, numbers, part_rows, read_dataset, read_ids, write_part
+from results.merging import merged_injections, merged_trials, rows_of
+from results.parts import find_ids
+from results.replacing import Folder, Merging, finish_merge
 from results.schema import INJECTIONS, TRIALS
 from results.storage import open_storage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from results.storage import Lock, Storage
 
@@ -37,6 +33,9 @@ TRIAL_ROWS = 1_000_000
 
 INJECTION_ROWS = 2_000_000
 """Injections in a merged part at most, about 45 MB."""
+
+MANY_PARTS = 1_000
+"""Small parts of a kind that a writer leaves: a reader takes half a second for them."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +57,12 @@ class Compacted:
     bytes_after: int
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """Parts of one kind, and how they are merged.
-
-    Args:
-        name: The folder.
-        schema: What its parts hold.
-        limit: Rows of a merged part at most.
-        merge: Makes the rows of a merged part out of those that are known from others and those
-            of its own parts.
-    """
-
-    name: str
-    schema: pa.Schema
-    limit: int
-    merge: Callable[[pa.Table, pa.Table], pa.Table]
-
-
 def compact(path: str | os.PathLike[str]) -> Compacted:
     """Merge the small parts of a run directory: those of less than half of what a part may hold.
 
     Rows that are doubled are dropped from the parts that are merged; of a doubled trial, whose rows
-    agree but for timing and provenance, one row stays. Readers see the same trials and injections
+    agree but for timing and provenance, one row stays. Injections of trials that are not done are
+    dropped too, unless a part of trials cannot be read. Readers see the same trials and injections
     before, meanwhile and afterwards. In memory are the rows of one merged part at a time, and the
     ids of the others. A part that cannot be read is left to the next writer, which sets it aside.
 
@@ -98,9 +80,10 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     lock = storage.lock()
     try:
         storage.sweep()
-        finish_compaction(storage)
+        finish_merge(storage)
         before = _sizes(storage)
-        merged = sum(_Merging(storage, lock, folder, identity).run() for folder in _folders())
+        folders = _folders(_done_ids(storage, identity))
+        merged = sum(Merging(storage, lock, folder, identity).run()[0] for folder in folders)
         after = _sizes(storage)
         done = Compacted(merged, len(before), len(after), sum(before), sum(after))
         if merged:
@@ -112,124 +95,57 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         lock.release()
 
 
-def finish_compaction(storage: Storage) -> None:
-    """Remove what a compaction that was killed had replaced. Only for the holder of the lock.
+def merge_many(
+    storage: Storage, lock: Lock, identity: Mapping[str, int | str], done: Ids
+) -> tuple[int, int]:
+    """Merge small parts until there are no more than ``MANY_PARTS`` of a kind, the oldest first.
 
-    Raises:
-        ResultsError: The file system refuses.
-    """
-    try:
-        journal = json.loads(storage.read(paths.COMPACTING))
-        merged, replaced = str(journal["merged"]), {*journal["replaces"]} - {journal["merged"]}
-    except FileNotFoundError:
-        return
-    except (ValueError, TypeError, KeyError):  # not a journal of ours: it tells of no merge
-        storage.remove(paths.COMPACTING)
-        return
-    folder = merged.partition("/")[0]
-    there = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
-    if merged in there and read_ids(storage, merged) is not None:
-        for name in there:
-            if name in replaced:
-                storage.remove(name)
-    storage.remove(paths.COMPACTING)
-
-
-class _Merging:
-    """Merges the parts of one folder.
+    That is one merged part at most where the parts have become too many one by one, so the caller
+    is kept for seconds. Only for the writer, which publishes nothing meanwhile.
 
     Args:
         storage: The run directory.
-        lock: Its lock.
-        folder: The folder.
+        lock: Its lock, held.
         identity: What the run's trials mean.
+        done: Ids of all finished trials.
+
+    Returns:
+        How many merged parts were made, and how many small ones are left of a kind at most.
+
+    Raises:
+        RunCorruptError: The data of a part of injections are damaged.
+        ResultsError: The file system refuses, or the lock was lost.
     """
-
-    def __init__(
-        self, storage: Storage, lock: Lock, folder: _Folder, identity: Mapping[str, int | str]
-    ) -> None:
-        self._storage = storage
-        self._lock = lock
-        self._folder = folder
-        self._identity = identity
-        self._rows: dict[str, int] = {}
-        self._settled: dict[str, Ids] = {}
-
-    def run(self) -> int:
-        """Merge until at most one small part is left; return how many merged parts were made."""
-        found = find_parts(
-            self._storage, self._folder.name, self._folder.schema, self._identity
-        ).readable
-        self._rows = {name: part_rows(self._storage, name) for name in found}
-        small = [name for name in found if self._is_small(name)]
-        if len(small) > 1:
-            self._settled = {name: self._ids(name) for name in found if name not in small}
-        merged = 0
-        while len(small) > 1:
-            group = _first_group(small, self._rows, self._folder.limit)
-            name = self._merge(group)
-            small = small[len(group) :] + ([name] if self._is_small(name) else [])
-            merged += 1
-        return merged
-
-    def _is_small(self, name: str) -> bool:
-        return self._rows[name] < self._folder.limit // 2
-
-    def _ids(self, name: str) -> Ids:
-        ids = read_ids(self._storage, name)
-        return np.empty(0, np.uint64) if ids is None else ascending(ids)
-
-    def _merge(self, group: list[str]) -> str:
-        """Put one part in the place of ``group``; return its name."""
-        for replaced in group:
-            self._settled.pop(replaced, None)
-        table = in_one_chunk(read_dataset(self._storage, group, self._folder.schema))
-        table = self._folder.merge(self._known(table), table)
-        name = _unused_name(self._storage, self._folder.name)
-        self._rows[name] = table.num_rows
-        self._settled[name] = ascending(numbers(table.column("trial_id")))
-        self._lock.check()
-        journal = {"merged": name, "replaces": group}
-        self._storage.publish(paths.COMPACTING, (json.dumps(journal, indent=2) + "\n").encode())
-        write_part(self._storage, name, table, self._identity)
-        self._lock.check()
-        for replaced in group:
-            self._storage.remove(replaced)
-        self._storage.remove(paths.COMPACTING)
-        return name
-
-    def _known(self, table: pa.Table) -> pa.Table:
-        """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
-        ids = ascending(numbers(table.column("trial_id")))
-        known = [self._folder.schema.empty_table()]
-        for name, others in self._settled.items():
-            both = ids[contains(others, ids)]
-            if len(both):
-                where = pc.field("trial_id").isin(pa.array(both))
-                known.append(read_dataset(self._storage, [name], self._folder.schema, where=where))
-        return pa.concat_tables(known)
+    finish_merge(storage)
+    ended = [
+        Merging(storage, lock, folder, identity).run(leave=MANY_PARTS) for folder in _folders(done)
+    ]
+    return sum(merged for merged, _ in ended), max(left for _, left in ended)
 
 
-def _folders() -> tuple[_Folder, ...]:
+def count_parts(storage: Storage) -> int:
+    """Return how many parts there are of a kind at most, small or not."""
+    folders = (paths.TRIALS, paths.INJECTIONS)
+    return max(sum(map(paths.is_part, storage.files(folder))) for folder in folders)
+
+
+def _done_ids(storage: Storage, identity: Mapping[str, int | str]) -> Ids | None:
+    """Return the ids of the finished trials; None if some cannot be read."""
+    parts = find_ids(storage, paths.TRIALS, TRIALS, identity)
+    ids = [part for part in parts.values() if part is not None]
+    return union(np.empty(0, np.uint64), *ids) if len(ids) == len(parts) else None
+
+
+def _folders(done: Ids | None) -> tuple[Folder, ...]:
+    """Return what is merged: of the injections those of trials that are ``done``, or all."""
+
+    def merge_injections(known: pa.Table, table: pa.Table) -> pa.Table:
+        return merged_injections(known, table if done is None else rows_of(done, table))
+
     return (
-        _Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
-        _Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merged_injections),
+        Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
+        Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merge_injections),
     )
-
-
-def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[str]:
-    """Return the first names whose rows fit into one part: two at least, since all are small."""
-    total = 0
-    for position, name in enumerate(small):
-        total += rows[name]
-        if total > limit:
-            return small[:position]
-    return small
-
-
-def _unused_name(storage: Storage, folder: str) -> str:
-    files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
-    return paths.part(folder, paths.next_sequence(files), secrets.token_hex(4))
 
 
 def _sizes(storage: Storage) -> list[int]:

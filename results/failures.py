@@ -1,14 +1,17 @@
 """The records of trials that were given up on: a file for those that were given up on together.
 
-A layer that no worker can run may hold all the trials of a campaign; a file for each would take
-longer than the campaign.
+A layer that no worker can run may hold a million trials. So a file has an entry for each cell and
+its repetitions, and of a trial that is not shown nothing is read but its id.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,39 +22,123 @@ from results import paths
 from results.ids import Ids, ascending, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    from results.manifest import Json
     from results.storage import Storage
 
 Record = dict[str, Any]
 """``trial_id``, ``error``, ``traceback``, ``failed_at`` and ``trial``, which tells the trial."""
 
 
-def write_failures(
-    storage: Storage,
-    trials: Sequence[tuple[int, Mapping[str, Any]]],
-    *,
-    error: str,
-    traceback: str,
-) -> None:
-    """Record that trials were given up on; see ``RunWriter.record_failures``."""
+@dataclass(frozen=True, eq=False)
+class GivenUp:
+    """Trials of one cell that were given up on together.
+
+    Args:
+        ids: uint64 [n], the id of each trial.
+        trial: What describes them all, which JSON must be able to hold.
+        repetition: That of the first trial, those of the others following one by one; None if it
+            is not to be told.
+    """
+
+    ids: npt.NDArray[np.uint64]
+    trial: Mapping[str, Any]
+    repetition: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """Trials that were given up on, and why."""
+
+    given_up: GivenUp
+    error: str
+    traceback: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, eq=False)
+class Failures:
+    """Trials that were given up on, each with its latest record.
+
+    Args:
+        ids: uint64 [n], ascending, each once.
+    """
+
+    ids: Ids
+    _entries: tuple[_Entry, ...]
+    _entry: npt.NDArray[np.intp]
+    _place: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def without(self, ids: Ids) -> Failures:
+        """Return those that are not among ``ids``, uint64 [m], ascending."""
+        return self._only(~contains(ids, self.ids))
+
+    def among(self, ids: Ids) -> Failures:
+        """Return those that are among ``ids``, uint64 [m], ascending."""
+        return self._only(contains(ids, self.ids))
+
+    def of_plan(self, plan: Json) -> Failures:
+        """Return those that are in a plan: in one of its layers, and not named as outside of it."""
+        layers = (entry.given_up.trial.get("layer") for entry in self._entries)
+        planned = np.array([name is None or name in plan["layers"] for name in layers], np.bool_)
+        outside = ascending(np.array(plan.get("failed_outside", ()), np.uint64))
+        return self._only(planned[self._entry] & ~contains(outside, self.ids))
+
+    def by_layer(self) -> Counter[str]:
+        """Return how many there are of each layer, the layers in no order; others are left out."""
+        counts = np.bincount(self._entry, minlength=len(self._entries)).tolist()
+        total: Counter[str] = Counter()
+        for entry, count in zip(self._entries, counts, strict=True):
+            if count and (layer := entry.given_up.trial.get("layer")):
+                total[str(layer)] += count
+        return total
+
+    def records(self, limit: int | None = None) -> Iterator[Record]:
+        """Yield the oldest records, ``limit`` at most, by time and then by id."""
+        times = np.array([entry.failed_at.timestamp() for entry in self._entries], np.float64)
+        for index in np.lexsort((self.ids, times[self._entry]))[:limit].tolist():
+            entry, place = self._entries[self._entry[index]], int(self._place[index])
+            trial, first = dict(entry.given_up.trial), entry.given_up.repetition
+            yield {
+                "trial_id": int(self.ids[index]),
+                "error": entry.error,
+                "traceback": entry.traceback,
+                "failed_at": entry.failed_at,
+                "trial": trial if first is None else {**trial, "repetition": first + place},
+            }
+
+    def _only(self, mask: npt.NDArray[np.bool_]) -> Failures:
+        return replace(self, ids=self.ids[mask], _entry=self._entry[mask], _place=self._place[mask])
+
+
+def failures_file(given_up: Sequence[GivenUp], *, error: str, traceback: str) -> tuple[str, bytes]:
+    """Return name and contents of a file that tells that trials were given up on now."""
     now = datetime.now(UTC)
     contents = {
         "error": error,
         "traceback": traceback,
         "failed_at": now.isoformat(),
-        "trials": [{"trial_id": int(trial_id), "trial": dict(trial)} for trial_id, trial in trials],
+        "cells": [
+            {
+                "trial": dict(cell.trial),
+                "repetition": cell.repetition,
+                "trial_ids": [int(trial_id) for trial_id in cell.ids],
+            }
+            for cell in given_up
+        ],
     }
     text = json.dumps(contents, ensure_ascii=False) + "\n"
     name = paths.failures(now, secrets.token_hex(4))
-    storage.publish(name, text.encode(errors="replace"))  # a traceback may hold half a character
+    return name, text.encode(errors="replace")  # a traceback may hold half a character
 
 
-def read_failures(storage: Storage) -> tuple[list[Record], list[str]]:
-    """Return the latest record of every trial that has one, whether or not it is done since.
+def read_failures(storage: Storage) -> tuple[Failures, list[str]]:
+    """Return the trials that were given up on, whether or not they are done since.
 
     Returns:
-        The records, and the names of the files that cannot be read.
+        The trials, and the names of the files that cannot be read.
 
     Raises:
         ResultsError: The file system refuses.
@@ -60,50 +147,51 @@ def read_failures(storage: Storage) -> tuple[list[Record], list[str]]:
     names = [f"{paths.FAILURES}/{file}" for file in files]
     with ThreadPoolExecutor(storage.readers) as pool:
         found = dict(zip(names, pool.map(lambda name: _read(storage, name), names), strict=True))
-    records = [record for read in found.values() if read is not None for record in read]
-    records.sort(key=lambda record: record["failed_at"])
-    latest = {record["trial_id"]: record for record in records}
-    return [*latest.values()], [name for name, read in found.items() if read is None]
+    entries = [entry for read in found.values() if read is not None for entry in read]
+    return _latest(entries), [name for name, read in found.items() if read is None]
 
 
-def recorded_ids(records: Sequence[Record]) -> Ids:
-    """Return the ids of the trials that ``records`` tell of: uint64 [n], sorted, each once."""
-    return ascending(_ids(records))
+def _latest(entries: list[_Entry]) -> Failures:
+    """Return every trial of ``entries`` once, with the latest entry that tells of it."""
+    entries = sorted(entries, key=lambda entry: entry.failed_at)
+    counts = [len(entry.given_up.ids) for entry in entries]
+    ids = np.concatenate([np.empty(0, np.uint64), *(entry.given_up.ids for entry in entries)])
+    entry = np.repeat(np.arange(len(entries)), counts)
+    place = np.concatenate([np.empty(0, np.intp), *map(np.arange, counts)])
+    order = np.argsort(ids, kind="stable")
+    last = np.ones(len(ids), np.bool_)
+    last[:-1] = ids[order[1:]] != ids[order[:-1]]
+    kept = order[last]
+    return Failures(ids[kept], tuple(entries), entry[kept], place[kept])
 
 
-def without(records: Sequence[Record], done: Ids) -> list[Record]:
-    """Return the records of trials that are not among ``done``."""
-    mended = contains(done, _ids(records)).tolist()
-    return [record for record, is_mended in zip(records, mended, strict=True) if not is_mended]
-
-
-def _ids(records: Sequence[Record]) -> npt.NDArray[np.uint64]:
-    return np.array([record["trial_id"] for record in records], np.uint64)
-
-
-def _read(storage: Storage, name: str) -> list[Record] | None:
-    """Return the records in the file ``name``; None if it cannot be understood."""
+def _read(storage: Storage, name: str) -> list[_Entry] | None:
+    """Return the entries of the file ``name``; None if it cannot be understood."""
     try:
-        return _records(storage.read(name))
+        contents = json.loads(storage.read(name))
+        error, traceback = str(contents["error"]), str(contents["traceback"])
+        failed_at = datetime.fromisoformat(contents["failed_at"]).astimezone(UTC)
+        return [_Entry(cell, error, traceback, failed_at) for cell in _cells(contents)]
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _records(text: bytes) -> list[Record]:
-    contents = json.loads(text)
-    shared = {
-        "error": str(contents["error"]),
-        "traceback": str(contents["traceback"]),
-        "failed_at": datetime.fromisoformat(contents["failed_at"]).astimezone(UTC),
-    }
-    trials = contents.get("trials", [contents])  # a file used to tell of one trial
-    return [
-        {"trial_id": _trial_id(trial["trial_id"]), **shared, "trial": dict(trial["trial"])}
-        for trial in trials
-    ]
+def _cells(contents: Mapping[str, Any]) -> Iterator[GivenUp]:
+    """Yield what a file tells; it used to tell of single trials, and of one before that."""
+    if "cells" in contents:
+        for cell in contents["cells"]:
+            repetition = cell["repetition"]
+            yield GivenUp(
+                _ids(cell["trial_ids"]),
+                dict(cell["trial"]),
+                None if repetition is None else int(repetition),
+            )
+        return
+    for trial in contents.get("trials", [contents]):
+        yield GivenUp(_ids([trial["trial_id"]]), dict(trial["trial"]))
 
 
-def _trial_id(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value < 2**64:
-        raise ValueError(f"trial_id is {value!r}, expected a number of 64 bits")
-    return value
+def _ids(values: Sequence[object]) -> npt.NDArray[np.uint64]:
+    if not all(isinstance(value, int) and 0 <= value < 2**64 for value in values):
+        raise ValueError(f"trial ids are {values!r}, expected numbers of 64 bits")
+    return np.array(values, np.uint64)

@@ -27,6 +27,21 @@ def read_each(
         return [*pool.map(lambda name: read_intact(storage, name, read), names)]
 
 
+def while_replaced(storage: Storage, folder: str, read: Callable[[], _T]) -> _T:
+    """Return ``read()`` of the parts in ``folder``, again while others are put in their place.
+
+    Raises:
+        ResultsError: What ``read`` raised, although no part has gone.
+    """
+    while True:
+        found = {*storage.files(folder)}
+        try:
+            return read()
+        except ResultsError:
+            if found <= {*storage.files(folder)}:
+                raise  # nothing is gone: it would be the same again
+
+
 def read_intact(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T]) -> _T | None:
     """Return ``read`` of the part ``name``, or None if its contents are damaged.
 
@@ -54,7 +69,7 @@ def read_intact(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T
 
 
 def _parsed(file: Any, read: Callable[[pq.ParquetFile], _T]) -> _T:
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         return read(parquet)
 
 

@@ -29,7 +29,8 @@ class RunHeader:
             directory holds the trials of one identity only.
         provenance: What the results are made with: git commit, package versions, machine.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
-            of published trials that are not in it.
+            of published trials that are not in it, and ``"failed_outside": [id]`` of trials in its
+            layers that were given up on and are not in it.
 
     Raises:
         ValueError: ``plan`` has not that shape.

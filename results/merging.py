@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from results.frames import INJECTION_ORDER, TRIAL_ORDER, first_occurrences
+from results.ids import Ids, contains
 from results.parts import numbers
 
 
@@ -49,6 +50,11 @@ def merged_injections(known: pa.Table, table: pa.Table) -> pa.Table:
         for values in _bits(column):
             new[1:] |= np.diff(values[order]) != 0
     return both.take(pa.array(order[new & (order >= known.num_rows)]))
+
+
+def rows_of(ids: Ids, table: pa.Table) -> pa.Table:
+    """Return the rows of ``table`` that are of trials in ``ids``, ascending."""
+    return table.filter(pa.array(contains(ids, numbers(table.column("trial_id")))))
 
 
 def in_one_chunk(table: pa.Table) -> pa.Table:

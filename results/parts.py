@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from results import paths
 from results.errors import RunCorruptError
+from results.ids import contains
 from results.intact import read_each, read_intact, refused
 from results.manifest import canonical_json
 from results.schema import SCHEMA_VERSION
@@ -65,6 +66,7 @@ def write_part(
             compression="zstd",
             use_dictionary=strings,
             row_group_size=ROW_GROUP_ROWS,
+            write_page_checksum=True,  # without it most damage to numbers makes other numbers
         ),
     )
 
@@ -78,11 +80,24 @@ def find_parts(
         RunCorruptError: A readable part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    found = _scan(storage, folder, schema, identity, lambda file: file.metadata.num_rows)
+    found = find_rows(storage, folder, schema, identity)
     return Parts(
         tuple(name for name, rows in found.items() if rows is not None),
         tuple(name for name, rows in found.items() if rows is None),
     )
+
+
+def find_rows(
+    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+) -> dict[str, int | None]:
+    """Return how many rows every part in ``folder`` has; None if its footer is damaged.
+
+    Raises:
+        RunCorruptError: A readable part holds rows of another campaign or lacks a column.
+        ResultsError: The file system refuses to read a part.
+    """
+    names = _names(storage, folder)
+    return _scan(storage, names, schema, identity, lambda file: int(file.metadata.num_rows))
 
 
 def find_ids(
@@ -90,11 +105,34 @@ def find_ids(
 ) -> dict[str, _Ids | None]:
     """Return the trial ids in every part in ``folder``: uint64 [rows]; None if it is damaged.
 
+    All columns are read, a row group at a time, since damage to any of them is damage.
+
     Raises:
         RunCorruptError: An intact part holds rows of another campaign or lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    return _scan(storage, folder, schema, identity, _ids)
+    return _scan(storage, _names(storage, folder), schema, identity, _ids_of_whole)
+
+
+def read_new(
+    storage: Storage,
+    folder: str,
+    schema: pa.Schema,
+    identity: Mapping[str, int | str],
+    *,
+    columns: pa.Schema,
+    known: Mapping[str, pa.Table],
+) -> dict[str, pa.Table | None]:
+    """Return some columns of every part in ``folder``, as ``known`` has them; None if damaged.
+
+    Raises:
+        RunCorruptError: An intact part holds rows of another campaign or lacks a column.
+        ResultsError: The file system refuses to read a part.
+    """
+    names = _names(storage, folder)
+    new = [name for name in names if name not in known]
+    found = _scan(storage, new, schema, identity, lambda file: _read(file, columns))
+    return {name: found[name] if name in found else known[name] for name in names}
 
 
 def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
@@ -107,13 +145,33 @@ def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> p
     tables = read_each(storage, names, lambda file: _read(file, schema))
     for name, table in zip(names, tables, strict=True):
         if table is None:
-            raise _corrupt(storage.path(name))
+            raise _corrupt(storage, name)
     return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
 
 
 def read_ids(storage: Storage, name: str) -> _Ids | None:
     """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
     return read_intact(storage, name, _ids)
+
+
+def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
+    """Tell whether a row of the part ``name`` is of a trial in ``ids``, ascending; None if damaged.
+
+    Of a part of which the first rows are, no others are read.
+    """
+    return read_intact(
+        storage,
+        name,
+        lambda file: any(
+            contains(ids, np.asarray(np.from_dlpack(batch.column(0)), np.uint64)).any()
+            for batch in file.iter_batches(columns=["trial_id"])
+        ),
+    )
+
+
+def is_whole(storage: Storage, name: str) -> bool:
+    """Tell whether all columns of the part ``name`` can be read."""
+    return read_intact(storage, name, _ids_of_whole) is not None
 
 
 def read_dataset(
@@ -146,27 +204,19 @@ def read_dataset(
         rows = dataset.dataset(
             [f"{base}/{name}" for name in names],
             schema=schema,
-            format="parquet",
+            format=dataset.ParquetFileFormat(
+                default_fragment_scan_options=dataset.ParquetFragmentScanOptions(
+                    page_checksum_verification=True
+                )
+            ),
             filesystem=filesystem,
         )
         return rows.to_table(columns=columns, filter=where)
     except (pa.ArrowException, OSError) as error:
         for name in names:
             if read_intact(storage, name, lambda file: _read(file, schema)) is None:
-                raise _corrupt(storage.path(name)) from error
+                raise _corrupt(storage, name) from error
         raise refused(storage.path(names[0]), error) from error
-
-
-def part_rows(storage: Storage, name: str) -> int:
-    """Return how many rows the footer of the part ``name`` tells.
-
-    Raises:
-        RunCorruptError: The footer cannot be read.
-    """
-    rows = read_intact(storage, name, lambda file: int(file.metadata.num_rows))
-    if rows is None:
-        raise _corrupt(storage.path(name))
-    return rows
 
 
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -182,28 +232,46 @@ def _ids(file: pq.ParquetFile) -> _Ids:
     return numbers(_read(file, _ID).column("trial_id"))
 
 
+def _ids_of_whole(file: pq.ParquetFile) -> _Ids:
+    for group in range(file.num_row_groups):
+        file.read_row_group(group)
+    return _ids(file)
+
+
+def _names(storage: Storage, folder: str) -> list[str]:
+    return [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
+
+
 def _scan(
     storage: Storage,
-    folder: str,
+    names: Sequence[str],
     schema: pa.Schema,
     identity: Mapping[str, int | str],
     read: Callable[[pq.ParquetFile], _T],
 ) -> dict[str, _T | None]:
-    """Return ``read`` of every part in ``folder`` that is one of the run, None if damaged."""
-    names = [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
-    found = read_each(storage, names, lambda file: (file.metadata, read(file)))
+    """Return ``read`` of the named parts, which must be of the run; None if damaged."""
+    found = read_each(storage, names, lambda file: (_footer(file), read(file)))
     scanned: dict[str, _T | None] = dict.fromkeys(names)
     for name, contents in zip(names, found, strict=True):
         if contents is not None:
             footer, scanned[name] = contents
-            _check_belongs(storage.path(name), footer, schema, identity)
+            _check_belongs(storage.path(name), *footer, schema, identity)
     return scanned
 
 
+def _footer(file: pq.ParquetFile) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return identity and columns, copied: a whole footer takes 50 KB of memory."""
+    footer = file.metadata
+    return (footer.metadata or {}).get(_IDENTITY_KEY.encode()), tuple(footer.schema.names)
+
+
 def _check_belongs(
-    place: str, footer: Any, schema: pa.Schema, identity: Mapping[str, int | str]
+    place: str,
+    recorded: bytes | None,
+    columns: Sequence[str],
+    schema: pa.Schema,
+    identity: Mapping[str, int | str],
 ) -> None:
-    recorded = (footer.metadata or {}).get(_IDENTITY_KEY.encode())
     expected = canonical_json(dict(identity))
     if recorded is not None and recorded.decode() != expected:
         raise RunCorruptError(
@@ -212,8 +280,7 @@ def _check_belongs(
             place=place,
             hint="Move it back to the run directory that it came from.",
         )
-    there = {*footer.schema.names}
-    missing = [column for column in schema.names if column not in there]
+    missing = [column for column in schema.names if column not in columns]
     if missing:
         raise RunCorruptError(
             f"the part lacks the columns {', '.join(missing)}",
@@ -222,10 +289,13 @@ def _check_belongs(
         )
 
 
-def _corrupt(place: str) -> RunCorruptError:
+def _corrupt(storage: Storage, name: str) -> RunCorruptError:
     return RunCorruptError(
         "the file is damaged: its footer is intact, its data cannot be read",
-        place=place,
-        hint="Move it out of the run directory and run the campaign again: "
-        "only the trials that were in it are executed.",
+        place=storage.path(name),
+        hint="The same `injecttf2 run` command as before sets it aside and executes its trials "
+        "again."
+        if name.startswith(paths.TRIALS)
+        else "Move it out of the run directory: its injections are lost, their trials are done and "
+        "keep their tallies.",
     )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results import paths
-from results.failures import read_failures, recorded_ids
+from results.failures import read_failures
 from results.ids import Ids, union
-from results.parts import find_ids, find_parts
+from results.parts import find_ids, find_parts, holds_any
 from results.schema import INJECTIONS, TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from results.storage import Storage
 
@@ -44,7 +44,7 @@ class Recovered:
 
 
 def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
-    """Remove unfinished files, rename those that cannot be read, and read the ids in the others.
+    """Remove what is unfinished, rename what cannot be read, and read the ids in the rest.
 
     Only for the process that holds the lock.
 
@@ -55,7 +55,7 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     storage.sweep()
     ids = find_ids(storage, paths.TRIALS, TRIALS, identity)
     injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, identity)
-    records, unreadable = read_failures(storage)
+    failures, unreadable = read_failures(storage)
     warnings = [
         *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),
         *(_set_aside(storage, name, _INJECTIONS_LOST) for name in injections.unreadable),
@@ -63,12 +63,27 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
     ]
     found = [np.empty(0, np.uint64), *(part for part in ids.values() if part is not None)]
     files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
+    done = union(*found)
+    _remove_orphans(storage, injections.readable, done)
     return Recovered(
-        done_ids=union(*found),
-        failed_ids=recorded_ids(records),
+        done_ids=done,
+        failed_ids=failures.ids,
         next_sequence=paths.next_sequence(files),
         warnings=tuple(warnings),
     )
+
+
+def _remove_orphans(storage: Storage, injections: Sequence[str], done: Ids) -> None:
+    """Remove injections whose trials were never published: the trials are executed again.
+
+    Another machine may then give other last bits, and the site would be there twice. A merged part
+    has no part of trials of its name either, but trials that are done.
+    """
+    published = {file for file in storage.files(paths.TRIALS) if paths.is_part(file)}
+    for name in injections:
+        alone = name.rpartition("/")[2] not in published
+        if alone and holds_any(storage, name, done) is False:
+            storage.remove(name)
 
 
 def _set_aside(storage: Storage, name: str, consequence: str) -> str:

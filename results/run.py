@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from results import frames, paths
-from results.errors import ResultsError, ResultsWarning, TrialNotFoundError
+from results.errors import ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
-from results.failures import read_failures, without
+from results.failures import read_failures
 from results.heartbeat import Heartbeat, read_heartbeat
 from results.ids import Ids, ascending, contains
+from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
 from results.parts import find_parts, numbers, read_columns, read_dataset
 from results.schema import INJECTIONS, TALLIES, TRIALS
-from results.status import STATUS_COLUMNS, RunStatus, make_status
+from results.status_reader import StatusReader
 from results.storage import open_storage
 from results.summary import MEANS, grouping, summarise
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from results.status import RunStatus
     from results.storage import Storage
 
 _ID_COLUMN = pa.schema([TRIALS.field("trial_id")])
@@ -56,7 +58,7 @@ class Run:
 
     Every method that reads rows raises ``RunCorruptError`` for a part that belongs to another
     campaign or whose data are damaged. A part without an intact footer is left out, with a
-    ``ResultsWarning``.
+    ``ResultsWarning``. ``status`` leaves out both, and names them.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
@@ -164,17 +166,18 @@ class Run:
         import pandas as pd
 
         done, trials_lost = self._done_ids()
-        records, unreadable = read_failures(self._storage)
+        failures, unreadable = read_failures(self._storage)
         self._warn([*trials_lost, *unreadable])
         names = ["trial_id", "error", "traceback", "failed_at", "trial"]
-        rows = [[record[name] for name in names] for record in without(records, ascending(done))]
+        records = failures.without(ascending(done)).records()
+        rows = [[record[name] for name in names] for record in records]
         frame = pd.DataFrame(rows, columns=names, dtype=object).astype(
             {"trial_id": "uint64", "error": "str", "traceback": "str"}
         )
         frame["failed_at"] = pd.to_datetime(frame["failed_at"], utc=True).astype(
             "datetime64[us, UTC]"
         )
-        return frame.sort_values(["failed_at", "trial_id"], ignore_index=True)
+        return frame
 
     def events(self) -> pd.DataFrame:
         """Return what the writers of the run logged, the oldest writer first.
@@ -224,17 +227,7 @@ class Run:
         Args:
             now: What the heartbeat's age is counted to, in UTC; the present by default.
         """
-        rows, parts_lost = self._read(
-            paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, STATUS_COLUMNS)
-        )
-        records, records_lost = read_failures(self._storage)
-        return make_status(
-            rows,
-            plan=self.plan,
-            records=without(records, ascending(numbers(rows.column("trial_id")))),
-            heartbeat=self.heartbeat(now),
-            unreadable=[*parts_lost, *records_lost],
-        )
+        return StatusReader(self._storage).read(self._manifest, now)
 
     def trial(self, trial_id: int) -> dict[str, Any]:
         """Return one trial's row as a mapping from column to value, None where it is null.
@@ -277,14 +270,12 @@ class Run:
         Returns:
             What ``read`` made of the names of the readable parts, and those of the others.
         """
-        while True:
-            found = {*self._storage.files(folder)}
-            try:
-                parts = find_parts(self._storage, folder, schema, self.identity)
-                return read(parts.readable), [*parts.unreadable]
-            except ResultsError:
-                if found <= {*self._storage.files(folder)}:
-                    raise  # nothing is gone: it would be the same again
+
+        def look() -> tuple[pa.Table, list[str]]:
+            parts = find_parts(self._storage, folder, schema, self.identity)
+            return read(parts.readable), [*parts.unreadable]
+
+        return while_replaced(self._storage, folder, look)
 
     def _warn(self, unreadable: Iterable[str]) -> None:
         """Tell the caller of the method that calls this what is left out."""

@@ -16,9 +16,9 @@ from results.parts import numbers
 from results.schema import TRIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from results.failures import Record
+    from results.failures import Failures, Record
     from results.heartbeat import Heartbeat
     from results.manifest import Json
 
@@ -72,7 +72,7 @@ class RunStatus:
         planned: Trials in the plan of the latest writer.
         done: Trials of the plan in the run directory. Where the plan does not tell what is outside
             of it, all that are in the directory.
-        failures: Trials that were given up on and have not succeeded since.
+        failures: Trials of the plan that were given up on and have not succeeded since.
         failed: The first ``SHOWN_FAILURES`` of them, oldest first.
         layers: The same by layer, in the order of the plan.
         outside: Trials in the directory that are no longer in the plan, by layer.
@@ -101,7 +101,7 @@ def make_status(
     rows: pa.Table,
     *,
     plan: Json,
-    records: Sequence[Record],
+    failures: Failures,
     heartbeat: Heartbeat | None,
     unreadable: Iterable[str],
 ) -> RunStatus:
@@ -110,26 +110,27 @@ def make_status(
     Args:
         rows: The published rows, with the columns ``STATUS_COLUMNS``.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
-            how many rows are not of the plan.
-        records: Those of the trials that were given up on and are not done, one a trial.
+            how many rows are not of the plan, and ``"failed_outside"`` which trials that were
+            given up on are not.
+        failures: Trials that were given up on and are not done.
         heartbeat: What the writer said last.
         unreadable: Names of the files that could not be read.
     """
+    failures = failures.of_plan(plan)
     first = first_occurrences(numbers(rows.column("trial_id")))
     finished = numbers(rows.column("finished_at").cast(pa.int64()))[first]
     outside: dict[str, int] = dict(plan.get("outside", {}))
     published = _count_by_layer(rows, first)
     done = Counter({name: max(0, n - outside.get(name, 0)) for name, n in published.items()})
     rate = _rate(finished)
-    left = plan["trials"] - done.total() - len(records)
+    left = plan["trials"] - done.total() - len(failures)
     working = heartbeat is None or heartbeat.alive
-    oldest = sorted(records, key=lambda record: (record["failed_at"], record["trial_id"]))
     return RunStatus(
         planned=plan["trials"],
         done=done.total(),
-        failures=len(records),
-        failed=tuple(_failed_trial(record) for record in oldest[:SHOWN_FAILURES]),
-        layers=_layers(plan["layers"], done, records),
+        failures=len(failures),
+        failed=tuple(map(_failed_trial, failures.records(SHOWN_FAILURES))),
+        layers=_layers(plan["layers"], done, failures.by_layer()),
         outside=outside,
         trials_per_second=rate,
         seconds_left=left / rate if rate and left > 0 and working else None,
@@ -140,11 +141,10 @@ def make_status(
 
 
 def _layers(
-    planned: Mapping[str, int], done: Counter[str], records: Iterable[Record]
+    planned: Mapping[str, int], done: Counter[str], failed: Counter[str]
 ) -> dict[str, LayerStatus]:
-    """Return the layers of the plan, and then others with trials that count."""
-    failed = Counter(str(layer) for record in records if (layer := record["trial"].get("layer")))
-    more = [layer for layer in [*done, *failed] if done[layer] > 0 or failed[layer]]
+    """Return the layers of the plan, and then others with trials that are done."""
+    more = [layer for layer in done if done[layer] > 0]
     return {
         layer: LayerStatus(planned.get(layer, 0), done[layer], failed[layer])
         for layer in dict.fromkeys([*planned, *more])

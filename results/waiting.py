@@ -22,18 +22,22 @@ class Pace:
         flush_seconds: Publish when a trial has been waiting this long, in seconds: what a crash
             may lose.
         heartbeat_seconds: Time between two heartbeats that tell the same state, in seconds.
+        patience_seconds: How long refusals are borne before the run ends, in seconds.
     """
 
     flush_rows: int = 50_000
     flush_seconds: float = 5.0
     heartbeat_seconds: float = 10.0
+    patience_seconds: float = 0.0
 
 
 LOCAL_PACE = Pace()
 """On a file system a small file costs little, and ``compact`` merges many."""
 
-REMOTE_PACE = Pace(flush_seconds=30.0, heartbeat_seconds=30.0)
-"""On object storage every file is a request that is paid for, and for each reader one more."""
+REMOTE_PACE = Pace(flush_seconds=30.0, heartbeat_seconds=30.0, patience_seconds=300.0)
+"""On object storage every file is a request that is paid for, and for each reader one more. Such a
+service is away for seconds now and then; a disk that is full stays so.
+"""
 
 
 class WaitingRows:
@@ -68,6 +72,9 @@ class WaitingRows:
         if not self.trials:
             self._oldest = time.monotonic()
         self.trials.append(trials)
+
+    def __bool__(self) -> bool:
+        return bool(self.trials or self.injections)
 
     def is_due(self) -> bool:
         """Tell whether what waits is enough or has waited long enough."""

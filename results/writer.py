@@ -10,32 +10,30 @@ What the writer does besides, its heartbeat and its event log, is best effort: i
 from __future__ import annotations
 
 import os
-import secrets
 import socket
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import pyarrow as pa
-
-from results import paths
+from results import compaction
 from results.admission import admit
-from results.compaction import finish_compaction
 from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
-from results.failures import write_failures
+from results.failures import GivenUp, failures_file, read_failures
 from results.heartbeat import HeartbeatWriter
 from results.ids import Ids, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
-from results.parts import numbers, write_part
+from results.outage import Outage, last_refusal
+from results.outbox import Outbox
 from results.recovery import Recovered, recover
+from results.replacing import finish_merge
 from results.storage import LocalStorage, open_storage
 from results.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    import pyarrow as pa
 
     from results.storage import Lock, Storage
 
@@ -61,14 +59,14 @@ class RunWriter:
         self._lock = lock
         self._manifest = manifest
         self._waiting = WaitingRows(pace)
-        self._named: list[tuple[str, pa.Table]] = []
-        self._published = [recovered.done_ids]
         self._recorded = [recovered.failed_ids]
-        self._sequence = recovered.next_sequence
         self._refusal: ResultsError | None = None
         self._closed = False
+        self._outage = Outage(pace.patience_seconds)
+        self._small_parts = compaction.count_parts(storage)
         self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
         self._events = EventLog(storage)
+        self._outbox = Outbox(storage, self._events, manifest.header.identity, recovered)
         self._events.log(
             "opened",
             host=socket.gethostname(),
@@ -87,6 +85,7 @@ class RunWriter:
         flush_rows: int | None = None,
         flush_seconds: float | None = None,
         heartbeat_seconds: float | None = None,
+        patience_seconds: float | None = None,
     ) -> Self:
         """Begin a run directory, or resume one whose identity is the same.
 
@@ -97,6 +96,7 @@ class RunWriter:
                 ``REMOTE_PACE`` has it.
             flush_seconds: The same.
             heartbeat_seconds: The same.
+            patience_seconds: The same.
 
         Raises:
             RunMismatchError: The directory holds another campaign, something else than a run, or
@@ -114,6 +114,7 @@ class RunWriter:
             "flush_rows": flush_rows,
             "flush_seconds": flush_seconds,
             "heartbeat_seconds": heartbeat_seconds,
+            "patience_seconds": patience_seconds,
         }
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
         admit(storage, header)
@@ -121,19 +122,20 @@ class RunWriter:
         lock = storage.lock()
         try:
             manifest = admit(storage, header)
-            finish_compaction(storage)
+            finish_merge(storage)
             recovered = recover(storage, header.identity)
             recovered = replace(recovered, warnings=(*keep_torn(storage), *recovered.warnings))
             write_manifest(storage, manifest)
-            return cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
+            writer = cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
+            writer._merge_many()
         except BaseException:
             lock.release()
             raise
+        return writer
 
     def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
-        self._published = [union(*self._published)]
-        return self._published[0].copy()
+        return self._outbox.done_ids()
 
     def failed_ids(self) -> Ids:
         """Return the ids of the trials that were given up on and are not done since.
@@ -163,57 +165,41 @@ class RunWriter:
     def maybe_flush(self) -> None:
         """Publish what waits if it is enough or has waited long enough.
 
+        On object storage, a refusal is put off: a later call tries again.
+
         Raises:
-            ResultsError: The file system refuses; the rows are still waiting.
+            ResultsError: The file system refuses, an object storage for ``patience_seconds`` or
+                until the lock was lost; the rows are still waiting.
         """
-        if self._named or self._waiting.is_due():
-            self.flush()
+        if (self._outbox or self._waiting.is_due()) and not self._outage.is_resting:
+            self._publish()
 
     def flush(self) -> None:
-        """Publish what waits: the injections first, since the trials' rows commit them.
-
-        What was refused is published again under the same name: a refusal may come after the part
-        is there, when its name cannot be made durable or an answer is lost.
+        """Publish what waits, and what was refused before; on object storage, as soon as it can be.
 
         Raises:
-            ResultsError: The file system refuses, or the lock was lost; the message says how many
-                trials are still waiting.
+            ResultsError: As for ``maybe_flush``; the message says how many trials are still
+                waiting.
         """
-        if not self._named and not self._waiting.trials and not self._waiting.injections:
-            return
-        self._check_open()
-        try:
-            self._lock.check()
-            self._publish_waiting()
-        except ResultsError as error:
-            waiting = self._count_waiting()
-            self._refusal = ResultsError(
-                f"{error.message}; {waiting:,} finished trials are not published",
-                place=error.place,
-                hint=f"{error.hint or 'Run the same command to resume.'} "
-                "Trials that were not published are executed again.",
-            )
-            raise self._refusal from error
-        self._events.flush()
+        while (self._outbox or self._waiting) and not self._publish():
+            self._outage.rest()
 
-    def record_failures(
-        self, trials: Sequence[tuple[int, Mapping[str, Any]]], *, error: str, traceback: str
-    ) -> None:
+    def record_failures(self, given_up: Sequence[GivenUp], *, error: str, traceback: str) -> None:
         """Record at once, in one file, that trials were given up on together.
 
         Args:
-            trials: The id of each trial and what describes it, which JSON must be able to hold.
+            given_up: The trials, those of each cell together.
             error: What went wrong, one line.
             traceback: Where, as Python prints it.
 
         Raises:
-            ResultsError: The file system refuses, or the lock was lost.
+            ResultsError: As for ``maybe_flush``.
         """
         self._check_open()
-        self._lock.check()
-        write_failures(self._storage, trials, error=error, traceback=traceback)
-        ids = np.array([trial_id for trial_id, _ in trials], np.uint64)
-        self._recorded.append(ids)
+        self._outbox.put(*failures_file(given_up, error=error, traceback=traceback))
+        self._recorded += [cell.ids for cell in given_up]
+        if not self._outage.is_resting:
+            self._publish(rows=False)
 
     def log(self, event: str, /, **fields: Any) -> None:
         """Note in the event log that something happened now.
@@ -272,8 +258,12 @@ class RunWriter:
                 differences={"decisions": (recorded.get("decisions"), golden.get("decisions"))},
             )
 
-    def set_outside(self, outside: Mapping[str, int]) -> None:
-        """Record how many published trials are not in the plan, by layer.
+    def set_outside(self, outside: Mapping[str, int], failed: Ids) -> None:
+        """Record which trials are not in the plan: a wider one has left them in the directory.
+
+        Args:
+            outside: How many published trials, by layer.
+            failed: uint64 [n], ascending: ids of those that were given up on.
 
         Raises:
             ResultsError: The file system refuses, or the lock was lost.
@@ -281,8 +271,11 @@ class RunWriter:
         self._check_open()
         self._lock.check()
         header = self._manifest.header
-        if dict(outside) != header.plan.get("outside", {}):
-            plan = {**header.plan, "outside": dict(outside)}
+        plan = {**header.plan, "outside": dict(outside), "failed_outside": []}
+        if len(failed):  # those of other layers are not named: a whole layer may have failed
+            named = read_failures(self._storage)[0].among(failed).of_plan(plan)
+            plan["failed_outside"] = named.ids.tolist()
+        if plan != {"outside": {}, "failed_outside": [], **header.plan}:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)
 
@@ -317,6 +310,8 @@ class RunWriter:
         trace: TracebackType | None,
     ) -> None:
         refusal = self._refusal
+        if error is not None:
+            self._outage.bear_no_more()
         try:
             self.close()
         except ResultsError as later:
@@ -336,45 +331,54 @@ class RunWriter:
             return False
         return True
 
+    def _publish(self, *, rows: bool = True) -> bool:
+        """Publish what was refused before and, with ``rows``, what waits.
+
+        Returns:
+            Whether that is done: it is not where a refusal is put off.
+
+        Raises:
+            ResultsError: As for ``maybe_flush``.
+        """
+        self._check_open()
+        before = self._outage.reason
+        try:
+            self._lock.check()
+            self._outbox.publish()
+            if rows:
+                self._outbox.take_in(self._waiting)
+                self._outbox.publish()
+        except ResultsError as error:
+            if self._outage.bear(error.message) and self._holds_lock():
+                if not before:
+                    self._events.log("put_off", reason=error.message)
+                return False
+            self._refusal = last_refusal(error, before=before, unpublished=self._count_waiting())
+            raise self._refusal from error
+        self._outage.end()
+        if rows:
+            self._small_parts += 1
+            self._merge_many()
+        self._events.flush()
+        return True
+
+    def _merge_many(self) -> None:
+        """Merge small parts if they have become many; a refusal ends no run, only the merge."""
+        if self._small_parts <= compaction.MANY_PARTS:
+            return
+        self._small_parts = 0  # where it is refused, it is tried again after as many parts
+        identity = self._manifest.header.identity
+        try:
+            merged, self._small_parts = compaction.merge_many(
+                self._storage, self._lock, identity, self.done_ids()
+            )
+            self._outbox.begin_after_merged()
+        except ResultsError as error:
+            self.warnings.append(f"small parts could not be merged: {error}")
+            self._events.log("not_merged", reason=str(error))
+            return
+        self._events.log("merged", parts=merged, small_parts=self._small_parts)
+
     def _count_waiting(self) -> int:
         """Return how many finished trials are not known to be published."""
-        named = [table for name, table in self._named if _holds_trials(name)]
-        return count_rows([*named, *self._waiting.trials])
-
-    def _publish_waiting(self) -> None:
-        self._name_waiting()
-        while self._named:
-            name, table = self._named[0]
-            self._publish(name, table)
-            del self._named[0]
-            if _holds_trials(name):
-                self._published.append(numbers(table.column("trial_id")))
-
-    def _name_waiting(self) -> None:
-        """Make parts of the rows that wait, with names that they keep until they are published."""
-        sequence, token = self._sequence, secrets.token_hex(4)
-        self._sequence += 1
-        waiting = (
-            (paths.INJECTIONS, self._waiting.injections),
-            (paths.TRIALS, self._waiting.trials),
-        )
-        for folder, tables in waiting:
-            if count_rows(tables):
-                table = pa.concat_tables(tables).unify_dictionaries()
-                self._named.append((paths.part(folder, sequence, token), table))
-            tables.clear()
-
-    def _publish(self, name: str, table: pa.Table) -> None:
-        begin = time.perf_counter()
-        write_part(self._storage, name, table, self._manifest.header.identity)
-        self._events.log(
-            "published",
-            part=name,
-            rows=table.num_rows,
-            bytes=self._storage.size(name),
-            seconds=round(time.perf_counter() - begin, 3),
-        )
-
-
-def _holds_trials(name: str) -> bool:
-    return name.startswith(f"{paths.TRIALS}/")
+        return self._outbox.trials + count_rows(self._waiting.trials)

@@ -23,6 +23,7 @@ from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.worker import Ready, WorkerSettings
 from results import RunWriter, compact, open_run
+from results.outbox import Outbox
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.s3 import AWS
 
@@ -84,7 +85,11 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
     assert ended.code == 1
     assert (ended.json["done"], ended.json["failed"]) == (TRIALS * 2 // 3, TRIALS // 3)
     assert len(tried) == 9  # and one that was at the worker already when the eighth was given up on
-    assert open_run(tmp_path / "run").failures()["error"].value_counts().to_dict() == {
+    failures = open_run(tmp_path / "run").failures()
+    told = {json.dumps(trial, sort_keys=True) for trial in failures["trial"]}
+    assert len(told) == TRIALS // 3
+    assert {trial["repetition"] for trial in failures["trial"]} == {0, 1, 2}
+    assert failures["error"].value_counts().to_dict() == {
         "MemoryError: no room": 8,
         "nothing of this layer could be evaluated; the last error: MemoryError: no room": (
             TRIALS // 3 - 8
@@ -139,6 +144,24 @@ def test_a_machine_that_once_finds_the_engine_wrong_costs_no_trial(
     assert ended.code == 0
 
 
+def test_failures_of_an_earlier_grid_count_neither_in_a_run_nor_in_its_status(
+    campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
+) -> None:
+    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.probability) == ("pool", 31, 1.0))
+    run = ["run", campaign, *INLINE, "--output", tmp_path / "run", "--json"]
+    assert injecttf2(*run).json["failed"] == 3
+    wide = campaign.read_text()
+    fewer = wide.replace("repetitions: 3", "repetitions: 2")
+    without = wide.replace("[conv, pool, logits]", "[conv, logits]")
+    for text, failed in ((fewer, 2), (without, 0), (wide, 3)):
+        campaign.write_text(text)
+        ended = injecttf2(*run)
+        assert (ended.code, ended.json["failed"]) == (int(failed > 0), failed)
+        status = injecttf2("status", tmp_path / "run", "--json").json
+        assert (status["failures"], len(status["failed"])) == (failed, failed)
+        assert sum(layer["failed"] for layer in status["layers"].values()) == failed
+
+
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
     """Refuse to let any file grow beyond some bytes, as a disk that is full does."""
@@ -157,10 +180,10 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 ) -> None:
     """The first part is published; then nothing of the size of a part can be written."""
     folder = tmp_path / "run"
-    publish = RunWriter.flush
+    publish = Outbox.publish
     published = 0
 
-    def flush(self: RunWriter) -> None:
+    def publish_or_not(self: Outbox) -> None:
         nonlocal published
         if not published:
             publish(self)
@@ -170,7 +193,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
             publish(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWriter, "flush", flush)
+        patch.setattr(Outbox, "publish", publish_or_not)
         patch.setattr("results.writer.LOCAL_PACE", impatient_pace())
         ended = injecttf2("run", campaign, *INLINE, "--output", folder)
     assert ended.code == 3
@@ -205,6 +228,54 @@ def test_a_second_run_on_the_same_directory_is_told_who_is_at_work(
     assert "another process writes into this run directory" in ended.err
     assert "pid" in ended.err
     assert injecttf2("run", campaign, *INLINE, "--output", folder).code == 0
+
+
+@pytest.mark.parametrize("record", ["none", "injections"])
+def test_a_torn_manifest_is_mended_by_the_same_command(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path, record: str
+) -> None:
+    campaign.write_text(f"{campaign.read_text()}record: {record}\n")
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    before = open_run(folder).trials()
+    manifest = folder / "campaign.json"
+    manifest.write_bytes(manifest.read_bytes()[:100])
+    refused = injecttf2("status", folder)
+    assert refused.code == 2
+    assert "The same `injecttf2 run` command as before writes it anew and goes on." in refused.err
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
+    assert (ended.code, ended.json["done"], ended.json["injections"]) == (0, TRIALS, 0)
+    assert "campaign.json cannot be read and was kept as .campaign.json.torn" in ended.err
+    assert open_run(folder).trials().equals(before)
+    assert injecttf2("status", folder).code == 0
+
+
+def test_a_damaged_part_is_set_aside_by_the_same_command_and_its_trials_are_done_again(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    run(campaign, tmp_path / "undisturbed")
+    (part,) = (folder / "trials").iterdir()
+    contents = bytearray(part.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    part.write_bytes(contents)
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
+    assert (ended.code, ended.json["done"]) == (0, TRIALS)
+    assert f"{part} cannot be read and was renamed to" in ended.err
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+
+
+def test_a_manifest_that_describes_no_run_is_refused(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    (folder / "campaign.json").write_text("{}")
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder)
+    assert ended.code == 2
+    assert "Restore it from a copy, or choose another --output." in ended.err
+    assert (folder / "campaign.json").read_text() == "{}"
 
 
 def test_rows_of_a_wider_grid_stay_and_are_named(

@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from results import RunHeader, injections_table, trials_table
+from results import GivenUp, RunHeader, injections_table, trials_table
 from results.storage import Storage, open_storage
 
 LAYERS = ("conv2d", "dense", "activation")
@@ -79,6 +80,18 @@ def trials_table_of(*numbers: int, **changes: object) -> pa.Table:
 def injections_table_of(*numbers: int) -> pa.Table:
     """The table of the numbered trials' injections, two a trial."""
     return injections_table([row for number in numbers for row in injection_rows(number)])
+
+
+def rounded_otherwise(injections: pa.Table) -> pa.Table:
+    """The table as another kind of machine gives it: its activations differ in the last bit."""
+    column = injections.schema.get_field_index("original")
+    original = pa.array(np.nextafter(injections["original"].to_numpy(), 9.0))
+    return injections.set_column(column, injections.field("original"), original)
+
+
+def given_up_of(*ids: int, repetition: int | None = None, **trial: object) -> GivenUp:
+    """Trials of a cell that ``trial`` describes, all given up on together."""
+    return GivenUp(np.array(ids, np.uint64), trial, repetition)
 
 
 def trial_id_of(number: int) -> int:

@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.dataset
 
-from results import RunWriter
+from results import RunWriter, compaction
 from results.object_storage import ObjectStorage
-from tests.results.conftest import injections_table_of, run_header, trial_id_of, trials_table_of
+from tests.results.conftest import (
+    given_up_of,
+    injections_table_of,
+    run_header,
+    trial_id_of,
+    trials_table_of,
+)
 
 Tables = list[tuple[pa.Table, pa.Table]]
 BATCHES = ((0, 1, 2), (3, 4))
@@ -92,7 +99,10 @@ def arm(bomb: Bomb) -> None:
 
 
 def write_run(root: str, said: Path, tables: Tables) -> None:
-    """Write all that a run may hold: rows, injections, failures, a manifest that is replaced."""
+    """Write all that a run may hold: rows, injections, failures, a manifest that is replaced.
+
+    The second parts are one too many, and all are merged.
+    """
     with (
         said.open("w") as log,
         RunWriter.open(root, run_header(), flush_seconds=1e9) as writer,
@@ -101,15 +111,16 @@ def write_run(root: str, said: Path, tables: Tables) -> None:
             writer.append(trials, injections)
             writer.flush()
             print(*batch, file=log, flush=True)
-        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
+        writer.record_failures([given_up_of(trial_id_of(GIVEN_UP))], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
 
 
 def main(root: str, folder: Path) -> None:
     """Kill a process at every step; the tables are made once, since that loads pandas."""
     tables = [(trials_table_of(*batch), injections_table_of(*batch)) for batch in BATCHES]
+    compaction.MANY_PARTS = 1
     for number in range(1, 10_000):
-        child = os.fork()
+        child = os.fork()  # what is slow to import was imported
         if child == 0:
             arm(Bomb(number))
             write_run(f"{root}/{number:04d}", folder / f"{number:04d}.said", tables)

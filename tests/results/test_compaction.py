@@ -23,6 +23,10 @@ from results import (
     open_run,
     run,
 )
+from results import parts as parts_module
+from results.parts import write_part
+from results.storage import open_storage
+from tests.results.conftest import given_up_of, rounded_otherwise
 
 Table = Callable[..., pa.Table]
 
@@ -92,7 +96,7 @@ def path(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) ->
             numbers = order[start : start + 4]
             writer.append(trials(*numbers), injections(*numbers))
         writer.append(trials(*order[2:4]), injections(*order[2:4]))
-        writer.record_failures([(5, {"layer": "dense"})], error="e", traceback="t")
+        writer.record_failures([given_up_of(5, layer="dense")], error="e", traceback="t")
     return tmp_path / "run"
 
 
@@ -113,6 +117,45 @@ def test_second_compaction_has_nothing_to_do(path: Path) -> None:
     size = sum(file.stat().st_size for file in path.glob("*/part-*"))
     assert compact(path) == Compacted(0, 2, 2, size, size)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == files
+
+
+def test_injections_of_trials_that_are_not_done_are_not_merged(
+    path: Path, header: RunHeader, injections: Table
+) -> None:
+    before = frames(path)
+    for number, token in ((40, "a"), (41, "b")):
+        orphan = f"injections/part-000050-0000000{token}.parquet"
+        write_part(open_storage(path), orphan, injections(number), header.identity)
+    compact(path)
+    assert rows(path, "injections") == [48]
+    assert_same(frames(path), before)
+
+
+def test_injections_are_all_merged_while_trials_cannot_be_read(
+    path: Path, header: RunHeader
+) -> None:
+    (path / "trials" / parts(path)[0]).write_bytes(b"PAR1")
+    compact(path)
+    assert rows(path, "injections") == [48]
+
+
+@pytest.mark.parametrize("numbers", [[1], [0, 1]])
+def test_trial_whose_sites_differ_when_it_is_executed_again_has_each_once(
+    path: Path, header: RunHeader, trials: Table, injections: Table, numbers: list[int]
+) -> None:
+    """A driver is killed after the injections; another kind of machine rounds otherwise."""
+    folder = path.parent / "killed"
+    with RunWriter.open(folder, header) as writer:
+        writer.append(trials(2), injections(2))
+    for number in numbers:
+        orphan = f"injections/part-00005{number}-0000000a.parquet"
+        write_part(open_storage(folder), orphan, injections(number), header.identity)
+    compact(folder)
+    with RunWriter.open(folder, header) as writer:
+        writer.append(trials(*numbers), rounded_otherwise(injections(*numbers)))
+    assert len(open_run(folder).injections()) == 2 + 2 * len(numbers)
+    compact(folder)
+    assert len(open_run(folder).injections()) == 2 + 2 * len(numbers)
 
 
 @pytest.mark.usefixtures("limits")
@@ -245,17 +288,18 @@ def test_readers_start_anew_when_parts_are_replaced_under_them(
 ) -> None:
     opened = open_run(path)
     expected = getattr(opened, method)()
-    find_parts = run.find_parts
+    module, name = (parts_module, "_names") if method == "status" else (run, "find_parts")
+    find = getattr(module, name)
     calls = []
 
     def find_and_compact(*args: object) -> object:
-        found = find_parts(*args)  # type: ignore[arg-type]
+        found = find(*args)
         calls.append(found)
         if len(calls) == 1:
             compact(path)
         return found
 
-    monkeypatch.setattr(run, "find_parts", find_and_compact)
+    monkeypatch.setattr(module, name, find_and_compact)
     received = getattr(opened, method)()
     assert len(calls) > 1
     if method == "status":
@@ -270,7 +314,7 @@ def test_run_on_object_storage_is_written_watched_compacted_and_resumed(
     with RunWriter.open(s3, header, flush_seconds=0) as writer:
         for number in range(3):
             writer.append(trials(number), injections(number))
-        writer.record_failures([(trial_id(40), {"layer": "dense"})], error="e", traceback="t")
+        writer.record_failures([given_up_of(trial_id(40), layer="dense")], error="e", traceback="t")
         writer.heartbeat({"state": "running", "workers": 2})
     before = [open_run(s3).trials(), open_run(s3).injections()]
     done = compact(s3)

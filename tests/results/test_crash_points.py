@@ -22,7 +22,7 @@ from results import (
     open_run,
 )
 from results.storage import Storage, open_storage
-from tests.results.conftest import trial_id_of
+from tests.results.conftest import given_up_of, rounded_otherwise, trial_id_of
 from tests.results.crash_points import BATCHES, GIVEN_UP
 
 ROOT = Path(__file__).parents[2]
@@ -54,13 +54,13 @@ def injected(path: str) -> list[int]:
 
 
 def go_on(path: str, header: RunHeader, trials: Table, injections: Table) -> None:
-    """Do what the campaign does when it is started again: what is not done."""
+    """Do what the campaign does when it is started again, on other machines: what is not done."""
     with RunWriter.open(path, header, flush_seconds=1e9) as writer:
         finished = {*writer.done_ids().tolist()}
         missing = [number for number in ALL if trial_id_of(number) not in finished]
         if missing:
-            writer.append(trials(*missing), injections(*missing))
-        writer.record_failures([(trial_id_of(GIVEN_UP), {})], error="why", traceback="where")
+            writer.append(trials(*missing), rounded_otherwise(injections(*missing)))
+        writer.record_failures([given_up_of(trial_id_of(GIVEN_UP))], error="why", traceback="where")
         writer.set_golden({"decisions": "ff"})
         assert writer.warnings == []
 
@@ -76,11 +76,11 @@ def test_killed_at_any_step_nothing_published_is_lost_and_nothing_is_doubled(
 ) -> None:
     root = str(tmp_path / "runs") if storage == "local" else request.getfixturevalue("s3")
     (tmp_path / "said").mkdir()
-    seen = set()
+    seen, seen_parts = set(), set()
     for name in kill_at_every_step(root, tmp_path / "said"):
         path = f"{root}/{name}"
         said = [int(number) for number in (tmp_path / "said" / f"{name}.said").read_text().split()]
-        found = done(path)
+        found, parts = done(path), count_parts(path)
         seen.add(len(found))
         assert found in [ids(ALL[:end]) for end in (0, 3, 5)]
         assert {*ids(said)} <= {*found}
@@ -90,13 +90,25 @@ def test_killed_at_any_step_nothing_published_is_lost_and_nothing_is_doubled(
         assert open_run(path).failures()["trial_id"].tolist() == [trial_id_of(GIVEN_UP)]
         assert open_run(path).golden == {"decisions": "ff"}
         assert leftovers(path) == []
+        seen_parts.add(parts)
     assert seen == {0, 3, 5}
+    assert {(2, 2), (3, 2), (1, 2), (1, 3), (1, 1)} <= seen_parts
+
+
+def count_parts(path: str) -> tuple[int, int]:
+    storage = open_storage(path)
+    trials, injections = (
+        sum(file.startswith("part-") for file in storage.files(folder))
+        for folder in ("trials", "injections")
+    )
+    return trials, injections
 
 
 def leftovers(path: str) -> list[str]:
     storage = open_storage(path)
     folders = ("", "trials", "injections", "failures")
-    return [file for folder in folders for file in storage.files(folder) if ".tmp" in file]
+    files = [file for folder in folders for file in storage.files(folder)]
+    return [file for file in files if ".tmp" in file or file == "compacting.json"]
 
 
 @pytest.fixture

@@ -124,7 +124,9 @@ def test_service_that_goes_away_ends_the_run_with_everything_published_intact(
     relay: Relay, s3: str, header: RunHeader, trials: Table, injections: Table
 ) -> None:
     with pytest.raises(ResultsError) as caught:  # noqa: SIM117, PT012
-        with RunWriter.open(through(relay, s3), header, flush_seconds=1e9) as writer:
+        with RunWriter.open(
+            through(relay, s3), header, flush_seconds=1e9, patience_seconds=0
+        ) as writer:
             writer.append(trials(0, 1), injections(0, 1))
             writer.flush()
             writer.append(trials(2), injections(2))

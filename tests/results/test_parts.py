@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from results import TRIALS, ResultsError, RunCorruptError
-from results.parts import find_parts, read_columns, read_dataset, read_ids, write_part
+from results.parts import (
+    find_parts,
+    is_whole,
+    read_columns,
+    read_dataset,
+    read_ids,
+    write_part,
+)
 from results.storage import LocalStorage
 
 IDENTITY: dict[str, int | str] = {"version": 1, "model": "aa11", "seed": 7}
@@ -96,6 +103,24 @@ def test_damaged_data_name_the_part(storage: LocalStorage, part: Path, trials: T
         with pytest.raises(RunCorruptError, match="its data cannot be read") as caught:
             read(storage, [OTHER, NAME], TRIALS)
         assert caught.value.place == str(part)
+        assert "sets it aside and executes its trials again" in str(caught.value.hint)
+
+
+def test_bit_that_is_flipped_in_any_column_is_damage(storage: LocalStorage, part: Path) -> None:
+    whole = part.read_bytes()
+    group = pq.read_metadata(part).row_group(0)
+    for index in range(group.num_columns):
+        column = group.column(index)
+        begin = column.dictionary_page_offset or column.data_page_offset
+        contents = bytearray(whole)
+        contents[begin + column.total_compressed_size - 1] ^= 1
+        part.write_bytes(contents)
+        assert not is_whole(storage, NAME)
+        for read in (read_dataset, read_columns):
+            with pytest.raises(RunCorruptError, match="its data cannot be read"):
+                read(storage, [NAME], TRIALS)
+    part.write_bytes(whole)
+    assert is_whole(storage, NAME)
 
 
 def test_part_of_another_campaign_is_refused(storage: LocalStorage, part: Path) -> None:

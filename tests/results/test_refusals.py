@@ -94,7 +94,7 @@ def test_object_whose_arrival_was_not_told_is_published_again_under_its_name(
 
     monkeypatch.setattr(ObjectStorage, "_upload", upload_unheard)
     with pytest.raises(ResultsError, match="2 finished trials"):  # noqa: SIM117, PT012
-        with RunWriter.open(s3, header, flush_seconds=1e9) as writer:
+        with RunWriter.open(s3, header, flush_seconds=1e9, patience_seconds=0) as writer:
             writer.append(trials(0, 1), injections(0, 1))
             writer.flush()
     storage = ObjectStorage.from_uri(s3)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from results import FailedTrial, LayerStatus, RunHeader, RunWriter, open_run
+from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
 
@@ -65,7 +66,7 @@ def test_failure_that_succeeded_since_is_none(
     path: Path, header: RunHeader, trial_id: Callable[[int], int]
 ) -> None:
     with RunWriter.open(path, header) as writer:
-        given_up = [(trial_id(number), {}) for number in (0, 40)]
+        given_up = [given_up_of(trial_id(number)) for number in (0, 40)]
         writer.record_failures(given_up, error="e", traceback="t")
     assert open_run(path).status().failures == 1
 
@@ -78,8 +79,10 @@ def test_failures_are_counted_by_layer_and_the_oldest_are_told(
             layer = "dense" if number < 32 else "activation"
             trial = {"layer": layer, "bit": number, "bit_field": None, "probability": 0.5}
             error = f"ValueError: {number}\nin a worker"
-            writer.record_failures([(trial_id(number), trial)], error=error, traceback="t")
-        writer.record_failures([(trial_id(0), {"layer": "conv2d"})], error="e", traceback="t")
+            writer.record_failures(
+                [given_up_of(trial_id(number), **trial)], error=error, traceback="t"
+            )
+        writer.record_failures([given_up_of(trial_id(0), layer="conv2d")], error="e", traceback="t")
     status = open_run(path).status()
     assert status.failures == 24
     assert {name: layer.failed for name, layer in status.layers.items()} == {
@@ -96,7 +99,7 @@ def test_failures_are_counted_by_layer_and_the_oldest_are_told(
 
 def test_status_of_many_failures_is_quick(tmp_path: Path, header: RunHeader) -> None:
     count = 50_000
-    given_up = [(number, {"layer": "dense", "bit": number % 32}) for number in range(count)]
+    given_up = [given_up_of(number, layer="dense", bit=number % 32) for number in range(count)]
     with RunWriter.open(tmp_path, header) as writer:
         writer.record_failures(given_up, error="e", traceback="t")
     begin = time.process_time()
@@ -111,7 +114,7 @@ def test_damaged_record_is_named(
 ) -> None:
     with RunWriter.open(path, header) as writer:
         for number in (40, 41):
-            writer.record_failures([(trial_id(number), {})], error="e", traceback="t")
+            writer.record_failures([given_up_of(trial_id(number))], error="e", traceback="t")
     damaged = min((path / "failures").iterdir())
     damaged.write_text("{")
     status = open_run(path).status()
@@ -137,7 +140,7 @@ def test_time_left_is_that_of_a_run_at_work(
     left: float | None,
 ) -> None:
     with RunWriter.open(path, header) as writer:
-        writer.record_failures([(trial_id(40), {})], error="e", traceback="t")
+        writer.record_failures([given_up_of(trial_id(40))], error="e", traceback="t")
         if state:
             writer.heartbeat({"state": state, "workers": 2})
         # 48 planned, 20 done, 1 given up on, 1 trial a second
@@ -172,6 +175,27 @@ def test_what_the_plan_says_is_outside_does_not_count_as_done(
         "activation": LayerStatus(planned=24, done=0),
     }
     assert status.seconds_left == 37.0
+
+
+def test_failures_outside_the_plan_are_neither_counted_nor_shown(
+    path: Path, header: RunHeader, trial_id: Callable[[int], int]
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        for number, layer in ((40, "dense"), (41, "dense"), (42, "conv2d"), (43, None)):
+            cell = given_up_of(trial_id(number), **({"layer": layer} if layer else {}))
+            writer.record_failures([cell], error="e", traceback="t")
+    plan = {"trials": 32, "layers": {"dense": 16, "activation": 16}}
+    plan |= {"outside": {"conv2d": 16}, "failed_outside": [trial_id(40)]}
+    RunWriter.open(path, replace(header, plan=plan)).close()
+    status = open_run(path).status()
+    assert [failed.trial_id for failed in status.failed] == [trial_id(41), trial_id(43)]
+    assert status.failures == 2
+    assert dict(status.layers) == {
+        "dense": LayerStatus(planned=16, done=4, failed=1),
+        "activation": LayerStatus(planned=16, done=0),
+    }
+    assert status.seconds_left == 32 - 4 - 2
+    assert len(open_run(path).failures()) == 4
 
 
 def test_layers_outside_the_plan_are_listed_last(path: Path, header: RunHeader) -> None:

@@ -18,9 +18,9 @@ from results import (
     RunMismatchError,
     RunWriter,
     open_run,
-    paths,
     waiting,
 )
+from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
 Id = Callable[[int], int]
@@ -273,7 +273,7 @@ def test_nothing_is_published_once_the_lock_is_lost(
     before = contents(run)
     for change in (
         writer.flush,
-        lambda: writer.record_failures([(1, {})], error="e", traceback="t"),
+        lambda: writer.record_failures([given_up_of(1)], error="e", traceback="t"),
         lambda: writer.set_golden({"decisions": "ff"}),
         writer.close,
     ):
@@ -291,7 +291,7 @@ def test_closed_writer_takes_nothing(run: Path, header: RunHeader, trials: Table
     with pytest.raises(ValueError, match="closed"):
         writer.set_golden({})
     with pytest.raises(ValueError, match="closed"):
-        writer.record_failures([(1, {})], error="", traceback="")
+        writer.record_failures([given_up_of(1)], error="", traceback="")
 
 
 def test_killed_between_injections_and_trials_leaves_the_trial_undone(
@@ -341,43 +341,6 @@ def test_torn_part_is_told_and_its_trials_are_undone(
     assert parts(run) == sorted([f".{torn.name}.torn", parts(run)[1]])
 
 
-def test_failed_trials_are_those_given_up_on_and_not_done_since(
-    run: Path, header: RunHeader, trials: Table, trial_id: Id
-) -> None:
-    with RunWriter.open(run, header) as writer:
-        assert writer.failed_ids().tolist() == []
-        for numbers in ((0, 1), (2,), (2,)):
-            given_up = [(trial_id(number), {}) for number in numbers]
-            writer.record_failures(given_up, error="e", traceback="t")
-        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(1), trial_id(0)]
-        writer.append(trials(1, 3))
-        writer.flush()
-        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(0)]
-    with RunWriter.open(run, header) as writer:
-        assert writer.failed_ids().dtype == np.uint64
-        assert writer.failed_ids().tolist() == [trial_id(2), trial_id(0)]
-
-
-def test_failures_are_on_disk_at_once_in_one_file(
-    run: Path, header: RunHeader, trial_id: Id
-) -> None:
-    given_up = [(trial_id(number), {"layer": "conv2d", "bit": number}) for number in range(2)]
-    with RunWriter.open(run, header) as writer:
-        writer.record_failures(given_up, error="ValueError: x", traceback="Traceback …\udce9")
-        (file,) = (run / "failures").iterdir()
-        contents = json.loads(file.read_text())
-    assert paths.is_failures(file.name)
-    assert contents.pop("failed_at").endswith("+00:00")
-    assert contents == {
-        "error": "ValueError: x",
-        "traceback": "Traceback …?",
-        "trials": [
-            {"trial_id": trial_id(0), "trial": {"layer": "conv2d", "bit": 0}},
-            {"trial_id": trial_id(1), "trial": {"layer": "conv2d", "bit": 1}},
-        ],
-    }
-
-
 def test_golden_run_is_recorded_once_and_then_compared(run: Path, header: RunHeader) -> None:
     with RunWriter.open(run, header) as writer:
         writer.set_golden({"accuracy": 0.9, "decisions": "ff"})
@@ -393,7 +356,13 @@ def test_golden_run_is_recorded_once_and_then_compared(run: Path, header: RunHea
 def test_trials_outside_the_plan_are_recorded(tmp_path: Path, header: RunHeader) -> None:
     folder = tmp_path / "run"
     with RunWriter.open(folder, header) as writer:
-        writer.set_outside({"conv": 3})
-        assert open_run(folder).plan["outside"] == {"conv": 3}
-        writer.set_outside({})
-        assert open_run(folder).plan["outside"] == {}
+        cells = [given_up_of(7, 3, layer="dense"), given_up_of(5, layer="of an earlier grid")]
+        writer.record_failures(cells, error="e", traceback="t")
+        for outside, failed, named in (
+            ({"conv": 3}, [3, 5], [3]),
+            ({"conv": 3}, [3, 5, 7], [3, 7]),
+            ({}, [], []),
+        ):
+            writer.set_outside(outside, np.array(failed, np.uint64))
+            assert open_run(folder).plan["outside"] == outside
+            assert open_run(folder).plan["failed_outside"] == named

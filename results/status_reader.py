@@ -1,0 +1,73 @@
+"""Reading how far a run is, once or again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from results import paths
+from results.failures import read_failures
+from results.heartbeat import read_heartbeat
+from results.ids import ascending
+from results.intact import while_replaced
+from results.manifest import Manifest, read_manifest
+from results.parts import numbers, read_new
+from results.schema import TRIALS
+from results.status import STATUS_COLUMNS, RunStatus, make_status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from results.storage import Storage
+
+
+class StatusReader:
+    """Reads the status of a run. Parts never change, so one that was read is not read again.
+
+    What is kept takes some 20 bytes a trial.
+
+    Args:
+        storage: The run directory.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._rows: dict[str, pa.Table] = {}
+
+    def read(self, manifest: Manifest | None = None, now: datetime | None = None) -> RunStatus:
+        """Return how far the run is.
+
+        Args:
+            manifest: What ``campaign.json`` says; by default it is read.
+            now: What the heartbeat's age is counted to, in UTC; the present by default.
+
+        Raises:
+            RunNotFoundError: There is no run directory.
+            RunCorruptError: ``campaign.json`` cannot be understood, or a part belongs to another
+                campaign.
+            ResultsError: The file system refuses.
+        """
+        header = (manifest or read_manifest(self._storage)).header
+        found = while_replaced(
+            self._storage,
+            paths.TRIALS,
+            lambda: read_new(
+                self._storage,
+                paths.TRIALS,
+                TRIALS,
+                header.identity,
+                columns=STATUS_COLUMNS,
+                known=self._rows,
+            ),
+        )
+        self._rows = {name: rows for name, rows in found.items() if rows is not None}
+        rows = pa.concat_tables([pa.Table.from_batches([], STATUS_COLUMNS), *self._rows.values()])
+        failures, records_lost = read_failures(self._storage)
+        return make_status(
+            rows,
+            plan=header.plan,
+            failures=failures.without(ascending(numbers(rows.column("trial_id")))),
+            heartbeat=read_heartbeat(self._storage, now),
+            unreadable=[*(name for name in found if name not in self._rows), *records_lost],
+        )
