@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import tensorflow as tf
 
 from injecttf2 import device, models
 from injecttf2.block import GoldenUse
@@ -23,15 +22,6 @@ from injecttf2.levels import LEVELS
 from injecttf2.routes import Routes
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
-
-TRANSIENT = (
-    MemoryError,
-    OSError,
-    tf.errors.ResourceExhaustedError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-)
-"""What a machine or a device raises that is short of something or broken, whatever the model is."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +96,15 @@ class Worker:
         Raises:
             EngineError: The model built here is another than the one that the plan was made for.
             UserError: The model or the data cannot be used.
-            Exception: One of ``TRANSIENT``: elsewhere, or later, the worker may start.
+            Exception: Elsewhere, or later, the worker may start; see :func:`is_transient`.
         """
         try:
             return self._start(model, dataset)
-        except (InjectTF2Error, *TRANSIENT):
+        except InjectTF2Error:
             raise
         except Exception as error:
+            if is_transient(error):
+                raise
             reason = str(error).strip().splitlines() or [""]
             raise ModelError(
                 f"the model cannot be run on the data: {type(error).__name__}: {reason[0]}",
@@ -193,3 +185,11 @@ class Worker:
             preparation=begin - start,
             golden_use=use,
         )
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether a machine or a device is short of something or broken, whatever the model."""
+    import tensorflow as tf
+
+    errors = tf.errors.ResourceExhaustedError, tf.errors.InternalError, tf.errors.UnavailableError
+    return isinstance(error, (MemoryError, OSError, *errors))

@@ -12,7 +12,7 @@ from injecttf2.errors import UserError
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
-from orchestrator.worker import TRANSIENT, Worker, WorkerSettings
+from orchestrator.worker import Worker, WorkerSettings, is_transient
 
 
 class InlineExecutor(Executor):
@@ -71,7 +71,9 @@ class InlineExecutor(Executor):
     def _start(self, worker: int) -> Reply:
         try:
             return Started(worker, self._worker.start(self._model, self._dataset))
-        except TRANSIENT as error:
+        except Exception as error:
+            if not is_transient(error):
+                raise
             return Lost(worker, f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
