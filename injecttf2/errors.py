@@ -4,7 +4,8 @@
     ├── UserError            the user can mend it: one message, no traceback, exit code 2
     │   ├── CampaignError    the campaign file, or an option on the command line
     │   ├── ModelError       the model cannot be loaded, walked or cut
-    │   └── DatasetError     the data cannot be loaded or does not fit the model
+    │   ├── DatasetError     the data cannot be loaded or does not fit the model
+    │   └── FaultError       there is no such fault model, or one of the user's own is wrong
     └── EngineError          the engine found itself wrong, for example a cut that does not
                              reproduce the golden outputs
 
@@ -61,6 +62,10 @@ class ModelError(UserError):
 
 class DatasetError(UserError):
     """The data cannot be loaded or does not fit the model."""
+
+
+class FaultError(UserError):
+    """There is no such fault model, or one of the user's own does not do as it must."""
 
 
 class EngineError(InjectTF2Error):

@@ -1,4 +1,4 @@
-"""Functions named in YAML as ``package.module:function``."""
+"""Functions and classes named in YAML as ``package.module:function``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from injecttf2.errors import UserError
 
@@ -24,15 +26,16 @@ def is_function(reference: str) -> bool:
 
 
 def import_function(
-    reference: str, folder: Path | None, error_type: type[UserError]
+    reference: str, folder: Path | None, error_type: type[UserError], *, what: str = "function"
 ) -> Callable[..., Any]:
-    """Import the function that ``reference`` names.
+    """Import the function, or class, that ``reference`` names.
 
     Args:
         reference: ``package.module:function``.
         folder: Where the module is looked up first; it is put in front of the Python path, so
             that the module can import its own neighbours.
         error_type: What to raise when there is no such function.
+        what: What it is called then.
     """
     module_name, _, function_name = reference.partition(":")
     if folder is not None:
@@ -56,9 +59,25 @@ def import_function(
     function = getattr(module, function_name, None)
     if not callable(function):
         raise error_type(
-            f"the module {module_name!r} has no function {function_name!r}", place=reference
+            f"the module {module_name!r} has no {what} {function_name!r}", place=reference
         )
     return function  # type: ignore[no-any-return]
+
+
+def pickled(value: Any, folder: Path | None) -> bytes:
+    """Pickle a value, what it takes from modules in ``folder`` by value.
+
+    Such modules lie beside the campaign file, where other machines do not have them.
+    """
+    beside = modules_in(folder) if folder is not None else []
+    for module in beside:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        content: bytes = cloudpickle.dumps(value)
+    finally:
+        for module in beside:
+            cloudpickle.unregister_pickle_by_value(module)
+    return content
 
 
 def modules_in(folder: Path) -> list[ModuleType]:

@@ -228,3 +228,85 @@ def test_the_words_of_one_are_the_published_ones() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_numpy_dtype_carries_the_keras_name(dtype: str) -> None:
     assert bits.numpy_dtype(dtype).name == dtype
+
+
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def test_floats_and_integers_have_words() -> None:
+    assert (*DTYPES, *INTEGERS) == bits.DTYPES
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_the_layout_of_an_integer_is_that_of_the_numpy_type(dtype: str) -> None:
+    layout, info = bits.layout(dtype), np.iinfo(dtype)
+    assert (layout.width, layout.word) == (info.bits, np.dtype(f"uint{info.bits}"))
+    assert layout.signed == (info.min < 0)
+    assert (layout.exponent, layout.mantissa) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_the_sign_of_an_integer_is_its_highest_bit(dtype: str) -> None:
+    width = np.iinfo(dtype).bits
+    assert bits.field_bits(dtype, "sign") == range(width - 1, width)
+    fields = [bits.field_of(dtype, bit) for bit in range(width)]
+    assert fields == ["any"] * (width - 1) + ["sign"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
+def test_an_unsigned_integer_has_no_field_but_the_whole_word(dtype: str) -> None:
+    width = np.iinfo(dtype).bits
+    assert bits.field_bits(dtype, "any") == range(width)
+    assert {bits.field_of(dtype, bit) for bit in range(width)} == {"any"}
+    message = rf"^{dtype} has the fields any; received 'sign'$"
+    with pytest.raises(ValueError, match=message):
+        bits.field_bits(dtype, "sign")
+
+
+@pytest.mark.parametrize("field", ["exponent", "mantissa"])
+def test_an_integer_has_no_exponent_and_no_mantissa(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^int32 has the fields sign, any; received '{field}'$"):
+        bits.field_bits("int32", field)
+
+
+def test_a_bit_outside_an_integer_has_no_field() -> None:
+    with pytest.raises(ValueError, match=r"^uint8 has bits 0 to 7; received bit 8$"):
+        bits.field_of("uint8", 8)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "float8_e4m3fn"])
+def test_other_dtypes_have_no_words(dtype: str) -> None:
+    message = rf"^{dtype} has no words to inject into; expected float16, .*, uint64$"
+    with pytest.raises(ValueError, match=message):
+        bits.layout(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "bit", "expected"),
+    [
+        ("int8", 5, 7, -123),
+        ("int8", -1, 7, 127),
+        ("int8", 0, 0, 1),
+        ("uint8", 5, 7, 133),
+        ("int16", 1, 15, -32767),
+        ("int32", 0, 31, -(2**31)),
+        ("uint32", 0, 31, 2**31),
+        ("int64", -1, 63, 2**63 - 1),
+        ("uint64", 0, 63, 2**63),
+    ],
+)
+def test_known_flips_of_integers_have_known_values(
+    dtype: str, value: int, bit: int, expected: int
+) -> None:
+    assert bits.flip(np.asarray([value], dtype), np.asarray([bit])).tolist() == [expected]
+
+
+@settings(deadline=None)
+@given(dtype=st.sampled_from(INTEGERS), data=st.data())
+def test_an_integer_flip_is_its_own_inverse(dtype: str, data: st.DataObject) -> None:
+    info = np.iinfo(dtype)
+    value = data.draw(st.integers(int(info.min), int(info.max)))
+    bit = data.draw(st.integers(0, info.bits - 1))
+    once = bits.flip(np.asarray([value], dtype), np.asarray([bit]))
+    assert (once.item() ^ value) % 2**info.bits == 2**bit
+    assert bits.flip(once, np.asarray([bit])).tolist() == [value]

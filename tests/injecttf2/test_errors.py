@@ -12,18 +12,17 @@ from injecttf2.errors import (
     CampaignError,
     DatasetError,
     EngineError,
+    FaultError,
     InjectTF2Error,
     ModelError,
     UserError,
 )
 
-USER_ERRORS = [UserError, CampaignError, ModelError, DatasetError]
+USER_ERRORS = [UserError, CampaignError, ModelError, DatasetError, FaultError]
 
 
 def test_the_tree_has_one_root() -> None:
-    assert {error.__bases__ for error in (CampaignError, ModelError, DatasetError)} == {
-        (UserError,)
-    }
+    assert {error.__bases__ for error in USER_ERRORS[1:]} == {(UserError,)}
     assert (UserError.__bases__, EngineError.__bases__) == ((InjectTF2Error,), (InjectTF2Error,))
     assert InjectTF2Error.__bases__ == (Exception,)
 

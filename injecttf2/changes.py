@@ -1,0 +1,102 @@
+"""Changes of words: what every fault comes down to.
+
+A change turns a word ``w`` into ``(w & keep) ^ flip``. A flip keeps all bits and flips some; a
+bit stuck at a value is not kept, and flipped from 0 where the value is 1; a new value keeps
+nothing. Two changes, one after the other, are again one change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2 import bits
+from injecttf2.bits import Words
+
+
+@dataclass(frozen=True, eq=False)
+class WordChanges:
+    """One change for each of some words.
+
+    Args:
+        keep: Unsigned integers [words], the bits that stay.
+        flip: Same shape and dtype, the bits that are then inverted.
+    """
+
+    keep: Words
+    flip: Words
+
+    def __len__(self) -> int:
+        return len(self.keep)
+
+    def __getitem__(self, index: slice | npt.NDArray[Any]) -> WordChanges:
+        return WordChanges(self.keep[index], self.flip[index])
+
+    def then(self, later: WordChanges) -> WordChanges:
+        """Return these changes followed by ``later`` ones of the same words, as one."""
+        return WordChanges(
+            np.bitwise_and(self.keep, later.keep),
+            np.bitwise_xor(np.bitwise_and(self.flip, later.keep), later.flip),
+        )
+
+    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the values [words] of a dtype of this width after the changes."""
+        words = np.bitwise_xor(np.bitwise_and(bits.encode(values), self.keep), self.flip)
+        return bits.decode(words, values.dtype.name)
+
+
+def flipping(masks: Words) -> WordChanges:
+    """Return changes that invert the bits that are set in ``masks`` [words]."""
+    return WordChanges(np.full_like(masks, _ones(masks)), masks)
+
+
+def sticking(masks: Words, value: int) -> WordChanges:
+    """Return changes that set the bits that are set in ``masks`` [words] to ``value``, 0 or 1."""
+    return WordChanges(np.bitwise_not(masks), masks if value else np.zeros_like(masks))
+
+
+def replacing(values: npt.NDArray[Any]) -> WordChanges:
+    """Return changes into ``values`` [words], whatever was there."""
+    words = bits.encode(np.ascontiguousarray(values))
+    return WordChanges(np.zeros_like(words), words)
+
+
+def nothing(count: int, dtype: str) -> WordChanges:
+    """Return ``count`` changes that leave words of ``dtype`` as they are."""
+    return flipping(np.zeros(count, bits.layout(dtype).word))
+
+
+def joined(parts: Sequence[WordChanges]) -> WordChanges:
+    """Return the changes of several, at least one, one after another."""
+    return WordChanges(
+        np.concatenate([part.keep for part in parts]),
+        np.concatenate([part.flip for part in parts]),
+    )
+
+
+def merged(changes: WordChanges, starts: npt.NDArray[np.int64]) -> WordChanges:
+    """Return one change for each run of changes that fall on the same word, in their order.
+
+    Args:
+        changes: Those of one word beside each other.
+        starts: int64 [words], ascending from 0: where the changes of each word begin.
+    """
+    if len(starts) == len(changes):
+        return changes
+    sizes = np.diff(starts, append=len(changes))
+    one = changes[starts]
+    words, place = np.arange(len(starts)), 1
+    while len(words := words[sizes[words] > place]):
+        both = one[words].then(changes[starts[words] + place])
+        one.keep[words], one.flip[words] = both.keep, both.flip
+        place += 1
+    return one
+
+
+def _ones(words: Words) -> Any:
+    """Return the word of the same width in which every bit is set."""
+    return np.bitwise_not(words.dtype.type(0))
