@@ -18,6 +18,13 @@ from injecttf2.graph import Cut, Graph
 from injecttf2.rules.linear import sums
 from injecttf2.windows import GoldenKey, Sums, tensor_of
 
+ON_ANY_DEVICE = (
+    *("float16", "bfloat16", "float32", "float64"),
+    *("int8", "int64", "uint8", "uint64"),
+)
+"""dtypes that GPUs write in place. Others, masks among them, are held by the CPU: TensorFlow would
+write into a copy else, and say nothing."""
+
 
 @dataclass
 class GoldenUse:
@@ -113,8 +120,11 @@ class GoldenBlock:
         frontier = self.tensors[: len(self._cut.frontier)]
         stop = min(start + self.samples, len(self._dataset))
         for first, last in batches(stop - start, self._prefix_batch):
-            inputs = padded(self._dataset.inputs[start + first : start + last], self._prefix_batch)
-            write_rows(frontier, first, self._prefix(tf.constant(inputs)))
+            inputs = [
+                tf.constant(padded(array[start + first : start + last], self._prefix_batch))
+                for array in self._dataset.input_arrays
+            ]
+            write_rows(frontier, first, self._prefix(*inputs))
         if self._extra:
             for first, _ in batches(stop - start, self._suffix_batch):
                 rows = self._suffix(frontier, tf.constant(first, tf.int32))
@@ -122,17 +132,15 @@ class GoldenBlock:
         self.start = start
 
     def _compile(self) -> None:
-        shape = (self._prefix_batch, *self._dataset.inputs.shape[1:])
-        inputs = tf.TensorSpec(shape, self._graph.input.dtype)
         prefix = tf.function(self._run_prefix, autograph=False)
-        self._prefix = prefix.get_concrete_function(inputs)
+        self._prefix = prefix.get_concrete_function(*self._graph.signature(self._prefix_batch))
         if self._extra:
             frontier = self.signature()[: len(self._cut.frontier)]
             suffix = tf.function(self._run_suffix, autograph=False)
             self._suffix = suffix.get_concrete_function(frontier, tf.TensorSpec((), tf.int32))
 
-    def _run_prefix(self, inputs: Any) -> tuple[Any, ...]:
-        values = self._graph.run(self._cut.prefix, {id(self._graph.input): inputs})
+    def _run_prefix(self, *inputs: Any) -> tuple[Any, ...]:
+        values = self._graph.run(self._cut.prefix, self._graph.feed(inputs))
         return tuple(values[key] for key in self._cut.frontier)
 
     def _run_suffix(self, frontier: Any, first: Any) -> tuple[Any, ...]:
@@ -178,16 +186,23 @@ def room_batch(graph: Graph, cut: Cut, batch: int) -> int:
         cut: The cut.
         batch: Samples in a batch behind the cut.
     """
-    return max(batch, batch_size(graph, cut.prefix))  # powers of two
+    return max(batch, batch_size(graph, cut.prefix))  # a multiple of the other
 
 
 def write_rows(tensors: Sequence[Any], first: int, rows: Sequence[Any]) -> None:
     """Write ``rows`` into ``tensors`` from row ``first`` on, in place."""
     for tensor, values in zip(tensors, rows, strict=True):
-        index = tf.range(first, first + values.shape[0], dtype=tf.int32)
-        tf.raw_ops.InplaceUpdate(x=tensor, i=index, v=values)
+        with tf.device(_device(tensor.dtype)):
+            index = tf.range(first, first + values.shape[0], dtype=tf.int32)
+            tf.raw_ops.InplaceUpdate(x=tensor, i=index, v=values)
 
 
 def _uninitialised(spec: tf.TensorSpec) -> Any:
     # tf.zeros would be written once before it is written; at a gigabyte both are seconds.
-    return tf.raw_ops.Empty(shape=tuple(spec.shape), dtype=spec.dtype)
+    with tf.device(_device(spec.dtype)):
+        return tf.raw_ops.Empty(shape=tuple(spec.shape), dtype=spec.dtype)
+
+
+def _device(dtype: tf.DType) -> str | None:
+    """Return where tensors of a dtype are held; None is where TensorFlow puts them."""
+    return None if dtype.name in ON_ANY_DEVICE else "CPU"

@@ -11,6 +11,7 @@ import dis
 import hashlib
 import json
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -19,20 +20,25 @@ import keras
 import numpy as np
 
 from injecttf2.graph import Graph
+from injecttf2.steps import inner_layers
 
-LIBRARIES = frozenset({"keras", "tensorflow", "numpy", "builtins"})
+LIBRARIES = frozenset({"keras", "tensorflow", "numpy", "builtins", "injecttf2"})
 """Packages whose functions and classes are told by their names; of all others the code counts."""
 
 
-def model_digest(model: keras.Model) -> str:
+def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
 
     It covers each step's address, class, configuration and call, the code of classes and functions
     that are not Keras' own, and each weight's dtype, shape and contents. So it does not change when
     the same model is saved in another format, and does when a layer computes something else. Code
     is compared as compiled by Python, whose bytecode may differ between versions of it.
+
+    Args:
+        model: The model.
+        graph: Its graph for some data; a subclassed model has none without.
     """
-    graph = Graph(model)
+    graph = Graph(model) if graph is None else graph
     result = hashlib.blake2b(digest_size=16)
     made_by = {
         key: f"output {position} of step {step.index}"
@@ -41,22 +47,65 @@ def model_digest(model: keras.Model) -> str:
     }
     for step in graph.steps:
         arguments = step.node.arguments
+        made = {
+            id(tensor): made_by[key]
+            for tensor, key in zip(step.node.input_tensors, step.inputs, strict=True)
+        }
         content = [
             step.layer,
             type(step.operation).__name__,
             _config(step.operation),
             keras.tree.map_structure(
-                lambda value: made_by.get(id(value), value), [arguments.args, arguments.kwargs]
+                lambda value, made=made: made.get(id(value), value),
+                [arguments.args, arguments.kwargs],
             ),
         ]
+        if isinstance(step.operation, keras.Model):
+            content.append([_config(layer) for layer in inner_layers(step.operation)])
         if code := _code_of(step.operation):
             content.append(code)
         result.update(json.dumps(content, sort_keys=True, default=_plain).encode())
-    result.update(made_by[id(graph.output)].encode())
+    for output in graph.outputs:
+        result.update(made_by[id(output)].encode())
     for array in model.get_weights():
         result.update(f"{array.dtype.name}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return result.hexdigest()
+
+
+def class_digest(kind: type) -> str:
+    """Return the 128-bit blake2b digest of the code of a class, hexadecimal.
+
+    It covers the class and its bases with the functions and values that they refer to, as far as
+    they are the user's own.
+    """
+    content = json.dumps(_classes(kind), sort_keys=True, default=_plain).encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def described(part: Any) -> dict[str, Any]:
+    """Return plain values for all that decides what an object does: its class, fields and code.
+
+    The code of a class of the user's own counts as that of layers does in :func:`model_digest`;
+    what is of this package is told by its name.
+
+    Args:
+        part: A dataclass, or an object whose attributes are all that it goes by.
+    """
+    kind = type(part)
+    names = [one.name for one in fields(part)] if is_dataclass(part) else sorted(vars(part))
+    values = {name: getattr(part, name) for name in names}
+    told: dict[str, Any] = {
+        "type": f"{kind.__module__}:{kind.__qualname__}",
+        "parameters": {
+            name: described(value) if is_dataclass(value) else value
+            for name, value in values.items()
+        },
+    }
+    if not _is_library(kind.__module__):
+        told["code"] = class_digest(kind)
+    plain_values: dict[str, Any] = json.loads(json.dumps(told, default=_plain))
+    return plain_values
 
 
 def _config(operation: Any) -> Any:

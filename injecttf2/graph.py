@@ -2,16 +2,17 @@
 
 The model is not re-built: the steps are the nodes of the graph that the model itself runs, so a
 ``Sequential`` that was loaded from disk, whose layers also carry nodes of earlier builds, and a
-model with skip connections or shared layers are walked alike.
+model with skip connections or shared layers are walked alike. Nested models are walked too. A
+subclassed model is one step; the layers inside it, as those inside an attention or a wrapper, are
+found by tracing it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from typing import Any
 
 import keras
@@ -19,92 +20,24 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.errors import ModelError
+from injecttf2.flatten import Addresses, flatten
+from injecttf2.hooks import ReplacedStep, TappedStep
+from injecttf2.layer_info import LayerInfo
+from injecttf2.places import (
+    USED_AS_INDICES,
+    Place,
+    inner_places,
+    parameters,
+    reason_of,
+    sparse_or_ragged,
+    step_places,
+)
+from injecttf2.steps import Step, Values
 from injecttf2.suggest import nearest
+from injecttf2.tracing import TRACED_SAMPLES, Trace, traced
+from injecttf2.wrapping import Shape, function_of
 
-TRACED_SAMPLES = 13
-"""Samples in a trace of the model; a prime that is no size of a usual layer."""
-
-Values = dict[int, Any]
-"""Computed tensors by the key of the symbolic tensor that they stand for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One call of a layer or operation.
-
-    Args:
-        index: Position in the order of execution, the model's inputs first.
-        layer: Address: the layer's name; later calls of a shared layer get ``#2``, ``#3``, ...
-        node: Keras' record of the call.
-    """
-
-    index: int
-    layer: str
-    node: Any
-
-    @property
-    def operation(self) -> Any:
-        """The Keras layer or operation that is called."""
-        return self.node.operation
-
-    @cached_property
-    def inputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that go in."""
-        return tuple(id(tensor) for tensor in self.node.input_tensors)
-
-    @cached_property
-    def outputs(self) -> tuple[int, ...]:
-        """Keys of the tensors that come out."""
-        return tuple(id(tensor) for tensor in self.node.outputs)
-
-    def run(self, values: Values) -> None:
-        """Call the operation on ``values`` in inference mode and add what comes out."""
-        args, kwargs = self.node.arguments.fill_in(values)
-        if "training" in getattr(self.operation, "_call_context_args", {}):
-            kwargs = {**kwargs, "training": False}
-        results = keras.tree.flatten(self.operation(*args, **kwargs))
-        values.update(zip(self.outputs, results, strict=True))
-
-    def on(self, inputs: Values) -> Any:
-        """Call the operation on its inputs by key and return its only output."""
-        values = dict(inputs)
-        self.run(values)
-        return values[self.outputs[0]]
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """What a user needs to know of a layer to write a grid.
-
-    Args:
-        layer: Address.
-        index: Position in the order of execution.
-        type: Class of the layer or operation.
-        shape: Shape of the output of one sample; None where it depends on the data.
-        dtype: dtype of the output.
-        parameters: Weights of the layer, trained or not.
-        is_input: It is an input of the model; ``layers: all`` leaves it out.
-        reason: Why it cannot be injected; None when it can.
-    """
-
-    layer: str
-    index: int
-    type: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    parameters: int
-    is_input: bool
-    reason: str | None = None
-
-    @property
-    def elements(self) -> int | None:
-        """Elements in the output of one sample; None where that depends on the data."""
-        count = 1
-        for size in self.shape:
-            if size is None:
-                return None
-            count *= size
-        return count
+__all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,65 +45,177 @@ class Cut:
     """A model split at one tensor.
 
     Args:
-        frontier: Keys of the tensors that the suffix needs, the cut layer's output first, then
-            every golden tensor that by-passes it.
+        frontier: Keys of the tensors that the suffix needs, the one that is cut at first, then
+            every golden tensor that by-passes it, and masks of Keras that travel beside them.
         prefix: Steps that compute the frontier from the model's inputs.
-        suffix: Steps that depend on the cut layer's output.
+        suffix: Steps that depend on the tensor that is cut at.
+        at: The step that makes that tensor, if it is not in the suffix.
     """
 
     frontier: tuple[int, ...]
     prefix: tuple[Step, ...]
     suffix: tuple[Step, ...]
+    at: tuple[Step, ...] = ()
 
 
 class Graph:
     """The steps of a Keras model in the order in which the model runs them.
 
     Args:
-        model: A built ``Sequential`` or functional model with one input and one output.
-        input_shape: Shape of one sample, for a model that takes inputs of any size.
+        model: A model; if it is a ``Sequential``, a built one.
+        input_shape: Shape of one sample, for a model that takes inputs of any size; a tuple of
+            shapes for a model of several inputs.
+        dtypes: dtypes of the inputs, for a subclassed model.
+        output: Address of the output that is judged, where the model has several.
+
+    Attributes:
+        inputs: Symbolic tensors that go in.
+        outputs: Symbolic tensors that come out.
+        dtypes: dtype of each tensor by key.
 
     Raises:
-        ModelError: The model has no such graph, or more than one input or output.
+        ModelError: The model has no graph, or no such output.
     """
 
-    def __init__(self, model: keras.Model, input_shape: tuple[int, ...] | None = None) -> None:
-        function = _function_of(model)
-        self.steps = _steps_of(function)
-        self.input = _only(function.inputs, "input", model.name)
-        self.output = _only(function.outputs, "output", model.name)
+    def __init__(
+        self,
+        model: keras.Model,
+        input_shape: tuple[Any, ...] | None = None,
+        *,
+        dtypes: Sequence[str] | None = None,
+        output: str | None = None,
+    ) -> None:
+        given = None if input_shape is None else _shapes(input_shape)
+        function, self._wrapped = function_of(model, given, dtypes)
+        flat = flatten(function)
+        self.name = model.name
+        self.steps, self.inputs, self.outputs = flat.steps, flat.inputs, flat.outputs
         self._by_layer = {step.layer: step for step in self.steps}
-        tensors = {id(tensor): tensor for step in self.steps for tensor in step.node.outputs}
-        self.dtypes: dict[int, str] = {key: tensor.dtype for key, tensor in tensors.items()}
-        self.shapes: dict[int, tuple[int | None, ...]] = {
-            key: tuple(tensor.shape[1:]) for key, tensor in tensors.items()
+        self._step_places = {
+            place.layer: place for step in self.steps for place in self._places_of(step)
         }
-        self._sample_shape = tuple(self.input.shape[1:]) if input_shape is None else input_shape
-        if input_shape is not None and any(None in shape for shape in self.shapes.values()):
-            self.shapes.update((key, shape[1:]) for key, shape in self._traced.items())
+        self._chosen = None if output is None else self._named_output(output)
+        tensors = [tensor for step in self.steps for tensor in step.made]
+        self.dtypes: dict[int, str] = {id(tensor): tensor.dtype for tensor in tensors}
+        self.shapes: dict[int, Shape] = {id(one): tuple(one.shape[1:]) for one in tensors}
+        self._sample_shapes = self._checked(given)
+        if self._is_sized and any(None in shape for shape in self.shapes.values()):
+            self.shapes.update((key, shape[1:]) for key, shape in self._trace.shapes.items())
+
+    @classmethod
+    def of(cls, model: keras.Model, inputs: Any, *, output: str | None = None) -> Graph:
+        """Return the graph that a model has for some data.
+
+        Args:
+            model: The model.
+            inputs: One array, or several in the order of the model's inputs, [samples, ...].
+            output: Address of the output that is judged, where the model has several.
+        """
+        arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+        shapes = tuple(array.shape[1:] for array in arrays)
+        return cls(model, shapes, dtypes=[array.dtype.name for array in arrays], output=output)
+
+    @property
+    def input(self) -> Any:
+        """The only input.
+
+        Raises:
+            ModelError: The model has several.
+        """
+        if len(self.inputs) != 1:
+            raise ModelError(f"the model {self.name!r} has {len(self.inputs)} inputs; expected one")
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Any:
+        """The output that is judged.
+
+        Raises:
+            ModelError: The model has several and none was chosen.
+        """
+        if self._chosen is not None:
+            return self._chosen
+        if len(self.outputs) != 1:
+            raise ModelError(
+                f"the model {self.name!r} has {len(self.outputs)} outputs, "
+                f"{', '.join(self.output_names)}, and it is not said which of them is judged",
+                hint="choose one of them, or wrap the model in a keras.Model that has one output",
+            )
+        return self.outputs[0]
+
+    @property
+    def output_name(self) -> str:
+        """Address of the output that is judged."""
+        keys = [id(tensor) for tensor in self.outputs]
+        return self.output_names[keys.index(id(self.output))]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Addresses of the outputs."""
+        names = {place.key: name for name, place in self._step_places.items()}
+        return [names[id(tensor)] for tensor in self.outputs]
+
+    def feed(self, inputs: Any) -> Values:
+        """Return the model's inputs by key: one tensor, or several in a tuple or list."""
+        tensors = inputs if isinstance(inputs, tuple | list) else (inputs,)
+        return {id(one): value for one, value in zip(self.inputs, tensors, strict=True)}
+
+    def signature(self, samples: int) -> list[tf.TensorSpec]:
+        """Return shapes and dtypes of the inputs for a number of samples."""
+        return [
+            tf.TensorSpec((samples, *shape), tensor.dtype)
+            for tensor, shape in zip(self.inputs, self._sample_shapes, strict=True)
+        ]
 
     @cached_property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """All addressable layers in the order of execution.
+    def places(self) -> tuple[Place, ...]:
+        """All addresses in the order of execution.
 
         Raises:
             ModelError: The model cannot be run on any number of samples.
         """
-        others = _sparse_or_ragged(self.steps)
+        addresses = Addresses([step.path for step in self.steps])
+        for step in self.steps:
+            addresses.of(step.path)
+        found: list[Place] = []
+        for step in self.steps:
+            wrapped = self._is_wrapped(step)
+            inside = list(inner_places(step, self._trace, addresses, wrapped=wrapped))
+            found.extend([*inside, *self._places_of(step)])
+        return tuple(found)
+
+    @cached_property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """All addresses in the order of execution, as a user sees them.
+
+        Raises:
+            ModelError: The model cannot be run on any number of samples.
+        """
+        others = sparse_or_ragged(self.steps)
         return tuple(
             LayerInfo(
-                layer=step.layer,
-                index=step.index,
-                type=type(step.operation).__name__,
-                shape=self.shapes[step.outputs[0]],
-                dtype=str(step.node.outputs[0].dtype),
-                parameters=int(getattr(step.operation, "count_params", lambda: 0)()),
-                is_input=bool(step.node.is_input),
-                reason=_reason(step, dense=others.isdisjoint(step.outputs))
-                or self._samples_reason(step),
+                layer=place.layer,
+                index=index,
+                type=type(place.operation).__name__,
+                shape=self.shapes.get(place.key, tuple(place.tensor.shape[1:])),
+                dtype=place.tensor.dtype,
+                parameters=parameters(place.operation),
+                is_input=place.step.is_input,
+                reason=self._reason(place, dense=place.key not in others),
+                inside=place.step.layer if place.is_inside else None,
+                in_all=place.in_all,
             )
-            for step in self.steps
+            for index, place in enumerate(self.places)
         )
+
+    def info(self, layer: str) -> LayerInfo:
+        """Return what is known of the layer at an address.
+
+        Raises:
+            ModelError: The model has no such layer; the message names the nearest ones.
+        """
+        place = self.place(layer)
+        return next(info for info in self.layers if info.layer == place.layer)
 
     def shape(self, key: int) -> tuple[int, ...]:
         """Return the shape of one sample's part of the tensor ``key``.
@@ -180,9 +225,9 @@ class Graph:
         """
         shape = self.shapes[key]
         if None in shape:
+            taken = ", ".join(str(tuple(tensor.shape[1:])) for tensor in self.inputs)
             raise ModelError(
-                f"the model takes inputs of any size, {tuple(self.input.shape[1:])}; "
-                "the size must be known here"
+                f"the model takes inputs of any size, {taken}; the size must be known here"
             )
         return tuple(size or 0 for size in shape)
 
@@ -194,52 +239,181 @@ class Graph:
         """
         return math.prod(self.shape(key)) * bits.numpy_dtype(self.dtypes[key]).itemsize
 
-    def step(self, layer: str) -> Step:
-        """Return the step at the address ``layer``.
+    def place(self, layer: str) -> Place:
+        """Return the tensor at the address ``layer``.
 
         Raises:
             ModelError: The model has no such layer; the message names the nearest ones.
         """
-        if layer not in self._by_layer:
+        if layer in self._step_places:
+            return self._step_places[layer]
+        found = {place.layer: place for place in self.places}
+        if layer not in found:
             raise ModelError(
-                f"the model has no layer {layer!r}{nearest(layer, self._by_layer)}",
+                f"the model has no layer {layer!r}{nearest(layer, found)}",
                 hint="`injecttf2 layers MODEL` lists what can be injected",
             )
-        return self._by_layer[layer]
+        return found[layer]
+
+    def step(self, layer: str) -> Step:
+        """Return the step at the address ``layer``, or the one that it is inside of.
+
+        Raises:
+            ModelError: The model has no such layer; the message names the nearest ones.
+        """
+        return self._by_layer[layer] if layer in self._by_layer else self.place(layer).step
+
+    def made_by(self, key: int) -> Step:
+        """Return the step that gives out the tensor ``key``."""
+        return next(step for step in self.steps if key in step.outputs)
 
     def run(self, steps: Sequence[Step], values: Mapping[int, Any]) -> Values:
         """Run ``steps`` in order on top of ``values`` and return all tensors by key."""
         computed = dict(values)
+        masked = bool(self._trace.masks)
         for step in steps:
-            if not step.node.is_input:
-                step.run(computed)
+            if step.is_input:
+                continue
+            if masked:
+                for key, mask in self._trace.reads[step.index]:
+                    # Also where there is none: a step may have taken it from a tensor that it read.
+                    computed[key]._keras_mask = None if mask is None else computed[mask]
+            step.run(computed)
+            for key, mask in self._trace.makes.get(step.index, ()):
+                computed[mask] = computed[key]._keras_mask
         return computed
 
     def cut(self, layer: str) -> Cut:
         """Split the model at the output of ``layer``.
 
         The suffix holds the descendants of that output and nothing else: a branch that runs
-        beside the layer is golden, and is part of the frontier where it joins.
+        beside the layer is golden, and is part of the frontier where it joins. Where the layer is
+        inside a step, that step is in the suffix, and its inputs are in the frontier.
         """
-        target = self.step(layer)
-        reached = {target.outputs[0]}
+        place = self.place(layer)
+        target = place.key
+        reached = {target}
         suffix: list[Step] = []
         for step in self.steps:
-            if step is not target and reached.intersection(step.inputs):
-                reached.update(step.outputs)
+            if place.inner is not None and step is place.step:
+                reached.update(self._trace.made_by(step))
+                suffix.append(ReplacedStep.of(step, place.inner))
+            elif step is not place.step and reached.intersection(self._trace.read_by(step)):
+                reached.update(self._trace.made_by(step))
                 suffix.append(step)
-        made = {key for step in suffix for key in step.outputs}
-        needed = dict.fromkeys([target.outputs[0]])
-        needed.update(dict.fromkeys(key for step in suffix for key in step.inputs))
+        made = {key for step in suffix for key in self._trace.made_by(step)}
+        needed = dict.fromkeys([target])
+        needed.update(dict.fromkeys(key for step in suffix for key in self._trace.read_by(step)))
+        needed.update(dict.fromkeys(id(tensor) for tensor in self.outputs))
+        frontier = tuple(key for key in needed if key not in made)
+        prefix = self.ancestors(frontier)
+        if place.inner is not None:
+            tapped = TappedStep.of(place.step, place.inner)
+            prefix = tuple(sorted([*prefix, tapped], key=lambda step: step.index))
+        return Cut(frontier, prefix, tuple(suffix), (place.step,))
+
+    def cut_before(self, layers: Sequence[str]) -> Cut:
+        """Split the model before the first of some layers, which are in the suffix then."""
+        return self._cut_before({self.place(layer).step for layer in layers})
+
+    def cut_around(self, layers: Sequence[str]) -> Cut:
+        """Split the model before the first step that uses a weight of some layers."""
+        used = {
+            id(variable)
+            for layer in layers
+            for variable in getattr(self.place(layer).operation, "weights", ())
+        }
+        return self._cut_before(
+            {
+                step
+                for step in self.steps
+                if any(id(one) in used for one in getattr(step.operation, "weights", ()))
+            }
+        )
+
+    def _cut_before(self, chosen: Collection[Step]) -> Cut:
+        """Split the model so that some steps and their descendants are behind the cut."""
+        reached: set[int] = set()
+        suffix: list[Step] = []
+        for step in self.steps:
+            if step in chosen or reached.intersection(self._trace.read_by(step)):
+                reached.update(self._trace.made_by(step))
+                if not step.is_input:
+                    suffix.append(step)
+        made = {key for step in suffix for key in self._trace.made_by(step)}
+        needed = dict.fromkeys(key for step in suffix for key in self._trace.read_by(step))
+        needed.update(dict.fromkeys(id(tensor) for tensor in self.outputs))
         frontier = tuple(key for key in needed if key not in made)
         return Cut(frontier, self.ancestors(frontier), tuple(suffix))
 
-    def _samples_reason(self, step: Step) -> str | None:
-        """Return why the samples of a step's cut cannot be told apart, or None when they can."""
-        if step.outputs[0] in self._not_per_sample:
+    def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
+        """Return the steps that compute ``keys``, in order."""
+        needed = set(keys)
+        steps: list[Step] = []
+        for step in reversed(self.steps):
+            if needed.intersection(self._trace.made_by(step)):
+                needed.update(self._trace.read_by(step))
+                steps.append(step)
+        return tuple(reversed(steps))
+
+    def has_masks(self, keys: Iterable[int]) -> bool:
+        """Return whether masks of Keras are among or travel beside some tensors."""
+        return self._trace.has_masks(keys)
+
+    def inside(self, step: Step) -> tuple[int, ...]:
+        """Return the keys of the tensors inside a step that is a model without a graph."""
+        if not isinstance(step.operation, keras.Model):
+            return ()
+        return tuple(
+            place.key
+            for place in self.places
+            if place.step.index == step.index and place.inner is not None
+        )
+
+    def _is_wrapped(self, step: Step) -> bool:
+        return self._wrapped and not step.is_input
+
+    def _places_of(self, step: Step) -> list[Place]:
+        return step_places(step, wrapped=self._is_wrapped(step))
+
+    def _named_output(self, name: str) -> Any:
+        tensors = dict(zip(self.output_names, self.outputs, strict=True))
+        if name not in tensors:
+            raise ModelError(
+                f"the model {self.name!r} has no output {name!r}{nearest(name, tensors)}",
+                hint=f"expected one of {', '.join(tensors)}",
+            )
+        return tensors[name]
+
+    def _checked(self, given: tuple[Shape, ...] | None) -> tuple[Shape, ...]:
+        """Return the shapes of one sample of each input, those given before the model's own."""
+        if given is None:
+            return tuple(tuple(tensor.shape[1:]) for tensor in self.inputs)
+        if len(given) != len(self.inputs):
+            names = ", ".join(tensor.name for tensor in self.inputs)
+            raise ModelError(
+                f"the model {self.name!r} has {len(self.inputs)} inputs, {names}; received "
+                f"{len(given)}",
+                hint="the data set gives one array for each input, in that order",
+            )
+        return given
+
+    @property
+    def _is_sized(self) -> bool:
+        return not any(None in shape for shape in self._sample_shapes)
+
+    def _reason(self, place: Place, *, dense: bool) -> str | None:
+        """Return why a tensor cannot be injected, or None when it can."""
+        if place.key in self._trace.indices:
+            return USED_AS_INDICES
+        if (reason := place.reason or reason_of(place.tensor)) is not None:
+            return reason
+        if not dense:
+            return "its output is sparse or ragged"
+        if place.key in self._not_per_sample:
             return "its first axis is not the sample"
         if self._not_per_sample and not self._not_per_sample.isdisjoint(
-            self.cut(step.layer).frontier
+            self.cut(place.layer).frontier
         ):
             return "a tensor that by-passes it is not one row a sample"
         return None
@@ -247,121 +421,24 @@ class Graph:
     @cached_property
     def _not_per_sample(self) -> frozenset[int]:
         """Keys of the tensors whose first axis is not the sample."""
-        tensors = {id(tensor): tensor for step in self.steps for tensor in step.node.outputs}
-        fixed = {key for key, tensor in tensors.items() if tuple(tensor.shape[:1]) != (None,)}
-        traced = None in self.input.shape[1:] or any(map(_may_move_samples, self.steps))
-        if None in self._sample_shape or not traced:
+        tensors = [tensor for step in self.steps for tensor in step.made]
+        fixed = {id(one) for one in tensors if tuple(one.shape[:1]) != (None,)}
+        if not self._is_sized:
             return frozenset(fixed)
-        moved = {key for key, shape in self._traced.items() if shape[:1] != (TRACED_SAMPLES,)}
+        moved = {key for key, shape in self._trace.shapes.items() if shape[:1] != (TRACED_SAMPLES,)}
         return frozenset(fixed | moved)
 
     @cached_property
-    def _traced(self) -> dict[int, tuple[int | None, ...]]:
-        """Shapes of all tensors for ``TRACED_SAMPLES`` samples, by key."""
-        found: dict[int, tuple[int | None, ...]] = {}
-
-        def forward(inputs: Any) -> None:
-            values = self.run(self.steps, {id(self.input): inputs})
-            found.update((key, tuple(value.shape)) for key, value in values.items())
-
-        shape = (TRACED_SAMPLES, *self._sample_shape)
-        try:
-            tf.function(forward, autograph=False).get_concrete_function(
-                tf.TensorSpec(shape, self.input.dtype)
-            )
-        except Exception as error:
-            raise ModelError(
-                f"the model cannot be run on {TRACED_SAMPLES} samples, inputs of shape {shape}: "
-                f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
-                hint="it must take any number of samples, and samples of that shape",
-            ) from error
+    def _trace(self) -> Trace:
+        """What a trace shows; shapes and dtypes of the tensors that it found are added."""
+        found = traced(self.steps, self.inputs, self._sample_shapes)
+        for tensor in found.tensors:
+            self.dtypes[id(tensor)] = tensor.dtype
+            self.shapes[id(tensor)] = tuple(found.shapes.get(id(tensor), tensor.shape)[1:])
         return found
 
-    def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
-        """Return the steps that compute ``keys``, in order."""
-        needed = set(keys)
-        steps: list[Step] = []
-        for step in reversed(self.steps):
-            if needed.intersection(step.outputs):
-                needed.update(step.inputs)
-                steps.append(step)
-        return tuple(reversed(steps))
 
-
-def _function_of(model: keras.Model) -> Any:
-    """Return the Keras ``Function`` that the model runs."""
-    function = getattr(model, "_functional", None) or model
-    if not isinstance(function, keras.Function):
-        unbuilt = isinstance(model, keras.Sequential)
-        what = "has not been built" if unbuilt else "is subclassed and has no graph of layers"
-        raise ModelError(
-            f"the model {model.name!r} ({type(model).__name__}) {what}, so it cannot be walked",
-            hint="give it an Input, e.g. keras.Sequential([keras.Input(shape), ...])"
-            if unbuilt
-            else "write it as a Sequential or functional model: keras.Model(inputs, outputs)",
-        )
-    return function
-
-
-def _steps_of(function: Any) -> tuple[Step, ...]:
-    """Return the nodes of a function in its own order of execution, each with an address."""
-    depths = sorted(function._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
-    taken = {node.operation.name for node in nodes}
-    calls: dict[str, int] = {}
-    steps: list[Step] = []
-    for node in nodes:
-        address = name = node.operation.name
-        calls[name] = calls.get(name, 0) + 1
-        if calls[name] > 1:
-            numbered = (f"{name}#{number}" for number in count(calls[name]))
-            address = next(one for one in numbered if one not in taken)
-            taken.add(address)
-        steps.append(Step(len(steps), address, node))
-    return tuple(steps)
-
-
-def _only(tensors: Sequence[Any], what: str, name: str) -> Any:
-    if len(tensors) != 1:
-        raise ModelError(
-            f"the model {name!r} has {len(tensors)} {what}s; expected one",
-            hint=f"wrap it in a keras.Model that has one {what}",
-        )
-    return tensors[0]
-
-
-def _may_move_samples(step: Step) -> bool:
-    """Return whether a step may give out another first axis; Keras' own layers keep the samples."""
-    operation = step.operation
-    if isinstance(operation, keras.Model | keras.layers.Lambda | keras.layers.Wrapper):
-        return True
-    own = type(operation).__module__.partition(".")[0] == "keras"
-    return not (own and isinstance(operation, keras.Layer))
-
-
-def _sparse_or_ragged(steps: Iterable[Step]) -> set[int]:
-    """Return the keys of the tensors that are not dense.
-
-    Keras also marks the product of a dense tensor and a constant as sparse, so the mark counts only
-    where a sparse tensor goes in, or where the operation was asked for a sparse one.
-    """
-    found: set[int] = set()
-    for step in steps:
-        sparse = getattr(step.operation, "sparse", False) or not found.isdisjoint(step.inputs)
-        marked = (one for one in step.node.outputs if one.ragged or (sparse and one.sparse))
-        found.update(id(one) for one in marked)
-    return found
-
-
-def _reason(step: Step, *, dense: bool) -> str | None:
-    """Return why the outputs of a step cannot be injected, or None when they can."""
-    tensor = step.node.outputs[0]
-    if len(step.node.outputs) != 1:
-        return f"it has {len(step.node.outputs)} outputs; one is supported"
-    if tensor.dtype not in bits.LAYOUTS:
-        return f"it holds {tensor.dtype} values; supported are {', '.join(bits.LAYOUTS)}"
-    if len(tensor.shape) == 0 or tensor.shape[0] is not None:
-        return f"its output {tuple(tensor.shape)} is not one value or array a sample"
-    if not dense:
-        return "its output is sparse or ragged"
-    return None
+def _shapes(input_shape: tuple[Any, ...]) -> tuple[Shape, ...]:
+    """Return shapes of several inputs: those given, or the only one given."""
+    several = bool(input_shape) and all(isinstance(one, tuple) for one in input_shape)
+    return input_shape if several else (input_shape,)

@@ -22,10 +22,12 @@ import cloudpickle
 import keras
 import numpy.typing as npt
 
+from injecttf2.applications import APPLICATIONS, application
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError, UserError
-from injecttf2.references import import_function, is_function, modules_in
+from injecttf2.references import import_function, is_function, pickled
 from injecttf2.suggest import nearest
+from injecttf2.wrapping import is_subclassed
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -174,16 +176,8 @@ def _resolve_builtin(name: str) -> tuple[Portable, keras.Model]:
 def _resolve_application(
     name: str, weights: str | None, input_shape: tuple[int, ...] | None, classes: int | None
 ) -> tuple[Portable, keras.Model]:
-    builders = {
-        key: value
-        for key, value in vars(keras.applications).items()
-        if key[0].isupper() and callable(value)
-    }
-    place = f"keras.applications:{name}"
-    if name not in builders:
-        raise ModelError(
-            f"keras.applications has no model {name!r}{nearest(name, builders)}", place=place
-        )
+    builder = application(name, ModelError)
+    place = f"{APPLICATIONS}{name}"
     arguments: dict[str, Any] = {"input_shape": input_shape, "weights": weights or "imagenet"}
     if weights == "random":
         arguments["weights"] = None
@@ -193,7 +187,7 @@ def _resolve_application(
     keras.utils.clear_session()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras draws a progress bar there
-            model = builders[name](**arguments)
+            model = builder(**arguments)
     except Exception as error:
         raise ModelError(
             f"it cannot be built: {_first_line(error)}",
@@ -213,16 +207,17 @@ def _as_file(model: keras.Model, name: str) -> tuple[FileModel, keras.Model]:
 
 def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, keras.Model]:
     function = import_function(reference, folder, ModelError)
-    beside = modules_in(folder) if folder is not None else []
-    for module in beside:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        pickled = cloudpickle.dumps(function)
-    finally:
-        for module in beside:
-            cloudpickle.unregister_pickle_by_value(module)
-    model = FunctionModel(pickled, None, reference).build()
-    return FunctionModel(pickled, tuple(model.get_weights()), reference), model
+    content = pickled(function, folder)
+    model = FunctionModel(content, None, reference).build()
+    if is_subclassed(model) and not model.built:
+        raise ModelError(
+            f"the function returned a subclassed model, {type(model).__name__}, that has not been "
+            "called, so it has no weights yet that other processes could be given",
+            place=reference,
+            hint="call it once on an array of the right shape before it is returned, for example "
+            "model(np.zeros((1, 28, 28, 1)))",
+        )
+    return FunctionModel(content, tuple(model.get_weights()), reference), model
 
 
 def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:

@@ -17,6 +17,7 @@ from keras import layers
 
 from injecttf2 import models
 from injecttf2.digest import model_digest
+from injecttf2.graph import Graph
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -304,3 +305,50 @@ def build(x):
     return keras.layers.Dense(4, activation=again, name="dense")(x)
 """
     assert digest_of_code(code) != digest_of_code(code.replace("2.0", "3.0"))
+
+
+def test_a_nested_model_that_is_called_on_another_tensor_has_another_digest() -> None:
+    def build(second: bool) -> Callable[[Any], Any]:
+        def called(inputs: Any) -> Any:
+            inner = keras.Sequential([keras.Input((4,)), layers.ReLU(name="relu")], name="inner")
+            first = inner(inputs - 1.0)
+            return keras.ops.add(first, inner(first * 2.0 if second else inputs * 2.0))
+
+        return called
+
+    assert digest_of(build(second=True)) == digest_of(build(second=True))
+    assert digest_of(build(second=True)) != digest_of(build(second=False))
+
+
+def test_a_subclassed_model_is_told_by_what_is_inside_and_by_its_code() -> None:
+    class Mine(keras.Model):
+        def __init__(self, kinds: Any, power: Any) -> None:
+            super().__init__(name="mine")
+            self.hidden = [kind(name=f"layer{place}") for place, kind in enumerate(kinds())]
+            self.power = power
+
+        def call(self, inputs: Any) -> Any:
+            x = inputs
+            for layer in self.hidden:
+                x = layer(x)
+            return self.power(x)
+
+    def digest(kinds: list[Any], power: Any) -> str:
+        keras.utils.clear_session(free_memory=False)
+        model = Mine(lambda: kinds, power)
+        return model_digest(model, Graph.of(model, np.zeros((2, 4), np.float32)))
+
+    relu, elu = (lambda name: layers.ReLU(name=name)), (lambda name: layers.ELU(name=name))
+    steep = lambda name: layers.ReLU(negative_slope=0.5, name=name)  # noqa: E731
+    digests = [digest(kinds, lambda x: x**2) for kinds in ([relu], [elu], [steep], [relu, relu])]
+    digests.append(digest([relu], lambda x: x**3))
+    assert len(set(digests)) == 5
+    assert digest([relu], lambda x: x**2) == digests[0]
+
+
+def test_the_outputs_of_a_model_are_in_its_digest() -> None:
+    keras.utils.clear_session(free_memory=False)
+    inputs = keras.Input((4,), name="features")
+    a, b = layers.ReLU(name="a")(inputs), layers.ELU(name="b")(inputs)
+    digests = {model_digest(keras.Model(inputs, outputs)) for outputs in ([a, b], [b, a], [a, b])}
+    assert len(digests) == 2

@@ -21,6 +21,8 @@ MODELS = {
     "branches": (networks.branches, (12,), 4),
 }
 
+IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
+
 RESIDUAL_LAYERS = [
     "image",
     "stem",
@@ -153,6 +155,7 @@ def test_a_layer_is_described_for_a_user_who_writes_a_grid() -> None:
         dtype="float32",
         parameters=0,
         is_input=True,
+        in_all=False,
     )
     assert described["shared#2"] == LayerInfo(
         layer="shared#2",
@@ -190,16 +193,18 @@ def test_a_sequential_from_disk_is_walked_like_the_original(suffix: str, tmp_pat
         assert run(graph, cut.suffix, {key: frontier[key] for key in cut.frontier}) == expected
 
 
-def test_a_sequential_inside_a_model_is_one_step() -> None:
+def test_a_sequential_inside_a_model_is_walked() -> None:
     keras.utils.clear_session(free_memory=False)
     inner = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(3), layers.Dropout(0.5)], name="inner"
+        [keras.Input((4,)), layers.Dense(3, name="dense"), layers.Dropout(0.5)], name="inner"
     )
     inputs = keras.Input((4,), name="features")
     model = keras.Model(inputs, layers.Dense(2, name="classes")(inner(inputs)))
     graph = Graph(model)
-    assert [step.layer for step in graph.steps] == ["features", "inner", "classes"]
-    assert graph.layers[1].parameters == 15
+    layers_in_order = ["features", "inner/dense", "inner/dropout", "classes"]
+    assert [step.layer for step in graph.steps] == layers_in_order
+    assert [info.parameters for info in graph.layers] == [0, 15, 0, 8]
+    assert graph.step("classes").inputs == graph.step("inner/dropout").outputs
     data = tf.constant(networks.data((4,), 2, samples=3)[0])
     expected = model(data, training=False).numpy().tobytes()
     assert run(graph, graph.steps, {id(graph.input): data}) == expected
@@ -247,11 +252,13 @@ def test_a_layer_that_cannot_be_injected_says_why() -> None:
     total = keras.ops.sum(whole, axis=(0, 1), keepdims=True)
     flat = layers.Dense(2, name="classes")(last + total[0])
     described = {info.layer: info.reason for info in Graph(keras.Model(tokens, flat)).layers}
-    supported = "supported are float16, bfloat16, float32, float64"
     assert described == {
-        "tokens": f"it holds int32 values; {supported}",
+        "tokens": "its values are used as indices, and one out of range ends the run",
         "embedding": None,
-        "lstm": "it has 3 outputs; one is supported",
+        "lstm/lstm_cell": IN_A_LOOP,
+        "lstm:0": None,
+        "lstm:1": "a tensor that by-passes it is not one row a sample",
+        "lstm:2": None,
         "sum": "its output (1, 1, 3) is not one value or array a sample",
         "get_item": "its output (1, 3) is not one value or array a sample",
         "add": None,
@@ -322,7 +329,17 @@ def test_recurrent_layers_beside_operations_keep_their_samples() -> None:
     inputs = keras.Input((5, 4), name="series")
     x = layers.LSTM(3, return_sequences=True, name="lstm")(inputs * 2.0)
     x = layers.Bidirectional(layers.GRU(3), name="gru")(x)
-    assert set(reasons(keras.Model(inputs, x)).values()) == {None}
+    assert reasons(keras.Model(inputs, x)) == {
+        "series": None,
+        "multiply": None,
+        "lstm/lstm_cell": IN_A_LOOP,
+        "lstm": None,
+        "gru/forward_gru/gru_cell": IN_A_LOOP,
+        "gru/forward_gru": None,
+        "gru/backward_gru/gru_cell": IN_A_LOOP,
+        "gru/backward_gru": None,
+        "gru": None,
+    }
 
 
 def test_a_model_that_takes_an_even_number_of_samples_only_is_refused() -> None:
@@ -390,32 +407,60 @@ def test_a_sequential_that_was_built_later_is_walked() -> None:
     assert [step.layer for step in Graph(model).steps][1:] == ["classes"]
 
 
-def test_a_subclassed_model_is_refused() -> None:
+def test_a_subclassed_model_that_was_never_called_is_refused() -> None:
     class Custom(keras.Model):
         def call(self, inputs: Any) -> Any:
             return inputs
 
     assert error_of(Custom(name="custom")) == (
-        "the model 'custom' (Custom) is subclassed and has no graph of layers, "
-        "so it cannot be walked\n"
-        "  write it as a Sequential or functional model: keras.Model(inputs, outputs)"
+        "the model 'custom' (Custom) is subclassed and has not been called, "
+        "so it is not known what it takes\n"
+        "  call it once on an array of the right shape, or give a data set"
     )
 
 
-def test_a_model_with_two_inputs_is_refused() -> None:
-    left, right = keras.Input((2,)), keras.Input((2,))
-    assert error_of(keras.Model([left, right], layers.Add()([left, right]), name="two")) == (
-        "the model 'two' has 2 inputs; expected one\n  wrap it in a keras.Model that has one input"
+def test_a_subclassed_model_that_cannot_be_called_on_the_data_says_so() -> None:
+    class Custom(keras.Model):
+        def call(self, inputs: Any) -> Any:
+            return keras.ops.matmul(inputs, np.ones((5, 2), np.float32))
+
+    with pytest.raises(ModelError) as caught:
+        Graph(Custom(name="custom"), (4,), dtypes=["float32"])
+    message = str(caught.value)
+    assert message.startswith(
+        "the model 'custom' (Custom) cannot be called on inputs of (4,) float32: "
     )
 
 
-def test_a_model_with_two_outputs_is_refused() -> None:
+def test_a_model_is_given_one_array_for_each_input() -> None:
+    left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+    two = keras.Model([left, right], layers.Add()([left, right]), name="two")
+    assert [tensor.name for tensor in Graph(two).inputs] == ["left", "right"]
+    with pytest.raises(ModelError) as caught:
+        Graph(two, (2,))
+    assert str(caught.value) == (
+        "the model 'two' has 2 inputs, left, right; received 1\n"
+        "  the data set gives one array for each input, in that order"
+    )
+    with pytest.raises(ModelError, match="the model 'two' has 2 inputs; expected one"):
+        _ = Graph(two).input
+
+
+def test_of_several_outputs_one_is_chosen_by_its_layer() -> None:
     inputs = keras.Input((2,))
-    outputs = {"a": layers.Dense(1)(inputs), "b": layers.Dense(1)(inputs)}
-    assert error_of(keras.Model(inputs, outputs, name="two")) == (
-        "the model 'two' has 2 outputs; expected one\n"
-        "  wrap it in a keras.Model that has one output"
+    a, b = layers.Dense(1, name="box")(inputs), layers.Dense(3, name="classes")(inputs)
+    model = keras.Model(inputs, {"a": a, "b": b}, name="two")
+    graph = Graph(model)
+    assert graph.output_names == ["box", "classes"]
+    with pytest.raises(ModelError) as caught:
+        _ = graph.output
+    assert str(caught.value) == (
+        "the model 'two' has 2 outputs, box, classes, and it is not said which of them is judged\n"
+        "  choose one of them, or wrap the model in a keras.Model that has one output"
     )
+    assert Graph(model, output="classes").output.shape == (None, 3)
+    with pytest.raises(ModelError, match=r"no output 'class'; did you mean 'classes'\?"):
+        Graph(model, output="class")
 
 
 def test_an_unknown_layer_names_the_nearest() -> None:
