@@ -3,7 +3,7 @@
 The four outcomes are exhaustive and disjoint, decided in this order:
 
 1. ``due``: the output holds NaN or Inf. Decided before any argmax, which is meaningless then.
-2. ``sdc``: the top-1 class changed.
+2. ``sdc``: the decision changed; what counts as one is the judge's, top-1 by default.
 3. ``masked``: no element differs from the golden output by more than ``MASKED_TOLERANCE`` of that
    sample's largest golden magnitude. Bit for bit would make the outcome depend on the order of
    summation; the tolerance is far above rounding and far below what matters.
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 Counts = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
 
 OUTCOMES = ("masked", "benign", "sdc", "due")
 """Names by code: ``OUTCOMES[code]``."""
@@ -37,9 +38,15 @@ MARGIN = 2.0**-12
 class Tallies:
     """What some trials did, counted over the samples of the data set.
 
-    All fields are int64 [trials]. ``masked + benign + sdc + due == injected``; ``sdc_critical`` of
-    the ``sdc`` samples were classified rightly and now are not; ``correct`` counts over all
-    samples: those not hit with their golden decision, those with outcome ``due`` as wrong.
+    All fields are int64 [trials] but the last three. ``masked + benign + sdc + due == injected``;
+    ``sdc_critical`` of the ``sdc`` samples have a lower score than without the fault.
+
+    Args:
+        correct: float64 [trials], the sum of the scores of all samples: those not hit with their
+            golden score, those with outcome ``due`` with 0. With top-1 a score is 1 or 0, so that
+            this is the number of samples that are classified rightly.
+        metrics: float64 [trials, metrics], means over all samples.
+        criteria: int64 [trials, criteria], the injected samples that meet each, ``due`` left out.
     """
 
     injected: Counts
@@ -48,7 +55,9 @@ class Tallies:
     sdc: Counts
     sdc_critical: Counts
     due: Counts
-    correct: Counts
+    correct: Scores
+    metrics: Scores
+    criteria: Counts
 
     def __len__(self) -> int:
         return len(self.injected)
@@ -61,22 +70,27 @@ def top1(outputs: Any) -> Any:
     devices; the lowest index is what NumPy gives.
 
     Args:
-        outputs: float [samples, classes], finite.
+        outputs: Numbers [samples, ..., classes], finite.
 
     Returns:
-        int32 [samples].
+        int32 [samples, ...].
     """
-    classes = outputs.shape[1]
-    largest = tf.reduce_max(outputs, axis=1, keepdims=True)
+    classes = outputs.shape[-1]
+    largest = tf.reduce_max(outputs, axis=-1, keepdims=True)
     index = tf.range(classes, dtype=tf.int32)
-    return tf.reduce_min(tf.where(outputs == largest, index, classes), axis=1)
+    return tf.reduce_min(tf.where(outputs == largest, index, classes), axis=-1)
+
+
+def is_finite(outputs: Any) -> Any:
+    """Return for each sample whether its outputs, floating-point [samples, ...], are all finite."""
+    return tf.reduce_all(tf.math.is_finite(outputs), axis=_within_a_sample(outputs))
 
 
 def equal_up_to_rounding(outputs: Any, golden: Any) -> Any:
     """Return for each sample whether its outputs are golden by the rule of ``masked``.
 
     Args:
-        outputs: float [samples, classes].
+        outputs: float [samples, ...].
         golden: same shape and dtype, finite.
 
     Returns:
@@ -88,12 +102,33 @@ def equal_up_to_rounding(outputs: Any, golden: Any) -> Any:
 
 def _difference(outputs: Any, golden: Any) -> tuple[Any, Any]:
     """Return for each sample the largest difference from golden and the largest magnitude of it."""
-    difference = tf.reduce_max(tf.abs(outputs - golden), axis=1)
-    return difference, tf.reduce_max(tf.abs(golden), axis=1)
+    axes = _within_a_sample(golden)
+    difference = tf.reduce_max(tf.abs(outputs - golden), axis=axes)
+    return difference, tf.reduce_max(tf.abs(golden), axis=axes)
+
+
+def _within_a_sample(outputs: Any) -> list[int]:
+    return list(range(1, outputs.shape.rank))
+
+
+def outcome_codes(outputs: Any, golden: Any, *, differs: Any) -> Any:
+    """Return the outcome of each sample, on the device.
+
+    Args:
+        outputs: [samples, ...], the outputs with faults, as :func:`widened` returns them.
+        golden: Same shape and dtype, finite.
+        differs: bool [samples], whether the decision is another than the golden one.
+
+    Returns:
+        Codes, uint8 [samples].
+    """
+    changed = tf.where(equal_up_to_rounding(outputs, golden), MASKED, BENIGN)
+    decided = tf.where(differs, SDC, changed)
+    return tf.cast(tf.where(is_finite(outputs), decided, DUE), tf.uint8)
 
 
 def judge(outputs: Any, golden: Any) -> tuple[Any, Any, Any]:
-    """Compare outputs with golden outputs, sample by sample, on the device.
+    """Compare outputs with golden outputs by their top-1 class, sample by sample, on the device.
 
     Args:
         outputs: float [samples, classes], the outputs with faults.
@@ -104,14 +139,11 @@ def judge(outputs: Any, golden: Any) -> tuple[Any, Any, Any]:
         where the outcome is ``due``; and the distance from golden, float [samples]: the largest
         difference relative to the largest golden magnitude.
     """
-    outputs, golden = _widened(outputs), _widened(golden)
-    finite = tf.reduce_all(tf.math.is_finite(outputs), axis=1)
+    outputs, golden = widened(outputs), widened(golden)
     faulty_class = top1(outputs)
+    outcome = outcome_codes(outputs, golden, differs=faulty_class != top1(golden))
     difference, largest = _difference(outputs, golden)
-    changed = tf.where(difference <= MASKED_TOLERANCE * largest, MASKED, BENIGN)
-    decided = tf.where(faulty_class == top1(golden), changed, SDC)
-    outcome = tf.cast(tf.where(finite, decided, DUE), tf.uint8)
-    return outcome, tf.where(finite, faulty_class, -1), difference / largest
+    return outcome, tf.where(is_finite(outputs), faulty_class, -1), difference / largest
 
 
 def is_close(
@@ -137,7 +169,7 @@ def is_close(
     Returns:
         bool [samples].
     """
-    scores = _widened(scores)
+    scores = widened(scores)
     is_top = tf.range(scores.shape[1], dtype=tf.int32) == top1(scores)[:, tf.newaxis]
     behind = tf.reduce_max(tf.where(is_top, scores.dtype.min, scores), axis=1)
     largest = tf.reduce_max(scores, axis=1)
@@ -152,8 +184,14 @@ def is_close(
     return ~decided | ~(tf.abs(distance - MASKED_TOLERANCE) > bound)
 
 
-def _widened(outputs: Any) -> Any:
-    return outputs if outputs.dtype == tf.float64 else tf.cast(outputs, tf.float32)
+def widened(outputs: Any) -> Any:
+    """Return outputs in the dtype that they are judged in.
+
+    That is float32 for narrower floating-point numbers, and float64 for whole numbers, which it
+    holds exactly up to 2^53.
+    """
+    is_narrow = outputs.dtype.is_floating and outputs.dtype != tf.float64
+    return tf.cast(outputs, tf.float32 if is_narrow else tf.float64)
 
 
 def count(
@@ -164,9 +202,9 @@ def count(
     golden_class: npt.NDArray[np.int32],
     labels: npt.NDArray[np.int64],
     trials: int,
-    golden_correct: int,
+    golden_correct: float,
 ) -> Tallies:
-    """Count the outcomes of injected samples per trial.
+    """Count the outcomes of injected samples per trial, judged by their top-1 class.
 
     Args:
         trial: int64 [injected], which of the trials the sample belongs to.
@@ -192,5 +230,7 @@ def count(
         sdc=sdc,
         sdc_critical=per_trial((outcome == SDC) & was_right),
         due=due,
-        correct=golden_correct - per_trial(was_right) + per_trial(is_right),
+        correct=(golden_correct - per_trial(was_right) + per_trial(is_right)).astype(np.float64),
+        metrics=np.empty((trials, 0), np.float64),
+        criteria=np.empty((trials, 0), np.int64),
     )

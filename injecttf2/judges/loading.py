@@ -1,0 +1,231 @@
+"""Making an assessment from what a campaign names, and sending it to other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from injecttf2.errors import CampaignError, UserError
+from injecttf2.judge_names import CRITERIA, METRICS, Named, parsed_name
+from injecttf2.judges.assessment import Assessment
+from injecttf2.judges.by_criterion import ByCriterion
+from injecttf2.judges.criteria import ConfidenceMoved, Criterion, LeftTop
+from injecttf2.judges.judge import Judge, Part
+from injecttf2.judges.metrics import (
+    Confidence,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Metric,
+    TopKAccuracy,
+)
+from injecttf2.judges.per_position import PerPosition
+from injecttf2.judges.regression import Regression
+from injecttf2.judges.threshold import Threshold
+from injecttf2.judges.top import Top1, TopK
+from injecttf2.references import import_function, is_function, pickled
+from injecttf2.suggest import nearest
+
+JUDGES: dict[str, type[Judge]] = {
+    kind.name: kind for kind in (Top1, TopK, Threshold, PerPosition, Regression)
+}
+"""Judges by the name used in YAML."""
+
+NUMBERED: dict[str, tuple[type[Part], str | None]] = {
+    "top<k>_accuracy": (TopKAccuracy, "k"),
+    "confidence": (Confidence, None),
+    "mean_absolute_error": (MeanAbsoluteError, None),
+    "mean_squared_error": (MeanSquaredError, None),
+    "confidence_<percent>": (ConfidenceMoved, "percent"),
+    "top<k>": (LeftTop, "k"),
+}
+"""Metrics and criteria by the name used in YAML, and the parameter that is the number in it."""
+
+
+TAKEN = ("critical", "rate", "low", "high")
+"""Ends of ``sdc_...`` that columns of the results and of their summaries have."""
+
+
+@dataclass(frozen=True)
+class PortableAssessment:
+    """An assessment on its way to another process.
+
+    Args:
+        content: Pickled; what lies beside the campaign file by value.
+    """
+
+    content: bytes
+
+    def build(self) -> Assessment:
+        """Return the assessment."""
+        assessment: Assessment = cloudpickle.loads(self.content)
+        return assessment
+
+
+@dataclass(frozen=True)
+class Makers:
+    """Makes judges, metrics and criteria from their names.
+
+    Args:
+        logits: What a field ``logits`` is where a campaign does not give it: whether the model's
+            outputs are logits, not probabilities.
+        folder: Where a module is looked up before the Python path.
+    """
+
+    logits: bool
+    folder: Path | None = None
+
+    def judge(self, named: Named) -> Judge:
+        """Return a judge; the name of a criterion stands for the judge by that criterion.
+
+        Raises:
+            CampaignError: There is no such judge, or a parameter is wrong.
+        """
+        made: Judge | Criterion
+        if kind := JUDGES.get(named.type):
+            made = self._made(kind, named.type, named.parameters)
+        elif parsed_name(named.type, CRITERIA):
+            made = self.criterion(named)
+        elif is_function(named.type):
+            made = self._own(named, (Judge, Criterion))
+        else:
+            raise _unknown("judge", named.type, JUDGES, CRITERIA)
+        return ByCriterion(made) if isinstance(made, Criterion) else made
+
+    def metric(self, named: Named) -> Metric:
+        """Return a metric.
+
+        Raises:
+            CampaignError: There is no such metric, or a parameter is wrong.
+        """
+        metric: Metric = self._numbered(named, METRICS, Metric, "metric")
+        return metric
+
+    def criterion(self, named: Named) -> Criterion:
+        """Return a criterion.
+
+        Raises:
+            CampaignError: There is no such criterion, or a parameter is wrong.
+        """
+        criterion: Criterion = self._numbered(named, CRITERIA, Criterion, "criterion")
+        return criterion
+
+    def _numbered(self, named: Named, known: Sequence[str], base: type[Part], what: str) -> Any:
+        if found := parsed_name(named.type, known):
+            pattern, number = found
+            kind, parameter = NUMBERED[pattern]
+            given = dict(named.parameters)
+            if parameter is not None and number is not None:
+                given[parameter] = int(number) if parameter == "k" else number
+            made = self._made(kind, named.type, given)
+        elif is_function(named.type):
+            made = self._own(named, (base,))
+        else:
+            raise _unknown(what, named.type, known)
+        return made
+
+    def _own(self, named: Named, bases: tuple[type[Part], ...]) -> Any:
+        """Return an object of a class of the user's own."""
+        kind = import_function(named.type, self.folder, CampaignError, what="class")
+        if not (inspect.isclass(kind) and issubclass(kind, bases)):
+            expected = " or ".join(f"{base.__module__}.{base.__name__}" for base in bases)
+            raise CampaignError(f"it is no subclass of {expected}", place=named.type)
+        return self._made(kind, named.type, named.parameters)
+
+    def _made(self, kind: type[Any], name: str, parameters: Mapping[str, Any]) -> Any:
+        """Return an object of a class with parameters, ``logits`` filled in."""
+        known = inspect.signature(kind).parameters
+        for parameter in parameters:
+            if parameter not in known:
+                raise CampaignError(
+                    f"unknown parameter {parameter!r}{nearest(parameter, known)}",
+                    place=name,
+                    hint=f"expected {', '.join(known) or 'no parameters'}",
+                )
+        given = dict(parameters)
+        if "logits" in known:
+            given.setdefault("logits", self.logits)
+        needed = [one.name for one in known.values() if one.default is one.empty]
+        if missing := [parameter for parameter in needed if parameter not in given]:
+            raise CampaignError(f"it needs the parameter {missing[0]!r}", place=name)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+                return kind(**given)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise CampaignError(str(error), place=name) from error
+        except Exception as error:
+            raise CampaignError(f"it raised {type(error).__name__}: {error}", place=name) from error
+
+
+def resolve(
+    judge: Named,
+    metrics: Sequence[Named] = (),
+    criteria: Sequence[Named] = (),
+    *,
+    logits: bool,
+    folder: Path | None = None,
+) -> tuple[PortableAssessment, Assessment]:
+    """Find the judge, the metrics and the criteria that a campaign names.
+
+    Args:
+        judge: What counts as a decision.
+        metrics: Metrics, each a column.
+        criteria: Criteria, each a column.
+        logits: Whether the model's outputs are logits, not probabilities, where a campaign does not
+            say it for one of them; see :func:`probabilities.gives_logits`.
+        folder: Where a module is looked up before the Python path.
+
+    Returns:
+        The assessment in a form that can be sent, and the assessment itself.
+
+    Raises:
+        CampaignError: One of them is unknown, cannot be made, or is given twice.
+    """
+    makers = Makers(logits, folder)
+    assessment = Assessment(
+        makers.judge(judge),
+        tuple(makers.metric(named) for named in metrics),
+        tuple(makers.criterion(named) for named in criteria),
+    )
+    for part, named in zip(
+        (*assessment.metrics, *assessment.criteria), (*metrics, *criteria), strict=True
+    ):
+        if not isinstance(part.name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", part.name):
+            raise CampaignError(
+                f"its name is {part.name!r}; expected letters, digits, '_' and '.', as it becomes "
+                "the name of a column",
+                place=named.type,
+                hint='give the class an attribute such as `name = "my_metric"`',
+            )
+    for criterion, named in zip(assessment.criteria, criteria, strict=True):
+        name = criterion.name
+        stem, _, end = name.rpartition("_")
+        others = {other.name for other in assessment.criteria}
+        if name in TAKEN or (end in TAKEN and stem in others):
+            raise CampaignError(
+                f"its column would be sdc_{name}, which means something else in the results",
+                place=named.type,
+                hint="give the class another name",
+            )
+    for column in assessment.columns:
+        if assessment.columns.count(column) > 1:
+            raise CampaignError(f"the column {column!r} is asked for twice", place=column)
+    return PortableAssessment(pickled(assessment, folder)), assessment
+
+
+def _unknown(
+    what: str, name: str, known: Collection[str], others: Collection[str] = ()
+) -> CampaignError:
+    return CampaignError(
+        f"unknown {what} {name!r}{nearest(name, known)}",
+        hint=f"expected {', '.join((*known, *others))}, or package.module:Class",
+    )

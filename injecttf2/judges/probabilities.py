@@ -1,0 +1,72 @@
+"""Probabilities of classes, from what a classifier gives out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from injecttf2.judges.judge import Output, one_row
+
+
+def check_classifier(output: Output, what: str) -> None:
+    """Check that an output is one number of a binary classifier, or one row of classes.
+
+    Raises:
+        ModelError: It is something else.
+    """
+    if output.shape != ():
+        one_row(output, at_least=1, what=what)
+
+
+def class_scores(outputs: Any, *, logits: bool) -> Any:
+    """Return one score for each class; a binary classifier's single output becomes two.
+
+    Args:
+        outputs: Floating-point [samples, classes], or [samples, 1] or [samples], the score of
+            class 1 of a binary classifier.
+        logits: Whether they are logits, not probabilities.
+
+    Returns:
+        float64 [samples, classes], two at least; logits where ``logits``, probabilities else.
+    """
+    scores = tf.cast(outputs, tf.float64)
+    if scores.shape.rank == 1:
+        scores = scores[:, tf.newaxis]
+    if scores.shape[1] > 1:
+        return scores
+    # The sigmoid of x is the softmax of 0 and x.
+    return tf.concat([tf.zeros_like(scores) if logits else 1 - scores, scores], axis=1)
+
+
+def probabilities(outputs: Any, *, logits: bool) -> Any:
+    """Return the probability of each class.
+
+    Args:
+        outputs: As :func:`class_scores` takes them.
+        logits: Whether they are logits: then a softmax is applied, or a sigmoid to a single one.
+
+    Returns:
+        float64 [samples, classes].
+    """
+    scores = class_scores(outputs, logits=logits)
+    return tf.nn.softmax(scores, axis=1) if logits else scores
+
+
+def gives_logits(operation: Any) -> bool:
+    """Return whether a model whose last operation this is gives logits, not probabilities.
+
+    It does unless the operation is a softmax or a sigmoid, or ends with one.
+
+    Args:
+        operation: A Keras layer or operation; a wrapper such as ``TimeDistributed`` counts as the
+            layer in it.
+    """
+    if isinstance(inner := getattr(operation, "layer", None), keras.layers.Layer):
+        return gives_logits(inner)
+    activations = (keras.activations.softmax, keras.activations.sigmoid)
+    if getattr(operation, "activation", None) in activations:
+        return False
+    is_keras = type(operation).__module__.startswith("keras.")
+    return not (is_keras and type(operation).__name__ in ("Softmax", "Sigmoid"))
