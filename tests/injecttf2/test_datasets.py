@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from injecttf2 import bits, datasets, digits
-from injecttf2.datasets import Dataset, Preparation
+from injecttf2.datasets import Arrays, Dataset, ModelInput, Preparation, Raw
 from injecttf2.errors import DatasetError
 
 Load = Callable[..., Any]
@@ -25,9 +25,13 @@ Load = Callable[..., Any]
 def prepare(
     inputs: Any, labels: Any, *, shape: tuple[int | None, ...], dtype: str = "float32", **how: Any
 ) -> Dataset:
-    return datasets.prepare(
-        (inputs, labels), Preparation(**how), shape=shape, dtype=bits.numpy_dtype(dtype)
-    )
+    one = ModelInput("image", shape, bits.numpy_dtype(dtype))
+    return datasets.prepare(Raw(inputs, labels), Preparation(**how), [one])
+
+
+def load(reference: str, folder: Path | None = None) -> tuple[Arrays, Arrays]:
+    raw = datasets.load(reference, [ModelInput("image", (2, 2))], folder=folder)
+    return raw.inputs, raw.labels
 
 
 def refusal(call: Load, *arguments: Any, **options: Any) -> str:
@@ -43,7 +47,7 @@ def test_an_npz_file_holds_inputs_and_labels(
 ) -> None:
     inputs = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
     save(tmp_path / "data.npz", **{names[0]: inputs, names[1]: np.asarray([2, 0, 1])})
-    loaded = datasets.load(str(tmp_path / "data.npz"))
+    loaded = load(str(tmp_path / "data.npz"))
     assert loaded[0].dtype == np.uint8
     assert loaded[0].tolist() == inputs.tolist()
     assert loaded[1].tolist() == [2, 0, 1]
@@ -59,12 +63,12 @@ def test_the_test_part_is_taken_where_a_file_holds_both_parts(tmp_path: Path) ->
         x_test=np.ones((2, 2)),
         y_test=np.asarray([3, 4]),
     )
-    inputs, labels = datasets.load(str(tmp_path / "data.npz"))
+    inputs, labels = load(str(tmp_path / "data.npz"))
     assert (inputs.tolist(), labels.tolist()) == ([[1.0, 1.0], [1.0, 1.0]], [3, 4])
 
 
 def test_mnist_is_read_from_a_copy_of_its_file(shared_data: Path) -> None:
-    loaded = datasets.load(str(shared_data / "data" / "mnist.npz"))
+    loaded = load(str(shared_data / "data" / "mnist.npz"))
     prepared = prepare(*loaded, shape=(28, 28, 1))
     assert (prepared.inputs.shape, prepared.inputs.dtype.name) == ((10_000, 28, 28, 1), "float32")
     assert (prepared.inputs.min(), prepared.inputs.max()) == (0.0, 1.0)
@@ -97,7 +101,7 @@ def test_a_file_without_labels_is_refused(
     path = tmp_path / "data.npz"
     arrays: dict[str, Any] = dict.fromkeys(names, np.zeros(2))
     np.savez(path, **arrays)
-    assert refusal(datasets.load, str(path)) == (
+    assert refusal(load, str(path)) == (
         f"{path}: it holds the arrays {listed}; "
         "expected inputs and labels named x_test and y_test, or x and y"
     )
@@ -111,7 +115,7 @@ def test_pickled_objects_in_a_file_are_refused(name: str, tmp_path: Path) -> Non
     path = tmp_path / "data.npz"
     arrays: dict[str, Any] = {"x": np.zeros((2, 2)), "y": np.zeros(2)}
     np.savez(path, **{**arrays, name: np.asarray([{}, None], object)})
-    assert refusal(datasets.load, str(path)) == (
+    assert refusal(load, str(path)) == (
         f"{path}: it cannot be read as .npz: "
         f"Object arrays cannot be loaded when allow_pickle=False\n  {HINT}"
     )
@@ -134,7 +138,7 @@ def test_nothing_in_a_file_is_run(form: str, tmp_path: Path) -> None:
         path.write_bytes(pickle.dumps(Trap(mark)))
     else:
         np.savez(path, x=np.asarray([Trap(mark)], object), y=np.zeros(1))
-    assert "it cannot be read as .npz" in refusal(datasets.load, str(path))
+    assert "it cannot be read as .npz" in refusal(load, str(path))
     assert not mark.exists()
 
 
@@ -157,34 +161,34 @@ def damaged(kind: str, path: Path) -> bytes:
 def test_a_broken_file_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     path.write_bytes(damaged(kind, path))
-    message = refusal(datasets.load, str(path))
+    message = refusal(load, str(path))
     assert message.startswith(f"{path}: it cannot be read as .npz: ")
     assert message.endswith(f"\n  {HINT}")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
-    assert refusal(datasets.load, str(path)) == f"{path}: there is no such data file"
+    assert refusal(load, str(path)) == f"{path}: there is no such data file"
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "data.npz").mkdir()
     assert "it cannot be read as .npz: [Errno 21] Is a directory" in refusal(
-        datasets.load, str(tmp_path / "data.npz")
+        load, str(tmp_path / "data.npz")
     )
 
 
 def test_an_unknown_name_names_the_nearest_and_the_other_ways() -> None:
-    assert refusal(datasets.load, "minst") == (
+    assert refusal(load, "minst") == (
         "unknown data set 'minst'; did you mean 'mnist'?\n"
-        "  expected one of digits, mnist, fashion_mnist, cifar10, cifar100, an .npz file, or "
-        "package.module:function"
+        "  expected one of digits, mnist, fashion_mnist, cifar10, cifar100, an .npz file, a folder "
+        "of images, or package.module:function"
     )
-    assert refusal(datasets.load, "data.csv").startswith("unknown data set 'data.csv'\n")
+    assert refusal(load, "data.csv").startswith("unknown data set 'data.csv'\n")
 
 
 def test_digits_are_the_bundled_ones() -> None:
-    inputs, labels = datasets.load("digits")
+    inputs, labels = load("digits")
     expected = digits.test_data()
     assert inputs.tobytes() == expected[0].tobytes()
     assert labels.tobytes() == expected[1].tobytes()
@@ -207,7 +211,7 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_mnist_that_cannot_be_downloaded_names_the_two_ways_out(
     no_network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert refusal(datasets.load, "mnist") == (
+    assert refusal(load, "mnist") == (
         "the data set 'mnist' is not in Keras' cache and cannot be downloaded\n"
         "  give the path of a copy of mnist.npz in place of the name, "
         "or use the bundled data set `digits`, which needs no download"
@@ -220,7 +224,7 @@ def test_mnist_that_cannot_be_downloaded_names_the_two_ways_out(
 def test_other_data_sets_that_cannot_be_downloaded_name_a_way_out(
     name: str, no_network: Path
 ) -> None:
-    assert refusal(datasets.load, name) == (
+    assert refusal(load, name) == (
         f"the data set '{name}' is not in Keras' cache and cannot be downloaded\n"
         "  give an .npz file with x_test and y_test instead"
     )
@@ -260,17 +264,20 @@ def user_error():
     sys.modules.pop("data_of_mine", None)
 
 
+PAIR = "expected (inputs, labels) or a tf.data.Dataset of them"
+
+
 @pytest.mark.parametrize("function", ["good", "lists", "as_list", "printing"])
 def test_a_function_beside_the_campaign_returns_data(function: str, data_module: Path) -> None:
-    inputs, labels = datasets.load(f"data_of_mine:{function}", data_module)
+    inputs, labels = load(f"data_of_mine:{function}", data_module)
     assert (inputs.tolist(), labels.tolist()) == ([[1.0] * 3] * 2, [1, 0])
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("three", "the function returned tuple; expected (inputs, labels)"),
-        ("nothing", "the function returned NoneType; expected (inputs, labels)"),
+        ("three", f"the function returned tuple; {PAIR}"),
+        ("nothing", f"the function returned NoneType; {PAIR}"),
         ("raises", "the function raised KeyError: 'x_test'"),
         ("leaves", "the function raised SystemExit: 0"),
         ("missing", "the module 'data_of_mine' has no function 'missing'"),
@@ -281,33 +288,39 @@ def test_a_function_that_returns_no_data_is_refused(
     function: str, message: str, data_module: Path
 ) -> None:
     reference = f"data_of_mine:{function}"
-    assert refusal(datasets.load, reference, data_module) == f"{reference}: {message}"
+    assert refusal(load, reference, data_module) == f"{reference}: {message}"
 
 
 def test_what_a_function_prints_stays_off_the_standard_output(
     data_module: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    datasets.load("data_of_mine:printing", data_module)
+    load("data_of_mine:printing", data_module)
     assert capsys.readouterr() == ("", "loading\n")
 
 
-@pytest.mark.parametrize("function", ["both_parts", "ragged"])
-def test_a_function_that_returns_no_arrays_is_refused(function: str, data_module: Path) -> None:
-    assert refusal(datasets.load, f"data_of_mine:{function}", data_module).startswith(
-        f"data_of_mine:{function}: the function returned something else than two arrays, "
-        "(inputs, labels): "
+def test_a_function_that_returns_no_arrays_is_refused(data_module: Path) -> None:
+    assert refusal(load, "data_of_mine:ragged", data_module).startswith(
+        "data_of_mine:ragged: the function returned something else than arrays, (inputs, labels): "
+    )
+
+
+def test_a_training_part_beside_the_test_part_is_refused(data_module: Path) -> None:
+    loaded = load("data_of_mine:both_parts", data_module)
+    assert refusal(prepare, *loaded, shape=(3,)) == (
+        "there are 2 and 2 inputs and 1 and 1 labels; "
+        "expected as many labels as inputs, and at least one\n"
+        "  a tuple or dict holds one array for each input or output of the model"
     )
 
 
 def test_a_functions_own_user_error_reaches_the_user(data_module: Path) -> None:
-    message = refusal(datasets.load, "data_of_mine:user_error", data_module)
+    message = refusal(load, "data_of_mine:user_error", data_module)
     assert message == "the disk is not mounted\n  mount it"
 
 
-@pytest.mark.parametrize("function", ["no_labels", "mapping"])
-def test_objects_that_a_function_returns_are_refused(function: str, data_module: Path) -> None:
-    loaded = datasets.load(f"data_of_mine:{function}", data_module)
-    assert "expected" in refusal(prepare, *loaded, shape=(3,))
+def test_no_labels_are_refused(data_module: Path) -> None:
+    loaded = load("data_of_mine:no_labels", data_module)
+    assert "there are 2 inputs and 1 labels; expected" in refusal(prepare, *loaded, shape=(3,))
 
 
 def test_the_digest_never_changes() -> None:

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 from injecttf2 import bits, datasets
-from injecttf2.datasets import Dataset, Preparation
+from injecttf2.datasets import Dataset, ModelInput, Preparation, Raw
 from injecttf2.errors import DatasetError
 
 
 def prepare(
     inputs: Any, labels: Any, *, shape: tuple[int | None, ...], dtype: str = "float32", **how: Any
 ) -> Dataset:
-    return datasets.prepare(
-        (inputs, labels), Preparation(**how), shape=shape, dtype=bits.numpy_dtype(dtype)
-    )
+    one = ModelInput("image", shape, bits.numpy_dtype(dtype))
+    return datasets.prepare(Raw(inputs, labels), Preparation(**how), [one])
 
 
 def labels_of(labels: Any) -> list[int]:

@@ -1,0 +1,62 @@
+"""The labels of a data set that belong to the output that is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2 import labels as forms
+from injecttf2.datasets.arrays import Array, Arrays, parts
+from injecttf2.errors import DatasetError
+from injecttf2.suggest import nearest
+
+
+def class_labels(labels: Arrays) -> npt.NDArray[np.int64]:
+    """Return the labels of a model with one output as class indices; see ``labels.class_labels``.
+
+    Returns:
+        int64 [samples].
+
+    Raises:
+        DatasetError: They are no classes, or there are labels for several outputs.
+    """
+    if len(several := parts(labels)) != 1:
+        names = f", {', '.join(labels)}" if isinstance(labels, dict) else ""
+        raise DatasetError(
+            f"there are labels for {len(several)} outputs{names}; expected one class a sample"
+        )
+    return forms.class_labels(several[0])
+
+
+def labels_of(labels: Arrays, output: str, outputs: Sequence[str]) -> Array:
+    """Return the labels of one output.
+
+    Args:
+        labels: One array, which then belongs to that output, or one for each output of the model,
+            in its order or by name.
+        output: Name of the output.
+        outputs: Names of all outputs of the model.
+
+    Raises:
+        DatasetError: There are none for that output.
+    """
+    if isinstance(labels, dict):
+        if output in labels:
+            return labels[output]
+        if len(labels) == 1:
+            return parts(labels)[0]
+        raise DatasetError(
+            f"there are no labels for the output {output!r}{nearest(output, labels)}",
+            hint=f"received labels for {', '.join(labels)}",
+        )
+    several = parts(labels)
+    if len(several) == 1:
+        return several[0]
+    if len(several) != len(outputs):
+        raise DatasetError(
+            f"there are labels for {len(several)} outputs; the model has {len(outputs)}, "
+            f"{', '.join(outputs)}"
+        )
+    return several[list(outputs).index(output)]

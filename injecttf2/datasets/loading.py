@@ -1,0 +1,59 @@
+"""Finding the data that a reference names.
+
+A reference is the name of a builtin data set, an ``.npz`` file, a folder of images, or
+``package.module:function``, a function that returns ``(inputs, labels)`` or a ``tf.data.Dataset``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from injecttf2.datasets import functions, image_folder, npz
+from injecttf2.datasets.arrays import Raw
+from injecttf2.datasets.builtin import BUILTIN
+from injecttf2.datasets.image_folder import Images
+from injecttf2.datasets.model_input import ModelInput
+from injecttf2.errors import DatasetError
+from injecttf2.references import is_function
+from injecttf2.suggest import nearest
+
+
+def load(
+    reference: str,
+    inputs: Sequence[ModelInput],
+    *,
+    folder: Path | None = None,
+    samples: int | None = None,
+    images: Images | None = None,
+) -> Raw:
+    """Return the raw inputs and labels that ``reference`` names.
+
+    Args:
+        reference: Builtin name, ``.npz`` file, image folder or ``package.module:function``.
+        inputs: What the model takes, in its order.
+        folder: Where a module is looked up before the Python path.
+        samples: How many are needed. Of an image folder so many are read, evenly spread, because
+            its files are sorted by class; of a ``tf.data.Dataset`` the first. Others come whole.
+        images: How images of a folder are read; None for Keras' defaults.
+
+    Raises:
+        DatasetError: It cannot be found, read or downloaded.
+    """
+    if reference in BUILTIN:
+        return Raw(*BUILTIN[reference]())
+    if is_function(reference):
+        return functions.read(reference, folder, inputs, samples=samples)
+    path = Path(reference)
+    if path.suffix == ".npz":
+        return npz.read(path, [one.name for one in inputs])
+    if path.is_dir():
+        return image_folder.read(path, inputs, images or Images(), samples=samples)
+    expected = "an .npz file, a folder of images, or package.module:function"
+    if "/" in reference:
+        what = "this is no data set" if path.exists() else "there is no such file or folder"
+        raise DatasetError(what, place=reference, hint=f"expected {expected}")
+    raise DatasetError(
+        f"unknown data set {reference!r}{nearest(reference, BUILTIN)}",
+        hint=f"expected one of {', '.join(BUILTIN)}, {expected}",
+    )

@@ -1,0 +1,51 @@
+"""What a model takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from injecttf2.bits import numpy_dtype
+from injecttf2.errors import ModelError
+
+FLOAT32 = np.dtype("float32")
+"""What Keras' inputs are by default."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One of a model's inputs.
+
+    Args:
+        name: Its address, the name of the input layer.
+        shape: Shape of one sample; None stands for any size.
+        dtype: dtype of its values.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any] = FLOAT32
+
+    @classmethod
+    def of(cls, tensor: Any) -> Self:
+        """Return the input that a Keras tensor among ``model.inputs`` stands for.
+
+        Raises:
+            ModelError: It holds something else than numbers.
+        """
+        name = tensor._keras_history.operation.name
+        try:
+            dtype = numpy_dtype(tensor.dtype)
+        except TypeError:
+            raise ModelError(
+                f"the input {name!r} takes {tensor.dtype} values; expected numbers",
+                hint="begin the model with the numbers that the values become, for example tokens",
+            ) from None
+        return cls(name, tuple(tensor.shape[1:]), dtype)
+
+    @property
+    def takes_whole_numbers(self) -> bool:
+        """Whether its values are integers or booleans, such as tokens."""
+        return self.dtype.kind in "biu"

@@ -1,0 +1,75 @@
+"""Data in ``.npz`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from injecttf2.datasets.arrays import Arrays, Raw
+from injecttf2.errors import DatasetError
+
+NAMES = (("x_test", "y_test"), ("x", "y"))
+"""Names of inputs and labels, the first that are found count.
+
+Several inputs are called ``x_test_NAME`` or ``x_NAME`` by the names of the model's inputs, and the
+labels of several outputs ``y_test_NAME`` or ``y_NAME``.
+"""
+
+
+def read(path: Path, inputs: Sequence[str]) -> Raw:
+    """Return the inputs and labels of a file, without unpickling anything.
+
+    Args:
+        path: The file.
+        inputs: Names of the model's inputs.
+
+    Raises:
+        DatasetError: It cannot be read, or holds no inputs and labels.
+    """
+    try:
+        # numpy.load would take other formats too, and leaves a broken file open.
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
+            for x, y in NAMES:
+                found, labels = _inputs(file, x, inputs), _labels(file, y)
+                if found is not None and labels is not None:
+                    return Raw(found, labels)
+            raise _lacking(path, file.files, inputs)
+    except FileNotFoundError:
+        raise DatasetError("there is no such data file", place=str(path)) from None
+    except DatasetError:
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"it cannot be read as .npz: {error}",
+            place=str(path),
+            hint="write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused",
+        ) from error
+
+
+def _inputs(file: Any, x: str, names: Sequence[str]) -> Arrays | None:
+    if x in file.files:
+        return file[x]  # type: ignore[no-any-return]
+    if names and all(f"{x}_{name}" in file.files for name in names):
+        return {name: file[f"{x}_{name}"] for name in names}
+    return None
+
+
+def _labels(file: Any, y: str) -> Arrays | None:
+    if y in file.files:
+        return file[y]  # type: ignore[no-any-return]
+    suffixes = [key.removeprefix(f"{y}_") for key in file.files if key.startswith(f"{y}_")]
+    # ``y_train`` and ``y_test`` are parts of the data, not outputs.
+    named = [one for one in suffixes if one.partition("_")[0] not in ("train", "test")]
+    return {one: file[f"{y}_{one}"] for one in named} or None
+
+
+def _lacking(path: Path, found: Sequence[str], inputs: Sequence[str]) -> DatasetError:
+    expected = "inputs and labels named x_test and y_test, or x and y"
+    if len(inputs) > 1:
+        expected += f"; for each of the model's inputs one, {', '.join(f'x_{n}' for n in inputs)}"
+    return DatasetError(
+        f"it holds the arrays {', '.join(found) or '(none)'}; expected {expected}", place=str(path)
+    )

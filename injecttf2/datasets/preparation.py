@@ -1,0 +1,204 @@
+"""Making raw arrays what a model takes: selection, preprocessing, order, scale, shape and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from injecttf2.bits import LAYOUTS
+from injecttf2.datasets.arrays import Array, Arrays, Raw, mapped, parts
+from injecttf2.datasets.dataset import Dataset
+from injecttf2.datasets.labels import class_labels
+from injecttf2.datasets.model_input import ModelInput
+from injecttf2.errors import DatasetError
+from injecttf2.suggest import nearest
+
+Preprocess = Callable[[Arrays], Arrays]
+"""Takes all samples at once and returns as many."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How raw arrays become the model's inputs: ``(preprocess(x) * scale - mean) / std``.
+
+    ``scale``, ``mean`` and ``std`` apply to each input; of a model with several, to those of
+    floating-point values.
+
+    Args:
+        samples: How many samples to keep, from the first; None keeps all.
+        scale: Factor; None is 1/255 for uint8 data and pixels that the model takes as
+            floating-point values and that are not preprocessed, and 1 for any other.
+        mean: Subtracted after scaling, one number or one a channel.
+        std: Divided by after that, one number or one a channel.
+        preprocess: Gets a copy of the raw inputs that are kept, all samples at once, as one array,
+            a tuple or a dict, whatever the data are, and returns the same or another of these.
+    """
+
+    samples: int | None = None
+    scale: float | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    preprocess: Preprocess | None = None
+
+
+def prepare(
+    raw: Raw,
+    how: Preparation,
+    inputs: Sequence[ModelInput],
+    *,
+    labels: Callable[[Arrays], Any] = class_labels,
+) -> Dataset:
+    """Return the raw data as the model takes them.
+
+    Args:
+        raw: Inputs and labels, as returned by ``load``.
+        how: Selection, preprocessing and scaling.
+        inputs: What the model takes, in its order.
+        labels: What makes raw labels what the judge compares with; by default classes.
+
+    Raises:
+        DatasetError: The inputs do not fit the model, or labels are missing or do not fit.
+    """
+    values, marks = (mapped(np.atleast_1d, arrays) for arrays in (raw.inputs, raw.labels))
+    count = _count(values, marks)
+    if how.samples is not None and not 1 <= how.samples <= count:
+        raise DatasetError(f"samples: {how.samples} asked for; the data set has {count}")
+    values, marks = (mapped(lambda array: array[: how.samples], a) for a in (values, marks))
+    converted = labels(marks)
+    if how.preprocess is not None:
+        values = _preprocessed(values, how.preprocess)
+    prepared = []
+    for array, one in zip(_in_order(values, inputs), inputs, strict=True):
+        try:
+            prepared.append(_fitted(array, how, one, pixels=raw.pixels, alone=len(inputs) == 1))
+        except DatasetError as error:
+            if len(inputs) == 1:
+                raise
+            place = f"input {one.name!r}"
+            raise DatasetError(error.message, place=place, hint=error.hint) from None
+    return Dataset(prepared[0] if len(prepared) == 1 else tuple(prepared), converted)
+
+
+def _count(inputs: Arrays, labels: Arrays) -> int:
+    """Return the number of samples, in which all arrays agree."""
+    counts = [[len(array) for array in parts(arrays)] for arrays in (inputs, labels)]
+    found = {count for several in counts for count in several}
+    if not all(counts) or len(found) != 1 or 0 in found:
+        of_inputs, of_labels = (" and ".join(map(str, one)) or "no" for one in counts)
+        several = max(map(len, counts)) > 1
+        raise DatasetError(
+            f"there are {of_inputs} inputs and {of_labels} labels; "
+            "expected as many labels as inputs, and at least one",
+            hint="a tuple or dict holds one array for each input or output of the model"
+            if several
+            else None,
+        )
+    return found.pop()
+
+
+def _preprocessed(inputs: Arrays, preprocess: Preprocess) -> Arrays:
+    """Return what a user's function makes of the inputs; it may not change how many there are."""
+    samples = len(parts(inputs)[0])
+    # A function may work in place, and the arrays may be somebody's.
+    made = mapped(np.atleast_1d, preprocess(mapped(np.array, inputs)))
+    counts = [len(array) for array in parts(made)]
+    if not counts or set(counts) != {samples}:
+        raise DatasetError(
+            f"preprocess returned {' and '.join(map(str, counts)) or 'no'} samples; "
+            f"expected {samples}, as many as it gets",
+            hint="it gets all samples at once, along the first axis, and returns them so",
+        )
+    return made
+
+
+def _in_order(values: Arrays, inputs: Sequence[ModelInput]) -> tuple[Array, ...]:
+    """Return one array for each input of the model."""
+    names = [one.name for one in inputs]
+    count = "one input" if len(names) == 1 else f"{len(names)} inputs"
+    wanted = f"the model takes {count}, {', '.join(names)}"
+    if isinstance(values, dict):
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise DatasetError(
+                f"{wanted}; the data have no {missing[0]!r}{nearest(missing[0], values)}",
+                hint=f"received the inputs {', '.join(values)}",
+            )
+        return tuple(values[name] for name in names)
+    if len(several := parts(values)) != len(names):
+        raise DatasetError(
+            f"{wanted}; the data have {len(several)}",
+            hint="give a dict of arrays by these names, or a tuple of arrays in this order; "
+            "a single array or a list is one input",
+        )
+    return several
+
+
+def _fitted(array: Array, how: Preparation, one: ModelInput, *, pixels: bool, alone: bool) -> Array:
+    """Return the values of one input as the model takes them."""
+    if array.dtype.kind not in "biuf" and array.dtype.name not in LAYOUTS:
+        raise DatasetError(f"the inputs have dtype {array.dtype}; expected numbers")
+    array = _fit(array, one.shape)
+    if one.takes_whole_numbers:
+        if not alone:
+            how = Preparation()
+    elif how.scale is None and how.preprocess is None and (pixels or array.dtype == np.uint8):
+        how = replace(how, scale=1 / 255)
+    return np.ascontiguousarray(_cast(_scaled(array, how), one.dtype))
+
+
+def _cast(inputs: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the inputs in the model's dtype; whole numbers must stay what they are."""
+    with np.errstate(invalid="ignore"):  # NaN and Inf are no whole numbers; refused below
+        cast = inputs.astype(dtype, copy=False)
+    if dtype.kind in "biu" and not (same := cast == inputs).all():
+        first = inputs[~same][0]
+        raise DatasetError(
+            f"the model takes whole numbers, {dtype.name}; received {first} in the data",
+            hint="give inputs of that dtype, for example token ids, and no scale, mean or std",
+        )
+    return cast
+
+
+def _scaled(inputs: Array, how: Preparation) -> Array:
+    """Apply scale, mean and std in float32, or in float64 for float64 data."""
+    scale = how.scale
+    if scale is None and how.mean is None and how.std is None:
+        return inputs
+    work = np.float64 if inputs.dtype == np.float64 else np.float32
+    scaled: Array = inputs.astype(work)
+    if scale is not None:
+        scaled = scaled * work(scale)
+    if how.mean is not None:
+        scaled = scaled - _per_channel("mean", how.mean, scaled)
+    if how.std is not None:
+        scaled = scaled / _per_channel("std", how.std, scaled)
+    return scaled
+
+
+def _per_channel(name: str, numbers: float | Sequence[float], inputs: Array) -> Array:
+    """Return one number, or one for each channel, in the dtype of the inputs."""
+    array = np.asarray(numbers, inputs.dtype)
+    if array.shape not in ((), (1,), inputs.shape[1:][-1:]):
+        raise DatasetError(
+            f"{name} has {array.size} numbers; the data have {inputs.shape[-1]} channels",
+            hint="give one number, or one for each channel",
+        )
+    return array
+
+
+def _fit(inputs: Array, shape: Sequence[int | None]) -> Array:
+    """Add a channel axis where the model wants one, then check the shape."""
+    if inputs.ndim == len(shape) and shape[-1] == 1:
+        inputs = inputs[..., np.newaxis]
+    fits = inputs.ndim == len(shape) + 1 and all(
+        wanted in (None, size) for size, wanted in zip(inputs.shape[1:], shape, strict=True)
+    )
+    if not fits:
+        raise DatasetError(
+            f"a sample has shape {inputs.shape[1:]}; the model takes {tuple(shape)}",
+            hint="use data of that shape, or a package.module:function that returns it",
+        )
+    return inputs
