@@ -40,8 +40,18 @@ def whole_number(value: object) -> int:
     return value
 
 
+def as_list(value: object, expected: str = "at least one entry: the grid is empty") -> object:
+    """Return a list, where one value stands for a list of one."""
+    if not isinstance(value, list | tuple):
+        return [value]
+    if not value:
+        raise ValueError(expected)
+    return value
+
+
 Text = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, Field(ge=1), BeforeValidator(whole_number)]
+NotNegative = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole_number)]
 Repetitions = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(whole_number)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole_number)]
 Finite = Annotated[float, number("a finite number", math.isfinite)]

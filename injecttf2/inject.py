@@ -9,21 +9,21 @@ on the same object draw different sites but a new object draws the same again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from injecttf2.bits import numpy_dtype
-from injecttf2.datasets import Preparation, prepare
+from injecttf2.datasets import ModelInput, Preparation, Raw, prepare, tf_data
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph import Graph
 from injecttf2.models import load_file
 from injecttf2.original_config import read_config
+from injecttf2.rates import Probability
 from injecttf2.trials import Cell, Identity, Trial, trial_ids
 
 logger = logging.getLogger("injecttf2")
@@ -67,24 +67,20 @@ class InjectTF2:
         self._batch_size = batch_size
         graph = Graph(self._model)
         graph.step(config.layer_name)
-        data = prepare(
-            _arrays(tf_dataset, tuple(graph.input.shape[1:])),
-            Preparation(scale=1.0),
-            shape=tuple(graph.input.shape[1:]),
-            dtype=numpy_dtype(graph.input.dtype),
-        )
+        inputs = (ModelInput.of(graph.input),)
+        data = prepare(_read(tf_dataset, inputs), Preparation(scale=1.0), inputs)
         self._engine = Engine(self._model, data)
-        self._cell = Cell(config.layer_name, config.fault, config.probability)
+        self._cell = Cell(config.layer_name, config.fault, Probability(config.probability))
         layer = self._engine.prepare(self._cell.layer)
         try:
-            config.fault.candidates(layer.info.dtype)
+            config.fault.candidates(layer.infos[0].dtype)
         except ValueError as error:
             raise ModelError(
                 f"the layer {config.layer_name!r}: {error}",
                 place=str(path_to_config),
                 hint="correct bit_number in the file",
             ) from error
-        self._identity = Identity(model_digest(self._model), data.digest, seed)
+        self._identity = Identity(model_digest(self._model, self._engine.graph), data.digest, seed)
         self._calls = 0
 
     def evaluate_golden_run_model(self) -> Any:
@@ -148,8 +144,8 @@ class InjectTF2:
         return trial
 
 
-def _arrays(dataset: tf.data.Dataset, shape: tuple[int | None, ...]) -> tuple[Any, Any]:
-    """Return all inputs and labels of a data set, for a model that takes samples of ``shape``.
+def _read(dataset: Any, inputs: Sequence[ModelInput]) -> Raw:
+    """Return all inputs and labels of a data set.
 
     Raises:
         DatasetError: It is batched, empty or has no labels.
@@ -161,27 +157,10 @@ def _arrays(dataset: tf.data.Dataset, shape: tuple[int | None, ...]) -> tuple[An
             f"received {what}; expected a tf.data.Dataset of (input, label)",
             hint="tf.data.Dataset.from_tensor_slices((inputs, labels)) makes one",
         )
-    if _is_batched(spec[0], shape):
+    if tf_data.is_batched(spec[0], inputs):
         raise DatasetError(
-            f"received batches of inputs {spec[0].shape}; expected one sample at a time, {shape}",
+            f"received batches of inputs {spec[0].shape}; expected one sample at a time, "
+            f"{inputs[0].shape}",
             hint="give the data set unbatched: leave out .batch(), or add .unbatch()",
         )
-    samples = list(dataset.as_numpy_iterator())
-    if not samples:
-        raise DatasetError("the data set is empty; expected at least one sample")
-    try:
-        inputs, labels = (np.stack(column) for column in zip(*samples, strict=True))
-    except ValueError as error:
-        raise DatasetError(
-            "the samples differ in shape; expected the same shape for all inputs and all labels"
-        ) from error
-    return inputs, labels
-
-
-def _is_batched(spec: Any, shape: tuple[int | None, ...]) -> bool:
-    """Return whether inputs have an axis more than a sample; a channel axis may be missing."""
-    found = getattr(spec, "shape", tf.TensorShape(None))
-    if found.rank is None or found.rank < len(shape):
-        return False
-    without_channels = shape[-1:] == (1,) and found[0] is None and shape[0] is not None
-    return bool(found.rank > len(shape) or without_channels)
+    return tf_data.read(dataset, inputs)

@@ -1,4 +1,4 @@
-"""One layer of a model, ready for injection into its outputs."""
+"""Injecting into the outputs of one layer, or of several together."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import gc
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.block import GoldenBlock, GoldenUse
-from injecttf2.datasets import Dataset
+from injecttf2.drawn import Changed, Drawn, Index, change, nothing_changes, packed
 from injecttf2.errors import ModelError
-from injecttf2.golden import GoldenRun
-from injecttf2.graph import Graph
+from injecttf2.evaluation import Evaluation, joined
+from injecttf2.injected import Injected, Shared
+from injecttf2.judges import Verdict
 from injecttf2.outcomes import MASKED
+from injecttf2.outputs_evaluator import OutputsEvaluator
+from injecttf2.packed import Packed
 from injecttf2.path import CLOSE, NOT_FINITE
-from injecttf2.routes import Route, Routes
+from injecttf2.routes import Route
 from injecttf2.shortcut import Shortcut
-from injecttf2.suffix import DenseSuffix, PackedSites
+from injecttf2.suffix import OutputsSuffix
+from injecttf2.together import TogetherSuffix
+from injecttf2.trials import Scope, Trial
 from injecttf2.tuning import Tuner
 from injecttf2.windows import GoldenKey
 
@@ -34,70 +37,41 @@ CLOSE_TO_A_TIE = 2.0**-10
 logger = logging.getLogger("injecttf2")
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What became of injected samples.
+class InjectedOutputs(Injected):
+    """The outputs of one layer, or of several together, ready for injection.
 
     Args:
-        outcome: uint8 [sites], codes of ``outcomes.OUTCOMES``.
-        faulty_class: int32 [sites], -1 where the outcome is ``due``.
-    """
-
-    outcome: npt.NDArray[np.uint8]
-    faulty_class: npt.NDArray[np.int32]
-
-
-class InjectedLayer:
-    """One layer of a model, ready for injection into its outputs.
-
-    Args:
-        graph: The model.
-        layer: Address of the layer.
-        dataset: Inputs and labels.
-        golden: The model's golden run on that data set.
-        memory: Bytes that the golden block may take.
-        levels: Levels of ``levels.LEVELS`` that may be used.
-        routes: Where the routes that were found are kept.
-        use: Where it is counted how often golden data were in place.
+        shared: What all layers of the engine share.
+        scope: The layers.
 
     Attributes:
         tuned: Whether a faster way than level ``dense`` has been looked for.
         dropped: Samples that left early so far, golden again.
-        reevaluated: Samples that a faster way left to level ``dense`` so far.
 
     Raises:
-        ModelError: The layer cannot be injected; the message says why.
+        ModelError: A layer cannot be injected; the message says why.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        layer: str,
-        *,
-        dataset: Dataset,
-        golden: GoldenRun,
-        memory: int,
-        levels: Sequence[str],
-        routes: Routes,
-        use: GoldenUse | None = None,
-    ) -> None:
-        self.layer = layer
-        self.info = graph.layers[graph.step(layer).index]
-        if self.info.reason is not None:
-            raise ModelError(f"the layer {layer!r} cannot be injected: {self.info.reason}")
+    _suffix: OutputsSuffix
+
+    def __init__(self, shared: Shared, scope: Scope) -> None:
+        for layer in scope.layers:
+            reason = shared.graph.info(layer).reason
+            if reason is not None:
+                raise ModelError(f"the layer {layer!r} cannot be injected: {reason}")
+        self._is_together = len(scope.layers) > 1
+        if self._is_together:
+            suffix: OutputsSuffix = TogetherSuffix(
+                shared.graph, scope.layer, scope.layers, shared.assessment
+            )
+        else:
+            suffix = OutputsSuffix(shared.graph, scope.layer, shared.assessment)
+        super().__init__(shared, scope, suffix)
         self.tuned = False
         self.dropped = 0
-        self.reevaluated = 0
-        self._graph = graph
-        self._dataset = dataset
-        self._golden = golden
-        self._memory = memory
-        self._levels = levels
-        self._routes = routes
-        self._use = GoldenUse() if use is None else use
-        self._dense = DenseSuffix(graph, layer)
-        self._block = self._block_with(())
-        self._outputs: Any = None
+        self._levels = () if self._is_together else shared.levels
+        if not shared.assessment.is_plain:
+            self._levels = ()
         self._classes: npt.NDArray[np.int32]
         self._close: npt.NDArray[np.bool_]
         self._shortcuts: list[Shortcut] = []
@@ -105,36 +79,9 @@ class InjectedLayer:
         self._dense_seconds = 0.0
 
     @property
-    def batch(self) -> int:
-        """Samples in a batch at level ``dense``."""
-        return self._dense.batch
-
-    @property
-    def block(self) -> int:
-        """Samples in a golden block."""
-        return self._block.samples
-
-    @property
-    def loaded(self) -> int | None:
-        """First sample of the block that is loaded."""
-        return self._block.start
-
-    @property
-    def elements(self) -> int:
-        """Elements in the layer's output of one sample."""
-        elements = self.info.elements
-        assert elements is not None  # noqa: S101 - a graph with data has no open shapes
-        return elements
-
-    @property
-    def needed_bytes(self) -> int:
-        """Bytes of golden data that a block takes."""
-        return self._block.needed_bytes
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of golden data that are on the device now."""
-        return self._block.held_bytes
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes of the layers' outputs."""
+        return tuple(info.dtype for info in self.infos)
 
     @property
     def routes(self) -> list[Route]:
@@ -146,21 +93,27 @@ class InjectedLayer:
         """Whether level ``dense`` has taken so long that finding a faster way is worth its time."""
         if self.tuned or not self._levels:
             return False
-        if self._routes.find(self.layer) is not None:
+        if self._shared.routes.find(self.layer) is not None:
             return self._dense_seconds > PATIENCE_SECONDS / 4  # nothing but compilation is left
-        return self._dense_seconds > max(PATIENCE_SECONDS, self._routes.search_seconds)
+        return self._dense_seconds > max(PATIENCE_SECONDS, self._shared.routes.search_seconds)
+
+    def tune_if_it_pays(self, *, now: bool) -> None:
+        """Have the fastest way found if that pays, or if it is to be found now."""
+        if self.pays_to_tune or (now and self._levels and not self.tuned):
+            self.tune()
 
     def tune(self) -> None:
         """Have the fastest way found when the golden data are loaded next."""
         self.tuned = True
         try:
+            shared = self._shared
             self._tuner = Tuner(
-                self._graph,
-                self._dataset,
-                self._dense,
+                shared.graph,
+                shared.dataset,
+                self._suffix,
                 levels=self._levels,
-                routes=self._routes,
-                memory=self._memory,
+                routes=shared.routes,
+                memory=shared.memory,
             )
             extra = self._tuner.golden_keys()
         except Exception as error:  # noqa: BLE001 - level dense is always there
@@ -173,35 +126,18 @@ class InjectedLayer:
         """Have the golden block hold some tensors behind the cut beside the frontier."""
         self.release()
         self._block = self._block_with(extra)
-        self._dense.forget()
-
-    def _block_with(self, extra: Sequence[GoldenKey]) -> GoldenBlock:
-        """Return a golden block of the frontier and some tensors behind the cut."""
-        dense = self._dense
-        return GoldenBlock(
-            self._graph, self._dataset, dense.cut, extra, batch=dense.batch, memory=self._memory
-        )
-
-    def release(self) -> None:
-        """Give the golden data back; they are computed again when they are needed."""
-        self._block.release()
-        self._outputs = None
+        self._suffix.forget()
 
     def load(self, start: int) -> None:
-        """Put the golden data of the block that begins at sample ``start`` in place.
+        """Put the golden data of a block in place, and find the fastest way if that is to be done.
 
         Raises:
             EngineError: The suffix does not reproduce the golden outputs from the frontier.
         """
-        if self._block.start == start and self._outputs is not None:
-            self._use.hits += 1
-        else:
-            self._use.computed += 1
-            self._block.load(start)
-            expected = self._golden.outputs[start : start + self._block.samples]
-            self._outputs = None  # until it is known that the cut reproduces them
-            self._outputs = self._dense.golden_outputs(self._block, expected)
-            self._classes, self._close = decisions(self._outputs.numpy()[: len(expected)])
+        had = self._outputs
+        super().load(start)
+        if self._outputs is not had and self._shared.assessment.is_plain:
+            self._classes, self._close = decisions(self._outputs.numpy()[: self._block.loaded])
         if self._tuner is not None:
             tuner, self._tuner = self._tuner, None
             try:
@@ -209,9 +145,14 @@ class InjectedLayer:
             except Exception as error:  # noqa: BLE001 - level dense is always there
                 self._go_on_densely(error)
             gc.collect()  # what was compiled and not chosen holds itself in reference cycles
-            if not self._shortcuts and len(self._block.keys) > len(self._dense.cut.frontier):
+            if not self._shortcuts and len(self._block.keys) > len(self._suffix.cut.frontier):
                 self._hold(())
                 self.load(start)
+
+    def warm_up(self) -> None:
+        """Compile what every trial needs; a block is loaded."""
+        words = tuple(nothing_changes(dtype).words for dtype in self.dtypes)
+        self.inject(Packed(np.zeros(1, np.int32), words))
 
     def _go_on_densely(self, error: Exception) -> None:
         logger.warning(
@@ -222,54 +163,90 @@ class InjectedLayer:
         )
         self._shortcuts, self._tuner = [], None
 
-    def inject(self, sites: PackedSites) -> Judged:
-        """Inject one site into each of some golden rows, run what is behind it and judge.
+    def inject(self, hits: Packed) -> Verdict:
+        """Inject into some golden rows of the loaded block, run what is behind it and judge.
 
-        Args:
-            sites: int32 [3, sites], rows counted from the start of the loaded block.
+        Of a plain assessment the verdict tells outcomes and classes alone.
         """
-        code = np.full(sites.shape[1], CLOSE, np.uint8)
-        faulty_class = np.empty(sites.shape[1], np.int32)
-        try:
-            self._take_shortcuts(sites, code, faulty_class)
-        except Exception as error:  # noqa: BLE001 - level dense is always there
-            self._go_on_densely(error)
-            code[:] = CLOSE
+        if not self._shared.assessment.is_plain:
+            return self._suffix.judge(self._block, self._outputs, self._labels, hits)
+        code = np.full(len(hits), CLOSE, np.uint8)
+        faulty_class = np.empty(len(hits), np.int32)
+        if self._shortcuts and hits.is_single:
+            try:
+                self._take_shortcuts(hits, code, faulty_class)
+            except Exception as error:  # noqa: BLE001 - level dense is always there
+                self._go_on_densely(error)
+                code[:] = CLOSE
         left = np.flatnonzero(code >= NOT_FINITE)
         if len(left):
             begin = time.perf_counter()
-            code[left], faulty_class[left], _ = self._dense.judge(
-                self._block, self._outputs, sites[:, left]
+            rest = hits if len(left) == len(hits) else hits.take(left)
+            code[left], faulty_class[left], _ = self._suffix.examine(
+                self._block, self._outputs, rest
             )
             self._dense_seconds += time.perf_counter() - begin
             self.reevaluated += len(left) if self._shortcuts else 0
-        return Judged(code, faulty_class)
+        return Verdict(code, faulty_class, None, None, None)
 
     def _take_shortcuts(
         self,
-        sites: PackedSites,
+        hits: Packed,
         code: npt.NDArray[np.uint8],
         faulty_class: npt.NDArray[np.int32],
     ) -> None:
-        """Judge as many sites as the shortcuts can; write codes and classes."""
+        """Judge as many hits as the shortcuts can; write codes and classes."""
         for shortcut in self._shortcuts:
             left = np.flatnonzero(code == CLOSE)
-            code[left], classes = shortcut.evaluate(self._block, self._outputs, sites[:, left])
+            code[left], classes = shortcut.evaluate(self._block, self._outputs, hits.take(left))
             dropped = np.flatnonzero((code[left] == MASKED) & (classes < 0))
-            rows = sites[0, left[dropped]]
+            rows = hits.rows[left[dropped]]
             classes[dropped] = self._classes[rows]
             faulty_class[left] = classes
             close = self._close[rows]
             code[left[dropped[close]]] = CLOSE
             self.dropped += int(np.count_nonzero(~close))
 
-    def outputs(self, sites: PackedSites) -> npt.NDArray[Any]:
-        """Inject as :meth:`inject` does, and return the model's outputs [sites, classes]."""
-        return self._dense.outputs(self._block, sites)
+    def evaluate(self, trials: Sequence[Trial], *, record: bool) -> Evaluation:
+        """Evaluate trials; see :class:`Injected`."""
+        evaluator = OutputsEvaluator(self, self._shared)
+        parts = evaluator.drawn(trials)
+        return joined([evaluator.evaluate(*part, record=record) for part in parts])
 
-    def originals(self, sites: PackedSites) -> npt.NDArray[Any]:
-        """Return the golden values at sites, [sites] in the layer's dtype."""
-        return self._dense.originals(self._block, sites)
+    def outputs(self, trial: Trial) -> tuple[Index, npt.NDArray[Any]]:
+        """Return the samples that a trial hits, and the model's outputs for them with the fault.
+
+        Returns:
+            int64 [injected], ascending, and [injected, ...] in the model's output dtype.
+        """
+        evaluator = OutputsEvaluator(self, self._shared)
+        drawn = evaluator.draw([trial])
+        faulty = self._shared.golden.outputs[drawn.sample].copy()
+        for chosen, part in evaluator.by_block(drawn):
+            hits = packed(part, self.changes(part, record=False)[0])
+            faulty[chosen] = self._suffix.outputs(self._block, hits)
+        return drawn.sample, faulty
+
+    def changes(
+        self, drawn: Drawn, *, record: bool
+    ) -> tuple[list[Changed], list[npt.NDArray[Any] | None]]:
+        """Return what happens at the sites of each layer, and the values there before.
+
+        Args:
+            drawn: Hits of the block that is loaded, whose samples are rows of it.
+            record: Whether the values are asked for; without that they may be None.
+        """
+        changed: list[Changed] = []
+        values: list[npt.NDArray[Any] | None] = []
+        for index, layer in enumerate(drawn.layers):
+            found = None
+            if (record or layer.needs_values) and len(layer):
+                later = [nothing_changes(dtype) for dtype in self.dtypes[index:]]
+                hits = packed(drawn, [*changed, *later])
+                found = self._suffix.values(self._block, hits, index, layer.hit, layer.element)
+            changed.append(change(layer, found))
+            values.append(found)
+        return changed, values
 
 
 def decisions(outputs: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:

@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.block import GoldenBlock
+from injecttf2.changes import flipping
 from injecttf2.graph import Graph
 from injecttf2.outcomes import MASKED_TOLERANCE
+from injecttf2.packed import Packed, Words
 from injecttf2.path import NOT_FINITE, Path
 from injecttf2.routes import Route
 from injecttf2.shortcut import Shortcut
-from injecttf2.suffix import DenseSuffix, PackedSites
+from injecttf2.suffix import OutputsSuffix
 
 logger = logging.getLogger("injecttf2")
 
@@ -59,7 +61,7 @@ class Measuring:
     """
 
     def __init__(
-        self, graph: Graph, dense: DenseSuffix, path: Path, block: GoldenBlock, outputs: Any
+        self, graph: Graph, dense: OutputsSuffix, path: Path, block: GoldenBlock, outputs: Any
     ) -> None:
         self._graph = graph
         self._dense = dense
@@ -67,11 +69,11 @@ class Measuring:
         self._block = block
         self._outputs = outputs
         self.dense_seconds = self._seconds_for_a_site(
-            lambda sites: dense.judge(block, outputs, sites), dense.batch
+            lambda sites: dense.examine(block, outputs, sites), dense.batch
         )
         count = int(np.clip(ENOUGH_SECONDS / self.dense_seconds, SITES // 2, 8 * SITES))
         self._sites = self._random_sites(count)
-        self._judged = dense.judge(block, outputs, self._sites)
+        self._judged = dense.examine(block, outputs, self._sites)
 
     def shortcut(self, route: Route) -> Shortcut:
         """Return a route, to be compiled when it is first used; its bound is not measured yet."""
@@ -116,10 +118,10 @@ class Measuring:
         close = np.abs(found_distance[judged] - MASKED_TOLERANCE) <= reach
         return float(np.count_nonzero(~decided) + np.count_nonzero(close)) / len(found)
 
-    def _seconds_for_a_site(self, call: Callable[[PackedSites], Any], count: int) -> float:
+    def _seconds_for_a_site(self, call: Callable[[Packed], Any], count: int) -> float:
         """Return how long a call takes for each of ``count`` sites, compilation left out."""
         sites = self._random_sites(count)
-        call(sites[:, :1])
+        call(sites.take(slice(0, 1)))
         times: list[float] = []
         while len(times) < 3 and sum(times) < ENOUGH_SECONDS:
             begin = time.perf_counter()
@@ -127,11 +129,11 @@ class Measuring:
             times.append(time.perf_counter() - begin)
         return min(times) / count
 
-    def _random_sites(self, count: int) -> PackedSites:
+    def _random_sites(self, count: int) -> Packed:
         return random_sites(self._graph, self._dense.cut.frontier[0], count, self._block.loaded)
 
 
-def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> PackedSites:
+def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> Packed:
     """Return sites at random elements and bits of a tensor, the same every time.
 
     Args:
@@ -141,9 +143,9 @@ def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> Packed
         samples: Rows that they are spread over.
     """
     generator = np.random.Generator(np.random.Philox(0))
-    columns = (
-        generator.integers(samples, size=count),
-        generator.integers(math.prod(graph.shape(key)), size=count),
-        generator.integers(bits.LAYOUTS[graph.dtypes[key]].width, size=count),
-    )
-    return np.stack(columns).astype(np.int32)
+    dtype = graph.dtypes[key]
+    rows = generator.integers(samples, size=count).astype(np.int32)
+    elements = generator.integers(math.prod(graph.shape(key)), size=count).astype(np.int32)
+    bit = generator.integers(bits.layout(dtype).width, size=count)
+    words = Words(np.arange(count, dtype=np.int32), elements, flipping(bits.masks(bit, dtype)))
+    return Packed(rows, (words,))

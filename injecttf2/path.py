@@ -9,13 +9,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from injecttf2 import bits
 from injecttf2.graph import Graph, Step, Values
 from injecttf2.outcomes import is_close, judge
+from injecttf2.packed import changed
 from injecttf2.routes import Route
 from injecttf2.rules import EXACT, RULES, output_window
 from injecttf2.rules.elementwise import is_elementwise
 from injecttf2.rules.linear import SUMMING, largest_gain, sums
-from injecttf2.suffix import flipped
 from injecttf2.windows import Differences, GoldenKey, Window, tensor_of, unravelled
 
 NOT_FINITE = 253
@@ -69,8 +70,9 @@ class Path:
 
     def __init__(self, graph: Graph, layer: str, sparse: int) -> None:
         self.graph = graph
-        self.steps = graph.cut(layer).suffix
-        self._target = graph.step(layer).outputs[0]
+        cut = graph.cut(layer)
+        self.steps = cut.suffix
+        self._target = cut.frontier[0]
         self._sparse = sparse
         self.scored = scored_step(graph, self.steps)
         self._exact = all(self._is_exact(step) for step in self.steps)
@@ -90,14 +92,21 @@ class Path:
         """Return a batch that is golden everywhere."""
         return Differences(rows, golden, self.graph.shape, xla=xla)
 
-    def inject(self, differences: Differences, elements: Any, bit: Any) -> None:
-        """Flip a bit of one element of each sample in the cut layer's output."""
+    def inject(self, differences: Differences, elements: Any, keep: Any, flip: Any) -> None:
+        """Change the word of one element of each sample in the cut layer's output."""
         shape = self.graph.shape(self._target)
         offsets = unravelled(elements, shape)
         original = differences.golden(self._target, offsets, (1,) * len(shape))
-        corrupted = flipped(original, tf.reshape(bit, (-1, *[1] * len(shape))))
+        each = (-1, *[1] * len(shape))
+        corrupted = changed(original, tf.reshape(keep, each), tf.reshape(flip, each))
         differences.doubt(corrupted)
         differences.windows[self._target] = Window(offsets, corrupted, original)
+
+    def single_specs(self, size: int) -> tuple[tf.TensorSpec, ...]:
+        """Return shapes and dtypes of rows, elements, keep and flip, all [size]."""
+        word = tf.TensorSpec((size,), bits.layout(self.graph.dtypes[self._target]).word)
+        index = tf.TensorSpec((size,), tf.int32)
+        return index, index, word, word
 
     def run(self, differences: Differences, first: int, last: int) -> None:
         """Take the steps from ``first`` up to, not including, ``last``.
@@ -212,6 +221,7 @@ def is_smooth(step: Step) -> bool:
     """
     operation = step.operation
     known = type(operation) in RULES or type(operation) in SMOOTH
+    known = known and not getattr(operation, "quantization_mode", None)  # it rounds what goes in
     return known and is_elementwise(getattr(operation, "activation", None))
 
 
@@ -241,16 +251,15 @@ def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
         needed[key] = None
         return probe(path.graph, key)
 
-    def trace(sites: Any) -> Any:
-        rows, elements, bit = tf.unstack(sites)
+    def trace(rows: Any, elements: Any, keep: Any, flip: Any) -> Any:
         differences = path.differences(rows, golden, xla=False)
-        path.inject(differences, elements, bit)
+        path.inject(differences, elements, keep, flip)
         path.run(differences, 0, route.check)
         differences.same_as_golden()
         path.run(differences, route.check, len(path.steps))
         return differences.whole(id(path.graph.output))
 
-    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec((3, 8), tf.int32))
+    tf.function(trace, autograph=False).get_concrete_function(*path.single_specs(8))
     return list(needed)
 
 

@@ -19,10 +19,10 @@ import tensorflow as tf
 from injecttf2.batches import batches, one_ahead
 from injecttf2.block import GoldenBlock
 from injecttf2.outcomes import MASKED
+from injecttf2.packed import Batch, Packed, batched
 from injecttf2.packing import Layout, Packing, packed, unpacked
 from injecttf2.path import NOT_FINITE, PLAIN, XLA, Path
 from injecttf2.routes import Route
-from injecttf2.suffix import PackedSites, batched
 from injecttf2.windows import Differences, GoldenKey
 
 ALIVE = 255
@@ -51,73 +51,73 @@ class Shortcut:
         self._tail: Any = None
 
     def evaluate(
-        self, block: GoldenBlock, golden: Any, sites: PackedSites
+        self, block: GoldenBlock, golden: Any, hits: Packed
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-        """Inject sites and judge them.
+        """Inject and judge them.
 
         Args:
             block: The golden block that is loaded.
             golden: Its golden outputs.
-            sites: What to inject.
+            hits: What to inject, one word in each sample.
 
         Returns:
-            Codes uint8 [sites], ``CLOSE`` and ``NOT_FINITE`` among them; classes int32 [sites],
+            Codes uint8 [hits], ``CLOSE`` and ``NOT_FINITE`` among them; classes int32 [hits],
             -1 where a sample was dropped.
         """
-        code, faulty_class, *_ = self._columns(block, golden, sites, 2)
+        code, faulty_class, *_ = self._columns(block, golden, hits, 2)
         return code, faulty_class
 
     def examine(
-        self, block: GoldenBlock, golden: Any, sites: PackedSites
+        self, block: GoldenBlock, golden: Any, hits: Packed
     ) -> tuple[npt.NDArray[Any], ...]:
-        """Inject sites and return what :meth:`evaluate` does, and how rounding could matter.
+        """Inject and return what :meth:`evaluate` does, and how rounding could matter.
 
         Returns:
             Also distances from golden, how much rounding before and within a softmax matters to
-            them, all [sites]; NaN where a sample was dropped.
+            them, all [hits]; NaN where a sample was dropped.
         """
-        return self._columns(block, golden, sites, 5)
+        return self._columns(block, golden, hits, 5)
 
     def _columns(
-        self, block: GoldenBlock, golden: Any, sites: PackedSites, count: int
+        self, block: GoldenBlock, golden: Any, hits: Packed, count: int
     ) -> tuple[npt.NDArray[Any], ...]:
         """Return the first columns of what the tail returns, with those for dropped samples."""
         self._compile(block, golden)
-        size = sites.shape[1]
+        size = len(hits)
         code = np.full(size, MASKED, np.uint8)
         columns = code, np.full(size, -1, np.int32), *np.full((3, size), np.nan)
-        for index, parts in self._judged(block, golden, sites, code):
+        for index, parts in self._judged(block, golden, hits, code):
             for column, part in zip(columns[:count], parts, strict=False):
                 column[index] = part.numpy()[: len(index)]
         return columns[:count]
 
     def _judged(
-        self, block: GoldenBlock, golden: Any, sites: PackedSites, code: npt.NDArray[np.uint8]
+        self, block: GoldenBlock, golden: Any, hits: Packed, code: npt.NDArray[np.uint8]
     ) -> list[tuple[npt.NDArray[np.int64], tuple[Any, ...]]]:
-        """Return batches of judged samples: places in ``sites``, what the tail returned."""
+        """Return batches of judged samples: places among the hits, what the tail returned."""
         bound = tf.constant(self.bound, tf.float64)
         return [
             (index, self._tail(block.tensors, golden, bound, state))
-            for index, state in self._survivors(block, sites, code)
+            for index, state in self._survivors(block, hits, code)
         ]
 
     def _survivors(
-        self, block: GoldenBlock, sites: PackedSites, code: npt.NDArray[np.uint8]
+        self, block: GoldenBlock, hits: Packed, code: npt.NDArray[np.uint8]
     ) -> Iterator[tuple[npt.NDArray[np.int64], list[Any]]]:
-        """Yield batches for the tail: places in ``sites``, and the state of the samples."""
+        """Yield batches for the tail: places among the hits, and the state of the samples."""
         route = self.route
         if not route.check:
             for (start, stop), batch in zip(
-                batches(sites.shape[1], route.tail_batch),
-                batched(sites, route.tail_batch),
+                batches(len(hits), route.tail_batch),
+                batched(hits, route.tail_batch),
                 strict=True,
             ):
-                yield np.arange(start, stop), [batch]
+                yield np.arange(start, stop), single(batch)
             return
         packing = Packing(route.tail_batch)
-        heads = (self._head(block.tensors, one) for one in batched(sites, route.head_batch))
+        heads = (self._head(block.tensors, *single(one)) for one in batched(hits, route.head_batch))
         for (start, stop), (status, *state) in zip(
-            batches(sites.shape[1], route.head_batch), one_ahead(heads), strict=True
+            batches(len(hits), route.head_batch), one_ahead(heads), strict=True
         ):
             found = status.numpy()[: stop - start]
             alive = np.flatnonzero(found == ALIVE)
@@ -130,13 +130,12 @@ class Shortcut:
         if self._tail is not None:
             return
         route, tensors = self.route, block.signature()
-        sites = [
-            tf.TensorSpec((3, size), tf.int32) for size in (route.head_batch, route.tail_batch)
-        ]
-        state = [sites[1]]
+        state = list(self._path.single_specs(route.tail_batch))
         if route.check:
             head = tf.function(self._run_head, autograph=False, jit_compile=route.head_jit)
-            self._head = head.get_concrete_function(tensors, sites[0])
+            self._head = head.get_concrete_function(
+                tensors, *self._path.single_specs(route.head_batch)
+            )
             _, *outputs = self._head.structured_outputs
             state = [
                 tf.TensorSpec((route.tail_batch, *one.shape[1:]), one.dtype) for one in outputs
@@ -147,12 +146,13 @@ class Shortcut:
             tensors, golden_spec, tf.TensorSpec((), tf.float64), state
         )
 
-    def _run_head(self, tensors: Any, sites: Any) -> tuple[Any, ...]:
+    def _run_head(
+        self, tensors: Any, rows: Any, elements: Any, keep: Any, flip: Any
+    ) -> tuple[Any, ...]:
         """Take the steps up to the check; return codes, and the state of each sample."""
         route = self.route
-        rows, elements, bit = tf.unstack(sites)
         differences = self._differences(tensors, rows, jit=route.head_jit)
-        self._path.inject(differences, elements, bit)
+        self._path.inject(differences, elements, keep, flip)
         self._path.run(differences, 0, route.check)
         same = differences.same_as_golden()
         status = tf.where(same, tf.constant(MASKED, tf.uint8), tf.constant(ALIVE, tf.uint8))
@@ -168,9 +168,9 @@ class Shortcut:
             differences = self._differences(tensors, rows, jit=route.tail_jit)
             differences.windows = unpacked(self._layouts, parts)
         else:
-            rows, elements, bit = tf.unstack(state[0])
+            rows, *words = state
             differences = self._differences(tensors, rows, jit=route.tail_jit)
-            self._path.inject(differences, elements, bit)
+            self._path.inject(differences, *words)
         self._path.run(differences, route.check, len(self._path.steps))
         arithmetic = XLA if route.tail_jit else PLAIN
         golden = tf.gather(golden, rows)
@@ -178,3 +178,9 @@ class Shortcut:
 
     def _differences(self, tensors: Any, rows: Any, *, jit: bool) -> Differences:
         return self._path.differences(rows, lambda key: tensors[self._keys[key]], xla=jit)
+
+
+def single(batch: Batch) -> list[Any]:
+    """Return rows, elements, keep and flip of a batch in which each sample has one word."""
+    rows, ((_, elements, keep, flip),) = batch
+    return [rows, elements, keep, flip]

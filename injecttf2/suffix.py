@@ -7,22 +7,22 @@ whatever rounding could decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2 import bits
 from injecttf2.batches import batch_size, batches, padded, padded_count
 from injecttf2.block import GoldenBlock, write_rows
 from injecttf2.errors import EngineError
-from injecttf2.graph import Graph, Values
-from injecttf2.outcomes import BENIGN, equal_up_to_rounding, judge
+from injecttf2.graph import Cut, Graph, Values
+from injecttf2.judges import Assessment, Verdict
+from injecttf2.outcomes import equal_up_to_rounding, is_finite, judge, widened
+from injecttf2.packed import Batch, Packed, batched, capacities, change_words, specs
 
-PackedSites = npt.NDArray[np.int32]
-"""int32 [3, sites]: row in the golden block, element, bit; bit -1 flips nothing."""
+Index = npt.NDArray[np.int64]
 
 
 class DenseSuffix:
@@ -30,39 +30,45 @@ class DenseSuffix:
 
     Args:
         graph: The model.
-        layer: Address of the layer.
+        layer: Address of the layer, as results name it.
+        cut: Where the model is cut for it.
+        assessment: What is asked of outputs.
     """
 
-    def __init__(self, graph: Graph, layer: str) -> None:
+    def __init__(self, graph: Graph, layer: str, cut: Cut, assessment: Assessment) -> None:
         self.layer = layer
-        self.cut = graph.cut(layer)
-        self.batch = batch_size(graph, [graph.step(layer), *self.cut.suffix])
+        self.cut = cut
+        self.batch = batch_size(graph, [*cut.at, *cut.suffix], cut.frontier)
+        self.assessment = assessment
         self._graph = graph
-        self._compiled: dict[str, Any] = {}
+        self._compiled: dict[Any, Any] = {}
 
     def forget(self) -> None:
         """Forget the compiled functions: golden blocks will have another shape."""
         self._compiled.clear()
 
     def golden_outputs(self, block: GoldenBlock, expected: npt.NDArray[Any]) -> Any:
-        """Compute the golden outputs of the block that is loaded, [samples or more, classes].
+        """Compute the golden outputs of the block that is loaded, [samples or more, ...].
 
         Args:
             block: Golden tensors, those of the frontier first.
-            expected: [samples, classes], the model's own golden outputs.
+            expected: [samples, ...], the model's own golden outputs.
 
         Raises:
             EngineError: The steps behind the cut do not reproduce them from the frontier.
         """
-        function = self._function("golden", block, (self._scalar, self._outputs_spec))
+        output = tf.TensorSpec((self.batch, *expected.shape[1:]), self._graph.output.dtype)
+        beside = map(spec_of, self._beside)
+        function = self._function("golden", block, self._golden, _SCALAR, output, *beside)
         room = padded_count(block.samples, self.batch)
-        outputs = tf.raw_ops.Empty(
-            shape=(room, *expected.shape[1:]), dtype=self._graph.output.dtype
-        )
+        outputs = tf.raw_ops.Empty(shape=(room, *expected.shape[1:]), dtype=output.dtype)
         for first, last in batches(len(expected), self.batch):
             rows = padded(expected[first:last], self.batch)
             computed, right = function(
-                self._frontier(block), tf.constant(first, tf.int32), tf.constant(rows)
+                self._frontier(block),
+                tf.constant(first, tf.int32),
+                tf.constant(rows),
+                *self._beside,
             )
             wrong = np.count_nonzero(~right.numpy()[: last - first])
             if wrong:
@@ -74,90 +80,36 @@ class DenseSuffix:
             write_rows([outputs], first, [computed])
         return outputs
 
-    def judge(self, block: GoldenBlock, outputs: Any, sites: PackedSites) -> tuple[Any, Any, Any]:
-        """Inject sites, run the suffix and judge.
-
-        Args:
-            block: Golden tensors, those of the frontier first.
-            outputs: What :meth:`golden_outputs` returned.
-            sites: What to inject.
-
-        Returns:
-            Outcome codes uint8 [sites], classes int32 [sites], and how far the outputs are from
-            golden, float [sites], relative to the largest golden magnitude.
-        """
-        golden_spec = tf.TensorSpec(outputs.shape, outputs.dtype)
-        function = self._function("judge", block, (golden_spec, self._sites_spec))
-        judged = [
-            function(self._frontier(block), outputs, batch) for batch in batched(sites, self.batch)
-        ]
-        columns = (
-            np.concatenate([part.numpy() for part in parts]) for parts in zip(*judged, strict=True)
-        )
-        code, faulty_class, distance = (column[: sites.shape[1]] for column in columns)
-        return code, faulty_class, distance
-
-    def outputs(self, block: GoldenBlock, sites: PackedSites) -> npt.NDArray[Any]:
-        """Inject sites and return the model's outputs [sites, classes]."""
-        function = self._function("faulty", block, (self._sites_spec,))
-        parts = [
-            function(self._frontier(block), batch).numpy() for batch in batched(sites, self.batch)
-        ]
-        faulty: npt.NDArray[Any] = np.concatenate(parts)[: sites.shape[1]]
-        return faulty
-
-    def originals(self, block: GoldenBlock, sites: PackedSites) -> npt.NDArray[Any]:
-        """Return the golden values at sites, [sites] in the layer's dtype."""
-        rows, elements, _ = sites
-        target = block.tensors[0]
-        index = rows.astype(np.int64) * (target.shape.num_elements() // target.shape[0]) + elements
-        originals: npt.NDArray[Any] = tf.gather(tf.reshape(target, (-1,)), index).numpy()
-        return originals
-
     def _frontier(self, block: GoldenBlock) -> tuple[Any, ...]:
         return block.tensors[: len(self.cut.frontier)]
 
-    @property
-    def _scalar(self) -> tf.TensorSpec:
-        return tf.TensorSpec((), tf.int32)
-
-    @property
-    def _sites_spec(self) -> tf.TensorSpec:
-        return tf.TensorSpec((3, self.batch), tf.int32)
-
-    @property
-    def _outputs_spec(self) -> tf.TensorSpec:
-        output = self._graph.output
-        return tf.TensorSpec((self.batch, *self._graph.shape(id(output))), output.dtype)
-
     def _function(
-        self, name: str, block: GoldenBlock, signature: tuple[tf.TensorSpec, ...]
+        self, name: Any, block: GoldenBlock, body: Callable[..., Any], *signature: Any
     ) -> Callable[..., Any]:
         """Return one of the compiled functions, tracing it when it is first asked for."""
         if name not in self._compiled:
-            body = {"golden": self._golden, "judge": self._judge, "faulty": self._faulty}[name]
             frontier = block.signature()[: len(self.cut.frontier)]
             function = tf.function(body, autograph=False)
             self._compiled[name] = function.get_concrete_function(frontier, *signature)
         compiled: Callable[..., Any] = self._compiled[name]
         return compiled
 
-    def _golden(self, frontier: Any, first: Any, expected: Any) -> tuple[Any, Any]:
-        rows = tf.minimum(first + tf.range(self.batch, dtype=tf.int32), frontier[0].shape[0] - 1)
-        outputs = self._run(self._gather(frontier, rows))
-        code, _, _ = judge(outputs, expected)
+    @property
+    def _beside(self) -> tuple[Any, ...]:
+        """What the steps need beside the frontier."""
+        return ()
+
+    def _golden(self, frontier: Any, first: Any, expected: Any, *beside: Any) -> tuple[Any, Any]:
+        outputs = self._run(self._gather(frontier, self._rows(frontier, first)), *beside)
         # At a tie the class may differ by rounding alone, as low precision may within the class.
-        return outputs, (code <= BENIGN) | equal_up_to_rounding(outputs, expected)
+        decided = ~self.assessment.judge.differs(widened(outputs), widened(expected))
+        right = (is_finite(outputs) & decided) | equal_up_to_rounding(outputs, expected)
+        return outputs, right
 
-    def _judge(self, frontier: Any, golden: Any, sites: Any) -> tuple[Any, Any, Any]:
-        return judge(self._faulty(frontier, sites), tf.gather(golden, sites[0]))
-
-    def _faulty(self, frontier: Any, sites: Any) -> Any:
-        rows, elements, bit = tf.unstack(sites)
-        values = self._gather(frontier, rows)
-        target = self.cut.frontier[0]
-        values[target] = flip_elements(values[target], elements, bit)
-        return self._run(values)
+    def _rows(self, frontier: Any, first: Any) -> Any:
+        """Return the rows of the batch that begins at a row of the block."""
+        rows = first + tf.range(self.batch, dtype=tf.int32)
+        return tf.minimum(rows, frontier[0].shape[0] - 1)
 
     def _gather(self, frontier: Any, rows: Any) -> Values:
         keys_and_tensors = zip(self.cut.frontier, frontier, strict=True)
@@ -167,44 +119,118 @@ class DenseSuffix:
         return self._graph.run(self.cut.suffix, values)[id(self._graph.output)]
 
 
-def batched(sites: PackedSites, size: int) -> Iterator[Any]:
-    """Yield sites in batches of a fixed shape; what fills the last flips no bit."""
-    for start, stop in batches(sites.shape[1], size):
-        batch = sites[:, start:stop]
-        if stop - start < size:
-            filling = np.repeat(np.array([[0], [0], [-1]], np.int32), size - stop + start, axis=1)
-            batch = np.concatenate([batch, filling], axis=1)
-        yield tf.constant(batch)
+_SCALAR = tf.TensorSpec((), tf.int32)
 
 
-def flipped(values: Any, bit: Any) -> Any:
-    """Flip one bit of each value, on the device.
+class OutputsSuffix(DenseSuffix):
+    """The same with a fault in the tensor that is cut at.
 
     Args:
-        values: Floating-point, any shape.
-        bit: int32, broadcasts against ``values``; -1 flips nothing.
+        graph: The model.
+        layer: Address of the layer.
+        assessment: What is asked of outputs.
     """
-    word = tf.as_dtype(bits.LAYOUTS[values.dtype.name].word)
-    ones = tf.cast(bit >= 0, word)
-    masks = tf.bitwise.left_shift(ones, tf.cast(tf.maximum(bit, 0), word))
-    return tf.bitcast(tf.bitwise.bitwise_xor(tf.bitcast(values, word), masks), values.dtype)
+
+    def __init__(self, graph: Graph, layer: str, assessment: Assessment) -> None:
+        super().__init__(graph, layer, graph.cut(layer), assessment)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtype of each layer that is hit."""
+        return (self._graph.dtypes[self.cut.frontier[0]],)
+
+    def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: Packed) -> Verdict:
+        """Inject, run the suffix and judge.
+
+        Args:
+            block: Golden tensors, those of the frontier first.
+            outputs: What :meth:`golden_outputs` returned.
+            labels: [samples or more, ...], of the block's samples.
+            hits: What to inject.
+
+        Returns:
+            Verdicts on the hits, NumPy arrays.
+        """
+        given = (spec_of(outputs), spec_of(labels))
+        parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), hits)
+        return Verdict.joined(parts).first(len(hits))
+
+    def examine(self, block: GoldenBlock, outputs: Any, hits: Packed) -> tuple[Any, Any, Any]:
+        """Inject, run the suffix and judge by top-1.
+
+        Returns:
+            Outcome codes uint8 [hits], classes int32 [hits], and how far the outputs are from
+            golden, float [hits], relative to the largest golden magnitude.
+        """
+        parts = self._each_batch(
+            "examine", self._examine, block, (spec_of(outputs),), (outputs,), hits
+        )
+        columns = (
+            np.concatenate([part.numpy() for part in column])[: len(hits)]
+            for column in zip(*parts, strict=True)
+        )
+        code, faulty_class, distance = columns
+        return code, faulty_class, distance
+
+    def outputs(self, block: GoldenBlock, hits: Packed) -> npt.NDArray[Any]:
+        """Inject and return the model's outputs [hits, ...]."""
+        parts = self._each_batch("faulty", self._faulty, block, (), (), hits)
+        faulty: npt.NDArray[Any] = np.concatenate([part.numpy() for part in parts])[: len(hits)]
+        return faulty
+
+    def values(
+        self, block: GoldenBlock, hits: Packed, layer: int, hit: Index, element: Index
+    ) -> npt.NDArray[Any]:
+        """Return values of a layer before its words change, [sites].
+
+        Args:
+            block: Golden tensors.
+            hits: What to inject; what it says of this and later layers does not matter.
+            layer: Which of the layers that are hit.
+            hit: int64 [sites], which of the hits, ascending.
+            element: int64 [sites].
+        """
+        del layer  # there is one, and what it gives out is golden
+        target = block.tensors[0]
+        size = target.shape.num_elements() // target.shape[0]
+        index = hits.rows[hit].astype(np.int64) * size + element
+        values: npt.NDArray[Any] = tf.gather(tf.reshape(target, (-1,)), index).numpy()
+        return values
+
+    def _each_batch(
+        self,
+        name: Any,
+        body: Callable[..., Any],
+        block: GoldenBlock,
+        signature: tuple[Any, ...],
+        given: tuple[Any, ...],
+        hits: Packed,
+    ) -> list[Any]:
+        """Return what a function makes of each batch of hits."""
+        results = []
+        for batch in batched(hits, self.batch):
+            room = capacities(batch)
+            spec = specs(self.batch, room, self.dtypes)
+            function = self._function((name, room), block, body, *signature, spec)
+            results.append(function(self._frontier(block), *given, batch))
+        return results
+
+    def _judge(self, frontier: Any, golden: Any, labels: Any, batch: Batch) -> Verdict:
+        rows, _ = batch
+        outputs = self._faulty(frontier, batch)
+        return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))
+
+    def _examine(self, frontier: Any, golden: Any, batch: Batch) -> tuple[Any, Any, Any]:
+        return judge(self._faulty(frontier, batch), tf.gather(golden, batch[0]))
+
+    def _faulty(self, frontier: Any, batch: Batch) -> Any:
+        rows, (words,) = batch
+        values = self._gather(frontier, rows)
+        target = self.cut.frontier[0]
+        values[target] = change_words(values[target], words, fresh=True)
+        return self._run(values)
 
 
-def flip_elements(tensor: Any, elements: Any, bit: Any) -> Any:
-    """Flip a bit of one element of each row, on the device and in place.
-
-    Args:
-        tensor: Floating-point [rows, ...], fresh from a gather; nothing else may use it.
-        elements: int32 [rows], indices into each row flattened in row-major order.
-        bit: int32 [rows]; -1 flips nothing.
-
-    Returns:
-        The tensor with the flips.
-    """
-    rows, size = tensor.shape[0], tensor.shape.num_elements()
-    flat = tf.reshape(tensor, (size, 1))
-    place = tf.range(rows, dtype=tf.int32) * (size // rows) + elements
-    corrupted = flipped(tf.gather(flat, place), bit[:, tf.newaxis])
-    # tf.tensor_scatter_nd_update would copy the batch, which takes as long as gathering it.
-    result = tf.raw_ops.InplaceUpdate(x=flat, i=place, v=corrupted)
-    return tf.reshape(result, tensor.shape)
+def spec_of(tensor: Any) -> tf.TensorSpec:
+    """Return shape and dtype of a tensor: how compiled functions take it."""
+    return tf.TensorSpec(tensor.shape, tensor.dtype)

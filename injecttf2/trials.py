@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.faults import BitFlip
+from injecttf2.fault_model import Fault
+from injecttf2.listed import Listed
+from injecttf2.rates import Rate
 
 IDENTITY_VERSION = 1
 """Raised whenever the meaning of a trial changes, so that old and new rows never mix."""
@@ -31,21 +33,49 @@ class Identity:
         data: Digest of the prepared inputs and labels, hexadecimal.
         seed: The campaign's seed.
         version: The meaning of a trial, ``IDENTITY_VERSION``.
+        judge: What is asked of outputs, as ``Assessment.identity`` says it; empty for top-1.
     """
 
     model: str
     data: str
     seed: int
     version: int = IDENTITY_VERSION
+    judge: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, int | str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, as they stand in ``campaign.json``."""
         return {
             "version": self.version,
             "model": self.model,
             "data": self.data,
             "seed": self.seed,
+            **self.judge,
         }
+
+
+OUTPUTS, WEIGHTS = TARGETS = ("outputs", "weights")
+"""What a fault can be in: a layer's activations, or its variables."""
+
+TOGETHER = " + "
+"""What stands between the addresses of layers that are hit in the same trial."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What trials that are evaluated together corrupt.
+
+    Args:
+        layers: Addresses of the layers that are hit in the same trial, in the order of the model.
+        target: ``outputs``, the layers' activations, or ``weights``.
+    """
+
+    layers: tuple[str, ...]
+    target: str = OUTPUTS
+
+    @property
+    def layer(self) -> str:
+        """The layers as a results row names them."""
+        return TOGETHER.join(self.layers)
 
 
 @dataclass(frozen=True)
@@ -53,27 +83,40 @@ class Cell:
     """One point of the grid.
 
     Args:
-        layer: Address of the layer.
-        fault: What happens to the chosen element.
-        probability: Chance that a sample is hit, in [0, 1].
-        target: What is corrupted; ``outputs`` is the layer's activations.
+        layer: Address of the layer, or those of several that are hit together, ``TOGETHER``
+            between them.
+        fault: What happens to the chosen elements.
+        rate: How many sites a trial has, of layers that are hit together each; or the sites.
+        target: What is corrupted: ``outputs``, the layer's activations, or its ``weights``.
+        variable: The weight variable; None for ``outputs``, and for all variables together.
     """
 
     layer: str
-    fault: BitFlip
-    probability: float
-    target: str = "outputs"
+    fault: Fault
+    rate: Rate | Listed
+    target: str = OUTPUTS
+    variable: str | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What is corrupted."""
+        return Scope(tuple(self.layer.split(TOGETHER)), self.target)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the meaning of the cell, as plain values."""
-        return {
+        content: dict[str, Any] = {
             "layer": self.layer,
             "target": self.target,
             "fault": self.fault.name,
             "bit": self.fault.bit,
             "bit_field": self.fault.bit_field,
-            "probability": float(self.probability),
+            self.rate.name: self.rate.value,
         }
+        if parameters := self.fault.parameters():
+            content["parameters"] = parameters
+        if self.variable is not None:
+            content["variable"] = self.variable
+        return content
 
 
 @dataclass(frozen=True)

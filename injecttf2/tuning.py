@@ -23,12 +23,14 @@ from injecttf2.batches import BATCH_BYTES, batch_size, padded, padded_count
 from injecttf2.block import GoldenBlock, room_batch
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
+from injecttf2.hooks import HookedStep
 from injecttf2.measuring import Measuring, random_sites
+from injecttf2.packed import changed
 from injecttf2.path import Path, golden_keys, is_smooth, scored_step
 from injecttf2.routes import Route, Routes, Way
 from injecttf2.rules.linear import WIDE
 from injecttf2.shortcut import Shortcut
-from injecttf2.suffix import DenseSuffix, flipped
+from injecttf2.suffix import OutputsSuffix
 from injecttf2.windows import GoldenKey, equal_bits
 from injecttf2.work import (
     ELEMENT,
@@ -73,7 +75,7 @@ class Tuner:
         self,
         graph: Graph,
         dataset: Dataset,
-        dense: DenseSuffix,
+        dense: OutputsSuffix,
         *,
         levels: Sequence[str],
         routes: Routes,
@@ -166,15 +168,15 @@ class Tuner:
         """Return the share of samples that are golden again after 1, 2, ... steps."""
         graph, cut = self._graph, self._dense.cut
         size = min(self._dense.batch, batch_size(graph, cut.prefix))
-        inputs = padded(self._dataset.inputs[:size], size)
-        elements, bit = random_sites(graph, cut.frontier[0], size)[1:]
+        inputs = [padded(array[:size], size) for array in self._dataset.input_arrays]
+        (words,) = random_sites(graph, cut.frontier[0], size).words
 
-        def count(inputs: Any, elements: Any, bit: Any) -> list[Any]:
-            golden = graph.run(cut.prefix, {id(graph.input): inputs})
+        def count(elements: Any, keep: Any, flip: Any, *inputs: Any) -> list[Any]:
+            golden = graph.run(cut.prefix, graph.feed(inputs))
             faulty = {key: golden[key] for key in cut.frontier}
             flat = tf.reshape(golden[cut.frontier[0]], (elements.shape[0], -1))
             hit = tf.range(flat.shape[1], dtype=tf.int32) == elements[:, tf.newaxis]
-            corrupted = tf.where(hit, flipped(flat, bit[:, tf.newaxis]), flat)
+            corrupted = tf.where(hit, changed(flat, keep[:, tf.newaxis], flip[:, tf.newaxis]), flat)
             faulty[cut.frontier[0]] = tf.reshape(corrupted, golden[cut.frontier[0]].shape)
             shares = []
             for index in range(steps):
@@ -184,7 +186,8 @@ class Tuner:
                 shares.append(tf.reduce_mean(tf.cast(tf.reduce_all(same, axis=0), tf.float64)))
             return shares
 
-        given = [tf.constant(one) for one in (inputs, elements, bit)]
+        columns = (words.element, words.changes.keep, words.changes.flip)
+        given = [tf.constant(one) for one in (*columns, *inputs)]
         counting = tf.function(count, autograph=False).get_concrete_function(*given)
         return [float(share) for share in counting(*given)]
 
@@ -262,17 +265,18 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
 
     Rounding in 16 bits decides outcomes, whole numbers have no windows, and a mask of Keras travels
     beside its tensor, where it is not seen. Where a step jumps, as an argmax does, or an attention
-    on huge numbers, rounding decides too; so only steps that are known not to are taken.
+    on huge numbers, rounding decides too; so only steps that are known not to are taken, and none
+    that a fault is inside of.
     """
-    tensors = [tensor for step in cut.suffix for tensor in step.node.outputs]
-    keys = {*cut.frontier, *map(id, tensors)}
+    keys = {*cut.frontier, *(key for step in cut.suffix for key in step.outputs)}
     wide = all(graph.dtypes[key] in WIDE for key in keys) and all(
         getattr(step.operation, "compute_dtype", WIDE[0]) in WIDE for step in cut.suffix
     )
-    tensors += [tensor for step in cut.suffix for tensor in step.node.input_tensors]
     return (
         wide
-        and all(getattr(tensor, "_keras_mask", None) is None for tensor in tensors)
+        and len(graph.outputs) == 1
+        and not any(isinstance(step, HookedStep) for step in cut.suffix)
+        and not graph.has_masks(keys)
         and all(step is scored_step(graph, cut.suffix) or is_smooth(step) for step in cut.suffix)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -83,10 +84,9 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
         keys.append(frozenset(windows))
         golden.append(frozenset(read | set(narrow)))
 
-    def trace(sites: tf.Tensor) -> tf.Tensor:
-        rows, elements, bit = tf.unstack(sites)
+    def trace(rows: Any, elements: Any, keep: Any, flip: Any) -> Any:
         differences = path.differences(rows, read_golden, xla=False)
-        path.inject(differences, elements, bit)
+        path.inject(differences, elements, keep, flip)
         note(differences.windows)
         for index, step in enumerate(path.steps):
             before = dict(differences.windows)
@@ -101,7 +101,7 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
             note(differences.windows)
         return rows
 
-    tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec((3, 8), tf.int32))
+    tf.function(trace, autograph=False).get_concrete_function(*path.single_specs(8))
     return WindowWork(tuple(steps), tuple(widening), tuple(live), tuple(keys), tuple(golden))
 
 

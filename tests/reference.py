@@ -1,173 +1,357 @@
 """The oracle: evaluates a trial the slow way, sharing no code with the engine.
 
-The whole model runs for every trial; Keras itself walks its graph; sites are drawn and bits are
-flipped one at a time in Python loops by the rules that the documentation states.
+The whole model runs for every trial; Keras itself walks its graph; sites are drawn and words are
+changed one at a time in Python loops by the rules that the documentation states, from what a
+results row says of the trial. Weights are set for real, and set back.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-FORMATS = {"float16": ("<e", "<H"), "float32": ("<f", "<I"), "float64": ("<d", "<Q")}
+from tests import judging
+from tests.reference_calls import given, input_names, watching
+from tests.reference_faults import corrupted, spot_of, width_of
+from tests.reference_sites import Site, draw_outputs, draw_weights
+
+RATES = ("probability", "count", "ber")
 
 
 @dataclass(frozen=True)
-class Site:
+class Judging:
+    """What is asked of outputs; each output and label is that of one sample.
+
+    Args:
+        differs: Whether the decision on an output is another than on the golden one.
+        score: Of an output, given the label.
+        classes: Class of an output.
+        metrics: Pairs of the worst value, and a function of output, golden output and label.
+        criteria: Functions of output and golden output.
+    """
+
+    differs: Callable[[Any, Any], bool] = judging.top1_differs
+    score: Callable[[Any, Any], float] = lambda output, label: judging.topk_score(output, label, 1)
+    classes: Callable[[Any], int] = lambda output: judging.ranked(judging.flat(output))[0]
+    metrics: tuple[tuple[float, Callable[[Any, Any, Any], float]], ...] = ()
+    criteria: tuple[Callable[[Any, Any], bool], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One site in one sample."""
+
+    layer: int
+    variable: str | None
     sample: int
     element: int
     bit: int
+    original: float
+    corrupted: float
+    outcome: str
+    golden_class: int
+    faulty_class: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReferenceResult:
-    sites: list[Site]
-    outcomes: list[str]
-    golden_classes: list[int]
-    faulty_classes: list[int]
-    sdc_critical: int
-    accuracy: float
-    golden_accuracy: float
+    """What a trial did; ``outcomes`` has one entry for each sample that is hit."""
+
+    rows: list[Row] = field(default_factory=list)
+    sites: int = 0
+    outcomes: list[str] = field(default_factory=list)
+    sdc_critical: int = 0
+    accuracy: float = 0.0
+    golden_accuracy: float = 0.0
+    metrics: list[float] = field(default_factory=list)
+    criteria: list[int] = field(default_factory=list)
 
     def count(self, outcome: str) -> int:
         return self.outcomes.count(outcome)
 
 
-def flip(value: float, bit: int, dtype: str) -> float:
-    """Flip one bit by way of the value's bytes."""
-    if dtype == "bfloat16":  # the upper half of a float32
-        return flip(value, bit + 16, "float32")
-    floating, unsigned = FORMATS[dtype]
-    (word,) = struct.unpack(unsigned, struct.pack(floating, value))
-    (flipped,) = struct.unpack(floating, struct.pack(unsigned, word ^ (1 << bit)))
-    return float(flipped)
+@dataclass
+class Tensor:
+    """What a layer gives out: elements of one sample, dtype, and the sites in it by sample.
 
-
-def draw_sites(
-    trial_id: int, samples: int, elements: int, candidates: list[int], probability: float
-) -> list[Site]:
-    uniform = np.random.Generator(np.random.Philox(key=trial_id)).random((3, samples))
-    sites = []
-    for sample in range(samples):
-        if uniform[0, sample] < probability:
-            element = int(uniform[1, sample] * elements)
-            bit = candidates[int(uniform[2, sample] * len(candidates))]
-            sites.append(Site(sample, element, bit))
-    return sites
-
-
-def forward(model: keras.Model, inputs: np.ndarray, layer: str, sites: dict[int, Site]) -> Any:
-    """Run the whole model on one batch, flipping bits in what ``layer`` gives out.
-
-    As in ``model.predict`` TensorFlow runs the model as one graph: op by op it does not fuse a
-    convolution with its ReLU, and a fused ReLU treats NaN differently.
+    ``seen`` holds for each site the values before and after.
     """
-    function = getattr(model, "_functional", None) or model
 
-    def flip_sites(array: np.ndarray) -> np.ndarray:
+    elements: int = 0
+    dtype: str = ""
+    sites: dict[int, list[Site]] = field(default_factory=dict)
+    seen: dict[Site, tuple[float, float]] = field(default_factory=dict)
+
+
+class Reference:
+    """A model and its data.
+
+    Args:
+        model: The model.
+        inputs: One array, or a tuple of several.
+        labels: [samples, ...].
+        output: Which of several outputs is judged.
+        batch: Samples that the model runs on at a time.
+        judging: What is asked of outputs.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: Any,
+        labels: np.ndarray,
+        *,
+        output: int = 0,
+        batch: int = 48,
+        judging: Judging | None = None,
+    ) -> None:
+        self.model = model
+        self.arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+        self.labels = labels
+        self.output = output
+        self.batch = batch
+        self.judging = judging or Judging()
+        self._compiled: dict[tuple[str, ...], Any] = {}
+        self._golden: dict[tuple[str, ...], np.ndarray] = {}
+        self._tensors: dict[str, Tensor] = {}
+        self._operations: dict[str, Any] = {}
+        self._start = 0
+        # TensorFlow's own threads take the smallest numbers for 0.
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(int).result()
+
+    def evaluate(self, trial: Any) -> ReferenceResult:
+        """Evaluate a trial from the plain values that describe its cell, and its id."""
+        cell = trial.cell.to_dict()
+        rate = next((name, cell[name]) for name in RATES if name in cell)
+        layers = cell["layer"].split(" + ")
+        if cell["target"] == "weights":
+            return self._evaluate_weights(trial.id, cell, rate, layers)
+        return self._evaluate_outputs(trial.id, cell, rate, layers)
+
+    def _evaluate_outputs(
+        self, trial_id: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
+    ) -> ReferenceResult:
+        golden = self._golden_of(layers)
+        drawn = []
+        for stream, layer in enumerate(layers):
+            tensor = self._tensors[layer]
+            sites = draw_outputs(
+                trial_id,
+                rate,
+                spot_of(cell, tensor.dtype),
+                samples=len(self.labels),
+                elements=tensor.elements,
+                stream=stream,
+            )
+            tensor.sites, tensor.seen = {}, {}
+            for site in sites:
+                tensor.sites.setdefault(site.place, []).append(site)
+            drawn.append(sites)
+        faulty = self._run(layers, cell)
+        hit = sorted({site.place for sites in drawn for site in sites})
+        result = self._judged(golden, faulty, hit)
+        result.sites = sum(map(len, drawn))
+        for sample, outcome in zip(hit, result.outcomes, strict=True):
+            classes = self._classes(golden[sample], faulty[sample], outcome)
+            for number, layer in enumerate(layers):
+                tensor = self._tensors[layer]
+                for site in tensor.sites.get(sample, []):
+                    place = (number, None, sample, site.element, site.bit)
+                    result.rows.append(Row(*place, *tensor.seen[site], outcome, *classes))
+        for layer in layers:
+            self._tensors[layer].sites = {}
+        return result
+
+    def _evaluate_weights(
+        self, trial_id: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
+    ) -> ReferenceResult:
+        golden = self._golden_of([])
+        chosen = [one for one in self.weights(layers) if cell.get("variable") in (None, one[1])]
+        sites = draw_weights(
+            trial_id,
+            rate,
+            [
+                (math.prod(variable.shape), spot_of(cell, str(variable.dtype)))
+                for _, _, variable in chosen
+            ],
+        )
+        before = [np.array(variable.numpy()) for _, _, variable in chosen]
+        after = [array.copy() for array in before]
+        for site in sites:
+            change(after[site.place].reshape(-1), site, cell)
+        try:
+            for (_, _, variable), array in zip(chosen, after, strict=True):
+                variable.assign(array)
+            faulty = self._run([], cell)
+        finally:
+            for (_, _, variable), array in zip(chosen, before, strict=True):
+                variable.assign(array)
+        hit = list(range(len(self.labels))) if sites else []
+        result = self._judged(golden, faulty, hit)
+        result.sites = len(sites)
+        for sample, outcome in zip(hit, result.outcomes, strict=True):
+            classes = self._classes(golden[sample], faulty[sample], outcome)
+            for site in sites:
+                layer, name, _ = chosen[site.place]
+                values = [float(one[site.place].flat[site.element]) for one in (before, after)]
+                place = (layer, name, sample, site.element, site.bit)
+                result.rows.append(Row(*place, *values, outcome, *classes))
+        return result
+
+    def weights(self, layers: Sequence[str]) -> list[tuple[int, str, Any]]:
+        """The weights of some layers: which layer, name, variable; none twice."""
+        operations = self._operations
+
+        def find(address: str, operation: Any, outputs: Any) -> Any:
+            operations.setdefault(address, operation)
+            return outputs
+
+        if not operations:
+            with watching(self.model, find):
+                self._call(tuple(tf.constant(array[:1]) for array in self.arrays))
+        found: dict[int, tuple[int, str, Any]] = {}
+        for number, layer in enumerate(layers):
+            operation = operations.get(layer) or operations[f"{layer}:0"]
+            paths = [within(operation, variable.path) for variable in operation.weights]
+            last = [path.split("/")[-1] for path in paths]
+            for path, name, variable in zip(paths, last, operation.weights, strict=True):
+                unique = name if last.count(name) == 1 else path
+                found.setdefault(id(variable), (number, unique, variable))
+        return list(found.values())
+
+    def _golden_of(self, layers: Sequence[str]) -> np.ndarray:
+        """Golden outputs, from the same function as those with faults."""
+        if tuple(layers) not in self._golden:
+            self._golden[tuple(layers)] = self._run(layers, {})
+        return self._golden[tuple(layers)]
+
+    def _run(self, layers: Sequence[str], fault: dict[str, Any]) -> np.ndarray:
+        """Run the model on all data with the faults at the sites that the tensors have."""
+        if tuple(layers) not in self._compiled:
+            self._compiled[tuple(layers)] = self._traced(layers)
+        self._fault = fault
+        outputs = []
+        for start in range(0, len(self.labels), self.batch):
+            self._start = start
+            rows = [array[start : start + self.batch] for array in self.arrays]
+            real = len(rows[0])
+            filled = [
+                np.concatenate([one, np.repeat(one[:1], self.batch - real, axis=0)]) for one in rows
+            ]
+            outputs.append(self._compiled[tuple(layers)](*map(tf.constant, filled)).numpy()[:real])
+        return np.concatenate(outputs).astype(np.float64)
+
+    def _traced(self, layers: Sequence[str]) -> Any:
+        """The model as one graph, with holes where some layers give something out.
+
+        As in ``model.predict`` TensorFlow runs the model as one graph: op by op it does not fuse a
+        convolution with its ReLU, and a fused ReLU treats NaN differently.
+        """
+
+        def through(address: str, operation: Any, tensor: Any) -> Any:
+            if address not in layers:
+                return tensor
+
+            def changed(array: np.ndarray) -> np.ndarray:
+                return self._thread.submit(self._corrupted, address, array).result()
+
+            result = tf.numpy_function(changed, [tensor], tensor.dtype)
+            result = tf.ensure_shape(result, tensor.shape)
+            result._keras_mask = getattr(tensor, "_keras_mask", None)
+            return result
+
+        @tf.function(autograph=False)
+        def whole(*batch: Any) -> Any:
+            names = input_names(self.model)
+            batch = tuple(through(name, None, one) for name, one in zip(names, batch, strict=True))
+            with watching(self.model, through):
+                return self._call(batch)
+
+        return whole
+
+    def _call(self, batch: tuple[Any, ...]) -> Any:
+        outputs = self.model(given(self.model, batch), training=False)
+        return keras.tree.flatten(outputs)[self.output]
+
+    def _corrupted(self, layer: str, array: np.ndarray) -> np.ndarray:
+        """What a layer gives out for a batch, with its faults."""
+        tensor = self._tensors.setdefault(layer, Tensor())
+        tensor.elements = math.prod(array.shape[1:])
+        tensor.dtype = array.dtype.name
         array = array.copy()
-        for row, site in sites.items():
+        for row in range(min(self.batch, len(self.labels) - self._start)):
             flat = array[row].reshape(-1)
-            flat[site.element] = flip(float(flat[site.element]), site.bit, array.dtype.name)
+            sites = tensor.sites.get(self._start + row, [])
+            before = [float(flat[site.element]) for site in sites]
+            for site in sites:
+                change(flat, site, self._fault)
+            after = [float(flat[site.element]) for site in sites]
+            tensor.seen.update(zip(sites, zip(before, after, strict=True), strict=True))
         return array
 
-    def corrupted(output: Any) -> Any:
-        changed = tf.numpy_function(flip_sites, [output], output.dtype)
-        return tf.ensure_shape(changed, output.shape)
+    def _classes(self, golden: Any, faulty: Any, outcome: str) -> tuple[int, int]:
+        of = self.judging.classes
+        return of(golden), -1 if outcome == "due" else of(faulty)
 
-    calls: dict[str, int] = {}
-
-    def operation_of(operation: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls[operation.name] = calls.get(operation.name, 0) + 1
-            number = calls[operation.name]
-            address = operation.name if number == 1 else f"{operation.name}#{number}"
-            if "training" in getattr(operation, "_call_context_args", {}):
-                kwargs["training"] = False
-            output = operation(*args, **kwargs)
-            return corrupted(output) if address == layer else output
-
-        return call
-
-    @tf.function(autograph=False)
-    def whole(batch: Any) -> Any:
-        if layer == function.inputs[0]._keras_history.operation.name:
-            batch = corrupted(batch)
-        outputs = function._run_through_graph([batch], operation_fn=operation_of)
-        return keras.tree.flatten(outputs)[0]
-
-    return whole(tf.constant(inputs)).numpy().astype(np.float64)
-
-
-def batches(inputs: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray, int]]:
-    """Yield start, a batch of exactly ``size`` rows, and how many of them are real."""
-    for start in range(0, len(inputs), size):
-        rows = inputs[start : start + size]
-        filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])
-        yield start, filled, len(rows)
-
-
-def run_model(
-    model: keras.Model, inputs: np.ndarray, layer: str, sites: list[Site], batch: int
-) -> np.ndarray:
-    by_sample = {site.sample: site for site in sites}
-    outputs = []
-    for start, rows, real in batches(inputs, batch):
-        here = {row: by_sample[start + row] for row in range(real) if start + row in by_sample}
-        outputs.append(forward(model, rows, layer, here)[:real])
-    return np.concatenate(outputs)
+    def _judged(self, golden: np.ndarray, faulty: np.ndarray, hit: list[int]) -> ReferenceResult:
+        """Judge the samples that are hit; the others are golden."""
+        asked, labels = self.judging, self.labels
+        outcomes = {}
+        for sample in hit:
+            finite = all(map(math.isfinite, judging.flat(faulty[sample])))
+            differs = finite and asked.differs(faulty[sample], golden[sample])
+            outcomes[sample] = judging.outcome(faulty[sample], golden[sample], differs=differs)
+        was = [asked.score(one, label) for one, label in zip(golden, labels, strict=True)]
+        now = list(was)
+        metrics = [
+            [function(one, one, label) for one, label in zip(golden, labels, strict=True)]
+            for _, function in asked.metrics
+        ]
+        criteria = [0] * len(asked.criteria)
+        critical = 0
+        for sample, outcome in outcomes.items():
+            one, before, label = faulty[sample], golden[sample], labels[sample]
+            if outcome == "due":
+                now[sample] = 0.0
+                for values, (worst, _) in zip(metrics, asked.metrics, strict=True):
+                    values[sample] = worst
+                continue
+            for number, criterion in enumerate(asked.criteria):
+                criteria[number] += criterion(one, before)
+            if outcome == "masked":
+                continue
+            now[sample] = asked.score(one, label)
+            critical += outcome == "sdc" and now[sample] < was[sample]
+            for values, (_, function) in zip(metrics, asked.metrics, strict=True):
+                values[sample] = function(one, before, label)
+        return ReferenceResult(
+            outcomes=list(outcomes.values()),
+            sdc_critical=critical,
+            accuracy=sum(now) / len(labels),
+            golden_accuracy=sum(was) / len(labels),
+            metrics=[sum(values) / len(labels) for values in metrics],
+            criteria=criteria,
+        )
 
 
-def judge(golden: np.ndarray, faulty: np.ndarray) -> str:
-    if not all(np.isfinite(value) for value in faulty):
-        return "due"
-    if int(faulty.argmax()) != int(golden.argmax()):
-        return "sdc"
-    limit = 2.0**-16 * max(abs(value) for value in golden)
-    if all(abs(one - other) <= limit for one, other in zip(faulty, golden, strict=True)):
-        return "masked"
-    return "benign"
+def change(flat: np.ndarray, site: Site, fault: dict[str, Any]) -> None:
+    """Change one word of an array by way of its bytes."""
+    dtype = flat.dtype.name
+    held = flat[site.element : site.element + 1]
+    word = int.from_bytes(held.tobytes(), "little")
+    word = corrupted(word, dtype, fault, site.bit, site.draws)
+    held[:] = np.frombuffer(word.to_bytes(width_of(dtype) // 8, "little"), flat.dtype)
 
 
-def evaluate(
-    model: keras.Model,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    *,
-    layer: str,
-    trial_id: int,
-    elements: int,
-    candidates: list[int],
-    probability: float,
-    batch: int = 64,
-) -> ReferenceResult:
-    sites = draw_sites(trial_id, len(inputs), elements, candidates, probability)
-    golden = run_model(model, inputs, layer, [], batch)
-    faulty = run_model(model, inputs, layer, sites, batch)
-    outcomes, golden_classes, faulty_classes, critical = [], [], [], 0
-    for site in sites:
-        outcome = judge(golden[site.sample], faulty[site.sample])
-        golden_class = int(golden[site.sample].argmax())
-        outcomes.append(outcome)
-        golden_classes.append(golden_class)
-        faulty_classes.append(-1 if outcome == "due" else int(faulty[site.sample].argmax()))
-        critical += outcome == "sdc" and golden_class == labels[site.sample]
-    decisions = golden.argmax(axis=1)
-    golden_accuracy = sum(decisions == labels) / len(labels)
-    for site, faulty_class in zip(sites, faulty_classes, strict=True):
-        decisions[site.sample] = faulty_class
-    return ReferenceResult(
-        sites,
-        outcomes,
-        golden_classes,
-        faulty_classes,
-        critical,
-        sum(decisions == labels) / len(labels),
-        golden_accuracy,
-    )
+def within(operation: Any, path: str) -> str:
+    """A variable's path behind the name of the layer."""
+    parts = path.split("/")
+    return "/".join(parts[parts.index(operation.name) + 1 :] if operation.name in parts else parts)

@@ -8,13 +8,18 @@ import keras
 import numpy as np
 import pytest
 
-from injecttf2 import batches, datasets, digits, outcomes
+from injecttf2 import batches, changes, datasets, digits, outcomes
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, EngineError, ModelError
 from injecttf2.faults import BitFlip
 from injecttf2.graph import Graph
+from injecttf2.packed import Packed, Words
+from injecttf2.rates import Probability
 from injecttf2.trials import Cell, Identity, Repetitions, Trial
-from tests import networks, reference
+from tests import networks
+from tests.comparing import assert_equal
+from tests.reference import Reference
+from tests.reference_faults import flip
 
 IDENTITY = Identity(model="m", data="d", seed=7)
 
@@ -35,61 +40,30 @@ def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
     return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
 
 
-def refer(engine: Engine, model: keras.Model, trial: Trial) -> reference.ReferenceResult:
-    info = engine.graph.layers[engine.graph.step(trial.cell.layer).index]
-    assert info.elements is not None
-    return reference.evaluate(
-        model,
-        engine.dataset.inputs,
-        engine.dataset.labels,
-        layer=trial.cell.layer,
-        trial_id=trial.id,
-        elements=info.elements,
-        candidates=list(trial.cell.fault.candidates(info.dtype)),
-        probability=trial.cell.probability,
-    )
-
-
-def assert_equal(engine: Engine, model: keras.Model, trials: list[Trial]) -> None:
-    evaluation = engine.evaluate(trials, record=True)
-    assert evaluation.injections is not None
-    for index, trial in enumerate(trials):
-        expected = refer(engine, model, trial)
-        mine = evaluation.injections.trial == index
-        assert evaluation.injections.sample[mine].tolist() == [s.sample for s in expected.sites]
-        assert evaluation.injections.element[mine].tolist() == [s.element for s in expected.sites]
-        assert evaluation.injections.bit[mine].tolist() == [s.bit for s in expected.sites]
-        got = [outcomes.OUTCOMES[code] for code in evaluation.injections.outcome[mine]]
-        assert got == expected.outcomes, trial.cell
-        assert evaluation.injections.faulty_class[mine].tolist() == expected.faulty_classes
-        assert evaluation.injections.golden_class[mine].tolist() == expected.golden_classes
-        for outcome in outcomes.OUTCOMES:
-            assert getattr(evaluation.tallies, outcome)[index] == expected.count(outcome)
-        assert evaluation.tallies.sdc_critical[index] == expected.sdc_critical
-        accuracy = evaluation.tallies.correct[index] / len(engine.dataset)
-        assert accuracy == expected.accuracy
-        assert engine.golden.accuracy == expected.golden_accuracy
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_every_layer_equals_the_reference(name: str) -> None:
     build, shape, classes = MODELS[name]
     model = build()
-    engine = Engine(model, datasets.Dataset(*networks.data(shape, classes)))
+    dataset = datasets.Dataset(*networks.data(shape, classes))
+    engine, reference = Engine(model, dataset), Reference(model, dataset.inputs, dataset.labels)
     faults = {BitFlip(bit=30): 1.0, BitFlip(bit_field="any"): 0.7}
     for info in engine.graph.layers:
-        cells = [Cell(info.layer, fault, probability) for fault, probability in faults.items()]
-        assert_equal(engine, model, [trial for cell in cells for trial in trials_of(cell)])
+        cells = [
+            Cell(info.layer, fault, Probability(probability))
+            for fault, probability in faults.items()
+        ]
+        assert_equal(engine, reference, [trial for cell in cells for trial in trials_of(cell)])
 
 
 def test_the_examples_cnn_equals_the_reference() -> None:
     model = digits.trained_model()
     images, labels = digits.test_data()
     engine = Engine(model, datasets.Dataset(images[:100], labels[:100]))
+    reference = Reference(model, images[:100], labels[:100])
     assert len(engine.graph.layers) == 8
     for info in engine.graph.layers:
         for fault in (BitFlip(bit=30), BitFlip(bit_field="exponent"), BitFlip(bit_field="any")):
-            assert_equal(engine, model, trials_of(Cell(info.layer, fault, 0.9)))
+            assert_equal(engine, reference, trials_of(Cell(info.layer, fault, Probability(0.9))))
 
 
 @pytest.mark.parametrize("field", ["sign", "exponent", "mantissa", "any"])
@@ -97,23 +71,17 @@ def test_the_examples_cnn_equals_the_reference() -> None:
 def test_every_dtype_equals_the_reference(dtype: str, field: str) -> None:
     model = networks.cnn(dtype)
     inputs, labels = networks.data((8, 8, 1), 5)
-    graph = Graph(model)
     dataset = datasets.prepare(
-        (inputs, labels),
+        datasets.Raw(inputs, labels),
         datasets.Preparation(),
-        shape=(8, 8, 1),
-        dtype=networks_dtype(graph.input.dtype),
+        [datasets.ModelInput.of(Graph(model).input)],
     )
-    engine = Engine(model, dataset)
+    engine, reference = Engine(model, dataset), Reference(model, dataset.inputs, labels)
     for layer in ("image", "conv", "flatten", "softmax"):
         assert engine.graph.layers[engine.graph.step(layer).index].dtype == dtype
-        assert_equal(engine, model, trials_of(Cell(layer, BitFlip(bit_field=field), 0.8)))
-
-
-def networks_dtype(name: str) -> Any:
-    from injecttf2 import bits
-
-    return bits.numpy_dtype(name)
+        assert_equal(
+            engine, reference, trials_of(Cell(layer, BitFlip(bit_field=field), Probability(0.8)))
+        )
 
 
 def test_the_width_follows_the_layers_dtype_not_the_inputs() -> None:
@@ -125,16 +93,16 @@ def test_the_width_follows_the_layers_dtype_not_the_inputs() -> None:
     data, labels = networks.data((4,), 3)
     engine = Engine(model, datasets.Dataset(data.astype(np.float64), labels))
     recorded = engine.evaluate(
-        trials_of(Cell("narrow", BitFlip(bit_field="any"), 1.0), 5), record=True
+        trials_of(Cell("narrow", BitFlip(bit_field="any"), Probability(1.0)), 5), record=True
     ).injections
     assert recorded is not None
     assert recorded.bit.max() == 15
     assert recorded.corrupted.tolist() == [
-        pytest.approx(reference.flip(value, bit, "float16"), nan_ok=True)
+        pytest.approx(flip(value, bit, "float16"), nan_ok=True)
         for value, bit in zip(recorded.original, recorded.bit, strict=True)
     ]
     with pytest.raises(ModelError, match="float16 has bits 0 to 15; received bit 16"):
-        engine.evaluate(trials_of(Cell("narrow", BitFlip(bit=16), 1.0)))
+        engine.evaluate(trials_of(Cell("narrow", BitFlip(bit=16), Probability(1.0))))
 
 
 def test_a_cut_beside_a_skip_connection_keeps_the_golden_branch() -> None:
@@ -159,7 +127,7 @@ def test_each_call_of_a_shared_layer_has_its_own_address() -> None:
     model = networks.branches()
     engine = Engine(model, datasets.Dataset(*networks.data((12,), 4)))
     first, second = (
-        engine.evaluate(trials_of(Cell(layer, BitFlip(bit=30), 1.0), 3)).tallies
+        engine.evaluate(trials_of(Cell(layer, BitFlip(bit=30), Probability(1.0)), 3)).tallies
         for layer in ("shared", "shared#2")
     )
     assert first.injected.tolist() == second.injected.tolist() == [70, 70, 70]
@@ -168,14 +136,16 @@ def test_each_call_of_a_shared_layer_has_its_own_address() -> None:
 
 def test_probability_zero_equals_golden() -> None:
     engine = engine_of("residual")
-    tallies = engine.evaluate(trials_of(Cell("stem", BitFlip(bit=30), 0.0), 4)).tallies
+    tallies = engine.evaluate(trials_of(Cell("stem", BitFlip(bit=30), Probability(0.0)), 4)).tallies
     assert tallies.injected.tolist() == [0, 0, 0, 0]
     assert tallies.correct.tolist() == [engine.golden.correct] * 4
 
 
 def test_outcomes_are_exhaustive_and_disjoint() -> None:
     engine = engine_of("cnn")
-    tallies = engine.evaluate(trials_of(Cell("conv", BitFlip(bit_field="any"), 0.9), 20)).tallies
+    tallies = engine.evaluate(
+        trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(0.9)), 20)
+    ).tallies
     total = tallies.masked + tallies.benign + tallies.sdc + tallies.due
     assert total.tolist() == tallies.injected.tolist()
     assert (tallies.sdc_critical <= tallies.sdc).all()
@@ -192,12 +162,12 @@ def test_golden_accuracy_counts_the_short_last_batch() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("batch", [16, 32])
+@pytest.mark.parametrize("batch", [24, 48])
 def test_rows_do_not_depend_on_batch_block_chunk_or_order(
     name: str, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = {"cnn": "conv", "residual": "block1_relu", "branches": "left"}[name]
-    cells = [Cell(layer, BitFlip(bit_field="any"), p) for p in (0.2, 1.0)]
+    cells = [Cell(layer, BitFlip(bit_field="any"), Probability(p)) for p in (0.2, 1.0)]
     trials = [trial for cell in cells for trial in trials_of(cell, 6)]
     whole = engine_of(name).evaluate(trials).tallies
 
@@ -212,9 +182,9 @@ def test_rows_do_not_depend_on_batch_block_chunk_or_order(
 
 
 def test_evaluation_in_parts_equals_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), 0.5), 9)
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(0.5)), 9)
     whole = engine_of("cnn").evaluate(trials, record=True)
-    monkeypatch.setattr("injecttf2.engine.HITS_AT_A_TIME", 100)
+    monkeypatch.setattr("injecttf2.outputs_evaluator.HITS_AT_A_TIME", 100)
     parts = engine_of("cnn").evaluate(trials, record=True)
     assert parts.tallies.sdc.tolist() == whole.tallies.sdc.tolist()
     assert parts.injections is not None
@@ -230,7 +200,7 @@ def test_golden_data_of_layers_not_in_use_is_released() -> None:
     assert conv.held_bytes == rows * 8 * 8 * 4 * 4
     pool = engine.prepare("pool")
     assert (conv.held_bytes, pool.held_bytes) == (0, rows * 4 * 4 * 4 * 4)
-    trials = trials_of(Cell("conv", BitFlip(bit=30), 1.0), 2)
+    trials = trials_of(Cell("conv", BitFlip(bit=30), Probability(1.0)), 2)
     again = engine.evaluate(trials).tallies
     assert again.sdc.tolist() == engine_of("cnn").evaluate(trials).tallies.sdc.tolist()
 
@@ -239,9 +209,9 @@ def test_every_golden_row_is_masked_at_every_cut() -> None:
     for name in MODELS:
         engine = engine_of(name)
         for info in engine.graph.layers:
-            rows = np.full((3, 70), [[0], [0], [-1]], np.int32)  # bit -1 flips nothing
-            rows[0] = np.arange(70)
-            judged = engine.prepare(info.layer).inject(rows)
+            rows = np.arange(70, dtype=np.int32)
+            words = Words(rows, np.zeros_like(rows), changes.nothing(70, info.dtype))
+            judged = engine.prepare(info.layer).inject(Packed(rows, (words,)))
             assert judged.outcome.tolist() == [outcomes.MASKED] * 70
             assert judged.faulty_class.tolist() == engine.golden.classes.tolist()
 
@@ -284,15 +254,17 @@ def test_a_model_for_inputs_of_any_size_takes_the_datas_size() -> None:
     x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
     x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
     model = keras.Model(inputs, keras.layers.Dense(5, name="classes")(x))
-    engine = Engine(model, datasets.Dataset(*networks.data((9, 7, 1), 5)))
+    inputs, labels = networks.data((9, 7, 1), 5)
+    engine = Engine(model, datasets.Dataset(inputs, labels))
     assert engine.graph.layers[1].shape == (7, 5, 3)
-    assert_equal(engine, model, trials_of(Cell("conv", BitFlip(bit_field="any"), 1.0)))
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(1.0)))
+    assert_equal(engine, Reference(model, inputs, labels), trials)
 
 
 def test_trials_of_two_layers_at_once_are_refused() -> None:
     trials = [
-        *trials_of(Cell("conv", BitFlip(bit=1), 1.0)),
-        *trials_of(Cell("pool", BitFlip(bit=1), 1.0)),
+        *trials_of(Cell("conv", BitFlip(bit=1), Probability(1.0))),
+        *trials_of(Cell("pool", BitFlip(bit=1), Probability(1.0))),
     ]
-    with pytest.raises(ValueError, match="one layer"):
+    with pytest.raises(ValueError, match="one scope"):
         engine_of("cnn").evaluate(trials)

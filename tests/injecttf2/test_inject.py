@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from injecttf2 import CampaignError, DatasetError, InjectTF2, ModelError
-from injecttf2.trials import Cell, Identity, trial_ids
-from tests import networks, reference
+from injecttf2.trials import Cell, Identity, Repetitions
+from tests import networks
+from tests.reference import Reference
 
 EXAMPLE = Path(__file__).parents[2] / "campaigns" / "mnist_example"
 
@@ -46,18 +47,9 @@ def test_accuracy_with_injections_equals_the_reference(tmp_path: Path) -> None:
     inputs, labels = networks.data((8, 8, 1), 5)
     identity: Identity = itf2._identity
     cell: Cell = itf2._cell
-    for repetition in range(3):
-        (trial_id,) = trial_ids(identity, cell, [repetition]).tolist()
-        expected = reference.evaluate(
-            networks.cnn(),
-            inputs,
-            labels,
-            layer="logits",
-            trial_id=trial_id,
-            elements=5,
-            candidates=[30],
-            probability=1.0,
-        )
+    reference = Reference(networks.cnn(), inputs, labels)
+    for trial in Repetitions(cell, 0, 3).trials(identity):
+        expected = reference.evaluate(trial)
         assert itf2.evaluate_layer_with_injections() == expected.accuracy
         assert itf2.evaluate_golden_run_layer() == expected.golden_accuracy
 

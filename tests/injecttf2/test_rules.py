@@ -18,7 +18,7 @@ from injecttf2.rules import EXACT, RULES, linear, output_window, rule
 from injecttf2.rules.linear import sums
 from injecttf2.windows import Differences, Sums, Window
 
-SIGN = 31
+SIGN = np.uint32(1 << 31)
 
 Build = Callable[[], keras.Model]
 
@@ -125,6 +125,11 @@ SUMMING_RULES: dict[str, Build] = {
 }
 
 
+def negating(count: int) -> tuple[Any, Any]:
+    """Keep and flip of words of which the sign changes."""
+    return tf.fill((count,), np.uint32(2**32 - 1)), tf.fill((count,), SIGN)
+
+
 class Golden:
     """Golden tensors of one sample, by key."""
 
@@ -158,7 +163,7 @@ def both_ways(build: Build, *, jit: bool) -> tuple[np.ndarray, np.ndarray, np.nd
     def on_windows(mark: bool) -> Any:
         rows = tf.zeros((elements,), tf.int32)
         differences = path.differences(rows, golden, xla=jit)
-        path.inject(differences, tf.range(elements), tf.fill((elements,), SIGN))
+        path.inject(differences, tf.range(elements), *negating(elements))
         path.run(differences, 0, len(steps))
         if mark:
             window = differences.windows[output]
@@ -221,7 +226,7 @@ def test_a_layer_that_changes_more_than_a_window_ends_the_sparse_part(build: Bui
     (step,) = golden.graph.cut("input").suffix
     path = Path(golden.graph, "input", sparse=1)
     differences = path.differences(tf.zeros((2,), tf.int32), golden, xla=False)
-    path.inject(differences, tf.range(2), tf.fill((2,), SIGN))
+    path.inject(differences, tf.range(2), *negating(2))
     assert output_window(step, differences) is None
 
 

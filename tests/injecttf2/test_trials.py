@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from injecttf2 import trials
-from injecttf2.faults import BitFlip
+from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import Cell, Identity, Repetitions
 
 IDENTITY = Identity(model="0123456789abcdef" * 2, data="fedcba9876543210" * 2, seed=2026)
-CELL = Cell("block1/conv2d", BitFlip(bit=30), 0.1)
+CELL = Cell("block1/conv2d", BitFlip(bit=30), Probability(0.1))
 
 
 def content_of(identity: Identity, cell: Cell) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def content_of(identity: Identity, cell: Cell) -> dict[str, Any]:
         "fault": "bit_flip",
         "layer": cell.layer,
         "model": identity.model,
-        "probability": cell.probability,
+        cell.rate.name: cell.rate.value,
         "seed": identity.seed,
         "target": cell.target,
         "version": identity.version,
@@ -64,11 +65,11 @@ def test_ids_never_change() -> None:
 def test_ids_of_every_kind_of_cell_never_change() -> None:
     identity = Identity(model="ab" * 16, data="cd" * 16, seed=0)
     cells = [
-        Cell("conv2d", BitFlip(bit=0), 1e-05),
-        Cell("conv2d", BitFlip(bit_field="any"), 1.0),
-        Cell("größe/層", BitFlip(bit_field="exponent"), 0.5),
-        Cell("dense", BitFlip(bit_field="sign"), 0.0, target="weights"),
-        Cell('a"b\\c', BitFlip(bit_field="mantissa"), 1 / 3),
+        Cell("conv2d", BitFlip(bit=0), Probability(1e-05)),
+        Cell("conv2d", BitFlip(bit_field="any"), Probability(1.0)),
+        Cell("größe/層", BitFlip(bit_field="exponent"), Probability(0.5)),
+        Cell("dense", BitFlip(bit_field="sign"), Probability(0.0), target="weights"),
+        Cell('a"b\\c', BitFlip(bit_field="mantissa"), Probability(1 / 3)),
     ]
     ids = [trials.trial_ids(identity, cell, (0, 9, 10, 123_456)).tolist() for cell in cells]
     assert ids == [
@@ -111,7 +112,10 @@ faults = st.integers(0, 63).map(lambda bit: BitFlip(bit=bit)) | st.sampled_from(
 def test_ids_equal_blake2b_over_the_canonical_json(
     layer: str, fault: BitFlip, probability: float, seed: int, repetitions: list[int]
 ) -> None:
-    identity, cell = Identity("m", '"repetition":0', seed), Cell(layer, fault, probability)
+    identity, cell = (
+        Identity("m", '"repetition":0', seed),
+        Cell(layer, fault, Probability(probability)),
+    )
     ids = trials.trial_ids(identity, cell, repetitions).tolist()
     assert ids == [naive_trial_id(identity, cell, repetition) for repetition in repetitions]
     assert trials.cell_id(identity, cell) == naive_id(content_of(identity, cell))
@@ -133,15 +137,21 @@ def test_every_field_changes_the_id() -> None:
         dataclasses.replace(CELL, fault=BitFlip(bit_field="exponent")),
         dataclasses.replace(CELL, fault=BitFlip(bit_field="sign")),
         dataclasses.replace(CELL, fault=BitFlip(bit_field="any")),
-        dataclasses.replace(CELL, probability=0.1 + 2**-56),
+        dataclasses.replace(CELL, fault=StuckAt(bit=30, value=0)),
+        dataclasses.replace(CELL, fault=StuckAt(bit=30, value=1)),
+        dataclasses.replace(CELL, fault=BitFlip(bit=30, burst=2)),
+        dataclasses.replace(CELL, rate=Probability(0.1 + 2**-56)),
+        dataclasses.replace(CELL, rate=BitErrorRate(0.1)),
+        dataclasses.replace(CELL, rate=Count(1)),
+        dataclasses.replace(CELL, variable="kernel"),
     ]
     ids = [one_id(IDENTITY, CELL), one_id(IDENTITY, CELL, 1), one_id(IDENTITY, CELL, 10)]
     ids += [one_id(identity, CELL) for identity in identities]
     ids += [one_id(IDENTITY, cell) for cell in cells]
-    assert len(set(ids)) == len(ids) == 15
+    assert len(set(ids)) == len(ids) == 21
     cell_ids = [trials.cell_id(identity, CELL) for identity in [IDENTITY, *identities]]
     cell_ids += [trials.cell_id(IDENTITY, cell) for cell in cells]
-    assert len(set(cell_ids)) == len(cell_ids) == 13
+    assert len(set(cell_ids)) == len(cell_ids) == 19
 
 
 def test_a_sign_flip_by_number_and_by_field_are_different_trials() -> None:
@@ -151,9 +161,9 @@ def test_a_sign_flip_by_number_and_by_field_are_different_trials() -> None:
 
 
 def test_equal_cells_have_equal_ids_whatever_type_their_numbers_have() -> None:
-    whole = Cell("conv", BitFlip(bit=3), 1)
-    number = Cell("conv", BitFlip(bit=3), 1.0)
-    from_a_row = Cell("conv", BitFlip(bit=3), np.float64(1.0))
+    whole = Cell("conv", BitFlip(bit=3), Probability(1))
+    number = Cell("conv", BitFlip(bit=3), Probability(1.0))
+    from_a_row = Cell("conv", BitFlip(bit=3), Probability(np.float64(1.0)))
     assert whole == number == from_a_row
     assert one_id(IDENTITY, whole) == one_id(IDENTITY, number) == one_id(IDENTITY, from_a_row)
     assert trials.cell_id(IDENTITY, whole) == trials.cell_id(IDENTITY, number)

@@ -1,0 +1,184 @@
+"""Samples to evaluate, with what changes in each: on the host, and as batches for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from injecttf2 import bits
+from injecttf2.batches import batches
+from injecttf2.changes import WordChanges
+
+Index = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Words of one layer's outputs that change, each once.
+
+    Args:
+        slot: int32 [words], which of the packed samples each belongs to, ascending.
+        element: int32 [words], into the flattened output of that sample.
+        changes: [words].
+    """
+
+    slot: Index
+    element: Index
+    changes: WordChanges
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Samples to evaluate.
+
+    Args:
+        rows: int32 [samples], their rows in the golden block.
+        words: What changes in them, one for each layer that is hit.
+    """
+
+    rows: Index
+    words: tuple[Words, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether one word changes in each sample, of one layer."""
+        slot = self.words[0].slot
+        return (
+            len(self.words) == 1
+            and len(slot) == len(self.rows)
+            and bool((slot[1:] > slot[:-1]).all())
+        )
+
+    def take(self, index: npt.NDArray[np.int64] | slice) -> Packed:
+        """Return the samples at ``index``, ascending."""
+        rows = self.rows[index]
+        if self.is_single:
+            (words,) = self.words
+            slot = np.arange(len(rows), dtype=np.int32)
+            return Packed(rows, (Words(slot, words.element[index], words.changes[index]),))
+        place = np.full(len(self.rows), -1, np.int32)
+        place[index] = np.arange(len(rows), dtype=np.int32)
+        parts = []
+        for words in self.words:
+            slot = place[words.slot]
+            chosen = np.flatnonzero(slot >= 0)
+            parts.append(Words(slot[chosen], words.element[chosen], words.changes[chosen]))
+        return Packed(rows, tuple(parts))
+
+
+Batch = tuple[Any, tuple[tuple[Any, Any, Any, Any], ...]]
+"""On the device: rows int32 [size]; for each layer that is hit slot, element int32 and keep, flip
+[capacity], words of the layer's dtype."""
+
+
+def batched(packed: Packed, size: int) -> Iterator[Batch]:
+    """Yield samples in batches of a fixed shape; what fills the last is golden.
+
+    The capacity of words is ``size`` where each sample has one, else the next power of two.
+    """
+    for start, stop in batches(len(packed), size):
+        part = packed if stop - start == len(packed) else packed.take(slice(start, stop))
+        rows = _filled(part.rows, size, np.zeros(1, np.int32))
+        yield (
+            tf.constant(rows),
+            tuple(_on_device(words, size, single=packed.is_single) for words in part.words),
+        )
+
+
+def specs(size: int, capacities: Sequence[int], dtypes: Sequence[str]) -> Any:
+    """Return shapes and dtypes of a batch: how compiled functions take it.
+
+    Args:
+        size: Samples in it.
+        capacities: For each layer that is hit, the words that there is room for.
+        dtypes: dtype of each of these layers.
+    """
+    words = []
+    for capacity, dtype in zip(capacities, dtypes, strict=True):
+        index = tf.TensorSpec((capacity,), tf.int32)
+        word = tf.TensorSpec((capacity,), bits.layout(dtype).word)
+        words.append((index, index, word, word))
+    return tf.TensorSpec((size,), tf.int32), tuple(words)
+
+
+def capacities(batch: Batch) -> tuple[int, ...]:
+    """Return for each layer that is hit the words that a batch has room for."""
+    return tuple(int(slot.shape[0]) for slot, *_ in batch[1])
+
+
+def changed(values: Any, keep: Any, flip: Any) -> Any:
+    """Return values after changes of their words, on the device.
+
+    Args:
+        values: Any shape, of a dtype in ``bits.DTYPES``.
+        keep: Unsigned words that broadcast against ``values``.
+        flip: The same.
+    """
+    words = tf.bitcast(values, keep.dtype)
+    return tf.bitcast(
+        tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(words, keep), flip), values.dtype
+    )
+
+
+def change_words(tensor: Any, words: tuple[Any, Any, Any, Any], *, fresh: bool) -> Any:
+    """Return a batch in which words have changed.
+
+    Args:
+        tensor: [samples, ...], of a dtype in ``bits.DTYPES``.
+        words: Slot, element, keep and flip, as :data:`Batch` has them.
+        fresh: Whether nothing else uses the tensor, nor any that may share its memory, as is so
+            just after a gather: it is then changed in place.
+    """
+    slot, element, keep, flip = words
+    rows, size = tensor.shape[0], tensor.shape.num_elements()
+    flat = tf.reshape(tensor, (size, 1))
+    place = slot * (size // rows) + element
+    corrupted = changed(tf.gather(flat, place), keep[:, tf.newaxis], flip[:, tf.newaxis])
+    if fresh:
+        # tf.tensor_scatter_nd_update would copy the batch, which takes as long as gathering it.
+        result = tf.raw_ops.InplaceUpdate(x=flat, i=place, v=corrupted)
+    else:
+        result = tf.tensor_scatter_nd_update(flat, place[:, tf.newaxis], corrupted)
+    return tf.reshape(result, tensor.shape)
+
+
+def _on_device(words: Words, size: int, *, single: bool) -> tuple[Any, Any, Any, Any]:
+    """Return words at their capacity, filled up with what changes nothing more.
+
+    Where each sample has one word, those of the filling samples stay as they are; else the last
+    change is written again.
+    """
+    columns = (words.slot, words.element, words.changes.keep, words.changes.flip)
+    capacity = size
+    filling: list[npt.NDArray[Any]] = [column[-1:] for column in columns]
+    if single or not len(words):
+        filling = [np.zeros(1, column.dtype) for column in columns]
+        filling[2] = ~filling[2]
+    if not single:
+        capacity = max(size, 1 << (len(words) - 1).bit_length()) if len(words) else size
+    slot, *rest = (
+        tf.constant(_filled(column, capacity, last))
+        for column, last in zip(columns, filling, strict=True)
+    )
+    if single:
+        slot = tf.range(size, dtype=tf.int32)
+    element, keep, flip = rest
+    return slot, element, keep, flip
+
+
+def _filled(array: Any, size: int, value: Any) -> Any:
+    """Return ``array`` filled up with a value."""
+    missing = size - len(array)
+    return array if not missing else np.concatenate([array, np.repeat(value, missing)])

@@ -1,0 +1,198 @@
+"""Every target, fault and rate equals the reference, outcome for outcome and site for site."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from injecttf2 import batches
+from injecttf2.bits import numpy_dtype
+from injecttf2.datasets import Dataset
+from injecttf2.engine import Engine
+from injecttf2.errors import ModelError
+from injecttf2.fault_model import Fault
+from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.mixture import Mixture
+from injecttf2.rates import BitErrorRate, Count, Probability, Rate
+from injecttf2.routes import Route, Routes, Way
+from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Trial
+from injecttf2.user_faults import wrapped
+from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from tests import networks
+from tests.comparing import assert_equal, assert_same, trials_of
+from tests.reference import Reference
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A user's fault model."""
+
+    draws: ClassVar[int] = 1
+    width: float
+
+    def corrupt(self, values: Any, draws: Any) -> Any:
+        wide = values.astype(np.float64)
+        return (wide + self.width * (draws[:, 0] - 0.5)).astype(values.dtype)
+
+
+BITS = {
+    "bit": BitFlip(bit=30),
+    "field": BitFlip(bit_field="exponent"),
+    "any": BitFlip(bit_field="any"),
+    "stuck_at_0": StuckAt(bit_field="exponent", value=0),
+    "stuck_at_1": StuckAt(bit_field="any", value=1),
+    "mixed_bits": Mixture(((1, BitFlip(bit_field="any")), (2, StuckAt(bit_field="any", value=1)))),
+}
+"""Faults whose sites are single bits, which take every rate."""
+
+WORDS = {
+    "flips": BitFlip(bit_field="any", flips=3),
+    "burst": BitFlip(bit_field="exponent", burst=4),
+    "stuck_burst": StuckAt(bit=22, burst=8, value=1),
+    "random_bits": RandomBits(),
+    "zero": Zero(),
+    "constant": Constant(1e4),
+    "nan": Constant(math.nan),
+    "uniform": RandomValue("uniform", low=-40, high=90),
+    "normal": RandomValue("normal", mean=1.0, std=30.0),
+    "scale": Scale(-70.0),
+    "mixed_words": Mixture(
+        ((1, BitFlip(bit_field="exponent")), (1, Scale(9.0)), (0.5, BitFlip(bit=3, burst=12)))
+    ),
+    "user": wrapped(Drift(50.0), "drift"),
+}
+
+OUTPUT_RATES = {
+    "probability": Probability(0.6),
+    "one": Count(1),
+    "count": Count(90),
+    "ber": BitErrorRate(2e-4),
+    "rare": BitErrorRate(1e-6),
+}
+
+WEIGHT_RATES = {"one": Count(1), "count": Count(5), "ber": BitErrorRate(3e-3)}
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "first": {"layer": "conv"},
+    "late": {"layer": "logits"},
+    "together": {"layer": TOGETHER.join(("image", "conv", "logits"))},
+    "kernel": {"layer": "conv", "target": WEIGHTS, "variable": "kernel"},
+    "all_weights": {"layer": "logits", "target": WEIGHTS},
+    "weights_together": {"layer": TOGETHER.join(("conv", "logits")), "target": WEIGHTS},
+}
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    """Target, fault and rate that go together."""
+    for target, options in TARGETS.items():
+        rates: dict[str, Rate] = WEIGHT_RATES if "target" in options else dict(OUTPUT_RATES)
+        for fault in (*BITS, *WORDS):
+            for rate in rates:
+                if fault in BITS or rate not in ("ber", "rare"):
+                    yield target, fault, rate
+
+
+SAMPLES = 70
+
+
+@cache
+def _both(levels: tuple[Any, ...]) -> tuple[Engine, Reference]:
+    model = networks.cnn()
+    inputs, labels = networks.data((8, 8, 1), 5, samples=SAMPLES)
+    engine = Engine(model, Dataset(inputs, labels), levels=levels)
+    return engine, Reference(model, inputs, labels)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+
+
+def trial_of(target: str, fault: str, rate: str, repetitions: int = 1) -> list[Trial]:
+    chosen: Fault = {**BITS, **WORDS}[fault]
+    rates: dict[str, Rate] = {**WEIGHT_RATES, **OUTPUT_RATES}
+    if "target" in TARGETS[target]:
+        rates = dict(WEIGHT_RATES)
+    return trials_of(Cell(fault=chosen, rate=rates[rate], **TARGETS[target]), repetitions)
+
+
+@pytest.mark.parametrize(("target", "fault", "rate"), list(cells()))
+def test_a_cell_equals_the_reference(target: str, fault: str, rate: str) -> None:
+    assert_equal(*_both(()), trial_of(target, fault, rate))
+
+
+FLOATS = ("float16", "bfloat16", "float64")
+
+IN_OTHER_DTYPES = {
+    "flip": (BitFlip(bit_field="any"), Probability(0.8)),
+    "flips": (BitFlip(bit_field="exponent"), Count(45)),
+    "random_bits": (RandomBits(), Count(30)),
+    "uniform": (RandomValue("uniform", low=-40, high=90), Count(30)),
+    "constant": (Constant(1e4), Count(10)),
+    "mixture": (WORDS["mixed_words"], Count(30)),
+    "user": (WORDS["user"], Count(30)),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_faults_equal_the_reference_in_every_dtype(dtype: str) -> None:
+    model = networks.cnn(dtype)
+    inputs, labels = networks.data((8, 8, 1), 5, samples=SAMPLES)
+    inputs = inputs.astype(numpy_dtype(dtype))
+    engine = Engine(model, Dataset(inputs, labels), levels=())
+    reference = Reference(model, inputs, labels)
+    for fault, rate in IN_OTHER_DTYPES.values():
+        assert_equal(engine, reference, trials_of(Cell("conv", fault, rate)))
+        if isinstance(rate, Count):
+            weights = Cell("logits", fault, Count(4), WEIGHTS)
+            assert_equal(engine, reference, trials_of(weights))
+
+
+def test_levels_change_no_outcome_of_any_fault() -> None:
+    routes = Routes()
+    way = Route(3, 2, 24, 48, head_jit=False, tail_jit=False)
+    routes.keep("conv", (Way(way, 2.0**-18),))
+    dense, _ = _both(())
+    faster = Engine(networks.cnn(), dense.dataset, routes=routes)
+    assert faster.prepare("conv", tune=True).routes == [way]
+    for fault in (*BITS, *WORDS):
+        for rate in ("probability", "one", "count"):
+            trials = trial_of("first", fault, rate, 3)
+            assert_same(faster.evaluate(trials, record=True), dense.evaluate(trials, record=True))
+    assert faster.prepare("conv").dropped > 0
+
+
+WRONG = {
+    "count": (
+        Cell("logits", Zero(), Count(351)),
+        "the layer 'logits': there are 350 sites; received a count of 351",
+    ),
+    "words_at_a_ber": (Cell("conv", Zero(), BitErrorRate(0.1)), "takes a fault that hits single"),
+    "bit": (Cell("conv", BitFlip(bit=32), Count(1)), "float32 has bits 0 to 31; received bit 32"),
+    "variable": (
+        Cell("conv", Zero(), Count(1), WEIGHTS, "kernal"),
+        "the weights of 'conv': there is no weight 'kernal'; did you mean 'kernel'.*kernel, bias",
+    ),
+    "probability_of_weights": (
+        Cell("conv", BitFlip(bit=1), Probability(0.5), WEIGHTS),
+        "weights take a count or a bit error rate; received a probability",
+    ),
+    "no_weights": (Cell("pool", Zero(), Count(1), WEIGHTS), "the layer 'pool' has no weights"),
+    "weights_that_are_too_few": (
+        Cell("conv", Zero(), Count(5), WEIGHTS, "bias"),
+        "there are 4 sites; received a count of 5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_a_layer_is_refused(name: str) -> None:
+    cell, message = WRONG[name]
+    with pytest.raises(ModelError, match=message):
+        _both(())[0].evaluate(trials_of(cell))

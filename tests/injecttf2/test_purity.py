@@ -1,0 +1,152 @@
+"""A trial's row depends on the trial alone, and nothing of the model is left changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from injecttf2 import batches
+from injecttf2.datasets import Dataset
+from injecttf2.engine import Engine
+from injecttf2.evaluation import Evaluation
+from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.graph import Graph
+from injecttf2.mixture import Mixture
+from injecttf2.rates import BitErrorRate, Count, Probability
+from injecttf2.trials import WEIGHTS, Cell, Trial
+from injecttf2.value_faults import Scale, Zero
+from tests import networks
+from tests.comparing import assert_same, trials_of
+
+ANY = BitFlip(bit_field="any")
+MIXED = Mixture(((1, ANY), (1, Scale(9.0))))
+
+OUTPUTS = [
+    (ANY, Probability(0.4)),
+    (Scale(-3.0), Count(90)),
+    (StuckAt(bit_field="exponent", value=1), BitErrorRate(3e-4)),
+    (MIXED, Count(1)),
+    (BitFlip(bit=30), Count(0)),
+]
+
+IN_WEIGHTS = [(ANY, Count(1)), (Zero(), Count(4)), (ANY, BitErrorRate(2e-3)), (MIXED, Count(0))]
+
+SCOPES = {
+    "outputs": [Cell("conv", *both) for both in OUTPUTS],
+    "together": [Cell("image + pool + logits", *both) for both in OUTPUTS],
+    "weights": [Cell("conv", *both, WEIGHTS) for both in IN_WEIGHTS]
+    + [Cell("conv", ANY, Count(2), WEIGHTS, "bias")],
+    "weights_together": [Cell("conv + logits", *both, WEIGHTS) for both in IN_WEIGHTS],
+}
+
+
+@pytest.fixture(params=SCOPES)
+def trials(request: pytest.FixtureRequest) -> list[Trial]:
+    """Trials of one scope: cells with several faults and rates, two of each."""
+    return [trial for cell in SCOPES[request.param] for trial in trials_of(cell, 2)]
+
+
+def engine_of(model: keras.Model | None = None, **options: Any) -> Engine:
+    data = networks.data((8, 8, 1), 5)
+    return Engine(model or networks.cnn(), Dataset(*data), levels=(), **options)
+
+
+def recorded(engine: Engine, trials: list[Trial]) -> Evaluation:
+    return engine.evaluate(trials, record=True)
+
+
+def test_rows_do_not_depend_on_which_trials_are_evaluated_together(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    whole = recorded(engine_of(), trials)
+    engine = engine_of()
+    for place in reversed(range(len(trials))):
+        assert_same(recorded(engine, [trials[place]]), whole, [place])
+    order = np.random.default_rng(1).permutation(len(trials))
+    for part in np.array_split(order, 3):
+        assert_same(recorded(engine, [trials[place] for place in part]), whole, part.tolist())
+
+
+def test_rows_do_not_depend_on_how_many_hits_are_drawn_at_a_time(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    whole = recorded(engine_of(), trials)
+    monkeypatch.setattr("injecttf2.outputs_evaluator.HITS_AT_A_TIME", 1)
+    assert_same(recorded(engine_of(), trials), whole)
+
+
+def test_rows_do_not_depend_on_the_memory_of_golden_data(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    whole = recorded(engine_of(), trials)
+    engine = engine_of(memory=1)
+    assert engine.prepare(trials[0].cell.scope).block == 24
+    for _ in range(2):  # begins with the block that was last then
+        assert_same(recorded(engine, trials), whole)
+    assert_same(recorded(engine, trials[3:5]), whole, [3, 4])
+
+
+def test_the_outputs_of_a_trial_are_those_that_are_judged(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    engine = engine_of(memory=1)
+    for place, trial in enumerate(trials):
+        samples, faulty = engine.outputs(trial)
+        found = recorded(engine, trials).injections
+        assert found is not None
+        mine = found.trial == place
+        classes = dict(zip(found.sample[mine], found.faulty_class[mine], strict=True))
+        expected = np.where(np.isfinite(faulty).all(axis=1), faulty.argmax(axis=1), -1)
+        if trial.cell.target == WEIGHTS and not mine.any():
+            np.testing.assert_array_equal(faulty.argmax(axis=1), engine.golden.classes)
+            continue
+        assert dict(zip(samples, expected, strict=True)) == classes
+
+
+def test_no_variable_has_changed_after_trials_in_weights() -> None:
+    model = networks.cnn()
+    before = [np.array(variable.numpy()) for variable in model.variables]
+    expected = model.predict(networks.data((8, 8, 1), 5)[0], verbose=0)
+    engine = engine_of(model)
+    trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 5)
+    assert engine.evaluate(trials).tallies.due.sum() + engine.evaluate(trials).tallies.sdc.sum() > 0
+    assert [np.array(one.numpy()).tobytes() for one in model.variables] == [
+        one.tobytes() for one in before
+    ]
+    assert np.array_equal(model.predict(networks.data((8, 8, 1), 5)[0], verbose=0), expected)
+
+
+def test_no_variable_has_changed_after_an_exception_in_the_middle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = networks.cnn()
+    before = [variable.numpy().tobytes() for variable in model.variables]
+    inputs, _ = networks.data((8, 8, 1), 5)
+    expected = model.predict(inputs, verbose=0)
+    engine = engine_of(model)
+    run, seen = Graph.run, []
+
+    def broken(graph: Graph, steps: Any, values: Any) -> Any:
+        value = engine.graph.step("logits").operation.kernel.value
+        if tf.is_symbolic_tensor(value):  # as corrupted weights are while the steps are traced
+            seen.append(value)
+            raise RuntimeError("in the middle")
+        return run(graph, steps, values)
+
+    monkeypatch.setattr(Graph, "run", broken)
+    trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 2)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        engine.evaluate(trials)
+    monkeypatch.undo()
+    assert len(seen) == 1
+    assert [variable.numpy().tobytes() for variable in model.variables] == before
+    assert np.array_equal(model.predict(inputs, verbose=0), expected)
+    assert_same(engine.evaluate(trials), engine_of().evaluate(trials))
