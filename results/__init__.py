@@ -21,19 +21,21 @@ from results.run import Run, open_run
 from results.schema import (
     INJECTIONS,
     OUTCOMES,
+    PROVENANCE_COLUMNS,
     PURE_COLUMNS,
     SCHEMA_VERSION,
     TRIALS,
-    injections_table,
-    trials_table,
+    trials_schema,
 )
 from results.statistics import wilson
 from results.status import FailedTrial, LayerStatus, RunStatus
+from results.tables import injections_table, trials_table
 from results.writer import RunWriter
 
 __all__ = [
     "INJECTIONS",
     "OUTCOMES",
+    "PROVENANCE_COLUMNS",
     "PURE_COLUMNS",
     "SCHEMA_VERSION",
     "TRIALS",
@@ -56,6 +58,7 @@ __all__ = [
     "compact",
     "injections_table",
     "open_run",
+    "trials_schema",
     "trials_table",
     "wilson",
 ]

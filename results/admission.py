@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
-from results.manifest import Manifest, RunHeader, is_torn, read_manifest
+from results.manifest import Json, Manifest, RunHeader, is_torn, read_manifest
 from results.parts import find_parts
-from results.schema import INJECTIONS, TRIALS
+from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
+    from results.errors import Differences
     from results.storage import Storage
 
 _ABSENT = "absent"
@@ -24,7 +25,7 @@ def admit(storage: Storage, header: RunHeader) -> Manifest:
 
     Raises:
         RunMismatchError: The directory holds another campaign, something else than a run, or a
-            run of a newer version.
+            run of another version.
         RunCorruptError: Its ``campaign.json`` is JSON, but does not describe a run; or it is torn,
             and a part belongs to another campaign.
         ResultsError: The file system refuses.
@@ -72,7 +73,7 @@ def _check_ours(storage: Storage, header: RunHeader) -> None:
     """Check that a directory whose ``campaign.json`` is torn is this campaign's or nobody's."""
     ours = [
         name
-        for folder, schema in ((paths.TRIALS, TRIALS), (paths.INJECTIONS, INJECTIONS))
+        for folder, schema in ((paths.TRIALS, header.schema), (paths.INJECTIONS, INJECTIONS))
         for name in find_parts(storage, folder, schema, header.identity).readable
     ]
     files = [file for file in storage.files() if not paths.is_top(file)]
@@ -85,11 +86,19 @@ def _check_ours(storage: Storage, header: RunHeader) -> None:
         )
 
 
-def _differences(
-    recorded: RunHeader, received: RunHeader
-) -> dict[str, tuple[int | str, int | str]]:
-    """Return the fields of the identity that differ, each with its old and its new value."""
-    old, new = dict(recorded.identity), json.loads(json.dumps(dict(received.identity)))
+def _differences(recorded: RunHeader, received: RunHeader) -> Differences:
+    """Return the fields of the identity that differ, each with its old and its new value.
+
+    Columns are of the same metrics where the identity is the same, unless one of the user's own
+    was given another name.
+    """
+    return _differing(recorded.identity, received.identity) or _differing(
+        {"columns": recorded.columns}, {"columns": received.columns}
+    )
+
+
+def _differing(recorded: Json, received: Json) -> Differences:
+    old, new = json.loads(json.dumps(dict(recorded))), json.loads(json.dumps(dict(received)))
     return {
         name: (old.get(name, _ABSENT), new.get(name, _ABSENT))
         for name in dict.fromkeys([*old, *new])

@@ -19,13 +19,13 @@ from results.manifest import read_manifest
 from results.merging import merged_injections, merged_trials, rows_of
 from results.parts import find_ids
 from results.replacing import Folder, Merging, finish_merge
-from results.schema import INJECTIONS, TRIALS
+from results.schema import INJECTIONS
 from results.storage import open_storage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
+    from results.manifest import RunHeader
     from results.storage import Lock, Storage
 
 TRIAL_ROWS = 1_000_000
@@ -72,18 +72,19 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     Raises:
         RunNotFoundError: There is no run directory.
         RunLockedError: A process writes into it.
+        RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: A part belongs to another campaign, or its data are damaged.
         ResultsError: The file system refuses; the same command goes on from there.
     """
     storage = open_storage(path)
-    identity = read_manifest(storage).header.identity
+    header = read_manifest(storage).header
     lock = storage.lock()
     try:
         storage.sweep()
         finish_merge(storage)
         before = _sizes(storage)
-        folders = _folders(_done_ids(storage, identity))
-        merged = sum(Merging(storage, lock, folder, identity).run()[0] for folder in folders)
+        folders = _folders(header.schema, _done_ids(storage, header))
+        merged = sum(Merging(storage, lock, folder, header.identity).run()[0] for folder in folders)
         after = _sizes(storage)
         done = Compacted(merged, len(before), len(after), sum(before), sum(after))
         if merged:
@@ -95,9 +96,7 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         lock.release()
 
 
-def merge_many(
-    storage: Storage, lock: Lock, identity: Mapping[str, int | str], done: Ids
-) -> tuple[int, int]:
+def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> tuple[int, int]:
     """Merge small parts until there are no more than ``MANY_PARTS`` of a kind, the oldest first.
 
     That is one merged part at most where the parts have become too many one by one, so the caller
@@ -106,7 +105,7 @@ def merge_many(
     Args:
         storage: The run directory.
         lock: Its lock, held.
-        identity: What the run's trials mean.
+        header: What the writer says about the run.
         done: Ids of all finished trials.
 
     Returns:
@@ -118,7 +117,8 @@ def merge_many(
     """
     finish_merge(storage)
     ended = [
-        Merging(storage, lock, folder, identity).run(leave=MANY_PARTS) for folder in _folders(done)
+        Merging(storage, lock, folder, header.identity).run(leave=MANY_PARTS)
+        for folder in _folders(header.schema, done)
     ]
     return sum(merged for merged, _ in ended), max(left for _, left in ended)
 
@@ -129,21 +129,21 @@ def count_parts(storage: Storage) -> int:
     return max(sum(map(paths.is_part, storage.files(folder))) for folder in folders)
 
 
-def _done_ids(storage: Storage, identity: Mapping[str, int | str]) -> Ids | None:
+def _done_ids(storage: Storage, header: RunHeader) -> Ids | None:
     """Return the ids of the finished trials; None if some cannot be read."""
-    parts = find_ids(storage, paths.TRIALS, TRIALS, identity)
+    parts = find_ids(storage, paths.TRIALS, header.schema, header.identity)
     ids = [part for part in parts.values() if part is not None]
     return union(np.empty(0, np.uint64), *ids) if len(ids) == len(parts) else None
 
 
-def _folders(done: Ids | None) -> tuple[Folder, ...]:
-    """Return what is merged: of the injections those of trials that are ``done``, or all."""
+def _folders(schema: pa.Schema, done: Ids | None) -> tuple[Folder, ...]:
+    """Return what is merged: trials of ``schema``; the injections of those ``done``, or all."""
 
     def merge_injections(known: pa.Table, table: pa.Table) -> pa.Table:
         return merged_injections(known, table if done is None else rows_of(done, table))
 
     return (
-        Folder(paths.TRIALS, TRIALS, TRIAL_ROWS, merged_trials),
+        Folder(paths.TRIALS, schema, TRIAL_ROWS, merged_trials),
         Folder(paths.INJECTIONS, INJECTIONS, INJECTION_ROWS, merge_injections),
     )
 

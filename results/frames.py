@@ -19,6 +19,7 @@ TRIAL_ORDER = (
     "target",
     "variable",
     "fault",
+    "parameters",
     "bit_field",
     "bit",
     "probability",
@@ -29,7 +30,7 @@ TRIAL_ORDER = (
 )
 """The columns that trials are sorted by: cells in grid order, their repetitions together."""
 
-INJECTION_ORDER = ("trial_id", "sample", "variable", "element", "bit")
+INJECTION_ORDER = ("trial_id", "sample", "layer", "variable", "element", "bit")
 """The columns that injections are sorted by."""
 
 
@@ -37,7 +38,7 @@ def trials_frame(table: pa.Table) -> pd.DataFrame:
     """Return trials with one row an id, sorted by ``TRIAL_ORDER``, index 0 and up.
 
     Args:
-        table: Rows of ``TRIALS``; it has at least ``layer`` and the columns of ``TRIAL_ORDER``.
+        table: Trials; it has at least ``layer`` and the columns of ``TRIAL_ORDER``.
     """
     frame = to_frame(table)
     first = first_occurrences(frame["trial_id"].to_numpy())

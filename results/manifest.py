@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
-from results.schema import SCHEMA_VERSION
+from results.schema import SCHEMA_VERSION, trials_schema
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from results.storage import Storage
 
 Json = Mapping[str, Any]
@@ -25,28 +27,38 @@ class RunHeader:
 
     Args:
         campaign: The resolved campaign.
-        identity: What the trials mean: identity version, model and data digests, seed. A run
-            directory holds the trials of one identity only.
+        identity: What the trials mean: identity version, model and data digests, seed, and what is
+            asked of outputs. A run directory holds the trials of one identity only.
         provenance: What the results are made with: git commit, package versions, machine.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
             of published trials that are not in it, and ``"failed_outside": [id]`` of trials in its
             layers that were given up on and are not in it.
+        columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
+            ``schema.trials_schema``.
 
     Raises:
-        ValueError: ``plan`` has not that shape.
+        ValueError: ``plan`` has not that shape, or ``columns`` has other names.
     """
 
     campaign: Json
-    identity: Mapping[str, int | str]
+    identity: Json
     provenance: Json
     plan: Json
+    columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(sorted(self.columns)))
+        trials_schema(self.columns)
         if not _is_plan(self.plan):
             raise ValueError(
                 f"The plan is {dict(self.plan)!r}, expected "
                 '{"trials": number, "layers": {layer: number}}.'
             )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the run's trials."""
+        return trials_schema(self.columns)
 
 
 @dataclass(frozen=True)
@@ -109,13 +121,13 @@ class Manifest:
         """Return what the file ``place`` with the contents ``text`` says.
 
         Raises:
-            RunMismatchError: A newer version of this package wrote it.
+            RunMismatchError: A version of this package with another schema wrote it.
             RunCorruptError: It is not such a file.
         """
         try:
             contents = json.loads(text)
             _check_version(contents["schema_version"], place)
-            names = ("campaign", "identity", "provenance", "plan")
+            names = ("campaign", "identity", "provenance", "plan", "columns")
             return cls(
                 RunHeader(**{name: contents[name] for name in names}),
                 created_at=datetime.fromisoformat(contents["created_at"]),
@@ -139,7 +151,7 @@ def read_manifest(storage: Storage) -> Manifest:
     Raises:
         RunNotFoundError: There is no such file.
         ResultsError: The file system refused.
-        RunMismatchError: A newer version of this package wrote it.
+        RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: It cannot be understood.
     """
     place = storage.path(paths.CAMPAIGN)
@@ -218,4 +230,12 @@ def _check_version(version: object, place: str) -> None:
             f"{SCHEMA_VERSION}",
             place=place,
             hint="Use the version of injecttf2 that wrote it, or a later one.",
+        )
+    if version < SCHEMA_VERSION:
+        raise RunMismatchError(
+            f"the run directory has schema version {version}, of an earlier injecttf2; this "
+            f"package reads and writes {SCHEMA_VERSION}",
+            place=place,
+            hint="Run the campaign into another --output. The trials in this one can be read with "
+            "the version that wrote them, or with pandas.read_parquet on its trials/.",
         )

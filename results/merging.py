@@ -22,8 +22,8 @@ def merged_trials(known: pa.Table, table: pa.Table) -> pa.Table:
     """Return the first row of every ``trial_id`` that is not known, by ``frames.TRIAL_ORDER``.
 
     Args:
-        known: Rows of ``TRIALS`` that are in other parts.
-        table: Rows of ``TRIALS``.
+        known: Rows of a run's schema of trials that are in other parts.
+        table: Rows of the same schema.
     """
     both = _joined(known, table)
     first = np.zeros(both.num_rows, bool)

@@ -18,9 +18,8 @@ from results.parts import numbers, write_part
 from results.waiting import WaitingRows, count_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from results.events import EventLog
+    from results.manifest import Json
     from results.recovery import Recovered
     from results.storage import Storage
 
@@ -39,7 +38,7 @@ class Outbox:
         self,
         storage: Storage,
         events: EventLog,
-        identity: Mapping[str, int | str],
+        identity: Json,
         recovered: Recovered,
     ) -> None:
         self._storage = storage

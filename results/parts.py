@@ -25,6 +25,7 @@ from results.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from results.manifest import Json
     from results.storage import Storage
 
 ROW_GROUP_ROWS = 262_144
@@ -50,9 +51,7 @@ class Parts:
     unreadable: tuple[str, ...]
 
 
-def write_part(
-    storage: Storage, name: str, table: pa.Table, identity: Mapping[str, int | str]
-) -> None:
+def write_part(storage: Storage, name: str, table: pa.Table, identity: Json) -> None:
     """Publish ``table`` as the part ``name``; its footer holds schema version and identity."""
     footer = {_VERSION_KEY: str(SCHEMA_VERSION), _IDENTITY_KEY: canonical_json(dict(identity))}
     lean = pa.schema([field.remove_metadata() for field in table.schema], metadata=footer)
@@ -71,13 +70,12 @@ def write_part(
     )
 
 
-def find_parts(
-    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
-) -> Parts:
+def find_parts(storage: Storage, folder: str, schema: pa.Schema, identity: Json) -> Parts:
     """Return the parts in ``folder``, told apart by whether their footer can be read.
 
     Raises:
-        RunCorruptError: A readable part holds rows of another campaign or lacks a column.
+        RunCorruptError: A readable part holds rows of another campaign or schema version, or
+            lacks a column.
         ResultsError: The file system refuses to read a part.
     """
     found = find_rows(storage, folder, schema, identity)
@@ -88,12 +86,13 @@ def find_parts(
 
 
 def find_rows(
-    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+    storage: Storage, folder: str, schema: pa.Schema, identity: Json
 ) -> dict[str, int | None]:
     """Return how many rows every part in ``folder`` has; None if its footer is damaged.
 
     Raises:
-        RunCorruptError: A readable part holds rows of another campaign or lacks a column.
+        RunCorruptError: A readable part holds rows of another campaign or schema version, or
+            lacks a column.
         ResultsError: The file system refuses to read a part.
     """
     names = _names(storage, folder)
@@ -101,14 +100,15 @@ def find_rows(
 
 
 def find_ids(
-    storage: Storage, folder: str, schema: pa.Schema, identity: Mapping[str, int | str]
+    storage: Storage, folder: str, schema: pa.Schema, identity: Json
 ) -> dict[str, _Ids | None]:
     """Return the trial ids in every part in ``folder``: uint64 [rows]; None if it is damaged.
 
     All columns are read, a row group at a time, since damage to any of them is damage.
 
     Raises:
-        RunCorruptError: An intact part holds rows of another campaign or lacks a column.
+        RunCorruptError: An intact part holds rows of another campaign or schema version, or
+            lacks a column.
         ResultsError: The file system refuses to read a part.
     """
     return _scan(storage, _names(storage, folder), schema, identity, _ids_of_whole)
@@ -118,7 +118,7 @@ def read_new(
     storage: Storage,
     folder: str,
     schema: pa.Schema,
-    identity: Mapping[str, int | str],
+    identity: Json,
     *,
     columns: pa.Schema,
     known: Mapping[str, pa.Table],
@@ -126,7 +126,8 @@ def read_new(
     """Return some columns of every part in ``folder``, as ``known`` has them; None if damaged.
 
     Raises:
-        RunCorruptError: An intact part holds rows of another campaign or lacks a column.
+        RunCorruptError: An intact part holds rows of another campaign or schema version, or
+            lacks a column.
         ResultsError: The file system refuses to read a part.
     """
     names = _names(storage, folder)
@@ -246,7 +247,7 @@ def _scan(
     storage: Storage,
     names: Sequence[str],
     schema: pa.Schema,
-    identity: Mapping[str, int | str],
+    identity: Json,
     read: Callable[[pq.ParquetFile], _T],
 ) -> dict[str, _T | None]:
     """Return ``read`` of the named parts, which must be of the run; None if damaged."""
@@ -255,32 +256,47 @@ def _scan(
     for name, contents in zip(names, found, strict=True):
         if contents is not None:
             footer, scanned[name] = contents
-            _check_belongs(storage.path(name), *footer, schema, identity)
+            _check_belongs(storage.path(name), footer, schema, identity)
     return scanned
 
 
-def _footer(file: pq.ParquetFile) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return identity and columns, copied: a whole footer takes 50 KB of memory."""
+@dataclass(frozen=True)
+class _Footer:
+    """What a part's footer says: schema version and identity, None where it does not; columns."""
+
+    version: str | None
+    identity: str | None
+    columns: tuple[str, ...]
+
+
+def _footer(file: pq.ParquetFile) -> _Footer:
+    """Return what is needed of a footer, copied: a whole one takes 50 KB of memory."""
     footer = file.metadata
-    return (footer.metadata or {}).get(_IDENTITY_KEY.encode()), tuple(footer.schema.names)
+    said = footer.metadata or {}
+    version, identity = (said.get(key.encode()) for key in (_VERSION_KEY, _IDENTITY_KEY))
+    return _Footer(
+        None if version is None else version.decode(),
+        None if identity is None else identity.decode(),
+        tuple(footer.schema.names),
+    )
 
 
-def _check_belongs(
-    place: str,
-    recorded: bytes | None,
-    columns: Sequence[str],
-    schema: pa.Schema,
-    identity: Mapping[str, int | str],
-) -> None:
+def _check_belongs(place: str, footer: _Footer, schema: pa.Schema, identity: Json) -> None:
     expected = canonical_json(dict(identity))
-    if recorded is not None and recorded.decode() != expected:
+    if footer.identity not in {None, expected}:
         raise RunCorruptError(
-            f"the part holds trials of another campaign: its identity is {recorded.decode()}, "
+            f"the part holds trials of another campaign: its identity is {footer.identity}, "
             f"expected {expected}",
             place=place,
             hint="Move it back to the run directory that it came from.",
         )
-    missing = [column for column in schema.names if column not in columns]
+    if footer.version not in {None, str(SCHEMA_VERSION)}:
+        raise RunCorruptError(
+            f"the part has schema version {footer.version}, expected {SCHEMA_VERSION}",
+            place=place,
+            hint="Move it out of the run directory: another version of injecttf2 wrote it.",
+        )
+    missing = [column for column in schema.names if column not in footer.columns]
     if missing:
         raise RunCorruptError(
             f"the part lacks the columns {', '.join(missing)}",

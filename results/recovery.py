@@ -11,11 +11,12 @@ from results import paths
 from results.failures import read_failures
 from results.ids import Ids, union
 from results.parts import find_ids, find_parts, holds_any
-from results.schema import INJECTIONS, TRIALS
+from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from results.manifest import RunHeader
     from results.storage import Storage
 
 _TRIALS_LOST = "trials whose rows were only there are executed again."
@@ -43,7 +44,7 @@ class Recovered:
     warnings: tuple[str, ...]
 
 
-def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
+def recover(storage: Storage, header: RunHeader) -> Recovered:
     """Remove what is unfinished, rename what cannot be read, and read the ids in the rest.
 
     Only for the process that holds the lock.
@@ -53,8 +54,8 @@ def recover(storage: Storage, identity: Mapping[str, int | str]) -> Recovered:
         ResultsError: The file system refuses.
     """
     storage.sweep()
-    ids = find_ids(storage, paths.TRIALS, TRIALS, identity)
-    injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, identity)
+    ids = find_ids(storage, paths.TRIALS, header.schema, header.identity)
+    injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, header.identity)
     failures, unreadable = read_failures(storage)
     warnings = [
         *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),

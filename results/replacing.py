@@ -33,6 +33,7 @@ from results.parts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from results.manifest import Json
     from results.storage import Lock, Storage
 
 
@@ -87,9 +88,7 @@ class Merging:
         identity: What the run's trials mean.
     """
 
-    def __init__(
-        self, storage: Storage, lock: Lock, folder: Folder, identity: Mapping[str, int | str]
-    ) -> None:
+    def __init__(self, storage: Storage, lock: Lock, folder: Folder, identity: Json) -> None:
         self._storage = storage
         self._lock = lock
         self._folder = folder

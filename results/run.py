@@ -20,14 +20,14 @@ from results.ids import Ids, ascending, contains
 from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
 from results.parts import find_parts, numbers, read_columns, read_dataset
-from results.schema import INJECTIONS, TALLIES, TRIALS
+from results.schema import INJECTIONS, TALLIES, TRIALS, criteria_of, metrics_of
 from results.status_reader import StatusReader
 from results.storage import open_storage
 from results.summary import MEANS, grouping, summarise
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -43,7 +43,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         RunNotFoundError: There is no run directory.
-        RunMismatchError: A newer version of this package wrote it.
+        RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: Its ``campaign.json`` cannot be understood.
     """
     storage = open_storage(path)
@@ -79,8 +79,8 @@ class Run:
         return self.header.campaign
 
     @property
-    def identity(self) -> Mapping[str, int | str]:
-        """What the trials mean: identity version, model and data digests, seed."""
+    def identity(self) -> Json:
+        """What the trials mean: identity version, digests, seed, what is asked of outputs."""
         return self.header.identity
 
     @property
@@ -117,23 +117,25 @@ class Run:
         """Return the finished trials, one row each.
 
         Args:
-            columns: Names of the columns wanted, in that order; all of ``TRIALS`` by default.
+            columns: Names of the columns wanted, in that order; by default all of ``TRIALS``, then
+                those of metrics and criteria in alphabetical order.
 
         Returns:
             Rows sorted by ``frames.TRIAL_ORDER``. Ids are uint64, ``bit`` is Int16, ``count``
-            Int64, other numbers are as in ``TRIALS``, strings are categories: ``layer`` in model
-            order, the others alphabetically.
+            Int64, other numbers are as in ``header.schema``, strings are categories: ``layer`` in
+            model order, the others alphabetically.
 
         Raises:
             ValueError: There is no such column.
         """
-        wanted = TRIALS.names if columns is None else list(columns)
-        frames.check_columns(wanted, TRIALS.names, "columns")
-        needed = [name for name in TRIALS.names if name in {*wanted, "layer", *frames.TRIAL_ORDER}]
+        schema = self.header.schema
+        wanted = schema.names if columns is None else list(columns)
+        frames.check_columns(wanted, schema.names, "columns")
+        needed = [name for name in schema.names if name in {*wanted, "layer", *frames.TRIAL_ORDER}]
         table, unreadable = self._read(
             paths.TRIALS,
-            TRIALS,
-            lambda names: read_dataset(self._storage, names, TRIALS, columns=needed),
+            schema,
+            lambda names: read_dataset(self._storage, names, schema, columns=needed),
         )
         self._warn(unreadable)
         return frames.trials_frame(table)[wanted]
@@ -206,6 +208,7 @@ class Run:
 
         Args:
             by: A column of ``TRIALS`` or several, other than its tallies and accuracies.
+                Metrics and criteria are none.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
 
         Returns:
@@ -213,13 +216,17 @@ class Run:
             columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
             ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means weighted by
             samples; ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
-            ``due_high`` over the injected samples, NaN where there are none.
+            ``due_high`` over the injected samples, NaN where there are none; each metric, a mean
+            as the accuracy is; for each criterion its sum and rate, as for ``sdc``.
 
         Raises:
             ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
         """
         keys = grouping(by)
-        return summarise(self.trials([*keys, *TALLIES, *MEANS]), keys, confidence)
+        schema = self.header.schema
+        metrics, criteria = metrics_of(schema), criteria_of(schema)
+        trials = self.trials([*keys, *TALLIES, *MEANS, *metrics, *criteria])
+        return summarise(trials, keys, confidence, metrics=metrics, criteria=criteria)
 
     def status(self, now: datetime | None = None) -> RunStatus:
         """Return how far the run is. Needs no pandas and tells unreadable files without warning.
@@ -238,12 +245,13 @@ class Run:
         from pyarrow import dataset
 
         rows: list[dict[str, Any]] = []
+        schema = self.header.schema
         if 0 <= trial_id < 2**64:
             same = dataset.field("trial_id") == pa.scalar(int(trial_id), pa.uint64())
             table, unreadable = self._read(
                 paths.TRIALS,
-                TRIALS,
-                lambda names: read_dataset(self._storage, names, TRIALS, where=same),
+                schema,
+                lambda names: read_dataset(self._storage, names, schema, where=same),
             )
             self._warn(unreadable)
             rows = table.to_pylist()
@@ -258,7 +266,9 @@ class Run:
     def _done_ids(self) -> tuple[Ids, list[str]]:
         """Return the ids of the finished trials and the names of the parts that are unreadable."""
         table, unreadable = self._read(
-            paths.TRIALS, TRIALS, lambda names: read_columns(self._storage, names, _ID_COLUMN)
+            paths.TRIALS,
+            self.header.schema,
+            lambda names: read_columns(self._storage, names, _ID_COLUMN),
         )
         return numbers(table.column("trial_id")), unreadable
 

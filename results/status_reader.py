@@ -13,7 +13,6 @@ from results.ids import ascending
 from results.intact import while_replaced
 from results.manifest import Manifest, read_manifest
 from results.parts import numbers, read_new
-from results.schema import TRIALS
 from results.status import STATUS_COLUMNS, RunStatus, make_status
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class StatusReader:
             lambda: read_new(
                 self._storage,
                 paths.TRIALS,
-                TRIALS,
+                header.schema,
                 header.identity,
                 columns=STATUS_COLUMNS,
                 known=self._rows,

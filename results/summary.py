@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from results.frames import check_columns
-from results.schema import TALLIES, TRIALS
+from results.schema import RATE_ENDS, TALLIES, TRIALS
 from results.statistics import wilson
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
 """Columns that are summed over a group's trials."""
 
 RATED = ("sdc", "due")
-"""Outcomes that get a rate over the injected samples, and its bounds."""
+"""Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
 
 
 def grouping(by: str | Sequence[str]) -> list[str]:
@@ -41,26 +42,55 @@ def grouping(by: str | Sequence[str]) -> list[str]:
     return names
 
 
-def summarise(trials: pd.DataFrame, by: Sequence[str], confidence: float) -> pd.DataFrame:
+def summarise(
+    trials: pd.DataFrame,
+    by: Sequence[str],
+    confidence: float,
+    *,
+    metrics: Sequence[str] = (),
+    criteria: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return one row a group of ``trials``; see ``Run.summary``.
 
     Args:
-        trials: Trials with the columns ``by``, ``TALLIES`` and ``MEANS``, one row an id.
+        trials: Trials with the columns ``by``, ``TALLIES``, ``MEANS``, ``metrics`` and
+            ``criteria``, one row an id.
         by: The columns to group by.
         confidence: Confidence level of the bounds.
+        metrics: Columns that are averaged as ``MEANS`` are.
+        criteria: Columns that are summed and get a rate.
     """
     keys = list(by)
-    rows = trials.assign(**{name: trials[name] * trials["samples"] for name in MEANS}, trials=1)
+    means = [*MEANS, *metrics]
+    rows = trials.assign(**{name: trials[name] * trials["samples"] for name in means}, trials=1)
     groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
-    sums = groups[["trials", "samples", *COUNTS, *MEANS]].sum().reset_index()
+    sums = groups[["trials", "samples", *COUNTS, *means, *criteria]].sum().reset_index()
     samples = sums["samples"].where(sums["samples"] > 0).astype("float64")
-    for name in MEANS:
-        sums[name] = sums[name].astype("float64") / samples
     injected = sums["injected"].to_numpy(dtype=np.float64)
+    summary = sums[[*keys, "trials", *COUNTS]].copy()
+    for name in MEANS:
+        summary[name] = sums[name].astype("float64") / samples
     for name in RATED:
-        count = sums[name].to_numpy(dtype=np.float64)
-        low, high = wilson(count, injected, confidence)
-        with np.errstate(invalid="ignore"):
-            sums[f"{name}_rate"] = count / injected
-        sums[f"{name}_low"], sums[f"{name}_high"] = low, high
-    return sums.drop(columns="samples")
+        _rate(summary, name, sums[name], injected, confidence)
+    for name in metrics:
+        summary[name] = sums[name].astype("float64") / samples
+    for name in criteria:
+        summary[name] = sums[name]
+        _rate(summary, name, sums[name], injected, confidence)
+    return summary
+
+
+def _rate(
+    summary: pd.DataFrame,
+    name: str,
+    counts: pd.Series[int],
+    injected: npt.NDArray[np.float64],
+    confidence: float,
+) -> None:
+    """Add the rate of ``counts`` in ``injected`` and its bounds to ``summary``."""
+    count = counts.to_numpy(dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        rate = count / injected
+    bounds = wilson(count, injected, confidence)
+    for end, values in zip(RATE_ENDS, (rate, *bounds), strict=True):
+        summary[f"{name}_{end}"] = values

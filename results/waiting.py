@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from results.schema import INJECTIONS, TRIALS, check_table, check_tallies
+from results.schema import INJECTIONS
+from results.tables import check_table, check_tallies
 
 INJECTION_ROWS = 1_000_000
 """Injections are published at this many rows, about 60 MB, even if their trials are few."""
@@ -45,16 +46,18 @@ class WaitingRows:
 
     Args:
         pace: When it is time to publish.
+        schema: The run's schema of trials.
 
     Attributes:
-        trials: Tables with the schema ``TRIALS``.
+        trials: Tables with that schema.
         injections: Tables with the schema ``INJECTIONS``, of these trials.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, schema: pa.Schema) -> None:
         self.trials: list[pa.Table] = []
         self.injections: list[pa.Table] = []
         self._pace = pace
+        self._schema = schema
         self._oldest = 0.0
 
     def take_in(self, trials: pa.Table, injections: pa.Table | None) -> None:
@@ -64,7 +67,7 @@ class WaitingRows:
             ValueError: A table does not fit its schema, or a trial's tallies do not add up;
                 nothing of either table was taken.
         """
-        check_table(trials, TRIALS)
+        check_table(trials, self._schema)
         check_tallies(trials)
         if injections is not None:
             check_table(injections, INJECTIONS)

@@ -58,7 +58,7 @@ class RunWriter:
         self._storage = storage
         self._lock = lock
         self._manifest = manifest
-        self._waiting = WaitingRows(pace)
+        self._waiting = WaitingRows(pace, manifest.header.schema)
         self._recorded = [recovered.failed_ids]
         self._refusal: ResultsError | None = None
         self._closed = False
@@ -100,7 +100,7 @@ class RunWriter:
 
         Raises:
             RunMismatchError: The directory holds another campaign, something else than a run, or
-                a run of a newer version. Nothing in it was changed.
+                a run of another version. Nothing in it was changed.
             RunLockedError: Another process writes into it.
             RunCorruptError: A part belongs to another campaign, or its ``campaign.json`` is JSON
                 that does not describe a run. One that is torn is kept aside and written anew.
@@ -123,7 +123,7 @@ class RunWriter:
         try:
             manifest = admit(storage, header)
             finish_merge(storage)
-            recovered = recover(storage, header.identity)
+            recovered = recover(storage, header)
             recovered = replace(recovered, warnings=(*keep_torn(storage), *recovered.warnings))
             write_manifest(storage, manifest)
             writer = cls(storage, lock, manifest, recovered, pace=replace(pace, **given))
@@ -150,7 +150,7 @@ class RunWriter:
         """Take finished trials, and publish what waits if it is enough or has waited long enough.
 
         Args:
-            trials: Rows of ``TRIALS``.
+            trials: Rows of ``trials_schema`` of the header's columns.
             injections: Rows of ``INJECTIONS``, of these trials: all of them or none.
 
         Raises:
@@ -367,10 +367,9 @@ class RunWriter:
         if self._small_parts <= compaction.MANY_PARTS:
             return
         self._small_parts = 0  # where it is refused, it is tried again after as many parts
-        identity = self._manifest.header.identity
         try:
             merged, self._small_parts = compaction.merge_many(
-                self._storage, self._lock, identity, self.done_ids()
+                self._storage, self._lock, self._manifest.header, self.done_ids()
             )
             self._outbox.begin_after_merged()
         except ResultsError as error:

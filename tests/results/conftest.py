@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from results import GivenUp, RunHeader, injections_table, trials_table
+from results import TRIALS, GivenUp, RunHeader, injections_table, trials_table
 from results.storage import Storage, open_storage
 
 LAYERS = ("conv2d", "dense", "activation")
@@ -30,10 +30,12 @@ def trial_row(number: int) -> Row:
         "fault": "bit_flip",
         "bit": 31 - number // 2 % 8,
         "bit_field": None,
+        "parameters": None,
         "probability": 0.5,
         "count": None,
         "ber": None,
         "repetition": number % 2,
+        "sites": 6,
         "samples": 10,
         "injected": 6,
         "masked": 1,
@@ -53,6 +55,7 @@ def injection_rows(number: int) -> list[Row]:
     return [
         {
             "trial_id": trial_id_of(number),
+            "layer": LAYERS[number // 16 % 3],
             "sample": sample,
             "variable": None,
             "element": sample * 3 + number,
@@ -73,8 +76,12 @@ def row() -> Callable[[int], Row]:
 
 
 def trials_table_of(*numbers: int, **changes: object) -> pa.Table:
-    """The table of the numbered trials, with what is given in place of their values."""
-    return trials_table([{**trial_row(number), **changes} for number in numbers])
+    """The table of the numbered trials, with what is given in place of their values.
+
+    What is given beyond them are metrics and criteria.
+    """
+    columns = changes.keys() - TRIALS.names
+    return trials_table([{**trial_row(number), **changes} for number in numbers], columns)
 
 
 def injections_table_of(*numbers: int) -> pa.Table:

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from results import INJECTIONS, TRIALS, frames
+from results import INJECTIONS, TRIALS, frames, injections_table
 
 Table = Callable[..., pa.Table]
 
-TEXT = ("layer", "layer_type", "target", "variable", "fault", "bit_field", "worker")
+TEXT = ("layer", "layer_type", "target", "variable", "fault", "bit_field", "parameters", "worker")
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 1)])
@@ -27,6 +27,7 @@ def test_injection_dtypes(injections: Table, numbers: tuple[int, ...]) -> None:
     dtypes = frames.injections_frame(injections(*numbers)).dtypes.astype(str)
     assert dtypes.to_dict() == {
         "trial_id": "uint64",
+        "layer": "category",
         "sample": "int64",
         "variable": "category",
         "element": "int64",
@@ -56,6 +57,26 @@ def test_rows_are_sorted_by_layer_bit_and_repetition(trials: Table) -> None:
     keys = list(zip(frame["layer_index"], frame["bit"], frame["repetition"], strict=True))
     assert keys == sorted(keys)
     assert len(set(keys)) == 48
+
+
+def test_parameters_of_a_fault_keep_their_repetitions_together(trials: Table) -> None:
+    tables = [
+        trials(number, bit=None, fault="scale", parameters=parameters, repetition=repetition)
+        for number, (parameters, repetition) in enumerate(
+            [('{"factor":2}', 1), ('{"factor":-1}', 0), ('{"factor":2}', 0), ('{"factor":-1}', 1)]
+        )
+    ]
+    frame = frames.trials_frame(pa.concat_tables(tables))
+    assert frame["parameters"].tolist() == ['{"factor":-1}'] * 2 + ['{"factor":2}'] * 2
+    assert frame["repetition"].tolist() == [0, 1, 0, 1]
+
+
+def test_sites_of_a_trial_in_several_layers_are_sorted_by_layer(injections: Table) -> None:
+    rows = injections(0).to_pylist()
+    both = [{**row, "layer": layer} for row in rows for layer in ("dense", "conv2d")]
+    frame = frames.injections_frame(injections_table(both))
+    assert frame["sample"].tolist() == [0, 0, 1, 1]
+    assert frame["layer"].tolist() == ["conv2d", "dense"] * 2
 
 
 def test_frame_does_not_depend_on_the_order_of_rows(trials: Table) -> None:

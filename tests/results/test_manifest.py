@@ -45,10 +45,11 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "identity",
         "provenance",
         "plan",
+        "columns",
         "golden",
         "earlier_provenance",
     ]
-    assert contents["schema_version"] == 1
+    assert contents["schema_version"] == 2
     assert contents["golden"] is None
     assert datetime.fromisoformat(contents["created_at"]).tzinfo == UTC
 
@@ -99,8 +100,8 @@ def test_plan_without_layers_is_refused(header: RunHeader) -> None:
 
 def test_newer_version_is_refused(header: RunHeader) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
-    contents["schema_version"] = 2
-    with pytest.raises(RunMismatchError, match="schema version 2, this package knows up to 1"):
+    contents["schema_version"] = 3
+    with pytest.raises(RunMismatchError, match="schema version 3, this package knows up to 2"):
         Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
 
 

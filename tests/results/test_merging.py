@@ -17,7 +17,12 @@ def shuffled(table: pa.Table) -> pa.Table:
 
 
 def test_trials_are_in_the_order_of_readers(trials: Table) -> None:
-    mixed = [trials(5, bit=None, bit_field="any"), trials(7, bit=None, bit_field="sign")]
+    mixed = [
+        trials(5, bit=None, bit_field="any"),
+        trials(7, bit=None, bit_field="sign"),
+        trials(9, bit=None, fault="scale", parameters='{"factor":2}'),
+        trials(8, bit=None, fault="scale", parameters='{"factor":-1}'),
+    ]
     table = shuffled(pa.concat_tables([trials(*range(5)), *mixed, trials(20, 40, worker="w")]))
     merged = merged_trials(TRIALS.empty_table(), table)
     assert merged.schema.equals(TRIALS)
@@ -50,6 +55,7 @@ def test_doubled_injections_are_dropped_nan_included(injections: Table) -> None:
     [
         ("bit", None),
         ("bit", 0),
+        ("layer", "dense"),
         ("variable", "kernel"),
         ("original", -0.0),
         ("corrupted", float("inf")),

@@ -17,7 +17,6 @@ from results.parts import find_parts, read_columns, read_dataset, write_part
 from results.recovery import recover
 from tests.results.conftest import trial_id_of
 
-IDENTITY = {"version": 1}
 Table = Callable[..., pa.Table]
 
 
@@ -190,32 +189,32 @@ def test_endpoint_where_nobody_answers_is_told_within_seconds(s3: str) -> None:
 
 
 def test_torn_and_damaged_parts_are_told_apart_from_a_refusal(
-    storage: ObjectStorage, relay: Relay, s3: str, trials: Table
+    storage: ObjectStorage, relay: Relay, s3: str, header: RunHeader, trials: Table
 ) -> None:
     names = [f"trials/part-{number:06d}-0a1b2c3d.parquet" for number in (1, 2, 3)]
     for number, name in enumerate(names):
-        write_part(storage, name, trials(number), IDENTITY)
+        write_part(storage, name, trials(number), header.identity)
     whole = storage.read(names[1])
     storage.publish(names[1], whole[:-20])
-    found = find_parts(storage, "trials", TRIALS, IDENTITY)
+    found = find_parts(storage, "trials", TRIALS, header.identity)
     assert (found.readable, found.unreadable) == ((names[0], names[2]), (names[1],))
     away = ObjectStorage.from_uri(through(relay, s3))
     relay.close()
     error = refusal(lambda: read_columns(away, names[:1], TRIALS))
     assert "NETWORK_CONNECTION" in error.message
     assert "NETWORK_CONNECTION" in refusal(lambda: read_dataset(away, names[:1], TRIALS)).message
-    recovered = recover(storage, IDENTITY)
+    recovered = recover(storage, header)
     assert recovered.done_ids.tolist() == [trial_id_of(2), trial_id_of(0)]
     assert ".part-000002-0a1b2c3d.parquet.torn" in storage.files("trials")
     assert storage.read("trials/.part-000002-0a1b2c3d.parquet.torn") == whole[:-20]
     assert f"{s3}/{names[1]} cannot be read and was renamed" in recovered.warnings[0]
 
 
-def test_many_parts_are_scanned(storage: ObjectStorage, trials: Table) -> None:
+def test_many_parts_are_scanned(storage: ObjectStorage, header: RunHeader, trials: Table) -> None:
     for number in range(40):
         name = f"trials/part-{number + 1:06d}-0a1b2c3d.parquet"
-        write_part(storage, name, trials(*range(number * 3, number * 3 + 3)), IDENTITY)
-    recovered = recover(storage, IDENTITY)
+        write_part(storage, name, trials(*range(number * 3, number * 3 + 3)), header.identity)
+    recovered = recover(storage, header)
     assert recovered.next_sequence == 41
     expected = np.sort(np.array([trial_id_of(number) for number in range(120)], np.uint64))
     np.testing.assert_array_equal(recovered.done_ids, expected)

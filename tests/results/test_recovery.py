@@ -11,9 +11,10 @@ from results.failures import failures_file
 from results.parts import write_part
 from results.recovery import recover
 from results.storage import LocalStorage
-from tests.results.conftest import given_up_of
+from tests.results.conftest import given_up_of, run_header
 
-IDENTITY = {"version": 1}
+HEADER = run_header()
+IDENTITY = HEADER.identity
 GOOD = "trials/part-000001-0a1b2c3d.parquet"
 BAD = "trials/part-000007-0a1b2c3d.parquet"
 Table = Callable[..., pa.Table]
@@ -41,13 +42,13 @@ def flipped(part: Path, column: str) -> bytes:
 def test_ids_are_sorted_and_each_once(
     storage: LocalStorage, trial_id: Callable[[int], int]
 ) -> None:
-    ids = recover(storage, IDENTITY).done_ids
+    ids = recover(storage, HEADER).done_ids
     assert ids.dtype == np.uint64
     assert ids.tolist() == sorted(trial_id(number) for number in range(100))
 
 
 def test_empty_directory_has_nothing_done(tmp_path: Path) -> None:
-    recovered = recover(LocalStorage(tmp_path / "none"), IDENTITY)
+    recovered = recover(LocalStorage(tmp_path / "none"), HEADER)
     assert recovered.done_ids.dtype == np.uint64
     assert recovered.failed_ids.dtype == np.uint64
     assert (recovered.done_ids.tolist(), recovered.failed_ids.tolist()) == ([], [])
@@ -61,7 +62,7 @@ def test_damaged_part_is_hidden_and_told(
     path = Path(storage.path(BAD))
     contents = path.read_bytes()
     path.write_bytes(contents[:-50] if damage == "footer" else flipped(path, damage))
-    recovered = recover(storage, IDENTITY)
+    recovered = recover(storage, HEADER)
     assert recovered.done_ids.tolist() == [trial_id(2), trial_id(1)]
     assert storage.files("trials") == [".part-000007-0a1b2c3d.parquet.torn", GOOD[7:]]
     assert recovered.next_sequence == 8
@@ -75,7 +76,7 @@ def test_damaged_injections_are_hidden_and_told(storage: LocalStorage, injection
     name = "injections/part-000009-0a1b2c3d.parquet"
     write_part(storage, name, injections(1), IDENTITY)
     Path(storage.path(name)).write_bytes(b"PAR1")
-    recovered = recover(storage, IDENTITY)
+    recovered = recover(storage, HEADER)
     assert len(recovered.done_ids) == 100
     assert recovered.next_sequence == 10
     assert "injections are lost" in recovered.warnings[0]
@@ -90,7 +91,7 @@ def test_injections_without_their_trials_are_removed(
         write_part(storage, f"injections/{name}", injections(*rows), IDENTITY)
         if number == 5:
             write_part(storage, f"trials/{name}", trials(5), IDENTITY)
-    assert recover(storage, IDENTITY).warnings == ()
+    assert recover(storage, HEADER).warnings == ()
     assert storage.files("injections") == [
         "part-000004-0a1b2c3d.parquet",
         "part-000005-0a1b2c3d.parquet",
@@ -102,7 +103,7 @@ def test_injections_of_a_damaged_part_of_trials_are_removed(
 ) -> None:
     write_part(storage, BAD.replace("trials", "injections"), injections(50, 51), IDENTITY)
     Path(storage.path(BAD)).write_bytes(b"PAR1")
-    assert len(recover(storage, IDENTITY).warnings) == 1
+    assert len(recover(storage, HEADER).warnings) == 1
     assert storage.files("injections") == []
 
 
@@ -111,16 +112,16 @@ def test_damaged_failures_are_hidden_and_told(storage: LocalStorage) -> None:
     storage.publish(*failures_file(cells, error="e", traceback="t"))
     name = "failures/20261123T063000.001234Z-0a1b2c3d.json"
     Path(storage.path(name)).write_text("{")
-    recovered = recover(storage, IDENTITY)
+    recovered = recover(storage, HEADER)
     assert recovered.failed_ids.tolist() == [7, 2**64 - 1]
     assert recovered.warnings == (
         f"{storage.path(name)} cannot be read and was renamed to failures/.{name[9:]}.torn: "
         "trials that only it told were given up on are tried again.",
     )
-    assert recover(storage, IDENTITY).warnings == ()
+    assert recover(storage, HEADER).warnings == ()
 
 
 def test_unfinished_files_are_removed(storage: LocalStorage) -> None:
     Path(storage.path("trials/.part-000008-0a1b2c3d.parquet.ffffffff.tmp")).touch()
-    recover(storage, IDENTITY)
+    recover(storage, HEADER)
     assert storage.files("trials") == [GOOD[7:], BAD[7:]]

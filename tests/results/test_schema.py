@@ -1,12 +1,8 @@
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from results import INJECTIONS, OUTCOMES, PURE_COLUMNS, TRIALS, injections_table, trials_table
-from results.schema import check_table, check_tallies
+from results import INJECTIONS, OUTCOMES, PROVENANCE_COLUMNS, PURE_COLUMNS, TRIALS, trials_schema
+from results.schema import criteria_of, metrics_of
 
 TRIAL_COLUMNS = [
     "trial_id",
@@ -19,10 +15,12 @@ TRIAL_COLUMNS = [
     "fault",
     "bit",
     "bit_field",
+    "parameters",
     "probability",
     "count",
     "ber",
     "repetition",
+    "sites",
     "samples",
     "injected",
     "masked",
@@ -36,7 +34,7 @@ TRIAL_COLUMNS = [
     "worker",
     "finished_at",
 ]
-NULLABLE = ["variable", "bit", "bit_field", "probability", "count", "ber"]
+NULLABLE = ["variable", "bit", "bit_field", "parameters", "probability", "count", "ber"]
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -47,6 +45,7 @@ def test_trial_columns_are_those_of_the_design() -> None:
 def test_injection_columns_are_those_of_the_design() -> None:
     assert INJECTIONS.names == [
         "trial_id",
+        "layer",
         "sample",
         "variable",
         "element",
@@ -63,11 +62,11 @@ def test_injection_columns_are_those_of_the_design() -> None:
     ("kind", "names"),
     [
         (pa.uint64(), "trial_id cell_id"),
-        (TEXT, "layer layer_type target variable fault bit_field worker"),
+        (TEXT, "layer layer_type target variable fault bit_field parameters worker"),
         (pa.int32(), "layer_index repetition"),
         (pa.int16(), "bit"),
         (pa.float64(), "probability ber accuracy golden_accuracy seconds"),
-        (pa.int64(), "count samples injected masked benign sdc sdc_critical due"),
+        (pa.int64(), "count sites samples injected masked benign sdc sdc_critical due"),
         (pa.timestamp("us", "UTC"), "finished_at"),
     ],
 )
@@ -94,6 +93,7 @@ def test_every_field_is_described_in_one_sentence(field: pa.Field) -> None:
 
 def test_pure_columns_leave_out_timing_and_worker() -> None:
     assert list(PURE_COLUMNS) == TRIAL_COLUMNS[:-3]
+    assert list(PROVENANCE_COLUMNS) == TRIAL_COLUMNS[-3:]
 
 
 def test_outcomes_are_columns() -> None:
@@ -101,83 +101,61 @@ def test_outcomes_are_columns() -> None:
     assert set(OUTCOMES) < set(TRIALS.names)
 
 
-def test_rows_become_a_table_with_the_schema(row: Callable[[int], Any]) -> None:
-    table = trials_table([row(0), row(1)])
-    assert table.schema.equals(TRIALS)
-    assert table.to_pylist()[1]["trial_id"] == row(1)["trial_id"]
-    assert table.column("bit").to_pylist() == [31, 31]
+def test_metrics_and_criteria_are_the_last_columns() -> None:
+    schema = trials_schema(["metric_top5_accuracy", "sdc_top5"])
+    assert schema.names == [*TRIAL_COLUMNS, "metric_top5_accuracy", "sdc_top5"]
+    assert [field.type for field in schema][-2:] == [pa.float64(), pa.int64()]
+    assert [field.nullable for field in schema][-2:] == [False, False]
+    assert [field.metadata[b"description"].decode() for field in schema][-2:] == [
+        "Mean of the metric top5_accuracy over all samples.",
+        "Injected samples that meet the criterion top5.",
+    ]
 
 
-def test_columns_become_the_same_table_as_rows(row: Callable[[int], Any]) -> None:
-    rows = [row(0), row(1)]
-    columns: dict[str, Any] = {name: [one[name] for one in rows] for name in TRIALS.names}
-    columns["samples"] = np.array([10, 10], np.int32)
-    columns["layer"] = np.array(["conv2d", "conv2d"])
-    assert trials_table(columns).equals(trials_table(rows))
+def test_no_metrics_leave_the_schema_as_it_is() -> None:
+    assert trials_schema(()) is TRIALS
 
 
-def test_no_rows_become_an_empty_table() -> None:
-    assert trials_table([]).equals(TRIALS.empty_table())
-    assert injections_table([]).equals(INJECTIONS.empty_table())
+def test_schema_does_not_depend_on_the_order_of_metrics() -> None:
+    columns = ["sdc_top5", "metric_b", "sdc_confidence_0.5", "metric_a"]
+    names = ["metric_a", "metric_b", "sdc_confidence_0.5", "sdc_top5"]
+    assert trials_schema(columns).names == [*TRIAL_COLUMNS, *names]
+    assert trials_schema(columns[::-1]).equals(trials_schema(columns), check_metadata=True)
 
 
-def test_nullable_columns_may_be_left_out(row: Callable[[int], Any]) -> None:
-    some = {name: value for name, value in row(0).items() if name not in NULLABLE}
-    table = trials_table([some])
-    assert [table.column(name).null_count for name in NULLABLE] == [1] * 6
-
-
-def test_missing_column_is_named(row: Callable[[int], Any]) -> None:
-    columns = {name: [value] for name, value in row(0).items() if name != "samples"}
-    with pytest.raises(ValueError, match="column samples is missing"):
-        trials_table(columns)
-
-
-def test_unknown_column_is_named(row: Callable[[int], Any]) -> None:
-    with pytest.raises(ValueError, match="column sdcs is unknown"):
-        trials_table([{**row(0), "sdcs": 1}])
+def test_columns_of_metrics_and_of_criteria_are_told_apart() -> None:
+    schema = trials_schema(["sdc_top5", "metric_sdc_a", "metric_b"])
+    assert (metrics_of(schema), criteria_of(schema)) == (
+        ("metric_b", "metric_sdc_a"),
+        ("sdc_top5",),
+    )
+    assert (metrics_of(TRIALS), criteria_of(TRIALS)) == ((), ())
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
-    [("samples", "ten"), ("bit", 70_000), ("trial_id", -1), ("layer", 5)],
+    "name", ["accuracy", "top5", "metric_", "sdc_", "Metric_a", "", "samples_"]
 )
-def test_value_that_does_not_fit_names_its_column(
-    row: Callable[[int], Any], column: str, value: object
-) -> None:
-    with pytest.raises(ValueError, match=f"column {column}, "):
-        trials_table([{**row(0), column: value}])
-
-
-def test_null_where_a_value_is_needed_is_refused(row: Callable[[int], Any]) -> None:
-    with pytest.raises(ValueError, match="column sdc has 1 nulls, expected none"):
-        trials_table([{**row(0), "sdc": None}])
-
-
-def test_check_names_every_wrong_column(trials: Callable[..., pa.Table]) -> None:
-    table = trials(0).drop_columns("due")
-    position = table.schema.names.index("bit")
-    table = table.set_column(position, "bit", pa.array([1], pa.int64()))
-    with pytest.raises(ValueError, match=r"due is missing; column bit is int64, expected int16"):
-        check_table(table, TRIALS)
-
-
-def test_check_refuses_another_order(trials: Callable[..., pa.Table]) -> None:
-    with pytest.raises(ValueError, match="in the order"):
-        check_table(trials(0).select(TRIALS.names[::-1]), TRIALS)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' names no column of a metric or a criterion"):
+        trials_schema(["metric_a", name])
 
 
 @pytest.mark.parametrize(
-    "change", [{"masked": 2}, {"due": 0}, {"samples": 5}, {"sdc_critical": 3}, {"injected": 7}]
+    "columns",
+    [
+        ["metric_a", "sdc_b", "metric_a"],
+        ["sdc_critical"],
+        ["sdc_rate"],
+        ["sdc_low"],
+        ["sdc_high"],
+        ["sdc_a", "sdc_a_high"],
+    ],
 )
-def test_tallies_that_do_not_add_up_are_told(
-    trials: Callable[..., pa.Table], trial_id: Callable[[int], int], change: dict[str, int]
-) -> None:
-    table = pa.concat_tables([trials(0, 1), trials(2, **change)])
-    with pytest.raises(ValueError, match=f"Trial {trial_id(2)} has the tallies"):
-        check_tallies(table)
+def test_name_that_another_column_has_is_refused(columns: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"'{columns[-1]}' would be there twice"):
+        trials_schema(columns)
 
 
-def test_tallies_that_add_up_pass(trials: Callable[..., pa.Table]) -> None:
-    check_tallies(trials(0, 1))
-    check_tallies(trials())
+def test_metric_may_be_named_like_a_rate() -> None:
+    names = ["metric_a", "metric_a_rate", "metric_sdc_rate"]
+    assert trials_schema(names).names[-3:] == names

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,68 @@ def test_missing_keys_are_groups_too(run: Callable[..., Run], trials: Table) -> 
     assert summary["bit"].dtype == "Int16"
 
 
+CELLS: dict[str, dict[str, object]] = {
+    "flip": {},
+    "random flip": {"bit": None, "bit_field": "any"},
+    "counted": {"bit": None, "bit_field": "any", "probability": None, "count": 3},
+    "weights": {"target": "weights", "variable": "kernel", "probability": None, "count": 3},
+    "ber": {"target": "weights", "variable": "bias", "probability": None, "ber": 1e-3},
+    "scale": {"fault": "scale", "parameters": '{"factor":2}', "bit": None},
+    "listed": {"probability": None},
+}
+"""Cells of all kinds, by what is null in them; each gets trials 2n and 2n + 1, of one bit."""
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        ["bit_field"],
+        ["variable"],
+        ["parameters"],
+        ["bit"],
+        ["probability"],
+        ["count"],
+        ["ber"],
+        ["layer", "target", "variable", "bit_field"],
+        ["ber", "count", "probability"],
+        ["count", "layer", "bit"],
+        ["bit", "bit_field", "parameters", "fault", "probability", "count", "ber", "variable"],
+    ],
+)
+def test_null_is_a_group_beside_every_other_value(
+    run: Callable[..., Run], trials: Table, row: Callable[[int], dict[str, object]], by: list[str]
+) -> None:
+    changes = list(CELLS.values())
+    summary = run(
+        *(trials(2 * n, 2 * n + 1, **change) for n, change in enumerate(changes))
+    ).summary(by)
+    rows = [{**row(2 * n), **change} for n, change in enumerate(changes)]
+    expected = Counter(tuple(one[name] for name in by) for one in rows)
+    groups = summary[by].astype(object).where(summary[by].notna(), None)
+    keys = list(groups.itertuples(index=False, name=None))
+    assert len(keys) == len(expected)
+    found = dict(zip(keys, summary["trials"].tolist(), strict=True))
+    assert found == {key: 2 * count for key, count in expected.items()}
+
+
+def test_layer_has_its_outputs_and_weights_in_one_group(
+    run: Callable[..., Run], trials: Table
+) -> None:
+    weights = trials(2, 3, **CELLS["weights"] | {"sites": 3, "injected": 10, "sdc": 6})
+    opened = run(trials(0, 1), weights)
+    summary = opened.summary(["layer"])
+    assert summary["layer"].tolist() == ["conv2d"]
+    assert (summary["trials"][0], summary["injected"][0], summary["sdc"][0]) == (4, 32, 16)
+    assert summary["sdc_rate"][0] == 16 / 32
+    assert opened.summary(["layer", "target"])["sdc_rate"].tolist() == [4 / 12, 12 / 20]
+
+
+def test_accuracy_may_be_a_mean_score(run: Callable[..., Run], trials: Table) -> None:
+    scores = [trials(0, accuracy=0.8125), trials(1, accuracy=0.71875)]
+    row = run(*scores).summary("bit").iloc[0]
+    assert row["accuracy"] == 0.765625
+
+
 def test_only_groups_that_occur_are_listed(run: Callable[..., Run], trials: Table) -> None:
     summary = run(trials(0), trials(16, worker="w")).summary(["layer", "worker"])
     assert list(zip(summary["layer"], summary["worker"], strict=True)) == [
@@ -99,7 +162,19 @@ def test_only_groups_that_occur_are_listed(run: Callable[..., Run], trials: Tabl
 
 
 @pytest.mark.parametrize(
-    "by", ["layer_type", "target", "probability", "count", "ber", "variable", "repetition"]
+    "by",
+    [
+        "layer_type",
+        "target",
+        "fault",
+        "parameters",
+        "probability",
+        "count",
+        "ber",
+        "variable",
+        "repetition",
+        "sites",
+    ],
 )
 def test_every_other_column_can_be_grouped_by(
     run: Callable[..., Run], trials: Table, by: str
