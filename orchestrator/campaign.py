@@ -10,9 +10,8 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,31 +19,24 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
-    TypeAdapter,
     ValidationError,
-    ValidationInfo,
-    field_validator,
 )
 
 from injecttf2.errors import CampaignError
 from injecttf2.fields import (
-    HIGHEST_BIT,
-    Finite,
-    Positive,
-    Probability,
     Repetitions,
     Schema,
     Seed,
-    Text,
-    Whole,
+    as_list,
 )
 from injecttf2.levels import DENSE, LEVELS, Level
 from injecttf2.original_config import InjectLayer, is_original, parse_config
 from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
-
-BIT_NAMES = ("random", "sign", "exponent", "mantissa")
-"""Sets of bits that one cell draws from, as YAML calls them."""
+from orchestrator.grid_spec import GridSpec, LayerType
+from orchestrator.judge_spec import JudgeSpec, judge_mapping
+from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
+from orchestrator.typed_spec import TypedList, TypedSpec, typed_list
 
 ORIGINAL_KEYS = {
     "layers": ("layer_name",),
@@ -52,49 +44,6 @@ ORIGINAL_KEYS = {
     "probabilities": ("probability",),
 }
 """Keys of the original InjectTF2 that say what a key of a grid says, the first that is given."""
-
-
-def _as_list(value: object, expected: str = "at least one entry: the grid is empty") -> object:
-    """Return a list, where one value stands for a list of one."""
-    if not isinstance(value, list | tuple):
-        return [value]
-    if not value:
-        raise ValueError(expected)
-    return value
-
-
-def _channels(value: object) -> object:
-    return None if value is None else _as_list(value, "one number, or one a channel")
-
-
-def _shape(value: object) -> object:
-    sizes = value if isinstance(value, list | tuple) else []
-    if value is None or (len(sizes) == 3 and all(type(size) is int and size > 0 for size in sizes)):
-        return value
-    raise ValueError("a list of three whole numbers above 0: height, width, channels")
-
-
-def _bit_item(value: object) -> tuple[int | str, ...]:
-    """Return the bits that one entry of ``bits`` stands for."""
-    if isinstance(value, str) and value in BIT_NAMES:
-        return (value,)
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    ends = re.fullmatch(r"(0|[1-9][0-9]?)(?:\s*-\s*(0|[1-9][0-9]?))?", text)
-    bits = range(int(ends[1]), int(ends[2] or ends[1]) + 1) if ends else range(0)
-    if not bits or bits[-1] > HIGHEST_BIT:
-        raise ValueError(
-            f"a bit from 0 to {HIGHEST_BIT}, a range such as 23-30 with the lower bit first, or "
-            f"one of {', '.join(BIT_NAMES)}"
-        )
-    return tuple(bits)
-
-
-_BIT_ITEMS = TypeAdapter(list[Annotated[Any, BeforeValidator(_bit_item)]])
-
-
-def _bits(value: object) -> tuple[int | str, ...]:
-    items = _BIT_ITEMS.validate_python(_as_list(value))
-    return tuple(dict.fromkeys(chain.from_iterable(items)))
 
 
 def _folder_name(value: str) -> str:
@@ -108,134 +57,8 @@ def _folder_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_folder_name)]
 
 
-def _local(value: str | None) -> str | None:
-    if value is not None and "://" in value:
-        raise ValueError("a file on this machine: only local files are supported")
-    return value
-
-
-LOCAL = AfterValidator(_local)
-
-
 def _levels(value: object) -> object:
-    return () if value in (DENSE, [], ()) else _as_list(value)
-
-
-class LayerType(Schema):
-    """The layers of one Keras class."""
-
-    type: Text = Field(description="Name of a Keras layer class, for example Conv2D; required.")
-
-
-LayerSelector = str | LayerType
-"""``all``, a layer's address, a pattern as in :mod:`fnmatch`, or the layers of a type."""
-
-
-def _selector(value: object) -> LayerSelector:
-    if isinstance(value, dict | LayerType):
-        return LayerType.model_validate(value)
-    if not isinstance(value, str) or not value:
-        raise ValueError("all, a layer's name, a pattern such as conv*, or {type: Conv2D}")
-    return value
-
-
-class GridSpec(Schema):
-    """A grid of cells: every layer with every bit and every probability."""
-
-    layers: Annotated[
-        tuple[Annotated[LayerSelector, BeforeValidator(_selector)], ...],
-        BeforeValidator(_as_list, json_schema_input_type=LayerSelector | list[LayerSelector]),
-    ] = Field(
-        ("all",), description="all (default), names, patterns such as conv*, or {type: Conv2D}."
-    )
-    target: Literal["outputs"] = Field("outputs", description="What is hit: outputs, the default.")
-    fault: Literal["bit_flip"] = Field(
-        "bit_flip", description="What happens: bit_flip, the default."
-    )
-    bits: Annotated[
-        tuple[int | str, ...],
-        BeforeValidator(_bits, json_schema_input_type=int | str | list[int | str]),
-    ] = Field(
-        description=f"Bits to flip, 0 the least significant: 0 to {HIGHEST_BIT}, ranges such as "
-        f"23-30, or {', '.join(BIT_NAMES)}, drawn for every site; one or a list, required."
-    )
-    probabilities: Annotated[
-        tuple[Probability, ...],
-        BeforeValidator(_as_list, json_schema_input_type=Probability | list[Probability]),
-        AfterValidator(lambda values: tuple(dict.fromkeys(values))),
-    ] = Field(
-        description="Chance that a sample is hit, 0 to 1; one or a list, one cell each; required."
-    )
-
-
-class _SourceSpec(Schema):
-    source: Annotated[Text, LOCAL]
-
-    def located(self, folder: Path) -> Self:
-        """Return the same with file paths that are relative to ``folder`` made absolute."""
-        return self.model_copy(update={"source": sources.located(self.source, folder)})
-
-
-def _from_text(value: object) -> object:
-    if isinstance(value, str):
-        return {"source": value}
-    if value is None or isinstance(value, dict | _SourceSpec):
-        return value
-    raise ValueError("text, or a mapping with the key 'source'")
-
-
-class ModelSpec(_SourceSpec):
-    """Where the model comes from."""
-
-    source: Annotated[Text, LOCAL] = Field(
-        description="A .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
-        "package.module:function, a function that returns a Keras model; required."
-    )
-    weights: Annotated[Text | None, LOCAL] = Field(
-        None, description="Only for keras.applications: imagenet (default), random or a file."
-    )
-    input_shape: Annotated[tuple[int, int, int] | None, BeforeValidator(_shape)] = Field(
-        None, description="Only for keras.applications: height, width, channels; default its own."
-    )
-    classes: Whole | None = Field(
-        None, description="Only for keras.applications: classes, 1 or more; default its own."
-    )
-
-    @field_validator("weights", "input_shape", "classes")
-    @classmethod
-    def _only_for_applications(cls, value: object, info: ValidationInfo) -> object:
-        source = info.data.get("source", sources.APPLICATIONS)
-        if value is not None and not source.startswith(sources.APPLICATIONS):
-            raise ValueError(f"no such key: only a source {sources.APPLICATIONS}NAME takes it")
-        return value
-
-    def located(self, folder: Path) -> Self:
-        """Return the same with file paths that are relative to ``folder`` made absolute."""
-        weights = self.weights
-        if weights not in (None, "imagenet", "random"):
-            weights = sources.absolute(weights, folder)
-        return super().located(folder).model_copy(update={"weights": weights})
-
-
-class DatasetSpec(_SourceSpec):
-    """Where the data comes from, and how it becomes the model's input."""
-
-    source: Annotated[Text, LOCAL] = Field(
-        description="Name of a builtin data set, an .npz file, or "
-        "package.module:function, a function that returns inputs and labels; required."
-    )
-    samples: Whole | None = Field(None, description="Samples to use, from the first; default all.")
-    scale: Positive | None = Field(
-        None, description="Factor on the raw values; default 1/255 for uint8 data, else 1."
-    )
-    mean: Annotated[
-        tuple[Finite, ...] | None,
-        BeforeValidator(_channels, json_schema_input_type=Finite | list[Finite] | None),
-    ] = Field(None, description="Subtracted after scaling: one number, or one a channel.")
-    std: Annotated[
-        tuple[Positive, ...] | None,
-        BeforeValidator(_channels, json_schema_input_type=Positive | list[Positive] | None),
-    ] = Field(None, description="Divided by after that, above 0: one number, or one a channel.")
+    return () if value in (DENSE, [], ()) else as_list(value)
 
 
 class Campaign(Schema):
@@ -243,11 +66,11 @@ class Campaign(Schema):
 
     name: Name = Field("campaign", description="Name of the run directory; default the file's.")
     model: Annotated[
-        ModelSpec | None, BeforeValidator(_from_text, json_schema_input_type=str | ModelSpec | None)
+        ModelSpec | None, BeforeValidator(from_text, json_schema_input_type=str | ModelSpec | None)
     ] = Field(None, description="The model: its source, or a mapping; --model replaces it.")
     dataset: Annotated[
         DatasetSpec | None,
-        BeforeValidator(_from_text, json_schema_input_type=str | DatasetSpec | None),
+        BeforeValidator(from_text, json_schema_input_type=str | DatasetSpec | None),
     ] = Field(None, description="The data set: its source, or a mapping; --dataset replaces it.")
     seed: Seed = Field(0, description="Seed of all draws, from 0 to 2^63 - 1; default 0.")
     repetitions: Repetitions = Field(
@@ -255,8 +78,24 @@ class Campaign(Schema):
     )
     grid: Annotated[
         tuple[GridSpec, ...],
-        BeforeValidator(_as_list, json_schema_input_type=GridSpec | list[GridSpec]),
+        BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
     ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
+    judge: Annotated[JudgeSpec, BeforeValidator(judge_mapping)] = Field(
+        JudgeSpec(type="top1"),
+        description="What counts as a decision: top1 (default), topk, threshold, per_position, "
+        "regression, or package.module:Class; a name, or a mapping of type, parameters and output.",
+    )
+    metrics: Annotated[TypedList, typed_list("metric", may_be_empty=True)] = Field(
+        (),
+        description="Columns metric_NAME, means over all samples: top5_accuracy, confidence, "
+        "mean_absolute_error, mean_squared_error, or package.module:Class; one or a list.",
+    )
+    criteria: Annotated[TypedList, typed_list("criterion", may_be_empty=True)] = Field(
+        (),
+        description="Columns sdc_NAME, counts of injected samples: confidence_10 (the top-1 "
+        "probability moved by more than 10 %), top5 (the class left the top 5), or "
+        "package.module:Class; one or a list.",
+    )
     levels: Annotated[
         tuple[Level, ...],
         BeforeValidator(_levels, json_schema_input_type=str | list[str]),
@@ -293,6 +132,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "dataset": DatasetSpec,
     "grid": GridSpec,
     "layers": LayerType,
+    "fault": TypedSpec,
+    "judge": JudgeSpec,
 }
 """The schema of each mapping of a campaign, by the key that holds it."""
 
@@ -321,7 +162,8 @@ def load_campaign(path: Path, *, model: str | None = None, dataset: str | None =
             place=str(path),
             hint="; ".join(f"add `{key}:` to the file, or pass --{key}" for key in missing),
         )
-    campaign = campaign.model_copy(update=specs)
+    grid = tuple(spec.located(source.folder) for spec in campaign.grid)
+    campaign = campaign.model_copy(update={**specs, "grid": grid})
     campaign._source = source
     campaign._folder = source.folder
     return campaign
@@ -389,7 +231,7 @@ def _as_written(source: YamlSource, path: tuple[str | int, ...]) -> tuple[str | 
     return ("inject_layer", *given[:1])
 
 
-def _given(kind: type[_SourceSpec], option: str, source: str | None) -> _SourceSpec | None:
+def _given(kind: type[SourceSpec], option: str, source: str | None) -> SourceSpec | None:
     """Return what the command line names, its path absolute."""
     if source == "":
         raise CampaignError("received an empty text, expected a source", place=option)

@@ -180,7 +180,7 @@ def plan(
         print_json(
             {
                 "trials": len(planned.grid),
-                "cells": len(planned.grid) // planned.grid.repetitions,
+                "cells": sum(group.cells for group in planned.grid.groups),
                 "injections": round(planned.injections),
                 "seconds": round(expected.seconds, 1),
                 "bytes": expected.bytes,
@@ -262,6 +262,8 @@ def layers(
                 "elements": info.elements,
                 "parameters": info.parameters,
             }
+            if info.inside is not None:
+                entry |= {"inside": info.inside, "in_all": info.in_all}
             entries.append(entry if info.reason is None else {**entry, "reason": info.reason})
         print_json(entries)
         return
@@ -295,6 +297,20 @@ def replay(
         out.print(f"trial {trial_id} {verdict}")
     if differences:
         raise typer.Exit(1)
+
+
+@app.command("export-sites")
+def export_sites(
+    run: RunFolder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .parquet or .csv file to write.")
+    ] = Path("sites.parquet"),
+) -> None:
+    """Write the recorded sites of a run as a fault list, for `sites:` in a campaign."""
+    from orchestrator.export_sites import export_sites as export
+
+    count = export(run, output)
+    screen().print(f"{count:,} sites: {output}")
 
 
 @app.command()

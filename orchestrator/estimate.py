@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from injecttf2.datasets import Dataset
 from injecttf2.graph import Graph, Step
+from injecttf2.trials import WEIGHTS, Scope
 from orchestrator.plan import Plan
 
 SAMPLES = 128
@@ -46,15 +49,15 @@ def estimate(plan: Plan) -> Estimate:
 
     Within a factor of two or so: small models are bound by overheads, not by arithmetic.
     """
-    per_sample = _seconds_per_sample(plan.graph, plan.dataset.inputs)
+    per_sample = _seconds_per_sample(plan.graph, plan.dataset)
     total = sum(_cost(plan.graph, step) for step in plan.graph.steps)
-    samples, repetitions = len(plan.dataset), plan.grid.repetitions
+    samples = len(plan.dataset)
     seconds = START_SECONDS + len(plan.grid) * samples * DRAW_SECONDS
     for group in plan.grid.groups:
-        suffix = plan.graph.cut(group.layer).suffix
+        suffix = _suffix(plan.graph, group.scope)
         share = sum(_cost(plan.graph, step) for step in suffix) / total
-        cells = (group.cell(index) for index in range(len(group) // repetitions))
-        hits = samples * repetitions * sum(cell.probability for cell in cells)
+        cells = plan.grid.cells(group)
+        hits = sum(trials * plan.hits(cell) for cell, trials in cells)
         seconds += hits * share * per_sample
     size = len(plan.grid) * TRIAL_BYTES
     if plan.campaign.record == "injections":
@@ -62,19 +65,30 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(seconds, size)
 
 
-def _seconds_per_sample(graph: Graph, inputs: Any) -> float:
-    """Time the whole model, the best of three runs after a first."""
-    batch = tf.constant(np.resize(inputs, (SAMPLES, *inputs.shape[1:])))
+def _suffix(graph: Graph, scope: Scope) -> Sequence[Step]:
+    """Return the steps that an injected sample goes through."""
+    if scope.target == WEIGHTS:
+        return graph.cut_around(scope.layers).suffix
+    if len(scope.layers) > 1:
+        return graph.cut_before(scope.layers).suffix
+    return graph.cut(scope.layer).suffix
 
-    def forward(values: Any) -> Any:
-        return graph.run(graph.steps, {id(graph.input): values})[id(graph.output)]
+
+def _seconds_per_sample(graph: Graph, dataset: Dataset) -> float:
+    """Time the whole model, the best of three runs after a first."""
+    batch = [
+        tf.constant(np.resize(array, (SAMPLES, *array.shape[1:]))) for array in dataset.input_arrays
+    ]
+
+    def forward(*values: Any) -> Any:
+        return graph.run(graph.steps, graph.feed(values))[id(graph.output)]
 
     compiled = tf.function(forward, autograph=False)
-    compiled(batch)
+    compiled(*batch)
     times = []
     for _ in range(3):
         begin = time.perf_counter()
-        compiled(batch).numpy()
+        compiled(*batch).numpy()
         times.append(time.perf_counter() - begin)
     return min(times) / SAMPLES
 

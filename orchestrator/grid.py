@@ -1,21 +1,23 @@
 """The grid: cells and trials by position, without any of them existing beforehand.
 
-A grid is ordered by layer, then product, fault, rate and repetition, so the trials of a layer are
-one range of positions. A trial is computed from its position; memory does not grow with their
-number.
+A grid is ordered by scope, then product, variable, fault, rate and repetition, so the trials of a
+layer and target are one range of positions. A trial is computed from its position; memory does not
+grow with their number.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.faults import BitFlip
-from injecttf2.trials import Cell, Identity, Repetitions, run_ids
+from injecttf2.fault_model import Fault
+from injecttf2.rates import Rate
+from injecttf2.trials import Cell, Identity, Repetitions, Scope, run_ids
 from orchestrator.messages import Range
 
 BLOCK_TRIALS = 65_536
@@ -24,68 +26,153 @@ BLOCK_TRIALS = 65_536
 
 @dataclass(frozen=True)
 class Product:
-    """Every fault with every probability, each given once."""
+    """Every variable with every fault with every rate, each given once.
 
-    faults: tuple[BitFlip, ...]
-    probabilities: tuple[float, ...]
+    Args:
+        faults: Fault models.
+        rates: How many sites a trial gets.
+        variables: Weight variables; None for all of a layer together, and for outputs.
+        repetitions: Trials a cell.
+    """
+
+    faults: tuple[Fault, ...]
+    rates: Sequence[Rate]
+    variables: tuple[str | None, ...] = (None,)
+    repetitions: int = 1
 
     def __len__(self) -> int:
-        return len(self.faults) * len(self.probabilities)
+        return len(self.variables) * len(self.faults) * len(self.rates)
 
-    def __getitem__(self, index: int) -> tuple[BitFlip, float]:
-        fault, probability = divmod(index, len(self.probabilities))
-        return self.faults[fault], self.probabilities[probability]
+    @property
+    def trials(self) -> int:
+        """Trials of all cells."""
+        return len(self) * self.repetitions
+
+    def cell(self, scope: Scope, index: int) -> Cell:
+        """Return the cell at ``index``, in a scope."""
+        index, rate = divmod(index, len(self.rates))
+        variable, fault = divmod(index, len(self.faults))
+        return Cell(
+            scope.layer,
+            self.faults[fault],
+            self.rates[rate],
+            scope.target,
+            self.variables[variable],
+        )
 
     def without(self, other: Product) -> list[Product]:
         """Return what of this product is not in ``other``, as disjoint products, none empty."""
-        known_faults, known_rates = frozenset(other.faults), frozenset(other.probabilities)
-        new_faults = tuple(fault for fault in self.faults if fault not in known_faults)
-        both = tuple(fault for fault in self.faults if fault in known_faults)
-        new_rates = tuple(p for p in self.probabilities if p not in known_rates)
-        parts = [Product(new_faults, self.probabilities), Product(both, new_rates)]
+        variables = _split(self.variables, other.variables)
+        faults = _split(self.faults, other.faults)
+        rates = _split(self.rates, other.rates)
+        parts = [
+            replace(self, variables=variables.new),
+            replace(self, variables=variables.known, faults=faults.new),
+            replace(self, variables=variables.known, faults=faults.known, rates=rates.new),
+        ]
         return [part for part in parts if len(part)]
 
 
-def union(products: Iterable[Product]) -> tuple[Product, ...]:
-    """Return disjoint products that hold every pair of ``products`` once, earlier ones first."""
+Item = TypeVar("Item")
+
+
+class _Split(NamedTuple, Generic[Item]):
+    new: tuple[Item, ...]
+    known: tuple[Item, ...]
+
+
+def _split(items: Sequence[Item], others: Iterable[Item]) -> _Split[Item]:
+    """Tell those that are among others from those that are not."""
+    known = frozenset(others)
+    return _Split(
+        tuple(item for item in items if item not in known),
+        tuple(item for item in items if item in known),
+    )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Cells that are named one by one, each with one trial.
+
+    Args:
+        cells: Each once.
+    """
+
+    cells: tuple[Cell, ...]
+    repetitions: int = 1
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def trials(self) -> int:
+        """Trials of all cells."""
+        return len(self.cells)
+
+    def cell(self, scope: Scope, index: int) -> Cell:
+        """Return the cell at ``index``."""
+        del scope  # the cells know it
+        return self.cells[index]
+
+
+Cells = Product | Listing
+
+
+def union(products: Iterable[Cells]) -> tuple[Cells, ...]:
+    """Return disjoint products that hold every cell of ``products`` once, earlier ones first.
+
+    All listings become one, behind the products.
+    """
     disjoint: list[Product] = []
+    listed: dict[Cell, None] = {}
     for product in products:
+        if isinstance(product, Listing):
+            listed.update(dict.fromkeys(product.cells))
+            continue
         rest = [product]
         for earlier in tuple(disjoint):
             rest = [part for piece in rest for part in piece.without(earlier)]
         disjoint.extend(rest)
-    return tuple(disjoint)
+    return (*disjoint, *([Listing(tuple(listed))] if listed else []))
 
 
 @dataclass(frozen=True)
 class Group:
-    """The trials of one layer and target: one range of positions.
+    """The trials of one scope: one range of positions.
 
     Args:
-        layer: Address of the layer.
-        products: Disjoint; what is injected into the layer.
+        scope: What is corrupted.
+        products: Disjoint; what is injected there.
         start: Position of the first trial.
         stop: One past the position of the last.
-        target: What is corrupted.
     """
 
-    layer: str
-    products: tuple[Product, ...]
+    scope: Scope
+    products: tuple[Cells, ...]
     start: int
     stop: int
-    target: str = "outputs"
 
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def cell(self, index: int) -> Cell:
-        """Return the cell at ``index`` among the cells of the group."""
+    @property
+    def layer(self) -> str:
+        """The layers, as a results row names them."""
+        return self.scope.layer
+
+    @property
+    def cells(self) -> int:
+        """How many cells it has."""
+        return sum(map(len, self.products))
+
+    def at(self, offset: int) -> tuple[Cell, int, int]:
+        """Return the cell of the trial at ``offset``, its repetition, and how many there are."""
         for product in self.products:
-            if index < len(product):
-                fault, probability = product[index]
-                return Cell(self.layer, fault, probability, self.target)
-            index -= len(product)
-        raise IndexError(index)
+            if offset < product.trials:
+                index, repetition = divmod(offset, product.repetitions)
+                return product.cell(self.scope, index), repetition, product.repetitions
+            offset -= product.trials
+        raise IndexError(offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,26 +192,29 @@ class Grid:
     """All trials of a campaign, by position.
 
     Args:
-        layers: For each layer, in the order of the model, the products injected into it.
-        repetitions: Trials a cell.
+        scopes: What is corrupted, in the order of the model, with the products injected there.
     """
 
-    def __init__(
-        self, layers: Sequence[tuple[str, Sequence[Product]]], *, repetitions: int
-    ) -> None:
+    def __init__(self, scopes: Sequence[tuple[Scope, Sequence[Cells]]]) -> None:
         groups: list[Group] = []
         start = 0
-        for layer, products in layers:
+        for scope, products in scopes:
             disjoint = union(products)
-            stop = start + repetitions * sum(len(product) for product in disjoint)
-            groups.append(Group(layer, disjoint, start, stop))
+            stop = start + sum(product.trials for product in disjoint)
+            groups.append(Group(scope, disjoint, start, stop))
             start = stop
         self.groups = tuple(groups)
-        self.repetitions = repetitions
         self._starts = [group.start for group in groups]
 
     def __len__(self) -> int:
         return self.groups[-1].stop if self.groups else 0
+
+    def by_layer(self) -> dict[str, int]:
+        """Return how many trials each layer has, as results name it, in order."""
+        counts: dict[str, int] = {}
+        for group in self.groups:
+            counts[group.layer] = counts.get(group.layer, 0) + len(group)
+        return counts
 
     def __getitem__(self, position: int) -> tuple[Cell, int]:
         """Return the cell and the repetition of the trial at ``position``.
@@ -132,30 +222,34 @@ class Grid:
         Raises:
             IndexError: The grid has no such position.
         """
+        cell, repetition, _ = self._at(position)
+        return cell, repetition
+
+    def __iter__(self) -> Iterator[tuple[Cell, int]]:
+        for run in self.runs([(0, len(self))]):
+            for repetition in range(run.start, run.stop):
+                yield run.cell, repetition
+
+    def _at(self, position: int) -> tuple[Cell, int, int]:
+        """Return the cell at a position, its repetition, and how many the cell has."""
         if not 0 <= position < len(self):
             raise IndexError(f"a grid of {len(self)} trials has no position {position}")
         group = self.groups[bisect_right(self._starts, position) - 1]
-        cell, repetition = divmod(position - group.start, self.repetitions)
-        return group.cell(cell), repetition
+        return group.at(position - group.start)
 
-    def __iter__(self) -> Iterator[tuple[Cell, int]]:
-        for _, cell in self.cells():
-            for repetition in range(self.repetitions):
-                yield cell, repetition
-
-    def cells(self) -> Iterator[tuple[int, Cell]]:
-        """Yield each cell with the position of its first trial, in order."""
-        for group in self.groups:
-            for index in range(len(group) // self.repetitions):
-                yield group.start + index * self.repetitions, group.cell(index)
+    def cells(self, group: Group | None = None) -> Iterator[tuple[Cell, int]]:
+        """Yield each cell, of a group or of all, with the number of its trials, in order."""
+        span = (0, len(self)) if group is None else (group.start, group.stop)
+        for run in self.runs([span]):
+            yield run.cell, len(run)
 
     def runs(self, ranges: Iterable[Range]) -> Iterator[Repetitions]:
         """Yield the trials at some positions as runs of repetitions of one cell, in order."""
         for start, stop in ranges:
             position = start
             while position < stop:
-                cell, repetition = self[position]
-                length = min(stop - position, self.repetitions - repetition)
+                cell, repetition, repetitions = self._at(position)
+                length = min(stop - position, repetitions - repetition)
                 yield Repetitions(cell, repetition, repetition + length)
                 position += length
 

@@ -221,8 +221,9 @@ def _header(plan: Plan) -> RunHeader:
         provenance=provenance(plan.campaign.folder),
         plan={
             "trials": len(plan.grid),
-            "layers": {group.layer: len(group) for group in plan.grid.groups},
+            "layers": plan.grid.by_layer(),
         },
+        columns=plan.assessment.columns,
     )
 
 
@@ -231,7 +232,13 @@ def _executor(plan: Plan, options: Options) -> Executor:
 
     record = plan.campaign.record == "injections"
     levels = plan.campaign.levels if options.levels is None else options.levels
-    settings = WorkerSettings(identity=plan.identity, record=record, levels=levels)
+    settings = WorkerSettings(
+        identity=plan.identity,
+        record=record,
+        levels=levels,
+        assessment=plan.sent_assessment,
+        output=plan.campaign.judge.output,
+    )
     if options.executor == "inline":
         from orchestrator.executors.inline import InlineExecutor
 

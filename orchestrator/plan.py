@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-from injecttf2 import bits, datasets, models
+import keras
+
+from injecttf2 import datasets, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError
-from injecttf2.faults import FAULTS, BitFlip
-from injecttf2.golden import check_task
 from injecttf2.graph import Graph, LayerInfo
+from injecttf2.judge_names import Named
+from injecttf2.judges import Assessment, Output, loading
+from injecttf2.judges.loading import PortableAssessment
+from injecttf2.judges.probabilities import gives_logits
+from injecttf2.listed import Listed
 from injecttf2.models import Portable
-from injecttf2.suggest import nearest
-from injecttf2.trials import Identity
-from orchestrator.campaign import Campaign, GridSpec, LayerType
-from orchestrator.grid import Grid, Product
+from injecttf2.sites import share_hit
+from injecttf2.trials import WEIGHTS, Cell, Identity
+from injecttf2.wrapping import model_inputs
+from orchestrator.campaign import Campaign
+from orchestrator.choosing import Chooser
+from orchestrator.grid import Grid
+from orchestrator.typed_spec import TypedSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +40,8 @@ class Plan:
         model: The model, ready to be sent.
         dataset: The data as the model takes them.
         graph: The model's graph, with the shapes that it has for these data.
+        assessment: What is asked of outputs.
+        sent_assessment: The same, ready to be sent.
     """
 
     campaign: Campaign
@@ -43,13 +52,31 @@ class Plan:
     model: Portable
     dataset: Dataset
     graph: Graph
+    assessment: Assessment
+    sent_assessment: PortableAssessment
 
     @property
     def injections(self) -> float:
         """Injected samples to expect in all trials together."""
+        return sum(trials * self.hits(cell) for cell, trials in self.grid.cells())
+
+    def hits(self, cell: Cell) -> float:
+        """Return how many samples a trial of a cell is expected to hit."""
         samples = len(self.dataset)
-        cells = (cell for _, cell in self.grid.cells())
-        return self.grid.repetitions * samples * sum(cell.probability for cell in cells)
+        if cell.target == WEIGHTS:
+            return samples
+        if isinstance(cell.rate, Listed):
+            return cell.rate.samples
+        spared = 1.0
+        for info in (self._infos[layer] for layer in cell.scope.layers):
+            choice = cell.fault.choice(info.dtype)
+            elements = info.elements or 1
+            spared *= 1 - share_hit(cell.rate, choice, samples=samples, elements=elements)
+        return samples * (1 - spared)
+
+    @cached_property
+    def _infos(self) -> dict[str, LayerInfo]:
+        return {info.layer: info for info in self.layers}
 
 
 def make_plan(campaign: Campaign) -> Plan:
@@ -67,114 +94,69 @@ def make_plan(campaign: Campaign) -> Plan:
         input_shape=campaign.model.input_shape,
         classes=campaign.model.classes,
     )
-    graph = Graph(model)
-    dataset = _load_data(campaign, graph)
-    graph = Graph(model, dataset.inputs.shape[1:])
-    check_task(graph, dataset)
-    chosen, skipped = _choose(campaign, graph.layers)
-    return Plan(
-        campaign=campaign,
-        identity=Identity(model_digest(model), dataset.digest, campaign.seed),
-        grid=Grid(chosen, repetitions=campaign.repetitions),
-        layers=graph.layers,
-        skipped=skipped,
-        model=portable,
-        dataset=dataset,
-        graph=graph,
+    loaded = _load_data(campaign, model)
+    graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
+    sent, assessment = _assessment(campaign, graph)
+    output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    raw = datasets.labels_of(loaded.labels, graph.output_name, graph.output_names)
+    dataset = Dataset(loaded.inputs, assessment.labels(raw, output))
+    identity = Identity(
+        model_digest(model, graph), dataset.digest, campaign.seed, judge=assessment.identity()
     )
-
-
-def _load_data(campaign: Campaign, graph: Graph) -> Dataset:
-    spec = campaign.dataset
-    assert spec is not None  # noqa: S101 - checked by the caller
-    return datasets.prepare(
-        datasets.load(spec.source, campaign.folder),
-        Preparation(samples=spec.samples, scale=spec.scale, mean=spec.mean, std=spec.std),
-        shape=tuple(graph.input.shape[1:]),
-        dtype=bits.numpy_dtype(graph.input.dtype),
-    )
-
-
-def _choose(
-    campaign: Campaign, layers: tuple[LayerInfo, ...]
-) -> tuple[list[tuple[str, list[Product]]], tuple[LayerInfo, ...]]:
-    """Return what is injected into each layer, in the order of the model, and what is skipped."""
-    products: dict[str, list[Product]] = {}
-    skipped: dict[str, LayerInfo] = {}
-    for index, spec in enumerate(campaign.grid):
-        for position, selector in enumerate(spec.layers):
-            place = campaign.place("grid", index, "layers", position)
-            found = list(_select(selector, layers, place))
-            for info in found:
-                if info.reason is not None:
-                    skipped[info.layer] = info
-                    continue
-                faults = _faults(campaign, index, info)
-                product = Product(faults, spec.probabilities)
-                products.setdefault(info.layer, []).append(product)
-    if not products:
+    chosen = Chooser(campaign, graph, len(dataset)).choose()
+    if not chosen.products:
         raise CampaignError(
             "the grid is empty: none of the layers it names can be injected",
             place=campaign.place("grid"),
-            hint="; ".join(f"{info.layer}: {info.reason}" for info in skipped.values()),
+            hint="; ".join(f"{info.layer}: {info.reason}" for info in chosen.skipped.values()),
         )
-    ordered = [(info.layer, products[info.layer]) for info in layers if info.layer in products]
-    return ordered, tuple(skipped.values())
+    return Plan(
+        campaign=campaign,
+        identity=identity,
+        grid=Grid(chosen.ordered(graph.layers)),
+        layers=graph.layers,
+        skipped=tuple(chosen.skipped.values()),
+        model=portable,
+        dataset=dataset,
+        graph=graph,
+        assessment=assessment,
+        sent_assessment=sent,
+    )
 
 
-def _select(
-    selector: str | LayerType, layers: tuple[LayerInfo, ...], place: str | None
-) -> Iterator[LayerInfo]:
-    """Yield the layers that a selector names: one by its name, or several that compute something.
-
-    Raises:
-        CampaignError: It names none, or one that cannot be injected.
-    """
-    computing = [info for info in layers if not info.is_input]
-    if isinstance(selector, LayerType):
-        found = [info for info in computing if info.type == selector.type]
-        known = {info.type for info in computing}
-        what = f"no layer of type {selector.type!r}{nearest(selector.type, known)}"
-    elif selector == "all":
-        found, what = computing, "no layer"
-    else:
-        exact = [info for info in layers if info.layer == selector]
-        if exact and exact[0].reason is not None:
-            raise CampaignError(
-                f"the layer {selector!r} cannot be injected: {exact[0].reason}", place=place
-            )
-        found = exact or [i for i in computing if fnmatch.fnmatchcase(i.layer, selector)]
-        names = [info.layer for info in layers]
-        what = f"no layer {selector!r}{nearest(selector, names)}"
-    if not found:
-        raise CampaignError(
-            f"the model has {what}",
-            place=place,
-            hint="`injecttf2 layers MODEL` lists what can be injected",
-        )
-    yield from found
+def _load_data(campaign: Campaign, model: keras.Model) -> Dataset:
+    """Return the data as the model takes them, with labels as they were loaded."""
+    spec = campaign.dataset
+    assert spec is not None  # noqa: S101 - checked by the caller
+    named = spec.preprocess  # a wrong name is told before the data are read
+    how = Preparation(
+        samples=spec.samples,
+        scale=spec.scale,
+        mean=spec.mean,
+        std=spec.std,
+        preprocess=datasets.preprocessing(named, campaign.folder) if named else None,
+    )
+    raw = datasets.load(
+        spec.source,
+        model_inputs(model),
+        folder=campaign.folder,
+        samples=spec.samples,
+        images=spec.images,
+    )
+    return datasets.prepare(raw, how, model_inputs(model, raw.inputs), labels=lambda labels: labels)
 
 
-def _faults(campaign: Campaign, index: int, info: LayerInfo) -> tuple[BitFlip, ...]:
-    """Return the faults of a grid for one layer.
+def _assessment(campaign: Campaign, graph: Graph) -> tuple[PortableAssessment, Assessment]:
+    """Return what is asked of outputs, also in the form that is sent to workers."""
+    last = graph.made_by(id(graph.output)).operation
+    return loading.resolve(
+        _named(campaign.judge),
+        [_named(one) for one in campaign.metrics],
+        [_named(one) for one in campaign.criteria],
+        logits=gives_logits(last),
+        folder=campaign.folder,
+    )
 
-    Raises:
-        CampaignError: A bit lies outside the layer's word.
-    """
-    spec: GridSpec = campaign.grid[index]
-    fault = FAULTS[spec.fault]
-    width = bits.LAYOUTS[info.dtype].width
-    faults = []
-    for bit in spec.bits:
-        if isinstance(bit, str):
-            faults.append(fault(bit_field="any" if bit == "random" else bit))
-        elif bit < width:
-            faults.append(fault(bit=bit))
-        else:
-            raise CampaignError(
-                f"bit {bit} is outside the layer {info.layer!r}, which holds {info.dtype}; "
-                f"expected 0 to {width - 1}",
-                place=campaign.place("grid", index, "bits"),
-                hint="give layers of another dtype a grid of their own",
-            )
-    return tuple(faults)
+
+def _named(spec: TypedSpec) -> Named:
+    return Named(spec.type, spec.parameters)

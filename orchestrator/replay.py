@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from pathlib import Path
 from typing import Any
 
-from injecttf2.engine import Engine
+from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError
-from injecttf2.faults import FAULTS
-from injecttf2.trials import Cell, Trial, trial_ids
-from orchestrator import rows
+from injecttf2.listed import Listed
+from injecttf2.rates import RATES
+from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
 from orchestrator.campaign import reload_campaign
 from orchestrator.plan import Plan, make_plan
-from results import PURE_COLUMNS, open_run
+from orchestrator.worker import Worker, WorkerSettings
+from results import PROVENANCE_COLUMNS, open_run
 
 Differences = dict[str, tuple[Any, Any]]
 
@@ -47,9 +47,9 @@ def replay(
     trial = _trial_of(plan, recorded)
     now = _evaluate(plan, trial)
     return {
-        name: (recorded[name], now[name])
-        for name in PURE_COLUMNS
-        if not _equal(recorded[name], now[name])
+        name: (recorded[name], value)
+        for name, value in now.items()
+        if name not in PROVENANCE_COLUMNS and not _equal(recorded[name], value)
     }
 
 
@@ -64,28 +64,47 @@ def _check_identity(plan: Plan, recorded: Any) -> None:
 
 def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
     """Return the trial that a row describes."""
-    drawn = row["bit"] is None
-    where = {"bit_field": row["bit_field"]} if drawn else {"bit": row["bit"]}
-    fault = FAULTS[row["fault"]](**where)
-    cell = Cell(row["layer"], fault, row["probability"], row["target"])
+    fault = fault_registry.from_row(
+        row["fault"],
+        bit=row["bit"],
+        bit_field=row["bit_field"],
+        parameters=row["parameters"],
+        folder=plan.campaign.folder,
+    )
+    if all(row[name] is None for name in RATES):
+        return _listed_trial(plan, row)
+    (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
+    cell = Cell(row["layer"], fault, rate, row["target"], row["variable"])
     (trial_id,) = trial_ids(plan.identity, cell, [row["repetition"]]).tolist()
     return Trial(cell, row["repetition"], trial_id)
 
 
-def _evaluate(plan: Plan, trial: Trial) -> dict[str, Any]:
-    model = plan.model.build()
-    engine = Engine(model, plan.dataset)
-    layer = engine.prepare(trial.cell.layer).info
-    table = rows.trials_table(
-        [trial],
-        engine.evaluate([trial]),
-        layer=layer,
-        identity=plan.identity,
-        samples=len(plan.dataset),
-        golden_accuracy=engine.golden.accuracy,
-        source=rows.Source("replay", 0.0, datetime.datetime.now(datetime.UTC)),
+def _listed_trial(plan: Plan, row: dict[str, Any]) -> Trial:
+    """Return the trial that a row describes whose sites were listed in a file.
+
+    Raises:
+        CampaignError: The file no longer lists them.
+    """
+    for cell, _ in plan.grid.cells():
+        if cell.layer == row["layer"] and isinstance(cell.rate, Listed):
+            (trial_id,) = trial_ids(plan.identity, cell, [0]).tolist()
+            if trial_id == row["trial_id"]:
+                return Trial(cell, 0, trial_id)
+    raise CampaignError(
+        f"the fault list of the campaign no longer has the sites of trial {row['trial_id']}",
+        hint="restore the file that it was run with",
     )
-    row: dict[str, Any] = table.to_pylist()[0]
+
+
+def _evaluate(plan: Plan, trial: Trial) -> dict[str, Any]:
+    worker = Worker(
+        WorkerSettings(
+            plan.identity, assessment=plan.sent_assessment, output=plan.campaign.judge.output
+        )
+    )
+    worker.start(plan.model, plan.dataset)
+    result = worker.evaluate([Repetitions(trial.cell, trial.repetition, trial.repetition + 1)])
+    row: dict[str, Any] = result.trials.to_pylist()[0]
     return row
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 import results
-from injecttf2.engine import Evaluation, Injections
+from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.graph import LayerInfo
 from injecttf2.outcomes import OUTCOMES
-from injecttf2.trials import Cell, Identity, Trial, cell_id
+from injecttf2.rates import RATES
+from injecttf2.trials import TOGETHER, Cell, Identity, Trial, canonical_json, cell_id
 
 TRIAL_COST = 0.02
 """Time that a trial takes for each sample that is not hit, relative to one that is: its draws."""
@@ -35,38 +37,43 @@ class Source:
     finished_at: datetime.datetime
 
 
-def weight(cell: Cell, samples: int) -> float:
-    """Return what a trial of ``cell`` costs, in injected samples."""
-    return samples * (cell.probability + TRIAL_COST)
+@dataclass(frozen=True)
+class Measured:
+    """What rows tell of where and on what they were made.
+
+    Args:
+        layers: The layers that are hit.
+        dtypes: The dtypes of the words that may be hit.
+        identity: What the ids of trials are made from.
+        samples: Samples in the data set.
+        golden_accuracy: Accuracy without faults.
+        columns: Names of the columns of metrics, then criteria.
+    """
+
+    layers: Sequence[LayerInfo]
+    dtypes: Sequence[str]
+    identity: Identity
+    samples: int
+    golden_accuracy: float
+    columns: Sequence[str] = ()
 
 
 def trials_table(
-    trials: Sequence[Trial],
-    evaluation: Evaluation,
-    *,
-    layer: LayerInfo,
-    identity: Identity,
-    samples: int,
-    golden_accuracy: float,
-    source: Source,
+    trials: Sequence[Trial], evaluation: Evaluation, *, measured: Measured, source: Source
 ) -> pa.Table:
-    """Return one row for each trial, in ``results.TRIALS``."""
+    """Return one row for each trial, in ``results.trials_schema`` of the columns."""
     tallies = evaluation.tallies
     count = len(trials)
-    cells = {trial.cell: cell_id(identity, trial.cell) for trial in trials}
-    weights = np.array([weight(trial.cell, samples) for trial in trials])
+    cells = {id(trial.cell): trial.cell for trial in trials}  # hashing a fault takes long
+    told = {key: _cell_columns(cell, measured) for key, cell in cells.items()}
+    samples = measured.samples
+    weights = tallies.injected + TRIAL_COST * samples
+    more = (*tallies.metrics.T, *tallies.criteria.T)
     columns: dict[str, Any] = {
+        **{name: [told[id(trial.cell)][name] for trial in trials] for name in CELL_COLUMNS},
         "trial_id": np.array([trial.id for trial in trials], np.uint64),
-        "cell_id": np.array([cells[trial.cell] for trial in trials], np.uint64),
-        "layer": [layer.layer] * count,
-        "layer_index": [layer.index] * count,
-        "layer_type": [layer.type] * count,
-        "target": [trial.cell.target for trial in trials],
-        "fault": [trial.cell.fault.name for trial in trials],
-        "bit": [trial.cell.fault.bit for trial in trials],
-        "bit_field": [trial.cell.fault.field(layer.dtype) for trial in trials],
-        "probability": [trial.cell.probability for trial in trials],
         "repetition": [trial.repetition for trial in trials],
+        "sites": evaluation.sites,
         "samples": np.full(count, samples),
         "injected": tallies.injected,
         "masked": tallies.masked,
@@ -75,28 +82,72 @@ def trials_table(
         "sdc_critical": tallies.sdc_critical,
         "due": tallies.due,
         "accuracy": tallies.correct / samples,
-        "golden_accuracy": np.full(count, golden_accuracy),
+        "golden_accuracy": np.full(count, measured.golden_accuracy),
+        **dict(zip(measured.columns, more, strict=True)),
         "seconds": source.seconds * weights / weights.sum(),
         "worker": [source.worker] * count,
         "finished_at": [source.finished_at] * count,
     }
-    return results.trials_table(columns)
+    return results.trials_table(columns, measured.columns)
 
 
-def injections_table(trials: Sequence[Trial], injections: Injections) -> pa.Table:
-    """Return one row for each injected site, in ``results.INJECTIONS``."""
+def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
+    """Return what the rows of all trials of a cell have in common."""
+    fault, rate = cell.fault, cell.rate
+    parameters = fault.parameters()
+    types = dict.fromkeys(layer.type for layer in measured.layers)
+    fields = {fault.field(dtype) for dtype in measured.dtypes}
+    return {
+        "cell_id": cell_id(measured.identity, cell),
+        "layer": cell.layer,
+        "layer_index": measured.layers[0].index,
+        "layer_type": TOGETHER.join(types),
+        "target": cell.target,
+        "variable": cell.variable,
+        "fault": fault.name,
+        "bit": fault.bit,
+        "bit_field": fields.pop() if len(fields) == 1 else "any",
+        "parameters": canonical_json(parameters).decode() if parameters else None,
+        **{name: rate.value if rate.name == name else None for name in RATES},
+    }
+
+
+CELL_COLUMNS = (
+    *("cell_id", "layer", "layer_index", "layer_type", "target", "variable"),
+    *("fault", "bit", "bit_field", "parameters", *RATES),
+)
+"""The columns of ``results.TRIALS`` that a cell decides."""
+
+
+def injections_table(
+    trials: Sequence[Trial], injections: Injections, *, layers: Sequence[str]
+) -> pa.Table:
+    """Return one row for each injected site and sample, in ``results.INJECTIONS``.
+
+    Args:
+        trials: The trials that were evaluated.
+        injections: Their sites.
+        layers: Addresses of the layers that are hit.
+    """
     ids = np.array([trial.id for trial in trials], np.uint64)
-    names = pa.array(OUTCOMES, pa.string())
-    due = injections.faulty_class < 0
     columns: dict[str, Any] = {
         "trial_id": ids[injections.trial],
+        "layer": _named(injections.layer, layers),
+        "variable": injections.variable,
         "sample": injections.sample,
         "element": injections.element,
-        "bit": injections.bit,
+        "bit": pa.array(injections.bit, pa.int16(), mask=injections.bit < 0),
         "original": injections.original,
         "corrupted": injections.corrupted,
-        "outcome": pa.DictionaryArray.from_arrays(injections.outcome.astype(np.int32), names),
-        "golden_class": injections.golden_class,
-        "faulty_class": pa.array(injections.faulty_class, mask=due),
+        "outcome": _named(injections.outcome, OUTCOMES),
+        "golden_class": pa.array(injections.golden_class, mask=injections.golden_class < 0),
+        "faulty_class": pa.array(injections.faulty_class, mask=injections.faulty_class < 0),
     }
+    if injections.variable is None:
+        del columns["variable"]
     return results.injections_table(columns)
+
+
+def _named(codes: npt.NDArray[Any], names: Sequence[str]) -> pa.DictionaryArray:
+    """Return the names that codes stand for."""
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(names, pa.string()))

@@ -163,13 +163,15 @@ class Session:
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:
         """Yield how many trials of a cell lie between two positions, and what each costs."""
-        samples = len(self._plan.dataset)
+        idle = rows.TRIAL_COST * len(self._plan.dataset)
         for run in self._plan.grid.runs([(start, stop)]):
-            yield len(run), rows.weight(run.cell, samples)
+            yield len(run), self._plan.hits(run.cell) + idle
 
     def _remaining_by_layer(self) -> dict[str, int]:
-        groups = zip(self._plan.grid.groups, self._scheduler.waiting, strict=True)
-        return {group.layer: waiting for group, waiting in groups}
+        todo: dict[str, int] = {}
+        for group, waiting in zip(self._plan.grid.groups, self._scheduler.waiting, strict=True):
+            todo[group.layer] = todo.get(group.layer, 0) + waiting
+        return todo
 
     def _take_in(self, reply: Reply) -> Event:
         """Store what came with a reply and return what the scheduler is to hear."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from injecttf2 import datasets
+from injecttf2.applications import APPLICATIONS
 from injecttf2.errors import CampaignError
 from injecttf2.references import is_function
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
-
-APPLICATIONS = "keras.applications:"
 
 
 def checked(source: str, option: str | None) -> str:
@@ -23,6 +22,12 @@ def checked(source: str, option: str | None) -> str:
             hint="download it and give the path of the file",
         )
     return source
+
+
+def may_be_folder(source: str) -> bool:
+    """Return whether ``source`` is the name of nothing else than a folder."""
+    known = source in datasets.BUILTIN or is_function(source)
+    return not known and not source.endswith(FILE_SUFFIXES)
 
 
 def located(source: str, folder: Path) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -38,11 +38,14 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
 
 
 def outcome_table(run: str) -> RenderableType:
-    """Return accuracy, sdc and due of a run, a row for each layer and bit field."""
-    summary = open_run(run).summary(by=["layer", "bit_field"])
+    """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault."""
+    summary = open_run(run).summary(by=["layer", "target", "fault", "bit_field"])
+    keys = [name for name in ("target", "fault") if summary[name].nunique() > 1]
+    if summary["bit_field"].notna().any():
+        keys.append("bit_field")
     table = _table("outcomes")
-    for name in ("layer", "bits"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("layer", overflow="fold")
+    table.add_column("bits" if keys == ["bit_field"] else "fault", overflow="fold")
     for name in ("trials", "injected", "accuracy", "sdc", "sdc %", "due", "due %"):
         table.add_column(name, justify="right", no_wrap=True)
     shown = list(dict.fromkeys(summary["layer"].astype(str)))[:SHOWN_LAYERS]
@@ -52,7 +55,7 @@ def outcome_table(run: str) -> RenderableType:
         for place, row in enumerate(rows.to_dict("records")):
             table.add_row(
                 str(layer) if place == 0 else "",
-                str(row["bit_field"]),
+                _told_apart(row, keys),
                 f"{row['trials']:,}",
                 f"{row['injected']:,}",
                 f"{row['accuracy']:.2%}",
@@ -69,24 +72,44 @@ def outcome_table(run: str) -> RenderableType:
     return _with_line(table, golden)
 
 
+def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
+    """Return what tells a row of a layer from its others; what is usual is left out."""
+    told = (row[name] for name in keys if isinstance(row[name], str))  # not null
+    return " ".join(str(one) for one in told if one not in ("outputs", "bit_flip")) or "bit_flip"
+
+
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     """Return what a plan would do and take."""
     table = _table(f"plan of {plan.campaign.name}")
-    table.add_column("layer")
+    for name in ("layer", "target"):
+        table.add_column(name)
     for name in ("cells", "trials", "shape", "dtype"):
         table.add_column(name, justify="right")
     infos = {info.layer: info for info in plan.layers}
+    inside = False
     for group in plan.grid.groups:
-        info = infos[group.layer]
-        cells = len(group) // plan.grid.repetitions
-        table.add_row(group.layer, f"{cells:,}", f"{len(group):,}", _shape(info.shape), info.dtype)
+        parts = [infos[layer] for layer in group.scope.layers]
+        inside |= any(part.inside is not None for part in parts)
+        name = group.layer
+        if len(parts) == 1 and parts[0].inside is not None:
+            name += f" (inside {parts[0].inside})"
+        table.add_row(
+            name,
+            group.scope.target,
+            f"{group.cells:,}",
+            f"{len(group):,}",
+            " + ".join(_shape(part.shape) for part in parts),
+            " + ".join(dict.fromkeys(part.dtype for part in parts)),
+        )
     for info in plan.skipped:
-        table.add_row(info.layer, "skipped:", info.reason, _shape(info.shape), info.dtype)
+        table.add_row(info.layer, "skipped:", "", info.reason, _shape(info.shape), info.dtype)
     line = (
         f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
         f"{plan.injections:,.0f} injections, {_time(expected.seconds)} on this machine, "
         f"{_size(expected.bytes)}"
     )
+    if inside:
+        line += "; for each injection inside a layer or model, all of that is run"
     return _with_line(table, line)
 
 
@@ -184,9 +207,19 @@ def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
         name = (
             info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
         )
-        kind = f"{info.type} (an input)" if info.is_input else info.type
-        table.add_row(name, kind, _shape(info.shape), info.dtype, elements, f"{info.parameters:,}")
+        table.add_row(
+            name, _kind(info), _shape(info.shape), info.dtype, elements, f"{info.parameters:,}"
+        )
     return table
+
+
+def _kind(info: LayerInfo) -> str:
+    """Return what a layer is, and whether it is inside another and left out by `layers: all`."""
+    if info.is_input:
+        return f"{info.type} (an input)"
+    if info.inside is None:
+        return info.type
+    return f"{info.type} (inside {info.inside}{'' if info.in_all else '; not among `all`'})"
 
 
 def _table(title: str) -> Table:

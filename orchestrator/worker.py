@@ -18,6 +18,9 @@ from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
 from injecttf2.errors import EngineError, InjectTF2Error, ModelError
+from injecttf2.graph import Graph
+from injecttf2.judges import Assessment
+from injecttf2.judges.loading import PortableAssessment
 from injecttf2.levels import LEVELS
 from injecttf2.routes import Routes
 from injecttf2.trials import Identity, Repetitions
@@ -35,6 +38,8 @@ class WorkerSettings:
         gpu: Whether to use a GPU where there is one.
         memory: Bytes of golden activations to keep on the device.
         levels: Levels of ``levels.LEVELS`` that may be used.
+        assessment: What is asked of outputs; None for top-1 alone.
+        output: Address of the output that is judged, where the model has several.
     """
 
     identity: Identity
@@ -43,6 +48,8 @@ class WorkerSettings:
     gpu: bool = True
     memory: int = GOLDEN_BYTES
     levels: tuple[str, ...] = LEVELS
+    assessment: PortableAssessment | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        self._assessment = Assessment()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def start(self, model: models.Portable, dataset: Dataset) -> Ready:
@@ -115,11 +123,13 @@ class Worker:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         built = model.build()
-        if model_digest(built) != settings.identity.model:
+        if model_digest(built, Graph.of(built, dataset.inputs)) != settings.identity.model:
             raise EngineError(
                 f"the worker {self._name} built another model than the driver from "
                 f"{model.name!r}; a function must return the same layers every time"
             )
+        if settings.assessment is not None:
+            self._assessment = settings.assessment.build()
         conditions = {
             "model": settings.identity.model,
             "data": settings.identity.data,
@@ -134,6 +144,8 @@ class Worker:
             memory=settings.memory,
             levels=settings.levels,
             routes=Routes.cached(conditions),
+            assessment=self._assessment,
+            output=settings.output,
         )
         golden = self._engine.golden
         return Ready(
@@ -154,23 +166,28 @@ class Worker:
         trials = [trial for run in runs for trial in run.trials(identity)]
         use = replace(engine.golden_use)
         start = time.perf_counter()
-        prepared = engine.prepare(trials[0].cell.layer)
-        layer, reevaluated = prepared.info, prepared.reevaluated
+        prepared = engine.prepare(trials[0].cell.scope)
+        reevaluated = prepared.reevaluated
         begin = time.perf_counter()
         evaluation = engine.evaluate(trials, record=self._settings.record)
         seconds = time.perf_counter() - begin
         table = rows.trials_table(
             trials,
             evaluation,
-            layer=layer,
-            identity=identity,
-            samples=len(engine.dataset),
-            golden_accuracy=engine.golden.accuracy,
+            measured=rows.Measured(
+                layers=prepared.infos,
+                dtypes=prepared.dtypes,
+                identity=identity,
+                samples=len(engine.dataset),
+                golden_accuracy=engine.golden.accuracy,
+                columns=self._assessment.columns,
+            ),
             source=rows.Source(self._name, seconds, datetime.datetime.now(datetime.UTC)),
         )
         injections = None
         if evaluation.injections is not None:
-            injections = rows.injections_table(trials, evaluation.injections)
+            layers = prepared.scope.layers
+            injections = rows.injections_table(trials, evaluation.injections, layers=layers)
         injected = int(evaluation.tallies.injected.sum())
         reevaluated = prepared.reevaluated - reevaluated
         use = GoldenUse(

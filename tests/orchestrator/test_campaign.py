@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from injecttf2.errors import CampaignError
 from orchestrator.campaign import (
     Campaign,
-    DatasetSpec,
     GridSpec,
     LayerType,
-    ModelSpec,
     load_campaign,
     locate,
 )
+from orchestrator.judge_spec import JudgeSpec
+from orchestrator.specs import DatasetSpec, ModelSpec
+from orchestrator.typed_spec import TypedSpec
 
 HEAD = "model: builtin:digits_cnn\ndataset: digits\n"
 GRID = "grid: {bits: 3, probabilities: 0.1}\n"
@@ -80,7 +81,25 @@ def test_a_campaign_is_read_with_its_defaults(file: Path) -> None:
     assert (campaign.seed, campaign.repetitions, campaign.record) == (0, 1, "none")
     assert campaign.grid == (GridSpec(bits=(3,), probabilities=(0.1,)),)
     assert campaign.grid[0].layers == ("all",)
-    assert (campaign.grid[0].target, campaign.grid[0].fault) == ("outputs", "bit_flip")
+    assert campaign.grid[0].target == "outputs"
+    assert campaign.grid[0].fault == (TypedSpec(type="bit_flip"),)
+    assert campaign.judge == JudgeSpec(type="top1")
+    assert (campaign.metrics, campaign.criteria) == ((), ())
+
+
+NO_GRID = {
+    "layers": ("all",),
+    "layers_together": False,
+    "target": "outputs",
+    "variables": ("all",),
+    "fault": ({"type": "bit_flip", "parameters": {}},),
+    "bits": None,
+    "probabilities": None,
+    "counts": None,
+    "bers": None,
+    "sites": None,
+}
+"""A grid that says nothing."""
 
 
 def test_every_field_is_read(file: Path) -> None:
@@ -93,17 +112,37 @@ model:
   weights: random
   input_shape: [32, 32, 3]
   classes: 10
-dataset: {source: digits, samples: 1e3, scale: 0.5, mean: [0, 0.5, 1], std: 2}
+dataset:
+  source: ./photos
+  samples: 1e3
+  scale: 0.5
+  mean: [0, 0.5, 1]
+  std: 2
+  preprocess: package.module:function
+  size: [32, 48]
+  interpolation: nearest
+  crop_to_aspect_ratio: true
+  class_names: [cat, "2"]
 seed: 2026
 repetitions: 30
 levels: [difference]
 record: injections
+judge: {type: topk, k: 3, output: classes}
+metrics: [top5_accuracy, {type: my.module:Metric, scale: 2}]
+criteria: confidence_10
 grid:
-  layers: [conv2d, conv*, {type: Conv2D}]
-  target: outputs
-  fault: bit_flip
+- layers: [conv2d, conv*, {type: Conv2D}]
+  target: weights
+  variables: [kernel, b*]
+  fault: [bit_flip, {type: stuck_at, value: 1}]
   bits: [31, 23-25, random, sign]
+  counts: [1, 1e2]
+- layers_together: true
+  bits: 3
   probabilities: [0.01, 1]
+- bits: 3
+  bers: 1e-9
+- sites: list.csv
 """,
     )
     assert campaign.model_dump() == {
@@ -115,24 +154,43 @@ grid:
             "classes": 10,
         },
         "dataset": {
-            "source": "digits",
+            "source": str(file.parent / "photos"),
             "samples": 1000,
             "scale": 0.5,
             "mean": (0.0, 0.5, 1.0),
             "std": (2.0,),
+            "preprocess": "package.module:function",
+            "size": (32, 48),
+            "interpolation": "nearest",
+            "crop_to_aspect_ratio": True,
+            "class_names": ("cat", "2"),
         },
         "seed": 2026,
         "repetitions": 30,
         "levels": ("difference",),
         "record": "injections",
+        "judge": {"type": "topk", "output": "classes", "parameters": {"k": 3}},
+        "metrics": (
+            {"type": "top5_accuracy", "parameters": {}},
+            {"type": "my.module:Metric", "parameters": {"scale": 2}},
+        ),
+        "criteria": ({"type": "confidence_10", "parameters": {}},),
         "grid": (
-            {
+            NO_GRID
+            | {
                 "layers": ("conv2d", "conv*", {"type": "Conv2D"}),
-                "target": "outputs",
-                "fault": "bit_flip",
+                "target": "weights",
+                "variables": ("kernel", "b*"),
+                "fault": (
+                    {"type": "bit_flip", "parameters": {}},
+                    {"type": "stuck_at", "parameters": {"value": 1}},
+                ),
                 "bits": (31, 23, 24, 25, "random", "sign"),
-                "probabilities": (0.01, 1.0),
+                "counts": (1, 100),
             },
+            NO_GRID | {"layers_together": True, "bits": (3,), "probabilities": (0.01, 1.0)},
+            NO_GRID | {"bits": (3,), "bers": (1e-9,)},
+            NO_GRID | {"sites": str(file.parent / "list.csv")},
         ),
     }
 
@@ -257,34 +315,41 @@ def test_a_wrong_probability_is_refused(file: Path, text: str, received: str) ->
 def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
     text = f"{HEAD}grid:\n  bits: 1\n  probabilites: 1\n"
     assert problem(file, text) == (
-        "5:3: unknown key 'probabilites'; did you mean 'probabilities'? "
-        "(valid keys: layers, target, fault, bits, probabilities)"
+        f"5:3: unknown key 'probabilites'; did you mean 'probabilities'? (valid keys: {GRID_KEYS})"
     )
     assert problem(file, f"sede: 1\n{HEAD}{GRID}") == (
         "1:1: unknown key 'sede'; did you mean 'seed'? "
-        "(valid keys: name, model, dataset, seed, repetitions, grid, levels, record)"
+        "(valid keys: name, model, dataset, seed, repetitions, grid, judge, metrics, criteria, "
+        "levels, record)"
     )
     assert problem(
         file, f"{HEAD}grid: {{layers: {{typ: Conv2D}}, bits: 1, probabilities: 1}}\n"
     ) == ("3:17: unknown key 'typ'; did you mean 'type'? (valid keys: type)")
 
 
-def test_rates_of_later_versions_are_unknown_keys(file: Path) -> None:
-    text = f"{HEAD}grid: {{bits: 1, probabilities: 1, counts: 3, bers: 1e-9}}\n"
-    valid = "(valid keys: layers, target, fault, bits, probabilities)"
-    assert problems(file, text) == [
-        f"3:35: unknown key 'counts' {valid}",
-        f"3:46: unknown key 'bers' {valid}",
-    ]
+GRID_KEYS = (
+    "layers, layers_together, target, variables, fault, bits, probabilities, counts, bers, sites"
+)
+
+ONE_RATE = "expected one rate: probabilities, counts or bers"
+
+
+@pytest.mark.parametrize(
+    "rates",
+    ["", ", probabilities: 1, counts: 3", ", counts: 1, bers: 1e-9", ", bers: 1, counts: 0"],
+)
+def test_a_grid_has_one_rate(file: Path, rates: str) -> None:
+    text = f"{HEAD}grid: {{bits: 1{rates}}}\n"
+    assert problem(file, text).startswith("3:7: grid: received {'bits': 1")
+    assert problem(file, text).endswith(ONE_RATE)
 
 
 def test_a_missing_key_is_explained(file: Path) -> None:
-    assert problem(file, f"{HEAD}grid:\n  probabilities: 1\n").startswith(
-        "4:3: the key 'bits' is missing: Bits to flip, 0 the least significant: "
+    assert problem(file, f"{HEAD}grid:\n  probabilities: 1\n") == (
+        "4:3: grid: received {'probabilities': 1}, expected bits: numbers, ranges such as 23-30, "
+        "random, sign, exponent, mantissa"
     )
-    assert problem(file, f"{HEAD}grid:\n- bits: 1\n").startswith(
-        "4:3: the key 'probabilities' is missing: Chance that a sample is hit"
-    )
+    assert problem(file, f"{HEAD}grid:\n- bits: 1\n").startswith("4:3: grid: received {'bits': 1}")
     assert problem(file, HEAD).startswith("1:1: the key 'grid' is missing: What to inject")
     assert problem(file, "dataset: {samples: 3}\n" + GRID).startswith(
         "1:10: the key 'source' is missing: Name of a builtin data set"
@@ -339,8 +404,19 @@ def test_a_wrong_value_says_what_was_received_and_expected(
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("target: weights", "target: received 'weights', expected 'outputs'"),
-        ("fault: stuck_at", "fault: received 'stuck_at', expected 'bit_flip'"),
+        ("target: biases", "target: received 'biases', expected 'outputs' or 'weights'"),
+        (
+            "target: weights",
+            "probabilities: received 1, expected counts or bers: a fault in a weight holds for "
+            "all samples, it has no probability",
+        ),
+        (
+            "variables: kernel",
+            "variables: received 'kernel', expected no such key: only `target: weights` takes it",
+        ),
+        ("fault: 3", "fault: received 3, expected a fault model's name, or a mapping {type: NAME"),
+        ("fault: {value: 1}", "expected a fault model's name, or a mapping {type: NAME, ...}"),
+        ("sites: f.csv", "expected no bits, probabilities beside sites, which says all of that"),
         ("layers: 3", "layers: received 3, expected all, a layer's name, a pattern such as"),
         ("layers: ''", "layers: received '', expected all, a layer's name"),
         ("layers: {type: 3}", "type: received 3, expected text"),
@@ -394,11 +470,57 @@ def test_a_grid_that_is_no_mapping_is_refused(file: Path, text: str) -> None:
             "dataset: {source: digits, mean: []}",
             "2:33: mean: received [], expected one number, or one a channel",
         ),
+        (
+            "dataset: {source: photos, size: [32]}",
+            "2:33: size: received [32], expected a list of two whole numbers above 0: height, "
+            "width",
+        ),
+        (
+            "dataset: {source: photos, interpolation: linear}",
+            "2:42: interpolation: received 'linear', expected 'bilinear', 'nearest', 'bicubic',",
+        ),
+        (
+            "dataset: {source: photos, crop_to_aspect_ratio: yes}",
+            "2:49: crop_to_aspect_ratio: received 'yes', expected true or false",
+        ),
+        (
+            "dataset: {source: photos, class_names: [cat, 1]}",
+            "2:46: class_names: received 1, expected text (a number or true needs quotes",
+        ),
+        (
+            "dataset: {source: photos, class_names: []}",
+            "2:40: class_names: received [], expected the names of two subfolders at least",
+        ),
+        (
+            "dataset: {source: digits, preprocess: resnet50}",
+            "2:39: preprocess: received 'resnet50', expected package.module:function, or "
+            "keras.applications:NAME",
+        ),
         ("dataset: [digits]", "2:10: dataset: received ['digits'], expected text, or a mapping"),
     ],
 )
 def test_a_wrong_model_or_data_set_is_refused(file: Path, line: str, said: str) -> None:
     assert problem(file, f"{GRID}{line}\n").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "received"),
+    [
+        ("size", "[2, 2]", "[2, 2]"),
+        ("interpolation", "area", "'area'"),
+        ("crop_to_aspect_ratio", "false", "false"),
+        ("class_names", "[a, b]", "['a', 'b']"),
+    ],
+)
+@pytest.mark.parametrize("source", ["digits", "data.npz", "package.module:function"])
+def test_only_a_folder_takes_the_keys_of_images(
+    file: Path, source: str, key: str, value: str, received: str
+) -> None:
+    text = f"{GRID}model: builtin:digits_cnn\ndataset:\n  source: {source}\n  {key}: {value}\n"
+    assert problem(file, text) == (
+        f"5:{len(key) + 5}: {key}: received {received}, expected no such key: only a folder of "
+        "images takes it"
+    )
 
 
 def test_all_problems_are_listed_in_the_order_of_the_file(file: Path) -> None:
@@ -407,8 +529,7 @@ def test_all_problems_are_listed_in_the_order_of_the_file(file: Path) -> None:
         "3:7: seed: received -1, expected 0 or more",
         f"5:9: bits: received 64, {A_BIT}",
         "6:18: probabilities: received 2, expected a probability from 0 to 1",
-        "7:3: unknown key 'bit'; did you mean 'bits'? "
-        "(valid keys: layers, target, fault, bits, probabilities)",
+        f"7:3: unknown key 'bit'; did you mean 'bits'? (valid keys: {GRID_KEYS})",
     ]
 
 
@@ -724,6 +845,14 @@ datasets = st.builds(
     scale=st.none() | positive,
     mean=st.none() | st.lists(st.floats(-9, 9), min_size=1, max_size=3),
     std=st.none() | positive | st.lists(positive, min_size=1, max_size=3),
+    preprocess=st.sampled_from([None, "package.module:function", "keras.applications:VGG16"]),
+) | st.builds(
+    DatasetSpec,
+    source=st.just("/no/such/folder"),
+    size=st.none() | st.tuples(whole, whole),
+    interpolation=st.sampled_from([None, "bilinear", "lanczos5"]),
+    crop_to_aspect_ratio=st.none() | st.booleans(),
+    class_names=st.none() | st.lists(names, min_size=1, max_size=3),
 )
 campaigns = st.builds(
     Campaign,

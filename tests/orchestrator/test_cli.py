@@ -210,7 +210,11 @@ def test_the_originals_file_runs_as_a_campaign_of_one_cell(
 BAD_CAMPAIGNS = {
     "unknown key": ("bits:", "bitz:", "small.yaml:9:3: unknown key 'bitz'; did you mean 'bits'?"),
     "unknown layer": ("pool", "poll", "small.yaml:8:18: the model has no layer 'poll'; did you"),
-    "bit outside the word": ("[0, 22", "[33, 22", "bit 33 is outside the layer 'conv'"),
+    "bit outside the word": (
+        "[0, 22",
+        "[33, 22",
+        "the outputs of the layer 'conv': float32 has bits 0 to 31; received bit 33",
+    ),
     "probability above 1": (
         "0.2, 1.0",
         "0.2, 1.5",

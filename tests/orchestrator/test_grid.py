@@ -7,6 +7,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from unittest import mock
 
@@ -17,34 +18,59 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injecttf2.faults import BitFlip
-from injecttf2.trials import Cell, Identity, Repetitions, canonical_json, digest64
+from injecttf2.listed import Listed
+from injecttf2.rates import Count, Probability
+from injecttf2.trials import Cell, Identity, Repetitions, Scope, canonical_json, digest64
 from orchestrator import grid as grid_module
-from orchestrator.grid import BLOCK_TRIALS, Grid, Group, Product, union
+from orchestrator.grid import BLOCK_TRIALS, Grid, Group, Listing, Product, union
 from orchestrator.messages import Range
 
 IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
 SIGN = BitFlip(bit_field="sign")
 
 Layers = list[tuple[str, list[Product]]]
-Pair = tuple[BitFlip, float]
 
 
 def flips(*bits: int) -> tuple[BitFlip, ...]:
     return tuple(BitFlip(bit=bit) for bit in bits)
 
 
-def pairs_of(product: Product) -> list[Pair]:
-    return [(fault, rate) for fault in product.faults for rate in product.probabilities]
+def product_of(
+    faults: Sequence[BitFlip],
+    probabilities: Sequence[float],
+    variables: Sequence[str | None] = (None,),
+) -> Product:
+    rates = tuple(map(Probability, probabilities))
+    return Product(tuple(faults), rates, tuple(variables))
+
+
+def grid_of(layers: Layers, repetitions: int) -> Grid:
+    return Grid(
+        [
+            (Scope((layer,)), [replace(product, repetitions=repetitions) for product in products])
+            for layer, products in layers
+        ]
+    )
+
+
+def pairs_of(product: Product) -> list[Cell]:
+    return [
+        Cell("layer", fault, rate, variable=variable)
+        for variable in product.variables
+        for fault in product.faults
+        for rate in product.rates
+    ]
 
 
 def plain_trials(layers: Layers, repetitions: int) -> list[tuple[Cell, int]]:
     """Every trial of a grid whose products do not overlap, by nested loops."""
     return [
-        (Cell(layer, fault, probability), repetition)
+        (Cell(layer, fault, rate, variable=variable), repetition)
         for layer, products in layers
         for product in products
+        for variable in product.variables
         for fault in product.faults
-        for probability in product.probabilities
+        for rate in product.rates
         for repetition in range(repetitions)
     ]
 
@@ -68,9 +94,10 @@ def as_done(ids: Iterable[int]) -> npt.NDArray[np.uint64]:
 
 faults = st.sampled_from((*flips(0, 1, 23, 31), SIGN, BitFlip(bit_field="any")))
 products = st.builds(
-    Product,
+    product_of,
     st.lists(faults, unique=True, max_size=5).map(tuple),
     st.lists(st.sampled_from((0.0, 0.01, 0.1, 1.0)), unique=True, max_size=4).map(tuple),
+    st.lists(st.sampled_from((None, "kernel", "bias")), unique=True, min_size=1, max_size=2),
 )
 
 
@@ -78,7 +105,7 @@ products = st.builds(
 def grids(draw: st.DrawFn) -> Grid:
     names = draw(st.lists(st.sampled_from("abcd"), unique=True, max_size=3))
     layers = [(name, draw(st.lists(products, max_size=3))) for name in names]
-    return Grid(layers, repetitions=draw(st.integers(1, 4)))
+    return grid_of(layers, repetitions=draw(st.integers(1, 4)))
 
 
 @st.composite
@@ -89,41 +116,75 @@ def grids_with_some_done(draw: st.DrawFn) -> tuple[Grid, set[int]]:
 
 
 SMALL: Layers = [
-    ("conv", [Product(flips(3, 1), (0.5, 0.1))]),
-    ("dense", [Product((SIGN,), (1.0,))]),
+    ("conv", [product_of(flips(3, 1), (0.5, 0.1))]),
+    ("dense", [product_of((SIGN,), (1.0,))]),
 ]
 
 
 def test_the_order_is_layer_fault_rate_repetition() -> None:
-    assert list(Grid(SMALL, repetitions=2)) == [
-        (Cell("conv", BitFlip(bit=3), 0.5), 0),
-        (Cell("conv", BitFlip(bit=3), 0.5), 1),
-        (Cell("conv", BitFlip(bit=3), 0.1), 0),
-        (Cell("conv", BitFlip(bit=3), 0.1), 1),
-        (Cell("conv", BitFlip(bit=1), 0.5), 0),
-        (Cell("conv", BitFlip(bit=1), 0.5), 1),
-        (Cell("conv", BitFlip(bit=1), 0.1), 0),
-        (Cell("conv", BitFlip(bit=1), 0.1), 1),
-        (Cell("dense", SIGN, 1.0), 0),
-        (Cell("dense", SIGN, 1.0), 1),
+    assert list(grid_of(SMALL, repetitions=2)) == [
+        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 0),
+        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 1),
+        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 0),
+        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 1),
+        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 0),
+        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 1),
+        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 0),
+        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 1),
+        (Cell("dense", SIGN, Probability(1.0)), 0),
+        (Cell("dense", SIGN, Probability(1.0)), 1),
     ]
 
 
 def test_the_trials_of_a_layer_are_one_range() -> None:
-    assert [(g.layer, g.start, g.stop, len(g)) for g in Grid(SMALL, repetitions=2).groups] == [
+    assert [(g.layer, g.start, g.stop, len(g)) for g in grid_of(SMALL, repetitions=2).groups] == [
         ("conv", 0, 8, 8),
         ("dense", 8, 10, 2),
     ]
 
 
-def test_cells_come_with_the_position_of_their_first_trial() -> None:
-    assert list(Grid(SMALL, repetitions=5).cells()) == [
-        (0, Cell("conv", BitFlip(bit=3), 0.5)),
-        (5, Cell("conv", BitFlip(bit=3), 0.1)),
-        (10, Cell("conv", BitFlip(bit=1), 0.5)),
-        (15, Cell("conv", BitFlip(bit=1), 0.1)),
-        (20, Cell("dense", SIGN, 1.0)),
+def test_cells_come_with_the_number_of_their_trials() -> None:
+    grid = grid_of(SMALL, repetitions=5)
+    assert list(grid.cells()) == [
+        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 5),
+        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 5),
+        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 5),
+        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 5),
+        (Cell("dense", SIGN, Probability(1.0)), 5),
     ]
+    assert list(grid.cells(grid.groups[1])) == [(Cell("dense", SIGN, Probability(1.0)), 5)]
+    assert [group.cells for group in grid.groups] == [4, 1]
+
+
+def test_variables_come_before_faults_and_rates_in_the_order() -> None:
+    product = Product((SIGN,), (Count(1), Count(2)), ("kernel", "bias"))
+    grid = Grid([(Scope(("dense",), "weights"), [product])])
+    assert [(cell.target, cell.variable, cell.rate) for cell, _ in grid] == [
+        ("weights", "kernel", Count(1)),
+        ("weights", "kernel", Count(2)),
+        ("weights", "bias", Count(1)),
+        ("weights", "bias", Count(2)),
+    ]
+
+
+def test_listed_cells_have_one_trial_each_behind_the_products() -> None:
+    listed = tuple(Cell("conv", SIGN, Listed(value)) for value in ("a", "b"))
+    product = replace(product_of(flips(1), (0.5,)), repetitions=3)
+    grid = Grid([(Scope(("conv",)), [Listing(listed), product, Listing(listed[1:])])])
+    assert list(grid) == [
+        *((Cell("conv", BitFlip(bit=1), Probability(0.5)), repetition) for repetition in range(3)),
+        (listed[0], 0),
+        (listed[1], 0),
+    ]
+    assert ids_of(grid) == [plain_id(cell, repetition) for cell, repetition in grid]
+    assert grid.by_layer() == {"conv": 5}
+
+
+def test_a_layer_counts_the_trials_of_its_outputs_and_its_weights() -> None:
+    product = product_of(flips(1), (0.5,))
+    scopes = [Scope(("conv",)), Scope(("conv",), "weights"), Scope(("conv", "dense"))]
+    grid = Grid([(scope, [product]) for scope in scopes])
+    assert grid.by_layer() == {"conv": 2, "conv + dense": 1}
 
 
 @given(
@@ -136,7 +197,7 @@ def test_a_grid_is_the_nested_loop(
 ) -> None:
     layers: Layers = [(name, [product]) for name, product in zip(names, of_each, strict=False)]
     expected = plain_trials(layers, repetitions)
-    grid = Grid(layers, repetitions=repetitions)
+    grid = grid_of(layers, repetitions=repetitions)
     assert list(grid) == expected
     assert len(grid) == len(expected)
 
@@ -152,18 +213,19 @@ def test_length_position_and_iteration_agree(grid: Grid) -> None:
 @pytest.mark.parametrize("position", [-1, 10, 10**9])
 def test_a_position_outside_is_an_index_error(position: int) -> None:
     with pytest.raises(IndexError, match=f"a grid of 10 trials has no position {position}"):
-        Grid(SMALL, repetitions=2)[position]
+        grid_of(SMALL, repetitions=2)[position]
 
 
 def test_a_cell_outside_its_group_is_an_index_error() -> None:
-    group = Group("conv", (Product(flips(0), (0.5, 1.0)),), 0, 2, target="weights")
-    assert group.cell(1) == Cell("conv", BitFlip(bit=0), 1.0, target="weights")
+    group = Group(Scope(("conv",), "weights"), (product_of(flips(0), (0.5, 1.0)),), 0, 2)
+    cell = Cell("conv", BitFlip(bit=0), Probability(1.0), target="weights")
+    assert group.at(1) == (cell, 0, 1)
     with pytest.raises(IndexError):
-        group.cell(2)
+        group.at(2)
 
 
 def test_an_empty_grid_has_no_trials() -> None:
-    for grid in (Grid([], repetitions=3), Grid([("conv", [])], repetitions=3)):
+    for grid in (grid_of([], repetitions=3), grid_of([("conv", [])], repetitions=3)):
         assert len(grid) == 0
         assert list(grid) == []
         assert list(grid.missing(IDENTITY, as_done([]))) == []
@@ -172,25 +234,25 @@ def test_an_empty_grid_has_no_trials() -> None:
 
 
 def test_a_layer_without_faults_takes_no_positions() -> None:
-    nothing: tuple[str, list[Product]] = ("idle", [Product((), (0.5,))])
+    nothing: tuple[str, list[Product]] = ("idle", [product_of((), (0.5,))])
     layers: Layers = [nothing, SMALL[0], nothing, nothing, SMALL[1], nothing]
-    grid = Grid(layers, repetitions=2)
-    assert list(grid) == list(Grid(SMALL, repetitions=2))
+    grid = grid_of(layers, repetitions=2)
+    assert list(grid) == list(grid_of(SMALL, repetitions=2))
     assert [grid[position] for position in range(10)] == list(grid)
 
 
 def test_what_two_products_share_is_taken_from_the_second() -> None:
-    first = Product(flips(0, 1), (0.1, 0.2))
-    second = Product(flips(1, 2), (0.2, 0.3))
+    first = product_of(flips(0, 1), (0.1, 0.2))
+    second = product_of(flips(1, 2), (0.2, 0.3))
     assert union([first, second]) == (
         first,
-        Product(flips(2), (0.2, 0.3)),
-        Product(flips(1), (0.3,)),
+        product_of(flips(2), (0.2, 0.3)),
+        product_of(flips(1), (0.3,)),
     )
 
 
 def test_a_product_given_twice_counts_once() -> None:
-    product = Product(flips(0, 1), (0.1, 0.2))
+    product = product_of(flips(0, 1), (0.1, 0.2))
     assert union([product, product]) == (product,)
 
 
@@ -201,7 +263,7 @@ def test_a_union_holds_every_pair_once_those_of_earlier_products_first(
     disjoint = union(overlapping)
     pairs = [pair for product in disjoint for pair in pairs_of(product)]
     assert len(set(pairs)) == len(pairs)
-    seen: set[Pair] = set()
+    seen: set[Cell] = set()
     for product in overlapping:
         new = set(pairs_of(product)) - seen
         assert set(pairs[len(seen) : len(seen) + len(new)]) == new
@@ -211,7 +273,8 @@ def test_a_union_holds_every_pair_once_those_of_earlier_products_first(
 
 @given(products)
 def test_a_product_is_its_pairs_by_number(product: Product) -> None:
-    assert [product[index] for index in range(len(product))] == pairs_of(product)
+    scope = Scope(("layer",))
+    assert [product.cell(scope, index) for index in range(len(product))] == pairs_of(product)
 
 
 @given(st.data())
@@ -226,12 +289,12 @@ def test_runs_are_the_trials_at_the_positions_in_order(data: st.DataObject) -> N
 
 
 def test_a_run_ends_with_its_cell() -> None:
-    assert list(Grid(SMALL, repetitions=4).runs([(1, 3), (6, 17)])) == [
-        Repetitions(Cell("conv", BitFlip(bit=3), 0.5), 1, 3),
-        Repetitions(Cell("conv", BitFlip(bit=3), 0.1), 2, 4),
-        Repetitions(Cell("conv", BitFlip(bit=1), 0.5), 0, 4),
-        Repetitions(Cell("conv", BitFlip(bit=1), 0.1), 0, 4),
-        Repetitions(Cell("dense", SIGN, 1.0), 0, 1),
+    assert list(grid_of(SMALL, repetitions=4).runs([(1, 3), (6, 17)])) == [
+        Repetitions(Cell("conv", BitFlip(bit=3), Probability(0.5)), 1, 3),
+        Repetitions(Cell("conv", BitFlip(bit=3), Probability(0.1)), 2, 4),
+        Repetitions(Cell("conv", BitFlip(bit=1), Probability(0.5)), 0, 4),
+        Repetitions(Cell("conv", BitFlip(bit=1), Probability(0.1)), 0, 4),
+        Repetitions(Cell("dense", SIGN, Probability(1.0)), 0, 1),
     ]
 
 
@@ -242,7 +305,7 @@ def test_an_id_is_the_digest_of_what_decides_the_result() -> None:
     )
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     assert json.loads(text)["repetition"] == 1
-    assert ids_of(Grid(SMALL, repetitions=2))[1] == int.from_bytes(digest, "big")
+    assert ids_of(grid_of(SMALL, repetitions=2))[1] == int.from_bytes(digest, "big")
 
 
 @given(grids(), st.integers(1, 9))
@@ -258,7 +321,7 @@ def test_ids_are_those_of_the_trials_one_by_one(grid: Grid, size: int) -> None:
 
 @pytest.mark.parametrize("layer", ['"repetition":0', "größe/λ", "a\\b"])
 def test_no_layer_name_confuses_the_ids(layer: str) -> None:
-    grid = Grid([(layer, [Product(flips(0), (0.5,))])], repetitions=3)
+    grid = grid_of([(layer, [product_of(flips(0), (0.5,))])], repetitions=3)
     assert ids_of(grid) == [plain_id(cell, repetition) for cell, repetition in grid]
 
 
@@ -266,14 +329,16 @@ def test_no_layer_name_confuses_the_ids(layer: str) -> None:
 def test_widening_a_grid_keeps_every_id(
     narrow: list[Product], more: Product, repetitions: int, more_repetitions: int
 ) -> None:
-    old = Grid([("b", narrow)], repetitions=repetitions)
-    new = Grid([("a", [more]), ("b", [more, *narrow])], repetitions=repetitions + more_repetitions)
+    old = grid_of([("b", narrow)], repetitions=repetitions)
+    new = grid_of(
+        [("a", [more]), ("b", [more, *narrow])], repetitions=repetitions + more_repetitions
+    )
     assert set(ids_of(old)) <= set(ids_of(new))
 
 
 def test_widening_a_grid_leaves_open_what_is_new() -> None:
-    old = Grid([("conv", [Product(flips(3, 1), (0.5, 0.1))])], repetitions=2)
-    new = Grid([("conv", [Product(flips(3, 2, 1), (0.5, 0.1))]), SMALL[1]], repetitions=3)
+    old = grid_of([("conv", [product_of(flips(3, 1), (0.5, 0.1))])], repetitions=2)
+    new = grid_of([("conv", [product_of(flips(3, 2, 1), (0.5, 0.1))]), SMALL[1]], repetitions=3)
     assert list(new.missing(IDENTITY, as_done(ids_of(old)))) == [
         (2, 3),
         (5, 12),
@@ -301,21 +366,21 @@ def missing_without(grid: Grid, done: Sequence[int]) -> list[Range]:
 
 
 def test_nothing_done_is_one_range_over_all_layers() -> None:
-    assert missing_without(Grid(SMALL, repetitions=3), []) == [(0, 15)]
+    assert missing_without(grid_of(SMALL, repetitions=3), []) == [(0, 15)]
 
 
 def test_all_done_leaves_nothing() -> None:
-    assert missing_without(Grid(SMALL, repetitions=3), range(15)) == []
+    assert missing_without(grid_of(SMALL, repetitions=3), range(15)) == []
 
 
 def test_open_trials_of_adjacent_cells_are_one_range() -> None:
-    grid = Grid(SMALL, repetitions=3)
+    grid = grid_of(SMALL, repetitions=3)
     assert missing_without(grid, [0, 1, 7, 14]) == [(2, 7), (8, 14)]
     assert missing_without(grid, [3, 4, 5]) == [(0, 3), (6, 15)]
 
 
 def test_ids_of_other_campaigns_do_not_count_as_done() -> None:
-    grid = Grid(SMALL, repetitions=3)
+    grid = grid_of(SMALL, repetitions=3)
     strangers = as_done([0, 2**64 - 1, *(trial_id ^ 1 for trial_id in ids_of(grid))])
     assert list(grid.missing(IDENTITY, strangers)) == [(0, 15)]
 
@@ -336,17 +401,20 @@ def test_outside_is_what_is_done_but_no_trial_of_the_grid(
 
 
 def test_narrowing_a_grid_leaves_outside_what_it_no_longer_holds() -> None:
-    old = Grid(SMALL, repetitions=3)
-    new = Grid([("conv", [Product(flips(1), (0.1, 0.9))])], repetitions=2)
+    old = grid_of(SMALL, repetitions=3)
+    new = grid_of([("conv", [product_of(flips(1), (0.1, 0.9))])], repetitions=2)
     found = new.compare(IDENTITY, as_done(ids_of(old)))
-    kept = [plain_id(Cell("conv", BitFlip(bit=1), 0.1), repetition) for repetition in (0, 1)]
+    kept = [
+        plain_id(Cell("conv", BitFlip(bit=1), Probability(0.1)), repetition)
+        for repetition in (0, 1)
+    ]
     assert found.missing == ((2, 4),)
     assert found.outside.tolist() == sorted(set(ids_of(old)) - set(kept))
     assert len(found.outside) == 13
 
 
 def test_ranges_go_on_across_blocks() -> None:
-    grid = Grid([("conv", [Product(flips(0, 1, 2), (0.5,))])], repetitions=50_000)
+    grid = grid_of([("conv", [product_of(flips(0, 1, 2), (0.5,))])], repetitions=50_000)
     edge = BLOCK_TRIALS
     done = [*range(edge - 3), edge + 2, *range(2 * edge - 1, 2 * edge + 1), 149_999]
     assert missing_without(grid, done) == [
@@ -356,9 +424,9 @@ def test_ranges_go_on_across_blocks() -> None:
     ]
 
 
-MILLION = Grid(
+MILLION = grid_of(
     [
-        (f"block{number}/conv", [Product(flips(*range(32)), (0.001, 0.01, 0.1, 0.5, 1.0))])
+        (f"block{number}/conv", [product_of(flips(*range(32)), (0.001, 0.01, 0.1, 0.5, 1.0))])
         for number in range(25)
     ],
     repetitions=250,
@@ -368,8 +436,8 @@ MILLION = Grid(
 def test_a_million_trials_have_a_length_and_a_last_one_at_once() -> None:
     tracemalloc.start()
     assert len(MILLION) == 1_000_000
-    assert MILLION[999_999] == (Cell("block24/conv", BitFlip(bit=31), 1.0), 249)
-    assert MILLION[123_456] == (Cell("block3/conv", BitFlip(bit=2), 0.5), 206)
+    assert MILLION[999_999] == (Cell("block24/conv", BitFlip(bit=31), Probability(1.0)), 249)
+    assert MILLION[123_456] == (Cell("block3/conv", BitFlip(bit=2), Probability(0.5)), 206)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -393,7 +461,7 @@ def test_a_million_trials_are_compared_with_a_million_done_in_seconds() -> None:
 
 
 def test_finding_what_is_missing_takes_the_memory_of_a_block() -> None:
-    grid = Grid([("conv", [Product(flips(*range(32)), (0.1, 1.0))])], repetitions=2_000)
+    grid = grid_of([("conv", [product_of(flips(*range(32)), (0.1, 1.0))])], repetitions=2_000)
     with blocks_of(1_000):
         ranges = grid.missing(IDENTITY, as_done([]))
         tracemalloc.start()

@@ -18,7 +18,7 @@ import pytest
 
 from injecttf2.engine import Engine
 from injecttf2.errors import EngineError, ModelError
-from injecttf2.injection import InjectedLayer
+from injecttf2.injection import InjectedOutputs
 from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.worker import Ready, WorkerSettings
@@ -50,7 +50,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_trials_given_up_on_are_listed_left_alone_and_tried_again_when_asked(
     campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
 ) -> None:
-    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.probability) == ("pool", 31, 1.0))
+    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.rate.value) == ("pool", 31, 1.0))
     run = ["run", campaign, *INLINE, "--output", tmp_path / "run", "--json"]
     ended = injecttf2(*run)
     assert ended.code == 1
@@ -100,18 +100,18 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have the layer conv raise when it is loaded, so many times."""
-    load = InjectedLayer.load
+    load = InjectedOutputs.load
 
     def break_it(error: Exception, times: int) -> None:
         left = [times]
 
-        def failing(self: InjectedLayer, start: int) -> None:
+        def failing(self: InjectedOutputs, start: int) -> None:
             if self.layer == "conv" and left[0]:
                 left[0] -= 1
                 raise error
             load(self, start)
 
-        monkeypatch.setattr(InjectedLayer, "load", failing)
+        monkeypatch.setattr(InjectedOutputs, "load", failing)
 
     return break_it
 

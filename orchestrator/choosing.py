@@ -1,0 +1,286 @@
+"""What the grids of a campaign name: layers, weight variables, faults and rates."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from injecttf2 import fault_registry
+from injecttf2.errors import CampaignError
+from injecttf2.fault_model import Fault
+from injecttf2.graph import Graph, LayerInfo
+from injecttf2.rates import RATES as RATE_TYPES
+from injecttf2.rates import BitErrorRate, Count, Rate
+from injecttf2.suggest import nearest
+from injecttf2.trials import OUTPUTS, Scope
+from injecttf2.weights import variable_dtypes, weights_of
+from orchestrator.campaign import Campaign
+from orchestrator.grid import Cells, Listing, Product
+from orchestrator.grid_spec import ALL, GridSpec, LayerType
+from orchestrator.site_lists import SiteList
+from orchestrator.typed_spec import TypedSpec
+from orchestrator.written_faults import takes_bits, written_out
+
+LIST_HINT = "`injecttf2 layers MODEL` lists what can be injected"
+
+RATE_KEYS = {"probabilities": "probability", "counts": "count", "bers": "ber"}
+"""Keys of a grid, and the names of the rates that they list."""
+
+
+@dataclass
+class Chosen:
+    """What is injected where.
+
+    Args:
+        products: Products by what they corrupt.
+        skipped: Layers that ``all``, a pattern or a type named but that cannot be injected.
+    """
+
+    products: dict[Scope, list[Cells]] = field(default_factory=dict)
+    skipped: dict[str, LayerInfo] = field(default_factory=dict)
+
+    def ordered(self, layers: Iterable[LayerInfo]) -> list[tuple[Scope, list[Cells]]]:
+        """Return them in the order of the model, outputs before weights."""
+        order = {info.layer: index for index, info in enumerate(layers)}
+        scopes = sorted(
+            self.products,
+            key=lambda scope: (order[scope.layers[0]], len(scope.layers), scope.target),
+        )
+        return [(scope, self.products[scope]) for scope in scopes]
+
+
+class Chooser:
+    """Finds what a campaign's grids name in a model.
+
+    Args:
+        campaign: The campaign.
+        graph: Its model.
+        samples: Samples in its data set.
+    """
+
+    def __init__(self, campaign: Campaign, graph: Graph, samples: int) -> None:
+        self._campaign = campaign
+        self._graph = graph
+        self._samples = samples
+        self._infos = {info.layer: info for info in graph.layers}
+
+    def choose(self) -> Chosen:
+        """Return what is injected into which layers.
+
+        Raises:
+            CampaignError: A grid names a layer, variable or fault that there is not, or one that
+                does not fit the layer.
+        """
+        chosen = Chosen()
+        for index, spec in enumerate(self._campaign.grid):
+            if spec.sites is None:
+                self._add(index, spec, chosen)
+            else:
+                self._add_listed(index, spec.sites, chosen)
+        return chosen
+
+    def _add(self, index: int, spec: GridSpec, chosen: Chosen) -> None:
+        named = list(self._layers(index, spec, chosen))
+        together: list[tuple[str, ...]] = [(info.layer,) for info in named]
+        if spec.layers_together and named:
+            together = [tuple(info.layer for info in named)]
+        faults = self._faults(index, spec)
+        rates = _rates(spec)
+        for layers in together:
+            scope = Scope(layers, spec.target)
+            variables = self._variables(index, spec, layers)
+            for name, dtypes in variables.items():
+                for fault, key in faults:
+                    self._check(index, key, fault, scope, dtypes)
+                    self._check_rates(index, fault, rates, self._sizes(scope, name))
+            product = Product(
+                tuple(dict.fromkeys(fault for fault, _ in faults)),
+                rates,
+                tuple(variables),
+                self._campaign.repetitions,
+            )
+            chosen.products.setdefault(scope, []).append(product)
+
+    def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
+        try:
+            listed = SiteList(Path(file), self._graph, self._samples)
+        except CampaignError as error:
+            place = self._campaign.place("grid", index, "sites")
+            raise CampaignError(str(error), place=place) from None
+        for scope, cells in listed.trials().items():
+            chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
+
+    def _layers(self, index: int, spec: GridSpec, chosen: Chosen) -> Iterator[LayerInfo]:
+        """Yield the layers that a grid names, each once, in the order of the model."""
+        found: dict[str, LayerInfo] = {}
+        for position, selector in enumerate(spec.layers):
+            place = self._campaign.place("grid", index, "layers", position)
+            for info in self._select(selector, place):
+                reason = self._reason(info, spec.target)
+                if reason is None:
+                    found[info.layer] = info
+                elif info.layer == selector:
+                    raise CampaignError(
+                        f"the layer {selector!r} cannot be injected: {reason}", place=place
+                    )
+                else:
+                    chosen.skipped[info.layer] = info
+        yield from (info for info in self._infos.values() if info.layer in found)
+
+    def _reason(self, info: LayerInfo, target: str) -> str | None:
+        """Return why a target of a layer cannot be injected, or None when it can."""
+        if target == OUTPUTS:
+            return info.reason
+        return None if variable_dtypes(self._graph, info.layer) else "it has no weights"
+
+    def _select(self, selector: str | LayerType, place: str | None) -> list[LayerInfo]:
+        """Return the layers that a selector names.
+
+        Layers inside a layer of Keras' own are among those by their name or a pattern only.
+
+        Raises:
+            CampaignError: It names none.
+        """
+        layers = list(self._infos.values())
+        computing = [info for info in layers if not info.is_input]
+        of_the_model = [info for info in computing if info.in_all]
+        if isinstance(selector, LayerType):
+            found = [info for info in of_the_model if info.type == selector.type]
+            known = {info.type for info in of_the_model}
+            what = f"no layer of type {selector.type!r}{nearest(selector.type, known)}"
+        elif selector == ALL:
+            found, what = of_the_model, "no layer"
+        else:
+            found = [info for info in layers if info.layer == selector] or [
+                info for info in computing if fnmatch.fnmatchcase(info.layer, selector)
+            ]
+            what = f"no layer {selector!r}{nearest(selector, self._infos)}"
+        if not found:
+            raise CampaignError(f"the model has {what}", place=place, hint=LIST_HINT)
+        return found
+
+    def _variables(
+        self, index: int, spec: GridSpec, layers: tuple[str, ...]
+    ) -> Mapping[str | None, set[str]]:
+        """Return the variables that have cells of their own, each with the dtypes that it holds.
+
+        None stands for the outputs, or for all variables of the layers together.
+        """
+        if spec.target == OUTPUTS:
+            return {None: {self._infos[layer].dtype for layer in layers}}
+        known: dict[str, set[str]] = {}
+        for layer in layers:
+            for name, dtype in variable_dtypes(self._graph, layer).items():
+                known.setdefault(name, set()).add(dtype)
+        found: dict[str | None, set[str]] = {}
+        for position, selector in enumerate(spec.variables):
+            if selector == ALL:
+                found[None] = set().union(*known.values())
+                continue
+            matching = [name for name in known if fnmatch.fnmatchcase(name, selector)]
+            if not matching:
+                raise CampaignError(
+                    f"the layer {' + '.join(layers)!r} has no variable {selector!r}"
+                    f"{nearest(selector, known)}",
+                    place=self._campaign.place("grid", index, "variables", position),
+                    hint=f"it has {', '.join(known)}",
+                )
+            found.update((name, known[name]) for name in matching)
+        return found
+
+    def _faults(self, index: int, spec: GridSpec) -> list[tuple[Fault, str]]:
+        """Return the faults of a grid, each with the key of the grid that decides what it hits."""
+        found = []
+        for position, given in enumerate(spec.fault):
+            if not takes_bits(given.type, given.parameters, self._campaign.folder):
+                found.append((self._build(index, position, given), "fault"))
+                continue
+            if spec.bits is None:
+                raise CampaignError(
+                    f"the fault {given.type} hits bits, and the grid does not say which",
+                    place=self._campaign.place("grid", index, "fault", position),
+                    hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
+                )
+            found += [(self._build(index, position, given, bit), "bits") for bit in spec.bits]
+        if spec.bits is not None and all(key == "fault" for _, key in found):
+            raise CampaignError(
+                f"the fault {spec.fault[0].type} hits no bits",
+                place=self._campaign.place("grid", index, "bits"),
+                hint="leave `bits` out",
+            )
+        return found
+
+    def _build(
+        self, index: int, position: int, given: TypedSpec, bit: int | str | None = None
+    ) -> Fault:
+        place = self._campaign.place("grid", index, "fault", position)
+        field = ("any" if bit == "random" else bit) if isinstance(bit, str) else None
+        try:
+            return fault_registry.build(
+                given.type,
+                written_out(given.parameters),
+                bit=bit if isinstance(bit, int) else None,
+                bit_field=field,
+                folder=self._campaign.folder,
+            )
+        except ValueError as error:
+            raise CampaignError(f"{given.type}: {error}", place=place) from error
+
+    def _check(
+        self, index: int, key: str, fault: Fault, scope: Scope, dtypes: Iterable[str]
+    ) -> None:
+        """See that a fault can happen to words of some dtypes."""
+        for dtype in sorted(dtypes):
+            try:
+                fault.check(dtype)
+            except ValueError as error:
+                raise CampaignError(
+                    f"the {scope.target} of the layer {scope.layer!r}: {error}",
+                    place=self._campaign.place("grid", index, key),
+                    hint="give layers or variables of another dtype a grid of their own",
+                ) from error
+
+    def _sizes(self, scope: Scope, variable: str | None) -> list[list[tuple[int, str]]]:
+        """Return elements and dtype of each population that a trial draws its sites from."""
+        if scope.target == OUTPUTS:
+            infos = (self._infos[layer] for layer in scope.layers)
+            return [[(self._samples * (info.elements or 1), info.dtype)] for info in infos]
+        weights = [one for layer in scope.layers for one in weights_of(self._graph, layer)]
+        return [[(one.elements, one.dtype) for one in weights if variable in (None, one.name)]]
+
+    def _check_rates(
+        self,
+        index: int,
+        fault: Fault,
+        rates: Iterable[Rate],
+        populations: Iterable[list[tuple[int, str]]],
+    ) -> None:
+        """See that there are as many sites as rates ask for."""
+        for population in populations:
+            choices = [(elements, fault.choice(dtype)) for elements, dtype in population]
+            total = sum(elements * choice.sites for elements, choice in choices)
+            for rate in rates:
+                if isinstance(rate, BitErrorRate) and not choices[0][1].one_bit:
+                    raise CampaignError(
+                        f"the fault {fault.name} changes whole words, of which no bit error rate "
+                        "can be had",
+                        place=self._campaign.place("grid", index, "bers"),
+                        hint="give `counts` or `probabilities`",
+                    )
+                if isinstance(rate, Count) and rate.value > total:
+                    raise CampaignError(
+                        f"received a count of {rate.value:,}; there are {total:,} sites",
+                        place=self._campaign.place("grid", index, "counts"),
+                        hint="give a smaller count, or layers that are larger a grid of their own",
+                    )
+
+
+def _rates(spec: GridSpec) -> tuple[Rate, ...]:
+    """Return the rates of a grid."""
+    for key, name in RATE_KEYS.items():
+        values = getattr(spec, key)
+        if values is not None:
+            return tuple(RATE_TYPES[name](value) for value in values)
+    raise ValueError("a grid without a rate is refused by its schema")

@@ -1,0 +1,25 @@
+"""What a campaign asks of the model's outputs, as its file says it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from injecttf2.fields import Text
+from orchestrator.typed_spec import TypedSpec, typed
+
+
+class JudgeSpec(TypedSpec):
+    """What counts as a decision."""
+
+    type: Text = Field(
+        description="top1, topk, threshold, per_position, regression, a criterion such as "
+        "confidence_10, or package.module:Class; required."
+    )
+    output: Text | None = Field(
+        None, description="Name of the output that is judged, where the model has several."
+    )
+
+
+def judge_mapping(value: object) -> object:
+    """Return the mapping that ``NAME`` and ``{type: NAME, parameter: ...}`` stand for."""
+    return typed(value, "judge", ("output",))

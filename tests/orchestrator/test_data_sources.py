@@ -1,0 +1,141 @@
+"""Campaigns on data of every source, from the file to the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from injecttf2 import device
+from orchestrator.campaign import load_campaign
+from orchestrator.plan import Plan, make_plan
+from tests import networks
+from tests.orchestrator.conftest import Command, Run, pure_rows
+
+GRID = "grid: {layers: conv, bits: [30, random], probabilities: 0.5}\n"
+
+IMAGES = np.random.default_rng(6).integers(256, size=(10, 8, 8, 1)).astype(np.uint8)
+"""Two of each of the classes 0 to 4, in order."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A campaign file beside its model and the same images as a folder and as files of arrays."""
+    device.load()
+    networks.cnn().save(tmp_path / "model.keras")
+    labels = np.arange(10) // 2
+    for index, image in enumerate(IMAGES):
+        folder = tmp_path / "photos" / f"class{index // 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{index}.png").write_bytes(tf.io.encode_png(image).numpy())
+    np.savez(tmp_path / "data.npz", x=IMAGES, y=labels)
+    np.savez(tmp_path / "negative.npz", x=255.0 - IMAGES, y=labels)
+    (tmp_path / "sources_of_mine.py").write_text(
+        """
+import numpy as np
+import tensorflow as tf
+
+def batches():
+    file = np.load(__file__.replace("sources_of_mine.py", "data.npz"))
+    return tf.data.Dataset.from_tensor_slices((file["x"], file["y"])).batch(4)
+
+def endless(): return batches().repeat()
+def negative(images): return 255.0 - images
+"""
+    )
+    return tmp_path / "campaign.yaml"
+
+
+def write(file: Path, dataset: str) -> Path:
+    file.write_text(f"model: model.keras\ndataset: {dataset}\n{GRID}")
+    return file
+
+
+def planned(file: Path, dataset: str) -> Plan:
+    return make_plan(load_campaign(write(file, dataset)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "same"),
+    [
+        ("photos", "data.npz"),
+        ("sources_of_mine:batches", "data.npz"),
+        ("{source: sources_of_mine:endless, samples: 10}", "data.npz"),
+        ("{source: photos, samples: 10, scale: 1}", "{source: data.npz, scale: 1}"),
+        ("{source: data.npz, preprocess: sources_of_mine:negative}", "negative.npz"),
+        ("{source: photos, preprocess: sources_of_mine:negative}", "negative.npz"),
+    ],
+)
+def test_the_same_data_from_another_source_make_the_same_trials(
+    dataset: str, same: str, file: Path
+) -> None:
+    assert planned(file, dataset).identity == planned(file, same).identity
+
+
+def test_a_folder_of_images_is_run_and_goes_on(file: Path, run: Run, tmp_path: Path) -> None:
+    first = run(write(file, "photos"), tmp_path / "run")
+    again = run(file, tmp_path / "run")
+    assert (first.done, first.failed, again.done) == (2, 0, 2)
+    run(write(file, "data.npz"), tmp_path / "other")
+    assert pure_rows(tmp_path / "run").equals(pure_rows(tmp_path / "other"))
+    assert pure_rows(tmp_path / "run")["samples"].tolist() == [10, 10]
+
+
+def test_a_model_of_any_size_takes_the_size_of_the_data(file: Path) -> None:
+    keras.utils.clear_session()
+    keras.Sequential(
+        [
+            keras.Input((None, None, 1), name="image"),
+            keras.layers.Conv2D(2, 3, padding="same", name="conv"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(5, name="logits"),
+        ]
+    ).save(file.parent / "model.keras")
+    assert planned(file, "data.npz").graph.shapes  # of any one size
+    plan = planned(file, "{source: photos, size: [6, 4]}")
+    assert plan.graph.shape(plan.graph.step("conv").outputs[0]) == (6, 4, 2)
+
+
+def test_a_plan_of_a_folder_prints_nothing_else(file: Path, injecttf2: Command) -> None:
+    ended = injecttf2("plan", write(file, "photos"), "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert {key: ended.json[key] for key in ("trials", "injections")} == {
+        "trials": 2,
+        "injections": 10,
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("./none", "{folder}/none: there is no such file or folder"),
+        ("none", "unknown data set 'none'"),
+        ("photos/class0", "{folder}/photos/class0: the subfolders are none; expected a subfolder"),
+        ("sources_of_mine:endless", "sources_of_mine:endless: the data set never ends"),
+        (
+            "{{source: photos, preprocess: sources_of_mine:positive}}",
+            "sources_of_mine:positive: the module 'sources_of_mine' has no function 'positive'",
+        ),
+        (
+            "{{source: photos, preprocess: 'keras.applications:ResNet5'}}",
+            "keras.applications:ResNet5: keras.applications has no model 'ResNet5'; did you mean",
+        ),
+        ("{{source: photos, samples: 11}}", "samples: 11 asked for; the data set has 10"),
+        (
+            "{{source: photos, size: [4, 4]}}",
+            "a sample has shape (4, 4, 1); the model takes (8, 8, 1)",
+        ),
+    ],
+)
+def test_wrong_data_end_a_plan_with_one_message(
+    dataset: str, said: str, file: Path, injecttf2: Command
+) -> None:
+    folder: Any = file.parent
+    ended = injecttf2("plan", write(file, dataset.replace("{{", "{").replace("}}", "}")))
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: {said.format(folder=folder)}")
+    assert "Traceback" not in ended.err
