@@ -55,9 +55,8 @@ def example() -> tuple[Any, Any]:
     """The example's CNN and its test images; TensorFlow must have been configured."""
     from injecttf2 import datasets, models
 
-    dataset = datasets.prepare(
-        datasets.load(str(mnist())), datasets.Preparation(), shape=(28, 28, 1), dtype="float32"
-    )
+    inputs = [datasets.ModelInput("image", (28, 28, 1))]
+    dataset = datasets.prepare(datasets.load(str(mnist()), inputs), datasets.Preparation(), inputs)
     return models.load_file(mnist_model()), dataset
 
 
@@ -74,9 +73,8 @@ def resnet() -> tuple[Any, Any]:
 
     model, images = resnet_files()
     preparation = datasets.Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    dataset = datasets.prepare(
-        datasets.load(str(images)), preparation, shape=(32, 32, 3), dtype="float32"
-    )
+    inputs = [datasets.ModelInput("image", (32, 32, 3))]
+    dataset = datasets.prepare(datasets.load(str(images), inputs), preparation, inputs)
     return models.load_file(model), dataset
 
 

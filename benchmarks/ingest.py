@@ -111,6 +111,7 @@ def trial_rows(draw: np.random.Generator, ids: np.ndarray, layer: int) -> pa.Tab
         "bit_field": ["exponent"] * count,
         "probability": draw.choice([0.01, 0.1, 1.0], size=count),
         "repetition": np.arange(count) % 30,
+        "sites": masked + benign + sdc + due,
         "samples": np.full(count, 10_000),
         "injected": masked + benign + sdc + due,
         "masked": masked,
@@ -133,6 +134,7 @@ def injection_rows(draw: np.random.Generator, ids: np.ndarray, sites: int) -> pa
     values = draw.standard_normal(count)
     columns = {
         "trial_id": np.repeat(ids, sites),
+        "layer": ["block0/conv2d"] * count,
         "sample": draw.integers(10_000, size=count),
         "element": draw.integers(25_088, size=count),
         "bit": draw.integers(32, size=count),

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from benchmarks import data
 from injecttf2.faults import BitFlip
-from injecttf2.trials import Identity
+from injecttf2.rates import Probability
+from injecttf2.trials import Identity, Scope
 from orchestrator.backlog import Backlog
 from orchestrator.executors.ray import RayExecutor, RayWorker, Resources
 from orchestrator.grid import Grid, Product
@@ -50,19 +51,23 @@ class NoopEngine:
         self.golden = SimpleNamespace(accuracy=1.0)
         self.dataset = range(10_000)
 
-    def prepare(self, layer: str) -> Any:
+    def prepare(self, scope: Scope) -> Any:
         from injecttf2.graph import LayerInfo
 
-        info = LayerInfo(layer, int(layer[5:]), "Dense", (10,), "float32", 0, is_input=False)
-        return SimpleNamespace(info=info, reevaluated=0)
+        index = int(scope.layer.removeprefix("layer"))
+        info = LayerInfo(scope.layer, index, "Dense", (10,), "float32", 0, is_input=False)
+        return SimpleNamespace(infos=[info], dtypes=("float32",), scope=scope, reevaluated=0)
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:
-        from injecttf2.engine import Evaluation
+        from injecttf2.evaluation import Evaluation
         from injecttf2.outcomes import Tallies
 
         none = np.zeros(len(trials), np.int64)
-        correct = np.full(len(trials), len(self.dataset))
-        return Evaluation(Tallies(none, none, none, none, none, none, correct), None)
+        correct = np.full(len(trials), float(len(self.dataset)))
+        no_columns = np.empty((len(trials), 0))
+        no_counts = no_columns.astype(np.int64)
+        counts = (none, none, none, none, none, none)
+        return Evaluation(Tallies(*counts, correct, no_columns, no_counts), none, None)
 
 
 class Clock(Listener):
@@ -96,11 +101,13 @@ def main() -> None:
 def _rate() -> float:
     """Trials in a second, from the first worker that is ready to the last row."""
     faults = tuple(BitFlip(bit=bit) for bit in range(BITS))
-    layers = [(f"layer{index}", [Product(faults, (1.0,))]) for index in range(LAYERS)]
-    grid = Grid(layers, repetitions=REPETITIONS)
-    plan: Any = SimpleNamespace(grid=grid, identity=IDENTITY, dataset=range(10_000))
-    counts = {group.layer: len(group) for group in grid.groups}
-    header = RunHeader({}, IDENTITY.to_dict(), {}, {"trials": len(grid), "layers": counts})
+    product = Product(faults, (Probability(1.0),), repetitions=REPETITIONS)
+    grid = Grid([(Scope((f"layer{index}",)), [product]) for index in range(LAYERS)])
+    plan: Any = SimpleNamespace(
+        grid=grid, identity=IDENTITY, dataset=range(10_000), hits=lambda _: 10_000
+    )
+    layers = grid.by_layer()
+    header = RunHeader({}, IDENTITY.to_dict(), {}, {"trials": len(grid), "layers": layers})
     clock = Clock()
     none: Any = None
     with (

@@ -69,19 +69,20 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
     import tensorflow as tf
 
     from injecttf2.outcomes import judge
-    from injecttf2.suffix import flip_elements
+    from injecttf2.packed import batched, change_words
 
     prepared = engine.prepare(layer)
     cut = engine.graph.cut(layer)
     tensors = prepared._block.tensors
     batch = prepared.batch
-    sites = tf.constant(engine._draw(prepared, trials(layer, 1)).sites[:, :batch])
+    hits = _hits(prepared, _drawn(prepared, trials(layer, 1)))
+    first = next(batched(hits.take(slice(batch)), batch))
 
     def stopping(steps: int, *, judged: bool = False) -> Callable[[], Any]:
-        def run(tensors: Any, golden: Any, sites: Any) -> Any:
-            rows, elements, bit = tf.unstack(sites)
+        def run(tensors: Any, golden: Any, hits: Any) -> Any:
+            rows, (words,) = hits
             gathered = [tf.gather(tensor, rows) for tensor in tensors]
-            gathered[0] = flip_elements(gathered[0], elements, bit)
+            gathered[0] = change_words(gathered[0], words, fresh=True)
             values = dict(zip(cut.frontier, gathered, strict=True))
             for step in cut.suffix[:steps]:
                 step.run(values)
@@ -91,7 +92,7 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
 
         compiled = tf.function(run, autograph=False)
         frontier = tensors[: len(cut.frontier)]
-        return lambda: compiled(frontier, prepared._outputs, sites)
+        return lambda: compiled(frontier, prepared._outputs, first)
 
     groups = [step.layer.partition("_")[0] for step in cut.suffix]
     functions = {"golden rows, flip": stopping(0)}
@@ -104,8 +105,22 @@ def _dense(engine: Any, layer: str) -> dict[str, float]:
     count = len(chosen) * len(engine.dataset)
     whole = median_seconds(lambda: engine.evaluate(chosen), ROUNDS) / count
     parts["new data, packing, counting"] = max(0.0, whole - sum(parts.values()))
-    parts["drawing"] = median_seconds(lambda: engine._draw(prepared, chosen), ROUNDS) / count
+    parts["drawing"] = median_seconds(lambda: _drawn(prepared, chosen), ROUNDS) / count
     return parts
+
+
+def _drawn(prepared: Any, chosen: Any) -> Any:
+    """Return the hits of trials in a layer."""
+    from injecttf2.outputs_evaluator import OutputsEvaluator
+
+    return OutputsEvaluator(prepared, prepared._shared).draw(chosen)
+
+
+def _hits(prepared: Any, drawn: Any) -> Any:
+    """Return hits as they are evaluated; all samples are in the block that is loaded."""
+    from injecttf2.drawn import packed
+
+    return packed(drawn, prepared.changes(drawn, record=False)[0])
 
 
 def _levels(engine: Any, layer: str) -> dict[str, float]:
@@ -114,7 +129,7 @@ def _levels(engine: Any, layer: str) -> dict[str, float]:
     chosen = _enough_trials(engine, layer)
     engine.evaluate(chosen)
     spent: dict[str, list[float]] = {}
-    _clock(prepared._dense, "judge", spent)
+    _clock(prepared._suffix, "examine", spent)
     for shortcut in prepared._shortcuts:
         for name in ("evaluate", "_head", "_tail"):
             _clock(shortcut, name, spent, as_name=f"shortcut {name}")
@@ -135,9 +150,9 @@ def _levels(engine: Any, layer: str) -> dict[str, float]:
         "windows up to the check": head,
         "from there to the judgement": tail,
         "packing, handing over": max(0.0, shortcuts - head - tail),
-        "level dense for what is left": median("judge"),
-        "counting": max(0.0, median("evaluate") - shortcuts - median("judge")),
-        "drawing": median_seconds(lambda: engine._draw(prepared, chosen), ROUNDS) / count,
+        "level dense for what is left": median("examine"),
+        "counting": max(0.0, median("evaluate") - shortcuts - median("examine")),
+        "drawing": median_seconds(lambda: _drawn(prepared, chosen), ROUNDS) / count,
     }
 
 

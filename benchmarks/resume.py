@@ -25,7 +25,8 @@ from rich.table import Table
 
 from benchmarks import data
 from injecttf2.faults import BitFlip
-from injecttf2.trials import Identity, cell_id
+from injecttf2.rates import Probability
+from injecttf2.trials import Identity, Scope, cell_id
 from orchestrator.grid import Grid, Product
 
 LAYERS, BITS, RATES, REPETITIONS = 25, 32, 50, 25
@@ -48,22 +49,21 @@ def grid(repetitions: int) -> Grid:
     """All layers with all bits and rates, so many times each."""
     product = Product(
         tuple(BitFlip(bit=bit) for bit in range(BITS)),
-        tuple((rate + 1) / RATES for rate in range(RATES)),
+        tuple(Probability((rate + 1) / RATES) for rate in range(RATES)),
+        repetitions=repetitions,
     )
-    layers = [(f"block{number}/conv2d", [product]) for number in range(LAYERS)]
-    return Grid(layers, repetitions=repetitions)
+    return Grid([(Scope((f"block{number}/conv2d",)), [product]) for number in range(LAYERS)])
 
 
 def header(repetitions: int) -> Any:
     from results import RunHeader
 
     planned = grid(repetitions)
-    layers = {group.layer: len(group) for group in planned.groups}
     return RunHeader(
         campaign={"name": "resume", "repetitions": repetitions},
         identity=IDENTITY.to_dict(),
         provenance={},
-        plan={"trials": len(planned), "layers": layers},
+        plan={"trials": len(planned), "layers": planned.by_layer()},
     )
 
 
@@ -73,7 +73,7 @@ def make(run: Path, repetitions: int) -> dict[str, int]:
 
     planned = grid(repetitions)
     ids = np.concatenate([block for _, block in planned.ids(IDENTITY)])
-    cells = [cell for _, cell in planned.cells()]
+    cells = [cell for cell, _ in planned.cells()]
     cell_ids = np.array([cell_id(IDENTITY, cell) for cell in cells], np.uint64)
     with RunWriter.open(run, header(repetitions), flush_rows=PART_ROWS) as writer:
         for start in range(0, len(ids), PART_ROWS):
@@ -90,7 +90,7 @@ def make_small(run: Path, repetitions: int) -> dict[str, int]:
 
     RunWriter.open(run, header(repetitions)).close()
     planned = grid(repetitions)
-    cells = [cell for _, cell in planned.cells()]
+    cells = [cell for cell, _ in planned.cells()]
     cell_ids = np.array([cell_id(IDENTITY, cell) for cell in cells], np.uint64)
     count = SMALL_PARTS * SMALL_ROWS
     ids = np.concatenate([block for _, block in planned.ids(IDENTITY)])[:count]
@@ -111,7 +111,7 @@ def rows(
     rng = np.random.default_rng(positions[0])
     cell, repetition = np.divmod(positions, repetitions)
     chosen = [cells[index] for index in cell.tolist()]
-    injected = rng.binomial(SAMPLES, np.array([one.probability for one in chosen]))
+    injected = rng.binomial(SAMPLES, np.array([one.rate.value for one in chosen]))
     outcomes = rng.multinomial(injected, [0.6, 0.2, 0.15, 0.05])
     critical = rng.binomial(outcomes[:, 2], 0.9)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,8 +125,9 @@ def rows(
         "fault": [one.fault.name for one in chosen],
         "bit": [one.fault.bit for one in chosen],
         "bit_field": [one.fault.field("float32") for one in chosen],
-        "probability": [one.probability for one in chosen],
+        "probability": [one.rate.value for one in chosen],
         "repetition": repetition,
+        "sites": injected,
         "samples": np.full(len(chosen), SAMPLES),
         "injected": injected,
         **{name: outcomes[:, i] for i, name in enumerate(("masked", "benign", "sdc", "due"))},
