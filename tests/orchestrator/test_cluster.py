@@ -251,10 +251,11 @@ def test_a_head_that_goes_stops_the_run_with_all_that_was_done_published(
     watch: Callable[[Watch], list[Reply]],
 ) -> None:
     campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 500"))
+    others = descendants(os.getpid())  # among them the cluster that other tests need
 
     def kill(_: RayExecutor, reply: Reply) -> None:
         if isinstance(reply, Done) and not any(isinstance(one, Done) for one in seen):
-            for process in descendants(os.getpid()):
+            for process in set(descendants(os.getpid())).difference(others):
                 if "gcs_server" in title(process):
                     os.kill(process, signal.SIGKILL)
 
