@@ -147,7 +147,7 @@ def test_a_machine_that_once_finds_the_engine_wrong_costs_no_trial(
 def test_failures_of_an_earlier_grid_count_neither_in_a_run_nor_in_its_status(
     campaign: Path, injecttf2: Command, tmp_path: Path, poison: Callable[..., None]
 ) -> None:
-    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.probability) == ("pool", 31, 1.0))
+    poison(lambda t: (t.cell.layer, t.cell.fault.bit, t.cell.rate.value) == ("pool", 31, 1.0))
     run = ["run", campaign, *INLINE, "--output", tmp_path / "run", "--json"]
     assert injecttf2(*run).json["failed"] == 3
     wide = campaign.read_text()
