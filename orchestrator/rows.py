@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
     fault, rate = cell.fault, cell.rate
     parameters = fault.parameters()
     types = dict.fromkeys(layer.type for layer in measured.layers)
-    fields = {fault.field(dtype) for dtype in measured.dtypes}
+    fields = set()
+    for dtype in measured.dtypes:
+        with contextlib.suppress(ValueError):  # of a weight that the cell does not hit
+            fields.add(fault.field(dtype))
     return {
         "cell_id": cell_id(measured.identity, cell),
         "layer": cell.layer,
