@@ -10,8 +10,7 @@ found by tracing it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,9 +18,9 @@ import keras
 import tensorflow as tf
 
 from injecttf2 import bits
+from injecttf2.cuts import Cut, Cutter
 from injecttf2.errors import ModelError
 from injecttf2.flatten import Addresses, flatten
-from injecttf2.hooks import ReplacedStep, TappedStep
 from injecttf2.layer_info import LayerInfo
 from injecttf2.places import (
     USED_AS_INDICES,
@@ -38,24 +37,6 @@ from injecttf2.tracing import TRACED_SAMPLES, Trace, traced
 from injecttf2.wrapping import Shape, function_of
 
 __all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """A model split at one tensor.
-
-    Args:
-        frontier: Keys of the tensors that the suffix needs, the one that is cut at first, then
-            every golden tensor that by-passes it, and masks of Keras that travel beside them.
-        prefix: Steps that compute the frontier from the model's inputs.
-        suffix: Steps that depend on the tensor that is cut at.
-        at: The step that makes that tensor, if it is not in the suffix.
-    """
-
-    frontier: tuple[int, ...]
-    prefix: tuple[Step, ...]
-    suffix: tuple[Step, ...]
-    at: tuple[Step, ...] = ()
 
 
 class Graph:
@@ -284,77 +265,24 @@ class Graph:
         return computed
 
     def cut(self, layer: str) -> Cut:
-        """Split the model at the output of ``layer``.
-
-        The suffix holds the descendants of that output and nothing else: a branch that runs
-        beside the layer is golden, and is part of the frontier where it joins. Where the layer is
-        inside a step, that step is in the suffix, and its inputs are in the frontier.
-        """
-        place = self.place(layer)
-        target = place.key
-        reached = {target}
-        suffix: list[Step] = []
-        for step in self.steps:
-            if place.inner is not None and step is place.step:
-                reached.update(self._trace.made_by(step))
-                suffix.append(ReplacedStep.of(step, place.inner))
-            elif step is not place.step and reached.intersection(self._trace.read_by(step)):
-                reached.update(self._trace.made_by(step))
-                suffix.append(step)
-        made = {key for step in suffix for key in self._trace.made_by(step)}
-        needed = dict.fromkeys([target])
-        needed.update(dict.fromkeys(key for step in suffix for key in self._trace.read_by(step)))
-        needed.update(dict.fromkeys(id(tensor) for tensor in self.outputs))
-        frontier = tuple(key for key in needed if key not in made)
-        prefix = self.ancestors(frontier)
-        if place.inner is not None:
-            tapped = TappedStep.of(place.step, place.inner)
-            prefix = tuple(sorted([*prefix, tapped], key=lambda step: step.index))
-        return Cut(frontier, prefix, tuple(suffix), (place.step,))
+        """Split the model at the output of ``layer``; see :meth:`Cutter.at`."""
+        return self._cutter.at(self.place(layer))
 
     def cut_before(self, layers: Sequence[str]) -> Cut:
         """Split the model before the first of some layers, which are in the suffix then."""
-        return self._cut_before({self.place(layer).step for layer in layers})
+        return self._cutter.before([self.place(layer).step for layer in layers])
 
     def cut_around(self, layers: Sequence[str]) -> Cut:
         """Split the model before the first step that uses a weight of some layers."""
-        used = {
-            id(variable)
-            for layer in layers
-            for variable in getattr(self.place(layer).operation, "weights", ())
-        }
-        return self._cut_before(
-            {
-                step
-                for step in self.steps
-                if any(id(one) in used for one in getattr(step.operation, "weights", ()))
-            }
-        )
-
-    def _cut_before(self, chosen: Collection[Step]) -> Cut:
-        """Split the model so that some steps and their descendants are behind the cut."""
-        reached: set[int] = set()
-        suffix: list[Step] = []
-        for step in self.steps:
-            if step in chosen or reached.intersection(self._trace.read_by(step)):
-                reached.update(self._trace.made_by(step))
-                if not step.is_input:
-                    suffix.append(step)
-        made = {key for step in suffix for key in self._trace.made_by(step)}
-        needed = dict.fromkeys(key for step in suffix for key in self._trace.read_by(step))
-        needed.update(dict.fromkeys(id(tensor) for tensor in self.outputs))
-        frontier = tuple(key for key in needed if key not in made)
-        return Cut(frontier, self.ancestors(frontier), tuple(suffix))
+        return self._cutter.around(self.place(layer).operation for layer in layers)
 
     def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
         """Return the steps that compute ``keys``, in order."""
-        needed = set(keys)
-        steps: list[Step] = []
-        for step in reversed(self.steps):
-            if needed.intersection(self._trace.made_by(step)):
-                needed.update(self._trace.read_by(step))
-                steps.append(step)
-        return tuple(reversed(steps))
+        return self._cutter.ancestors(keys)
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self.steps, self._trace, [id(tensor) for tensor in self.outputs])
 
     def has_masks(self, keys: Iterable[int]) -> bool:
         """Return whether masks of Keras are among or travel beside some tensors."""
