@@ -8,6 +8,7 @@ otherwise before its first operation, so whoever starts a process that evaluates
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -16,12 +17,17 @@ from typing import Any
 
 from injecttf2.errors import ModelError
 
+logger = logging.getLogger("injecttf2")
 
-def configure(*, threads: int | None = None, gpu: bool = True) -> str:
+
+def configure(*, threads: int = 1, gpu: bool = True) -> str:
     """Load TensorFlow quietly and set it up; call it before anything else uses TensorFlow.
 
+    Each operation has one thread: a product that is split among several rounds by their number, so
+    that rows would depend on how many cores a worker has.
+
     Args:
-        threads: Threads that one operation may use; None leaves TensorFlow's default.
+        threads: Operations that may run at a time.
         gpu: Whether to use a GPU where there is one.
 
     Returns:
@@ -33,15 +39,25 @@ def configure(*, threads: int | None = None, gpu: bool = True) -> str:
     load()
     import tensorflow as tf
 
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    _set_threads(tf, threads)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpu:
         tf.config.set_visible_devices([], "GPU")
     elif gpus:
         return _configure_gpu(tf, gpus[0])
     return "CPU"
+
+
+def _set_threads(tf: Any, operations: int) -> None:
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(operations)
+    except RuntimeError:  # too late: this process has used TensorFlow
+        if os.environ.get("TF_NUM_INTRAOP_THREADS") != "1":
+            logger.warning(
+                "TensorFlow was in use before, with several threads an operation: values may round "
+                "otherwise than in other processes; set TF_NUM_INTRAOP_THREADS=1 before it is used"
+            )
 
 
 def load() -> None:

@@ -34,7 +34,7 @@ class WorkerSettings:
     Args:
         identity: What the ids of trials are made from.
         record: Whether to return a row for each injected site.
-        threads: Threads for TensorFlow; None leaves its default.
+        threads: Operations of TensorFlow that may run at a time.
         gpu: Whether to use a GPU where there is one.
         memory: Bytes of golden activations to keep on the device.
         levels: Levels of ``levels.LEVELS`` that may be used.
@@ -44,7 +44,7 @@ class WorkerSettings:
 
     identity: Identity
     record: bool = False
-    threads: int | None = None
+    threads: int = 1
     gpu: bool = True
     memory: int = GOLDEN_BYTES
     levels: tuple[str, ...] = LEVELS

@@ -16,6 +16,9 @@ from tests.s3 import AWS, s3_server
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
+# As workers have it: TensorFlow reads it when it is first used, in some tests before any set-up.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 DATA = os.environ.get("INJECTTF2_DATA")
 
 

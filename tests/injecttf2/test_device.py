@@ -31,7 +31,9 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_process_is_set_up_quietly_for_the_cpu_and_some_threads(tmp_path: Path) -> None:
+def test_a_process_is_set_up_quietly_with_one_thread_an_operation(
+    tmp_path: Path,
+) -> None:
     code = """
 from injecttf2 import device
 print(device.configure(threads=3, gpu=False))
@@ -46,8 +48,26 @@ tf.ones(3) + 1
     # A file in Keras' folder that names another backend does not count.
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     done = python(code, KERAS_HOME=str(tmp_path))
-    assert done.stdout.splitlines() == ["CPU", "3", "1", "[]", "tensorflow"]
+    assert done.stdout.splitlines() == ["CPU", "1", "3", "[]", "tensorflow"]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_golden_outputs_do_not_depend_on_how_many_cores_a_process_has() -> None:
+    code = """
+import hashlib, os
+from injecttf2 import datasets, device
+device.configure(threads=int(os.environ["CORES"]), gpu=False)
+import keras
+import numpy as np
+from injecttf2.engine import Engine
+keras.utils.set_random_seed(1)
+model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
+inputs = np.random.default_rng(1).random((50, 6272), np.float32)
+engine = Engine(model, datasets.Dataset(inputs, np.zeros(50, np.int64)))
+print(hashlib.blake2b(engine.golden.outputs.tobytes()).hexdigest())
+"""
+    one, two = (python(code, CORES=cores).stdout for cores in ("1", "2"))
+    assert one == two != ""
 
 
 def test_another_backend_than_tensorflow_is_refused() -> None:
