@@ -7,11 +7,15 @@ alone: neither on the trials, nor on their order, nor on the machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from injecttf2.graph import Graph, Step
 
@@ -19,6 +23,7 @@ BATCH_BYTES = 16 * 2**20
 """Largest size of one tensor of a batch, in bytes."""
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LARGEST_BATCH = 6144
 """Most samples in a batch; more did not help even where a sample is tiny."""
@@ -65,10 +70,38 @@ def padded(rows: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return np.concatenate([rows, np.broadcast_to(rows[:1], (size - len(rows), *rows.shape[1:]))])
 
 
-def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items, each once the next has been asked for: a device works on that meanwhile."""
-    waiting: list[Item] = []
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield what a compiled function makes of each batch, in their order.
+
+    As many run at a time as ``device.configure`` was told of threads: one operation has one thread,
+    so that this is how a process uses several cores. A result is yielded once the next batch has
+    been started, so that a GPU works on that meanwhile.
+
+    Args:
+        function: Runs one batch; it must not trace anything, nor call this.
+        items: The batches; they are made in the thread that asks for results.
+    """
+    threads = tf.config.threading.get_inter_op_parallelism_threads()
+    if threads <= 1:
+        yield from _one_ahead(map(function, items))
+        return
+    started: deque[Future[Result]] = deque()
     for item in items:
+        started.append(_pool(threads).submit(function, item))
+        if len(started) > threads:
+            yield started.popleft().result()
+    while started:
+        yield started.popleft().result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="batch")
+
+
+def _one_ahead(results: Iterable[Result]) -> Iterator[Result]:
+    waiting: list[Result] = []
+    for result in results:
         yield from waiting
-        waiting = [item]
+        waiting = [result]
     yield from waiting

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from injecttf2.batches import batch_size, batches, padded, padded_count
+from injecttf2.batches import batch_size, padded, padded_count, side_by_side
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
 from injecttf2.rules.linear import sums
@@ -119,15 +119,21 @@ class GoldenBlock:
             self._compile()
         frontier = self.tensors[: len(self._cut.frontier)]
         stop = min(start + self.samples, len(self._dataset))
-        for first, last in batches(stop - start, self._prefix_batch):
-            inputs = [
-                tf.constant(padded(array[start + first : start + last], self._prefix_batch))
-                for array in self._dataset.input_arrays
-            ]
-            write_rows(frontier, first, self._prefix(*inputs))
+
+        def run_prefix(first: int) -> Any:
+            last = min(first + self._prefix_batch, stop)
+            rows = [array[first:last] for array in self._dataset.input_arrays]
+            return self._prefix(*(tf.constant(padded(one, self._prefix_batch)) for one in rows))
+
+        def run_suffix(first: int) -> Any:
+            return self._suffix(frontier, tf.constant(first, tf.int32))
+
+        firsts = range(start, stop, self._prefix_batch)
+        for first, rows in zip(firsts, side_by_side(run_prefix, firsts), strict=True):
+            write_rows(frontier, first - start, rows)
         if self._extra:
-            for first, _ in batches(stop - start, self._suffix_batch):
-                rows = self._suffix(frontier, tf.constant(first, tf.int32))
+            firsts = range(0, stop - start, self._suffix_batch)
+            for first, rows in zip(firsts, side_by_side(run_suffix, firsts), strict=True):
                 write_rows(self.tensors[len(frontier) :], first, rows)
         self.start = start
 

@@ -24,10 +24,11 @@ def configure(*, threads: int = 1, gpu: bool = True) -> str:
     """Load TensorFlow quietly and set it up; call it before anything else uses TensorFlow.
 
     Each operation has one thread: a product that is split among several rounds by their number, so
-    that rows would depend on how many cores a worker has.
+    that rows would depend on how many cores a worker has. Several cores are used by operations, and
+    by batches, side by side.
 
     Args:
-        threads: Operations that may run at a time.
+        threads: Operations, and batches, that may run at a time.
         gpu: Whether to use a GPU where there is one.
 
     Returns:
@@ -46,6 +47,13 @@ def configure(*, threads: int = 1, gpu: bool = True) -> str:
     elif gpus:
         return _configure_gpu(tf, gpus[0])
     return "CPU"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _set_threads(tf: Any, operations: int) -> None:

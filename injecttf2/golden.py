@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.batches import batch_size, batches, padded
+from injecttf2.batches import batch_size, batches, padded, side_by_side
 from injecttf2.datasets import Dataset
 from injecttf2.errors import DatasetError
 from injecttf2.graph import Graph
@@ -77,13 +77,13 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
     def forward(*inputs: Any) -> Any:
         return graph.run(steps, graph.feed(inputs))[id(graph.output)]
 
-    signature = graph.signature(size)
-    compiled = tf.function(forward, input_signature=signature, autograph=False)
-    parts = [
-        compiled(*(padded(array[start:stop], size) for array in arrays)).numpy()[: stop - start]
-        for start, stop in batches(len(dataset), size)
-    ]
-    outputs = np.concatenate(parts)
+    compiled = tf.function(forward, autograph=False).get_concrete_function(*graph.signature(size))
+
+    def run_batch(bound: tuple[int, int]) -> Any:
+        return compiled(*(tf.constant(padded(array[slice(*bound)], size)) for array in arrays))
+
+    parts = [part.numpy() for part in side_by_side(run_batch, batches(len(dataset), size))]
+    outputs = np.concatenate(parts)[: len(dataset)]
     _check_finite(outputs)
     return GoldenRun(outputs, golden_verdict(assessment, outputs, dataset.labels, batch=size))
 

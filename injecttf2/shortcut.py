@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.batches import batches, one_ahead
+from injecttf2.batches import batches, side_by_side
 from injecttf2.block import GoldenBlock
 from injecttf2.outcomes import MASKED
 from injecttf2.packed import Batch, Packed, batched
@@ -96,10 +96,12 @@ class Shortcut:
     ) -> list[tuple[npt.NDArray[np.int64], tuple[Any, ...]]]:
         """Return batches of judged samples: places among the hits, what the tail returned."""
         bound = tf.constant(self.bound, tf.float64)
-        return [
-            (index, self._tail(block.tensors, golden, bound, state))
-            for index, state in self._survivors(block, hits, code)
-        ]
+
+        def run(batch: tuple[npt.NDArray[np.int64], list[Any]]) -> Any:
+            index, state = batch
+            return index, self._tail(block.tensors, golden, bound, state)
+
+        return list(side_by_side(run, self._survivors(block, hits, code)))
 
     def _survivors(
         self, block: GoldenBlock, hits: Packed, code: npt.NDArray[np.uint8]
@@ -115,9 +117,13 @@ class Shortcut:
                 yield np.arange(start, stop), single(batch)
             return
         packing = Packing(route.tail_batch)
-        heads = (self._head(block.tensors, *single(one)) for one in batched(hits, route.head_batch))
+
+        def run(batch: Batch) -> Any:
+            return self._head(block.tensors, *single(batch))
+
+        heads = side_by_side(run, batched(hits, route.head_batch))
         for (start, stop), (status, *state) in zip(
-            batches(len(hits), route.head_batch), one_ahead(heads), strict=True
+            batches(len(hits), route.head_batch), heads, strict=True
         ):
             found = status.numpy()[: stop - start]
             alive = np.flatnonzero(found == ALIVE)

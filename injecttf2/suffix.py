@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.batches import batch_size, batches, padded, padded_count
+from injecttf2.batches import batch_size, batches, padded, padded_count, side_by_side
 from injecttf2.block import GoldenBlock, write_rows
 from injecttf2.errors import EngineError
 from injecttf2.graph import Cut, Graph, Values
@@ -62,14 +62,16 @@ class DenseSuffix:
         function = self._function("golden", block, self._golden, _SCALAR, output, *beside)
         room = padded_count(block.samples, self.batch)
         outputs = tf.raw_ops.Empty(shape=(room, *expected.shape[1:]), dtype=output.dtype)
-        for first, last in batches(len(expected), self.batch):
-            rows = padded(expected[first:last], self.batch)
-            computed, right = function(
-                self._frontier(block),
-                tf.constant(first, tf.int32),
-                tf.constant(rows),
-                *self._beside,
-            )
+        bounds = list(batches(len(expected), self.batch))
+
+        def run(bound: tuple[int, int]) -> tuple[Any, Any]:
+            rows = tf.constant(padded(expected[slice(*bound)], self.batch))
+            first = tf.constant(bound[0], tf.int32)
+            computed, right = function(self._frontier(block), first, rows, *self._beside)
+            return computed, right
+
+        results = side_by_side(run, bounds)
+        for (first, last), (computed, right) in zip(bounds, results, strict=True):
             wrong = np.count_nonzero(~right.numpy()[: last - first])
             if wrong:
                 raise EngineError(
@@ -207,13 +209,18 @@ class OutputsSuffix(DenseSuffix):
         hits: Packed,
     ) -> list[Any]:
         """Return what a function makes of each batch of hits."""
-        results = []
-        for batch in batched(hits, self.batch):
+        frontier = self._frontier(block)
+
+        def compiled(batch: Batch) -> tuple[Callable[..., Any], Batch]:
             room = capacities(batch)
             spec = specs(self.batch, room, self.dtypes)
-            function = self._function((name, room), block, body, *signature, spec)
-            results.append(function(self._frontier(block), *given, batch))
-        return results
+            return self._function((name, room), block, body, *signature, spec), batch
+
+        def run(work: tuple[Callable[..., Any], Batch]) -> Any:
+            function, batch = work
+            return function(frontier, *given, batch)
+
+        return list(side_by_side(run, map(compiled, batched(hits, self.batch))))
 
     def _judge(self, frontier: Any, golden: Any, labels: Any, batch: Batch) -> Verdict:
         rows, _ = batch

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2 import bits
+from injecttf2.batches import side_by_side
 from injecttf2.block import GoldenBlock
 from injecttf2.changes import merged
 from injecttf2.fault_model import Fault, Hits
@@ -214,10 +215,12 @@ class WeightsSuffix(DenseSuffix):
             for index, golden in enumerate(self._on_device)
         )
         function = self._function(name, block, body, *signature, _SCALAR, *map(spec_of, weights))
-        return [
-            function(self._frontier(block), *given, tf.constant(first, tf.int32), *weights)
-            for first in range(0, block.loaded, self.batch)
-        ]
+        frontier = self._frontier(block)
+
+        def run(first: int) -> Any:
+            return function(frontier, *given, tf.constant(first, tf.int32), *weights)
+
+        return list(side_by_side(run, range(0, block.loaded, self.batch)))
 
     @property
     def _beside(self) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -90,7 +90,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     """
     _check(options)
     inline = options.executor == "inline"
-    device.configure(gpu=inline)
+    device.configure(threads=device.cores() if inline else 1, gpu=inline)
     # TensorFlow must be configured before these modules load it.
     from orchestrator.backlog import take_stock
     from orchestrator.listener import Listeners
@@ -242,6 +242,7 @@ def _executor(plan: Plan, options: Options) -> Executor:
     if options.executor == "inline":
         from orchestrator.executors.inline import InlineExecutor
 
+        settings = replace(settings, threads=device.cores())
         return InlineExecutor(settings, plan.model, plan.dataset)
     from orchestrator.executors.ray import RayExecutor, Resources
 

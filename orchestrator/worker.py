@@ -34,7 +34,7 @@ class WorkerSettings:
     Args:
         identity: What the ids of trials are made from.
         record: Whether to return a row for each injected site.
-        threads: Operations of TensorFlow that may run at a time.
+        threads: Operations, and batches, that may run at a time.
         gpu: Whether to use a GPU where there is one.
         memory: Bytes of golden activations to keep on the device.
         levels: Levels of ``levels.LEVELS`` that may be used.

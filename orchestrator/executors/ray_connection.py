@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from injecttf2.device import cores
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
 
@@ -76,7 +77,7 @@ class Connection:
             if address:
                 self.ray = _join(address)
             else:
-                self.ray = _start(max(_cpus(), cpus), metrics_port)
+                self.ray = _start(max(cores(), cpus), metrics_port)
         except BaseException:
             self._end()
             raise
@@ -260,11 +261,6 @@ def _no_cluster(address: str, error: Exception) -> CampaignError:
         place="--address",
         hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
     )
-
-
-def _cpus() -> int:
-    """Return the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def first_sentence(error: BaseException) -> str:

@@ -52,19 +52,38 @@ tf.ones(3) + 1
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_golden_outputs_do_not_depend_on_how_many_cores_a_process_has() -> None:
+def test_rows_do_not_depend_on_how_many_cores_a_process_has() -> None:
     code = """
-import hashlib, os
+import dataclasses, hashlib, os
 from injecttf2 import datasets, device
 device.configure(threads=int(os.environ["CORES"]), gpu=False)
 import keras
 import numpy as np
+from injecttf2 import batches
+batches.BATCH_BYTES = 6272 * 4 * 24
 from injecttf2.engine import Engine
+from injecttf2.faults import BitFlip
+from injecttf2.rates import Count, Probability
+from injecttf2.trials import Cell, Identity, Repetitions
 keras.utils.set_random_seed(1)
 model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
-inputs = np.random.default_rng(1).random((50, 6272), np.float32)
-engine = Engine(model, datasets.Dataset(inputs, np.zeros(50, np.int64)))
-print(hashlib.blake2b(engine.golden.outputs.tobytes()).hexdigest())
+inputs = np.random.default_rng(1).random((200, 6272), np.float32)
+data = datasets.Dataset(inputs, np.zeros(200, np.int64))
+seen = hashlib.blake2b()
+for levels in ((), ("drop", "difference")):
+    engine = Engine(model, data, levels=levels)
+    seen.update(engine.golden.outputs.tobytes())
+    for target, rate in (("outputs", Probability(1.0)), ("weights", Count(1))):
+        cell = Cell("dense", BitFlip(bit_field="any"), rate, target)
+        trials = list(Repetitions(cell, 0, 20).trials(Identity("model", "data", seed=1)))
+        engine.prepare(cell.scope, tune=True)
+        found = engine.evaluate(trials, record=True)
+        for part in (found.tallies, found.injections):
+            for field in dataclasses.fields(part):
+                seen.update(repr(np.asarray(getattr(part, field.name)).tolist()).encode())
+        for trial in trials:
+            seen.update(engine.outputs(trial)[1].tobytes())
+print(seen.hexdigest())
 """
     one, two = (python(code, CORES=cores).stdout for cores in ("1", "2"))
     assert one == two != ""
