@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from injecttf2.batches import batch_size, padded, padded_count, side_by_side
 from injecttf2.datasets import Dataset
-from injecttf2.graph import Cut, Graph
+from injecttf2.graph import Cut, Graph, Values
 from injecttf2.rules.linear import sums
 from injecttf2.windows import GoldenKey, Sums, tensor_of
 
@@ -159,14 +159,7 @@ class GoldenBlock:
         ]
         steps = set(self._graph.ancestors(needed))
         values = self._graph.run([step for step in self._cut.suffix if step in steps], values)
-        tensors = []
-        for key in self._extra:
-            if isinstance(key, Sums):
-                step = self._graph.step(key.layer)
-                tensors.append(sums(step.operation, values[step.inputs[0]]))
-            else:
-                tensors.append(values[key])
-        return tuple(tensors)
+        return tuple(golden_of(self._graph, key, values) for key in self._extra)
 
     def _shape(self, key: GoldenKey) -> tuple[int, ...]:
         return self._graph.shape(tensor_of(self._graph, key))
@@ -182,6 +175,14 @@ class GoldenBlock:
     @property
     def _room(self) -> int:
         return padded_count(self.samples, self._rows)
+
+
+def golden_of(graph: Graph, key: GoldenKey, values: Values) -> Any:
+    """Return a golden tensor, computed of those of the model where it is none of them."""
+    if not isinstance(key, Sums):
+        return values[key]
+    step = graph.step(key.layer)
+    return sums(step.operation, values[step.inputs[0]])
 
 
 def room_batch(graph: Graph, cut: Cut, batch: int) -> int:

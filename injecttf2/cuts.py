@@ -70,14 +70,14 @@ class Cutter:
 
     def around(self, operations: Iterable[Any]) -> Cut:
         """Split before the first step that uses a weight of some operations."""
+        return self.before(self.users(operations))
+
+    def users(self, operations: Iterable[Any]) -> list[Step]:
+        """Return the steps that use a weight of some operations, in order."""
         used = {id(one) for operation in operations for one in _weights(operation)}
-        return self.before(
-            [
-                step
-                for step in self._steps
-                if any(id(one) in used for one in _weights(step.operation))
-            ]
-        )
+        return [
+            step for step in self._steps if any(id(one) in used for one in _weights(step.operation))
+        ]
 
     def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
         """Return the steps that compute tensors, in order."""

@@ -108,8 +108,7 @@ class Engine:
         for forgotten in list(self._injected)[:-KEPT_LAYERS]:
             del self._injected[forgotten]
             gc.collect()  # compiled functions hold themselves in reference cycles
-        if isinstance(injected, InjectedOutputs):
-            injected.tune_if_it_pays(now=tune)
+        injected.tune_if_it_pays(now=tune)
         needed = injected.needed_bytes
         others = [other for other in self._injected.values() if other is not injected]
         for other in others:

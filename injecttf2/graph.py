@@ -276,6 +276,10 @@ class Graph:
         """Split the model before the first step that uses a weight of some layers."""
         return self._cutter.around(self.place(layer).operation for layer in layers)
 
+    def users(self, operations: Iterable[Any]) -> list[Step]:
+        """Return the steps that use a weight of some operations, in order."""
+        return self._cutter.users(operations)
+
     def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
         """Return the steps that compute ``keys``, in order."""
         return self._cutter.ancestors(keys)

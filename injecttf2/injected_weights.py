@@ -13,7 +13,6 @@ from injecttf2.evaluation import Evaluation, Injections, joined
 from injecttf2.injected import Injected, Shared
 from injecttf2.judges import Verdict
 from injecttf2.sites import WeightSites
-from injecttf2.tally import tally
 from injecttf2.trials import Scope, Trial
 from injecttf2.weights import WeightsSuffix, weights_of
 
@@ -45,7 +44,7 @@ class InjectedWeights(Injected):
 
     def warm_up(self) -> None:
         """Compile what every trial needs; a block is loaded."""
-        self._suffix.judge(self._block, self._outputs, self._labels, {})
+        self.inject(self._suffix.hits(np.zeros(1, np.int32), {}))
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool) -> Evaluation:
         """Evaluate trials; see :class:`Injected`."""
@@ -57,7 +56,8 @@ class InjectedWeights(Injected):
         faulty = np.empty_like(self._shared.golden.outputs)
         for start, stop in self.bounds:
             self.load(start)
-            faulty[start:stop] = self._suffix.outputs(self._block, corrupted)
+            hits = self._suffix.hits(self._rows, corrupted)
+            faulty[start:stop] = self._suffix.outputs(self._block, hits)
         return np.arange(len(faulty)), faulty
 
     def _evaluate(self, trial: Trial, *, record: bool) -> Evaluation:
@@ -69,19 +69,18 @@ class InjectedWeights(Injected):
         parts: dict[int, Verdict] = {}
         for start, _ in self.bounds if len(sites) else ():
             self.load(start)
-            parts[start] = self._suffix.judge(self._block, self._outputs, self._labels, corrupted)
+            parts[start] = self.inject(self._suffix.hits(self._rows, corrupted))
         verdict = shared.golden.verdict.first(0)
         if parts:
             verdict = Verdict.joined([parts[start] for start in sorted(parts)])
-        tallies = tally(
-            np.zeros(len(samples), np.int64),
-            samples,
-            verdict,
-            golden=shared.golden.verdict,
-            trials=1,
-        )
+        tallies = shared.tallies(np.zeros(len(samples), np.int64), samples, verdict, trials=1)
         injections = self._injections(trial, sites, corrupted, verdict) if record else None
         return Evaluation(tallies, np.array([len(sites)]), injections)
+
+    @property
+    def _rows(self) -> npt.NDArray[np.int32]:
+        """All rows of the block that is loaded."""
+        return np.arange(self._block.loaded, dtype=np.int32)
 
     def _draw(self, trial: Trial) -> WeightSites:
         try:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from injecttf2 import bits
 from injecttf2.block import GoldenBlock
-from injecttf2.changes import flipping
-from injecttf2.graph import Graph
 from injecttf2.outcomes import MASKED_TOLERANCE
-from injecttf2.packed import Packed, Words
+from injecttf2.packed import FaultySamples
 from injecttf2.path import NOT_FINITE, Path
 from injecttf2.routes import Route
 from injecttf2.shortcut import Shortcut
-from injecttf2.suffix import OutputsSuffix
+from injecttf2.suffix import DenseSuffix
 
 logger = logging.getLogger("injecttf2")
 
@@ -53,27 +50,23 @@ class Measuring:
     """Level ``dense`` of a cut on a golden block, and routes measured against it.
 
     Args:
-        graph: The model.
         dense: Level ``dense`` of the cut.
         path: The steps behind the cut.
         block: The golden block that is loaded.
         outputs: Its golden outputs.
     """
 
-    def __init__(
-        self, graph: Graph, dense: OutputsSuffix, path: Path, block: GoldenBlock, outputs: Any
-    ) -> None:
-        self._graph = graph
+    def __init__(self, dense: DenseSuffix, path: Path, block: GoldenBlock, outputs: Any) -> None:
         self._dense = dense
         self._path = path
         self._block = block
         self._outputs = outputs
         self.dense_seconds = self._seconds_for_a_site(
-            lambda sites: dense.examine(block, outputs, sites), dense.batch
+            lambda hits: dense.examine(block, outputs, hits), dense.batch
         )
         count = int(np.clip(ENOUGH_SECONDS / self.dense_seconds, SITES // 2, 8 * SITES))
-        self._sites = self._random_sites(count)
-        self._judged = dense.examine(block, outputs, self._sites)
+        self._faults = self._random_faults(count)
+        self._judged = self._of_all(lambda hits: dense.examine(block, outputs, hits))
 
     def shortcut(self, route: Route) -> Shortcut:
         """Return a route, to be compiled when it is first used; its bound is not measured yet."""
@@ -85,10 +78,10 @@ class Measuring:
         count = max(SITES, route.tail_batch, route.head_batch if route.check else 0)
         try:
             return self._seconds_for_a_site(
-                lambda sites: shortcut.evaluate(self._block, self._outputs, sites), count
+                lambda hits: shortcut.evaluate(self._block, self._outputs, hits), count
             )
         except tf.errors.OpError as error:
-            logger.info("%s: %s left out: %s", self._dense.layer, route, error.message[:200])
+            logger.info("%s: %s left out: %s", self._dense.key, route, error.message[:200])
             return math.inf
 
     def share_left(self, shortcut: Shortcut) -> float | None:
@@ -99,8 +92,8 @@ class Measuring:
             large, or something that was decided is not as level ``dense`` has it.
         """
         code, faulty_class, distance = self._judged
-        found, found_class, found_distance, sensitivity, floor = shortcut.examine(
-            self._block, self._outputs, self._sites
+        found, found_class, found_distance, sensitivity, floor = self._of_all(
+            lambda hits: shortcut.examine(self._block, self._outputs, hits)
         )
         decided = found < NOT_FINITE
         judged = decided & (found_class >= 0)
@@ -118,34 +111,22 @@ class Measuring:
         close = np.abs(found_distance[judged] - MASKED_TOLERANCE) <= reach
         return float(np.count_nonzero(~decided) + np.count_nonzero(close)) / len(found)
 
-    def _seconds_for_a_site(self, call: Callable[[Packed], Any], count: int) -> float:
+    def _of_all(self, examine: Callable[[FaultySamples], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return the columns of what is found of each fault, one behind the other."""
+        found = zip(*map(examine, self._faults), strict=True)
+        return tuple(np.concatenate(column) for column in found)
+
+    def _seconds_for_a_site(self, call: Callable[[Any], Any], count: int) -> float:
         """Return how long a call takes for each of ``count`` sites, compilation left out."""
-        sites = self._random_sites(count)
-        call(sites.take(slice(0, 1)))
+        faults = self._random_faults(count)
+        call(faults[0].take(np.zeros(1, np.int64)))
         times: list[float] = []
         while len(times) < 3 and sum(times) < ENOUGH_SECONDS:
             begin = time.perf_counter()
-            call(sites)
+            for one in faults:
+                call(one)
             times.append(time.perf_counter() - begin)
-        return min(times) / count
+        return min(times) / sum(map(len, faults))
 
-    def _random_sites(self, count: int) -> Packed:
-        return random_sites(self._graph, self._dense.cut.frontier[0], count, self._block.loaded)
-
-
-def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> Packed:
-    """Return sites at random elements and bits of a tensor, the same every time.
-
-    Args:
-        graph: The model.
-        key: The tensor.
-        count: Number of sites.
-        samples: Rows that they are spread over.
-    """
-    generator = np.random.Generator(np.random.Philox(0))
-    dtype = graph.dtypes[key]
-    rows = generator.integers(samples, size=count).astype(np.int32)
-    elements = generator.integers(math.prod(graph.shape(key)), size=count).astype(np.int32)
-    bit = generator.integers(bits.layout(dtype).width, size=count)
-    words = Words(np.arange(count, dtype=np.int32), elements, flipping(bits.masks(bit, dtype)))
-    return Packed(rows, (words,))
+    def _random_faults(self, count: int) -> Sequence[FaultySamples]:
+        return self._dense.random_faults(count, self._block.loaded)

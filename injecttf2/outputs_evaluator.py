@@ -16,9 +16,7 @@ from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.injected import Shared
 from injecttf2.judges import Verdict
 from injecttf2.listed import Listed
-from injecttf2.outcomes import Tallies, count
 from injecttf2.sites import share_hit
-from injecttf2.tally import tally
 from injecttf2.trials import Trial
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ class OutputsEvaluator:
                     here = chosen if isinstance(chosen, slice) else np.isin(layer.hit, chosen)
                     row.put(here, one, before)
         verdict = _in_order(found, len(drawn))
-        tallies = self._tallies(drawn, verdict, len(trials))
+        tallies = self._shared.tallies(drawn.trial, drawn.sample, verdict, trials=len(trials))
         injections = self._injections(drawn, verdict, rows) if record else None
         return Evaluation(tallies, drawn.sites, injections)
 
@@ -130,20 +128,6 @@ class OutputsEvaluator:
             for choice, (elements, _) in zip(choices, self._layers, strict=True)
         )
         return self._samples * sum(shares)
-
-    def _tallies(self, drawn: Drawn, verdict: Verdict, trials: int) -> Tallies:
-        golden = self._shared.golden
-        if not self._shared.assessment.is_plain:
-            return tally(drawn.trial, drawn.sample, verdict, golden=golden.verdict, trials=trials)
-        return count(
-            drawn.trial,
-            verdict.outcome,
-            verdict.faulty_class,
-            golden_class=golden.classes[drawn.sample],
-            labels=self._shared.dataset.labels[drawn.sample],
-            trials=trials,
-            golden_correct=golden.correct,
-        )
 
     def _injections(self, drawn: Drawn, verdict: Verdict, rows: Sequence[_LayerRows]) -> Injections:
         """Return a row for each site, those of a hit beside each other, layers in their order."""

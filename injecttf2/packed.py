@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.batches import batches
-from injecttf2.changes import WordChanges
+from injecttf2.changes import WordChanges, flipping
+from injecttf2.graph import Graph
 
 Index = npt.NDArray[np.int32]
 
@@ -34,6 +36,34 @@ class Words:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+
+class FaultySamples(Protocol):
+    """Samples to evaluate, and what is wrong in each."""
+
+    @property
+    def rows(self) -> Index:
+        """int32 [samples], their rows in the golden block."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether so little is wrong in each that a faster level than ``dense`` can take them."""
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """What is wrong in all of them, as a faster level takes it."""
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+
+    def take(self, index: npt.NDArray[np.int64]) -> Self:
+        """Return the samples at ``index``, ascending."""
+
+    def singles(self, size: int) -> Iterator[list[Any]]:
+        """Yield batches as a faster level takes them, filled up with golden samples.
+
+        Each is the rows, int32 [size], and what is wrong in each of them, all [size, ...].
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +91,16 @@ class Packed:
             and bool((slot[1:] > slot[:-1]).all())
         )
 
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """Nothing: each has a word of its own."""
+        return ()
+
+    def singles(self, size: int) -> Iterator[list[Any]]:
+        """Yield batches of samples with one word each: rows, elements, keep and flip, [size]."""
+        for rows, ((_, elements, keep, flip),) in batched(self, size):
+            yield [rows, elements, keep, flip]
+
     def take(self, index: npt.NDArray[np.int64] | slice) -> Packed:
         """Return the samples at ``index``, ascending."""
         rows = self.rows[index]
@@ -76,6 +116,24 @@ class Packed:
             chosen = np.flatnonzero(slot >= 0)
             parts.append(Words(slot[chosen], words.element[chosen], words.changes[chosen]))
         return Packed(rows, tuple(parts))
+
+
+def random_sites(graph: Graph, key: int, count: int, samples: int = 1) -> Packed:
+    """Return sites at random elements and bits of a tensor, the same every time.
+
+    Args:
+        graph: The model.
+        key: The tensor.
+        count: Number of sites.
+        samples: Rows that they are spread over.
+    """
+    generator = np.random.Generator(np.random.Philox(0))
+    dtype = graph.dtypes[key]
+    rows = generator.integers(samples, size=count).astype(np.int32)
+    elements = generator.integers(math.prod(graph.shape(key)), size=count).astype(np.int32)
+    bit = generator.integers(bits.layout(dtype).width, size=count)
+    words = Words(np.arange(count, dtype=np.int32), elements, flipping(bits.masks(bit, dtype)))
+    return Packed(rows, (words,))
 
 
 Batch = tuple[Any, tuple[tuple[Any, Any, Any, Any], ...]]

@@ -87,11 +87,13 @@ class Layout:
         key: The tensor that it belongs to.
         offsets: The offsets that are equal for all rows; None for those that are not.
         with_golden: Whether its golden values travel along.
+        shape: The window's.
     """
 
     key: int
     offsets: tuple[int | None, ...]
     with_golden: bool
+    shape: tuple[int, ...] | None
 
 
 def packed(differences: Differences) -> tuple[list[Layout], list[Any]]:
@@ -99,7 +101,7 @@ def packed(differences: Differences) -> tuple[list[Layout], list[Any]]:
     layouts, tensors = [], [differences.rows]
     for key, window in differences.windows.items():
         fixed = tuple(one if isinstance(one, int) else None for one in window.offsets)
-        layouts.append(Layout(key, fixed, window.golden is not None))
+        layouts.append(Layout(key, fixed, window.golden is not None, window.shape))
         if None in fixed:
             moving = [one for one in window.offsets if not isinstance(one, int)]
             tensors.append(tf.stack(moving, axis=1))
@@ -113,7 +115,7 @@ def unpacked(layouts: Sequence[Layout], tensors: Sequence[Any]) -> dict[int, Win
     for layout in layouts:
         moving = iter(tf.unstack(next(parts), axis=1) if None in layout.offsets else ())
         offsets = tuple(next(moving) if one is None else one for one in layout.offsets)
-        windows[layout.key] = Window(
-            offsets, next(parts), next(parts) if layout.with_golden else None
-        )
+        values = next(parts)
+        golden = next(parts) if layout.with_golden else None
+        windows[layout.key] = Window(offsets, values, golden, layout.shape)
     return windows

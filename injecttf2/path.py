@@ -65,26 +65,40 @@ class Path:
     Args:
         graph: The model.
         layer: Address of the layer.
-        sparse: Steps that are taken on windows.
+        sparse: Steps that are taken on windows; None takes all.
+
+    Attributes:
+        target: Key of the tensor that is wrong.
+        frontier: Keys of the golden tensors that are held whatever else is needed.
+        read: Keys of those that are read whole when a batch is injected into.
     """
 
-    def __init__(self, graph: Graph, layer: str, sparse: int) -> None:
+    read: tuple[int, ...] = ()
+
+    def __init__(self, graph: Graph, layer: str, sparse: int | None = None) -> None:
         self.graph = graph
         cut = graph.cut(layer)
         self.steps = cut.suffix
-        self._target = cut.frontier[0]
-        self._sparse = sparse
+        self.target = cut.frontier[0]
+        self.frontier = cut.frontier
+        self._sparse = len(self.steps) if sparse is None else sparse
         self.scored = scored_step(graph, self.steps)
         self._exact = all(self._is_exact(step) for step in self.steps)
         self._decisive: tuple[int, ...] = (id(graph.output),)
         if self.scored is not None:
             is_dense = isinstance(self.scored.operation, keras.layers.Dense)
             self._decisive = () if is_dense else self.scored.inputs
-        self._last_use = {self._target: -1, id(graph.output): len(self.steps)}
+        self._last_use = {self.target: -1, id(graph.output): len(self.steps)}
         for index, step in enumerate(self.steps):
             used = len(self.steps) if step is self.scored else index
             for key in step.inputs:
                 self._last_use[key] = max(used, self._last_use.get(key, 0))
+
+    def live(self, count: int) -> set[int]:
+        """Return the tensors that differ after some steps and are used by later ones."""
+        made = {self.target, *(key for step in self.steps[:count] for key in step.outputs)}
+        used = {id(self.graph.output), *(key for s in self.steps[count:] for key in s.inputs)}
+        return made & used
 
     def differences(
         self, rows: Any, golden: Callable[[GoldenKey], Any], *, xla: bool
@@ -92,21 +106,41 @@ class Path:
         """Return a batch that is golden everywhere."""
         return Differences(rows, golden, self.graph.shape, xla=xla)
 
-    def inject(self, differences: Differences, elements: Any, keep: Any, flip: Any) -> None:
-        """Change the word of one element of each sample in the cut layer's output."""
-        shape = self.graph.shape(self._target)
+    def inject(self, differences: Differences, shared: Sequence[Any], wrong: Sequence[Any]) -> None:
+        """Make the cut layer's output wrong.
+
+        Here the word of one element of each sample changes.
+
+        Args:
+            differences: A batch that is golden everywhere.
+            shared: What is wrong in all samples, of :meth:`shared_specs`.
+            wrong: What is wrong in each, of :meth:`single_specs` without the rows.
+        """
+        del shared  # each sample has a word of its own
+        elements, keep, flip = wrong
+        shape = self.graph.shape(self.target)
         offsets = unravelled(elements, shape)
-        original = differences.golden(self._target, offsets, (1,) * len(shape))
+        original = differences.golden(self.target, offsets, (1,) * len(shape))
         each = (-1, *[1] * len(shape))
         corrupted = changed(original, tf.reshape(keep, each), tf.reshape(flip, each))
         differences.doubt(corrupted)
-        differences.windows[self._target] = Window(offsets, corrupted, original)
+        differences.windows[self.target] = Window(offsets, corrupted, original)
 
-    def single_specs(self, size: int) -> tuple[tf.TensorSpec, ...]:
-        """Return shapes and dtypes of rows, elements, keep and flip, all [size]."""
-        word = tf.TensorSpec((size,), bits.layout(self.graph.dtypes[self._target]).word)
+    def go_on(self, differences: Differences, shared: Sequence[Any]) -> None:
+        """Take up a batch again that was injected into in another function."""
+
+    def single_specs(self, size: int) -> list[tf.TensorSpec]:
+        """Return shapes and dtypes of the rows, and of what is wrong in each, all [size, ...].
+
+        Here that are elements, keep and flip.
+        """
+        word = tf.TensorSpec((size,), bits.layout(self.graph.dtypes[self.target]).word)
         index = tf.TensorSpec((size,), tf.int32)
-        return index, index, word, word
+        return [index, index, word, word]
+
+    def shared_specs(self) -> tuple[tf.TensorSpec, ...]:
+        """Return shapes and dtypes of what is wrong in all samples."""
+        return ()
 
     def run(self, differences: Differences, first: int, last: int) -> None:
         """Take the steps from ``first`` up to, not including, ``last``.
@@ -251,15 +285,17 @@ def golden_keys(path: Path, route: Route) -> list[GoldenKey]:
         needed[key] = None
         return probe(path.graph, key)
 
-    def trace(rows: Any, elements: Any, keep: Any, flip: Any) -> Any:
+    def trace(shared: Any, batch: Any) -> Any:
+        rows, *wrong = batch
         differences = path.differences(rows, golden, xla=False)
-        path.inject(differences, elements, keep, flip)
+        path.inject(differences, shared, wrong)
         path.run(differences, 0, route.check)
         differences.same_as_golden()
         path.run(differences, route.check, len(path.steps))
         return differences.whole(id(path.graph.output))
 
-    tf.function(trace, autograph=False).get_concrete_function(*path.single_specs(8))
+    specs = path.shared_specs(), path.single_specs(8)
+    tf.function(trace, autograph=False).get_concrete_function(*specs)
     return list(needed)
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from injecttf2.batches import batches, side_by_side
 from injecttf2.block import GoldenBlock
 from injecttf2.outcomes import MASKED
-from injecttf2.packed import Batch, Packed, batched
+from injecttf2.packed import FaultySamples
 from injecttf2.packing import Layout, Packing, packed, unpacked
 from injecttf2.path import NOT_FINITE, PLAIN, XLA, Path
 from injecttf2.routes import Route
@@ -51,14 +51,14 @@ class Shortcut:
         self._tail: Any = None
 
     def evaluate(
-        self, block: GoldenBlock, golden: Any, hits: Packed
+        self, block: GoldenBlock, golden: Any, hits: FaultySamples
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
         """Inject and judge them.
 
         Args:
             block: The golden block that is loaded.
             golden: Its golden outputs.
-            hits: What to inject, one word in each sample.
+            hits: What to inject, as little in each sample as a faster level can take.
 
         Returns:
             Codes uint8 [hits], ``CLOSE`` and ``NOT_FINITE`` among them; classes int32 [hits],
@@ -68,7 +68,7 @@ class Shortcut:
         return code, faulty_class
 
     def examine(
-        self, block: GoldenBlock, golden: Any, hits: Packed
+        self, block: GoldenBlock, golden: Any, hits: FaultySamples
     ) -> tuple[npt.NDArray[Any], ...]:
         """Inject and return what :meth:`evaluate` does, and how rounding could matter.
 
@@ -79,7 +79,7 @@ class Shortcut:
         return self._columns(block, golden, hits, 5)
 
     def _columns(
-        self, block: GoldenBlock, golden: Any, hits: Packed, count: int
+        self, block: GoldenBlock, golden: Any, hits: FaultySamples, count: int
     ) -> tuple[npt.NDArray[Any], ...]:
         """Return the first columns of what the tail returns, with those for dropped samples."""
         self._compile(block, golden)
@@ -92,36 +92,34 @@ class Shortcut:
         return columns[:count]
 
     def _judged(
-        self, block: GoldenBlock, golden: Any, hits: Packed, code: npt.NDArray[np.uint8]
+        self, block: GoldenBlock, golden: Any, hits: FaultySamples, code: npt.NDArray[np.uint8]
     ) -> list[tuple[npt.NDArray[np.int64], tuple[Any, ...]]]:
         """Return batches of judged samples: places among the hits, what the tail returned."""
         bound = tf.constant(self.bound, tf.float64)
 
         def run(batch: tuple[npt.NDArray[np.int64], list[Any]]) -> Any:
             index, state = batch
-            return index, self._tail(block.tensors, golden, bound, state)
+            return index, self._tail(block.tensors, golden, bound, hits.shared, state)
 
         return list(side_by_side(run, self._survivors(block, hits, code)))
 
     def _survivors(
-        self, block: GoldenBlock, hits: Packed, code: npt.NDArray[np.uint8]
+        self, block: GoldenBlock, hits: FaultySamples, code: npt.NDArray[np.uint8]
     ) -> Iterator[tuple[npt.NDArray[np.int64], list[Any]]]:
         """Yield batches for the tail: places among the hits, and the state of the samples."""
         route = self.route
         if not route.check:
             for (start, stop), batch in zip(
-                batches(len(hits), route.tail_batch),
-                batched(hits, route.tail_batch),
-                strict=True,
+                batches(len(hits), route.tail_batch), hits.singles(route.tail_batch), strict=True
             ):
-                yield np.arange(start, stop), single(batch)
+                yield np.arange(start, stop), batch
             return
         packing = Packing(route.tail_batch)
 
-        def run(batch: Batch) -> Any:
-            return self._head(block.tensors, *single(batch))
+        def run(batch: list[Any]) -> Any:
+            return self._head(block.tensors, hits.shared, batch)
 
-        heads = side_by_side(run, batched(hits, route.head_batch))
+        heads = side_by_side(run, hits.singles(route.head_batch))
         for (start, stop), (status, *state) in zip(
             batches(len(hits), route.head_batch), heads, strict=True
         ):
@@ -136,11 +134,12 @@ class Shortcut:
         if self._tail is not None:
             return
         route, tensors = self.route, block.signature()
-        state = list(self._path.single_specs(route.tail_batch))
+        shared = self._path.shared_specs()
+        state = self._path.single_specs(route.tail_batch)
         if route.check:
             head = tf.function(self._run_head, autograph=False, jit_compile=route.head_jit)
             self._head = head.get_concrete_function(
-                tensors, *self._path.single_specs(route.head_batch)
+                tensors, shared, self._path.single_specs(route.head_batch)
             )
             _, *outputs = self._head.structured_outputs
             state = [
@@ -149,16 +148,15 @@ class Shortcut:
         tail = tf.function(self._run_tail, autograph=False, jit_compile=route.tail_jit)
         golden_spec = tf.TensorSpec(golden.shape, golden.dtype)
         self._tail = tail.get_concrete_function(
-            tensors, golden_spec, tf.TensorSpec((), tf.float64), state
+            tensors, golden_spec, tf.TensorSpec((), tf.float64), shared, state
         )
 
-    def _run_head(
-        self, tensors: Any, rows: Any, elements: Any, keep: Any, flip: Any
-    ) -> tuple[Any, ...]:
+    def _run_head(self, tensors: Any, shared: Any, batch: list[Any]) -> tuple[Any, ...]:
         """Take the steps up to the check; return codes, and the state of each sample."""
         route = self.route
+        rows, *wrong = batch
         differences = self._differences(tensors, rows, jit=route.head_jit)
-        self._path.inject(differences, elements, keep, flip)
+        self._path.inject(differences, shared, wrong)
         self._path.run(differences, 0, route.check)
         same = differences.same_as_golden()
         status = tf.where(same, tf.constant(MASKED, tf.uint8), tf.constant(ALIVE, tf.uint8))
@@ -166,17 +164,18 @@ class Shortcut:
         self._layouts, state = packed(differences)
         return status, *state
 
-    def _run_tail(self, tensors: Any, golden: Any, bound: Any, state: list[Any]) -> Any:
+    def _run_tail(
+        self, tensors: Any, golden: Any, bound: Any, shared: Any, state: list[Any]
+    ) -> Any:
         """Take the steps behind the check and judge."""
         route = self.route
+        rows, *parts = state
+        differences = self._differences(tensors, rows, jit=route.tail_jit)
         if route.check:
-            rows, *parts = state
-            differences = self._differences(tensors, rows, jit=route.tail_jit)
+            self._path.go_on(differences, shared)
             differences.windows = unpacked(self._layouts, parts)
         else:
-            rows, *words = state
-            differences = self._differences(tensors, rows, jit=route.tail_jit)
-            self._path.inject(differences, *words)
+            self._path.inject(differences, shared, parts)
         self._path.run(differences, route.check, len(self._path.steps))
         arithmetic = XLA if route.tail_jit else PLAIN
         golden = tf.gather(golden, rows)
@@ -184,9 +183,3 @@ class Shortcut:
 
     def _differences(self, tensors: Any, rows: Any, *, jit: bool) -> Differences:
         return self._path.differences(rows, lambda key: tensors[self._keys[key]], xla=jit)
-
-
-def single(batch: Batch) -> list[Any]:
-    """Return rows, elements, keep and flip of a batch in which each sample has one word."""
-    rows, ((_, elements, keep, flip),) = batch
-    return [rows, elements, keep, flip]

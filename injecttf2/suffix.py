@@ -7,7 +7,8 @@ whatever rounding could decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,22 @@ from injecttf2.errors import EngineError
 from injecttf2.graph import Cut, Graph, Values
 from injecttf2.judges import Assessment, Verdict
 from injecttf2.outcomes import equal_up_to_rounding, is_finite, judge, widened
-from injecttf2.packed import Batch, Packed, batched, capacities, change_words, specs
+from injecttf2.packed import (
+    Batch,
+    FaultySamples,
+    Packed,
+    batched,
+    capacities,
+    change_words,
+    random_sites,
+    specs,
+)
+from injecttf2.path import Path
 
 Index = npt.NDArray[np.int64]
 
 
-class DenseSuffix:
+class DenseSuffix(ABC):
     """The steps behind a cut, compiled at one batch shape.
 
     Args:
@@ -42,6 +53,47 @@ class DenseSuffix:
         self.assessment = assessment
         self._graph = graph
         self._compiled: dict[Any, Any] = {}
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Under which name faster ways are kept."""
+
+    @abstractmethod
+    def path(self, sparse: int | None) -> Path:
+        """Return the steps behind the fault as a faster level takes them; see :class:`Path`."""
+
+    @abstractmethod
+    def random_faults(self, count: int, samples: int) -> Sequence[FaultySamples]:
+        """Return faults of a random bit each, the same every time.
+
+        Args:
+            count: Injections in all of them, at least.
+            samples: Rows of the golden block that they are spread over.
+        """
+
+    @abstractmethod
+    def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: Any) -> Verdict:
+        """Inject, run the suffix and judge.
+
+        Args:
+            block: Golden tensors, those of the frontier first.
+            outputs: What :meth:`golden_outputs` returned.
+            labels: [samples or more, ...], of the block's samples.
+            hits: What to inject.
+
+        Returns:
+            Verdicts on the hits, NumPy arrays.
+        """
+
+    @abstractmethod
+    def examine(self, block: GoldenBlock, outputs: Any, hits: Any) -> tuple[Any, Any, Any]:
+        """Inject, run the suffix and judge by top-1.
+
+        Returns:
+            Outcome codes uint8 [hits], classes int32 [hits], and how far the outputs are from
+            golden, float [hits], relative to the largest golden magnitude.
+        """
 
     def forget(self) -> None:
         """Forget the compiled functions: golden blocks will have another shape."""
@@ -137,41 +189,35 @@ class OutputsSuffix(DenseSuffix):
         super().__init__(graph, layer, graph.cut(layer), assessment)
 
     @property
+    def key(self) -> str:
+        """The address of the layer."""
+        return self.layer
+
+    def path(self, sparse: int | None) -> Path:
+        """Return the steps behind the cut."""
+        return Path(self._graph, self.layer, sparse)
+
+    def random_faults(self, count: int, samples: int) -> list[Packed]:
+        """Return ``count`` words of which a bit flips."""
+        return [random_sites(self._graph, self.cut.frontier[0], count, samples)]
+
+    @property
     def dtypes(self) -> tuple[str, ...]:
         """The dtype of each layer that is hit."""
         return (self._graph.dtypes[self.cut.frontier[0]],)
 
     def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: Packed) -> Verdict:
-        """Inject, run the suffix and judge.
-
-        Args:
-            block: Golden tensors, those of the frontier first.
-            outputs: What :meth:`golden_outputs` returned.
-            labels: [samples or more, ...], of the block's samples.
-            hits: What to inject.
-
-        Returns:
-            Verdicts on the hits, NumPy arrays.
-        """
+        """Inject, run the suffix and judge; see :meth:`DenseSuffix.judge`."""
         given = (spec_of(outputs), spec_of(labels))
         parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), hits)
         return Verdict.joined(parts).first(len(hits))
 
     def examine(self, block: GoldenBlock, outputs: Any, hits: Packed) -> tuple[Any, Any, Any]:
-        """Inject, run the suffix and judge by top-1.
-
-        Returns:
-            Outcome codes uint8 [hits], classes int32 [hits], and how far the outputs are from
-            golden, float [hits], relative to the largest golden magnitude.
-        """
+        """Inject, run the suffix and judge by top-1; see :meth:`DenseSuffix.examine`."""
         parts = self._each_batch(
             "examine", self._examine, block, (spec_of(outputs),), (outputs,), hits
         )
-        columns = (
-            np.concatenate([part.numpy() for part in column])[: len(hits)]
-            for column in zip(*parts, strict=True)
-        )
-        code, faulty_class, distance = columns
+        code, faulty_class, distance = joined_columns(parts, len(hits))
         return code, faulty_class, distance
 
     def outputs(self, block: GoldenBlock, hits: Packed) -> npt.NDArray[Any]:
@@ -236,6 +282,12 @@ class OutputsSuffix(DenseSuffix):
         target = self.cut.frontier[0]
         values[target] = change_words(values[target], words, fresh=True)
         return self._run(values)
+
+
+def joined_columns(parts: Sequence[Sequence[Any]], count: int) -> list[npt.NDArray[Any]]:
+    """Return columns of several batches one behind the other, without what filled the last."""
+    columns = zip(*parts, strict=True)
+    return [np.concatenate([part.numpy() for part in column])[:count] for column in columns]
 
 
 def spec_of(tensor: Any) -> tf.TensorSpec:

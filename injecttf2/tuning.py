@@ -20,17 +20,16 @@ from typing import Any
 import tensorflow as tf
 
 from injecttf2.batches import BATCH_BYTES, batch_size, padded, padded_count
-from injecttf2.block import GoldenBlock, room_batch
+from injecttf2.block import GoldenBlock, golden_of, room_batch
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
 from injecttf2.hooks import HookedStep
-from injecttf2.measuring import Measuring, random_sites
-from injecttf2.packed import changed
+from injecttf2.measuring import Measuring
 from injecttf2.path import Path, golden_keys, is_smooth, scored_step
 from injecttf2.routes import Route, Routes, Way
 from injecttf2.rules.linear import WIDE
 from injecttf2.shortcut import Shortcut
-from injecttf2.suffix import OutputsSuffix
+from injecttf2.suffix import DenseSuffix
 from injecttf2.windows import GoldenKey, equal_bits
 from injecttf2.work import (
     ELEMENT,
@@ -75,7 +74,7 @@ class Tuner:
         self,
         graph: Graph,
         dataset: Dataset,
-        dense: OutputsSuffix,
+        dense: DenseSuffix,
         *,
         levels: Sequence[str],
         routes: Routes,
@@ -86,14 +85,14 @@ class Tuner:
         self._dataset = dataset
         self._dense = dense
         self._routes = routes
-        self._ways = routes.find(dense.layer) if suits_levels(graph, dense.cut) else ()
+        self._ways = routes.find(dense.key) if suits_levels(graph, dense.cut) else ()
         self._design: Route | None = None
         if self._ways:
             self._design = self._ways[0].route
         elif self._ways is None and levels:
             rows = padded_count(len(dataset), room_batch(graph, dense.cut, dense.batch))
             self._design = self._designed(levels, memory // rows)
-        self._path = Path(graph, dense.layer, self._design.sparse if self._design else 0)
+        self._path = dense.path(self._design.sparse if self._design else 0)
 
     def golden_keys(self) -> list[GoldenKey]:
         """Return the golden tensors behind the cut that are needed."""
@@ -105,19 +104,20 @@ class Tuner:
         if self._design is None:
             return []
         if self._ways is None:
-            measuring = Measuring(self._graph, self._dense, self._path, block, outputs)
+            measuring = Measuring(self._dense, self._path, block, outputs)
             found = self._fastest(self._design, measuring)
             ways = tuple(Way(shortcut.route, shortcut.bound) for shortcut in found)
             seconds = time.perf_counter() - self._begin
-            self._routes.keep(self._dense.layer, ways, seconds=seconds)
+            self._routes.keep(self._dense.key, ways, seconds=seconds)
             return found
         return [Shortcut(self._path, way.route, block.keys, bound=way.bound) for way in self._ways]
 
     def _designed(self, levels: Sequence[str], row_bytes: int) -> Route:
         """Return the route with the least work of those that need little enough golden data."""
-        graph, steps = self._graph, self._dense.cut.suffix
+        graph, path = self._graph, self._dense.path(None)
+        steps = path.steps
         dense = [dense_work(graph, step) for step in steps]
-        windows = window_work(graph, self._dense.layer)
+        windows = window_work(path)
         sparse = check = 0
         if "difference" in levels:
             works = [
@@ -128,19 +128,24 @@ class Tuner:
             ]
             sparse = least(works)
         if "drop" in levels and steps:
-            again = self._golden_again(min(CHECKED_STEPS, len(steps)))
-            works = self._work_with_check(dense, windows, sparse, again)
+            again = self._golden_again(path, min(CHECKED_STEPS, len(steps)))
+            works = self._work_with_check(path, dense, windows, sparse, again)
             for count in range(1, len(works)):
-                live = windows.windows[count] if count <= sparse else self._live(count)
+                live = windows.windows[count] if count <= sparse else path.live(count)
                 compared = windows.golden[sparse] | live
                 if golden_bytes(graph, compared) > row_bytes:
                     works[count] = math.inf
             check = least(works)
         design = Route(sparse, check, 0, 0, head_jit=False, tail_jit=False)
-        return self._sized(design, windows)
+        return self._sized(design, path, windows)
 
     def _work_with_check(
-        self, dense: Sequence[float], windows: WindowWork, sparse: int, again: Sequence[float]
+        self,
+        path: Path,
+        dense: Sequence[float],
+        windows: WindowWork,
+        sparse: int,
+        again: Sequence[float],
     ) -> list[float]:
         """Return the work with a check after 0 (none), 1, ... steps."""
         widening = windows.widening[sparse]
@@ -150,53 +155,48 @@ class Tuner:
             head, tail = sum(work[:count]), sum(work[count:])
             if count > sparse:
                 head += widening
-                live = sum(math.prod(self._graph.shape(key)) for key in self._live(count))
+                live = sum(math.prod(self._graph.shape(key)) for key in path.live(count))
             else:
                 tail += widening
                 live = windows.live[count]
             totals.append(head + REPACKING + 4 * ELEMENT * live + (1 - share) * tail)
         return totals
 
-    def _live(self, count: int) -> set[int]:
-        """Return the tensors that differ after some steps and are used by later ones."""
-        cut = self._dense.cut
-        made = {cut.frontier[0], *(key for step in cut.suffix[:count] for key in step.outputs)}
-        used = {id(self._graph.output), *(key for s in cut.suffix[count:] for key in s.inputs)}
-        return made & used
-
-    def _golden_again(self, steps: int) -> list[float]:
+    def _golden_again(self, path: Path, steps: int) -> list[float]:
         """Return the share of samples that are golden again after 1, 2, ... steps."""
         graph, cut = self._graph, self._dense.cut
         size = min(self._dense.batch, batch_size(graph, cut.prefix))
-        inputs = [padded(array[:size], size) for array in self._dataset.input_arrays]
-        (words,) = random_sites(graph, cut.frontier[0], size).words
+        inputs = [tf.constant(padded(array[:size], size)) for array in self._dataset.input_arrays]
 
-        def count(elements: Any, keep: Any, flip: Any, *inputs: Any) -> list[Any]:
-            golden = graph.run(cut.prefix, graph.feed(inputs))
-            faulty = {key: golden[key] for key in cut.frontier}
-            flat = tf.reshape(golden[cut.frontier[0]], (elements.shape[0], -1))
-            hit = tf.range(flat.shape[1], dtype=tf.int32) == elements[:, tf.newaxis]
-            corrupted = tf.where(hit, changed(flat, keep[:, tf.newaxis], flip[:, tf.newaxis]), flat)
-            faulty[cut.frontier[0]] = tf.reshape(corrupted, golden[cut.frontier[0]].shape)
+        def count(shared: Any, batch: Any, *inputs: Any) -> list[Any]:
+            values = graph.run([*cut.prefix, *cut.suffix], graph.feed(inputs))
+            rows, *wrong = batch
+            differences = path.differences(
+                rows, lambda key: golden_of(graph, key, values), xla=False
+            )
+            path.inject(differences, shared, wrong)
+            golden = {key: tf.gather(tensor, rows) for key, tensor in values.items()}
+            faulty = {**golden, path.target: differences.whole(path.target)}
             shares = []
             for index in range(steps):
-                for values in (golden, faulty):
-                    cut.suffix[index].run(values)
-                same = [equal_bits(faulty[key], golden[key]) for key in self._live(index + 1)]
+                path.steps[index].run(faulty)
+                same = [equal_bits(faulty[key], golden[key]) for key in path.live(index + 1)]
                 shares.append(tf.reduce_mean(tf.cast(tf.reduce_all(same, axis=0), tf.float64)))
             return shares
 
-        columns = (words.element, words.changes.keep, words.changes.flip)
-        given = [tf.constant(one) for one in (*columns, *inputs)]
-        counting = tf.function(count, autograph=False).get_concrete_function(*given)
-        return [float(share) for share in counting(*given)]
+        faults = self._dense.random_faults(size, size)
+        given = [(one.shared, next(one.singles(size))) for one in faults]
+        counting = tf.function(count, autograph=False).get_concrete_function(*given[0], *inputs)
+        shares = [[float(share) for share in counting(*one, *inputs)] for one in given]
+        return [math.fsum(column) / len(given) for column in zip(*shares, strict=True)]
 
-    def _sized(self, route: Route, windows: WindowWork) -> Route:
+    def _sized(self, route: Route, path: Path, windows: WindowWork) -> Route:
         """Return a route with batches of which no tensor is larger than ``BATCH_BYTES``."""
-        steps = self._dense.cut.suffix
+        steps = path.steps
 
         def batch(first: int, last: int) -> int:
             widest = max([1, *windows.live[first : min(last, route.sparse) + 1]]) * 8
+            widest = max([widest, *(self._graph.row_bytes(key) for key in path.read if not first)])
             if last > route.sparse:
                 whole = steps[max(first, route.sparse) : last]
                 keys = {key for step in whole for key in (*step.inputs, *step.outputs)}
@@ -255,7 +255,7 @@ class Tuner:
 
     def _is_light(self, design: Route) -> bool:
         """Return whether compiling the steps behind the check by XLA could be worth its time."""
-        steps = self._dense.cut.suffix[design.check :]
+        steps = self._path.steps[design.check :]
         work = math.fsum(dense_work(self._graph, step) for step in steps)
         return work < XLA_WORK
 

@@ -6,8 +6,8 @@ The variables themselves are never touched. The steps run with corrupted copies 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -16,17 +16,23 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2 import bits
-from injecttf2.batches import side_by_side
+from injecttf2.batches import batches, padded, side_by_side
 from injecttf2.block import GoldenBlock
-from injecttf2.changes import merged
+from injecttf2.changes import flipping, merged
+from injecttf2.channels import ChannelPath, channel_of, has_channels
 from injecttf2.fault_model import Fault, Hits
 from injecttf2.graph import Graph, Values
 from injecttf2.judges import Assessment, Verdict
 from injecttf2.listed import Listed
+from injecttf2.outcomes import judge
+from injecttf2.path import Path
 from injecttf2.sites import WeightSites, draw_weights
-from injecttf2.suffix import DenseSuffix, spec_of
+from injecttf2.suffix import DenseSuffix, joined_columns, spec_of
 from injecttf2.suggest import nearest
 from injecttf2.trials import Trial
+
+RANDOM_FAULTS = 16
+"""Random faults that ways are measured with; a single one says little of the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +108,44 @@ def _numbered(names: Sequence[str], index: int) -> str:
     return f"{names[index]}#{before + 1}" if before else names[index]
 
 
+@dataclass(frozen=True, eq=False)
+class WeightHits:
+    """Samples to run with corrupted weights.
+
+    Args:
+        rows: int32 [samples], their rows in the golden block.
+        weights: All weights of the layers, on the device.
+        channel: What :func:`channels.channel_of` says of them; None where it says nothing.
+    """
+
+    rows: npt.NDArray[np.int32]
+    weights: tuple[Any, ...]
+    channel: tuple[Any, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one weight changed, of a layer whose channels are known."""
+        return self.channel is not None
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """The channel that is wrong."""
+        assert self.channel is not None  # noqa: S101 - by the caller, for the type checker
+        return self.channel
+
+    def take(self, index: npt.NDArray[np.int64]) -> WeightHits:
+        """Return the samples at ``index``, ascending."""
+        return replace(self, rows=self.rows[index])
+
+    def singles(self, size: int) -> Iterator[list[Any]]:
+        """Yield batches of rows, int32 [size]."""
+        for start, stop in batches(len(self), size):
+            yield [tf.constant(padded(self.rows[start:stop], size))]
+
+
 class WeightsSuffix(DenseSuffix):
     """Level ``dense`` with faults in the weights of layers.
 
@@ -119,6 +163,52 @@ class WeightsSuffix(DenseSuffix):
         self.weights = weights_in(graph, layers)
         self.golden = tuple(np.array(weight.variable.numpy()) for weight in self.weights)
         self._on_device = tuple(tf.constant(values) for values in self.golden)
+        self._has_channels = len(layers) == 1 and has_channels(graph, name)
+
+    @property
+    def key(self) -> str:
+        """The address of the layer, and what is wrong in it."""
+        return f"{self.layer} (weights)"
+
+    def path(self, sparse: int | None) -> Path:
+        """Return the steps behind the layer."""
+        return ChannelPath(self._graph, self.layer, sparse)
+
+    def random_faults(self, count: int, samples: int) -> list[WeightHits]:
+        """Return faults of one bit of one weight each, as many samples in each."""
+        generator = np.random.Generator(np.random.Philox(0))
+        sizes = np.array([weight.elements for weight in self.weights])
+        faults = []
+        for _ in range(RANDOM_FAULTS):
+            index = int(generator.choice(len(sizes), p=sizes / sizes.sum()))
+            corrupted = self.golden[index].copy()
+            place = np.unravel_index(generator.integers(sizes[index]), corrupted.shape)
+            bit = generator.integers(bits.layout(str(corrupted.dtype)).width, size=1)
+            corrupted[place] = flipping(bits.masks(bit, str(corrupted.dtype))).apply(
+                corrupted[place][np.newaxis]
+            )[0]
+            rows = generator.integers(samples, size=-(-count // RANDOM_FAULTS)).astype(np.int32)
+            faults.append(self.hits(rows, {index: corrupted}))
+        return faults
+
+    def hits(
+        self, rows: npt.NDArray[np.int32], corrupted: Mapping[int, npt.NDArray[Any]]
+    ) -> WeightHits:
+        """Return some rows of the golden block to be run with corrupted weights.
+
+        Args:
+            rows: int32 [samples].
+            corrupted: What :meth:`corrupted` returned.
+        """
+        weights = tuple(
+            tf.constant(corrupted[index]) if index in corrupted else golden
+            for index, golden in enumerate(self._on_device)
+        )
+        channel = None
+        if self._has_channels and len(corrupted) == 1:
+            ((index, values),) = corrupted.items()
+            channel = channel_of(self.golden, index, values)
+        return WeightHits(rows, weights, channel)
 
     def draw(self, trial: Trial) -> WeightSites:
         """Draw the sites of a trial; ``variable`` counts within :meth:`chosen`.
@@ -176,29 +266,25 @@ class WeightsSuffix(DenseSuffix):
             found[index] = flat.reshape(self.golden[index].shape)
         return found
 
-    def judge(
-        self, block: GoldenBlock, outputs: Any, labels: Any, corrupted: dict[int, Any]
-    ) -> Verdict:
-        """Run all samples of a block with corrupted weights and judge.
-
-        Args:
-            block: Golden tensors that is loaded.
-            outputs: What :meth:`golden_outputs` returned.
-            labels: [samples or more, ...], of the block's samples.
-            corrupted: What :meth:`corrupted` returned.
-
-        Returns:
-            Verdicts on the block's samples, NumPy arrays.
-        """
+    def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: WeightHits) -> Verdict:
+        """Run samples with corrupted weights and judge; see :meth:`DenseSuffix.judge`."""
         given = tuple(spec_of(one) for one in (outputs, labels))
-        parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), corrupted)
-        return Verdict.joined(parts).first(block.loaded)
+        parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), hits)
+        return Verdict.joined(parts).first(len(hits))
 
-    def outputs(self, block: GoldenBlock, corrupted: dict[int, Any]) -> npt.NDArray[Any]:
-        """Return the model's outputs [samples, ...] for all samples of the loaded block."""
-        parts = self._each_batch("faulty", self._faulty, block, (), (), corrupted)
+    def examine(self, block: GoldenBlock, outputs: Any, hits: WeightHits) -> tuple[Any, Any, Any]:
+        """Run samples with corrupted weights; see :meth:`DenseSuffix.examine`."""
+        parts = self._each_batch(
+            "examine", self._examine, block, (spec_of(outputs),), (outputs,), hits
+        )
+        code, faulty_class, distance = joined_columns(parts, len(hits))
+        return code, faulty_class, distance
+
+    def outputs(self, block: GoldenBlock, hits: WeightHits) -> npt.NDArray[Any]:
+        """Return the model's outputs [samples, ...]."""
+        parts = self._each_batch("faulty", self._faulty, block, (), (), hits)
         faulty: npt.NDArray[Any] = np.concatenate([part.numpy() for part in parts])
-        return faulty[: block.loaded]
+        return faulty[: len(hits)]
 
     def _each_batch(
         self,
@@ -207,37 +293,36 @@ class WeightsSuffix(DenseSuffix):
         block: GoldenBlock,
         signature: tuple[Any, ...],
         given: tuple[Any, ...],
-        corrupted: dict[int, Any],
+        hits: WeightHits,
     ) -> list[Any]:
-        """Return what a function makes of each batch of the block."""
-        weights = tuple(
-            tf.constant(corrupted[index]) if index in corrupted else golden
-            for index, golden in enumerate(self._on_device)
-        )
-        function = self._function(name, block, body, *signature, _SCALAR, *map(spec_of, weights))
+        """Return what a function makes of each batch of samples."""
+        rows = tf.TensorSpec((self.batch,), tf.int32)
+        weights = map(spec_of, hits.weights)
+        function = self._function(name, block, body, *signature, rows, *weights)
         frontier = self._frontier(block)
 
-        def run(first: int) -> Any:
-            return function(frontier, *given, tf.constant(first, tf.int32), *weights)
+        def run(batch: list[Any]) -> Any:
+            return function(frontier, *given, *batch, *hits.weights)
 
-        return list(side_by_side(run, range(0, block.loaded, self.batch)))
+        return list(side_by_side(run, hits.singles(self.batch)))
 
     @property
     def _beside(self) -> tuple[Any, ...]:
         return self._on_device
 
-    def _judge(self, frontier: Any, golden: Any, labels: Any, first: Any, *weights: Any) -> Verdict:
-        rows = self._rows(frontier, first)
-        outputs = self._faulty(frontier, first, *weights)
+    def _judge(self, frontier: Any, golden: Any, labels: Any, rows: Any, *weights: Any) -> Verdict:
+        outputs = self._faulty(frontier, rows, *weights)
         return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))
 
-    def _faulty(self, frontier: Any, first: Any, *weights: Any) -> Any:
-        return self._run(self._gather(frontier, self._rows(frontier, first)), *weights)
+    def _examine(
+        self, frontier: Any, golden: Any, rows: Any, *weights: Any
+    ) -> tuple[Any, Any, Any]:
+        return judge(self._faulty(frontier, rows, *weights), tf.gather(golden, rows))
+
+    def _faulty(self, frontier: Any, rows: Any, *weights: Any) -> Any:
+        return self._run(self._gather(frontier, rows), *weights)
 
     def _run(self, values: Values, *weights: Any) -> Any:
         variables = [weight.variable for weight in self.weights]
         with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
             return super()._run(values)
-
-
-_SCALAR = tf.TensorSpec((), tf.int32)

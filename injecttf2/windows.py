@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -54,11 +54,14 @@ class Window:
         offsets: Where the box begins, one for each axis of a sample.
         values: [rows, *extents], what the tensor holds there.
         golden: What it holds there without the fault, where that is at hand; None elsewhere.
+        shape: The shape in which the box is one, where that is not the tensor's own: the one that
+            it had before it was flattened.
     """
 
     offsets: tuple[Offset, ...]
     values: Any
     golden: Any = None
+    shape: tuple[int, ...] | None = None
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -74,6 +77,10 @@ class Differences:
         golden: Returns the golden tensor under a key, [rows of the block, ...].
         shape: Returns the shape of one sample of a tensor of the model.
         xla: Whether XLA compiles this, which cannot write in place.
+
+    Attributes:
+        channel: int32 [], the channel that the windows of all samples lie in, as those of one
+            wrong weight do; None where each is in a place of its own.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Differences:
         self._golden = golden
         self.shape = shape
         self.xla = xla
+        self.channel: Any = None
         self._whole: dict[int, Any] = {}
 
     def whole(self, key: int) -> Any:
@@ -100,12 +108,20 @@ class Differences:
                 self._whole[key] = self.golden(key, (0,) * len(shape), shape)
             elif window.extents == shape:
                 self._whole[key] = window.values
-            elif self.xla:
-                box = self.golden(key, (0,) * len(shape), shape)
-                self._whole[key] = _laid_over(box, (0,) * len(shape), window)
+            elif window.shape is not None:
+                golden = self._golden(key)
+                golden = tf.reshape(golden, (golden.shape[0], *window.shape))
+                values = self._laid_over(golden, replace(window, shape=None))
+                self._whole[key] = tf.reshape(values, (-1, *shape))
             else:
-                self._whole[key] = _written(self._golden(key), self.rows, window)
+                self._whole[key] = self._laid_over(self._golden(key), window)
         return self._whole[key]
+
+    def _laid_over(self, golden: Any, window: Window) -> Any:
+        """Return the rows of a golden tensor with a window laid over them."""
+        if not self.xla:
+            return _written(golden, self.rows, window)
+        return _laid_over(tf.gather(golden, self.rows), (0,) * len(window.offsets), window)
 
     def read(
         self,
@@ -126,12 +142,66 @@ class Differences:
         window = self.windows.get(key)
         if window is None:
             return self.golden(key, offsets, extents, outside=outside)
-        if _same(window.offsets, offsets) and window.extents == tuple(extents):
-            return window.values
+        box = self._box_of(window.values, key, offsets, extents, outside=outside)
+        if box is not None:
+            return box
         if tuple(extents) == self.shape(key) and all(map(_is_zero, offsets)):
             return self.whole(key)
         box = self.golden(key, offsets, extents, outside=outside)
         return _laid_over(box, offsets, window)
+
+    def golden_under(
+        self,
+        key: int,
+        offsets: Sequence[Offset],
+        extents: Sequence[int],
+        *,
+        outside: float | None = None,
+    ) -> Any:
+        """Return what :meth:`read` returns without the fault, of a tensor that has a window."""
+        golden = self.windows[key].golden
+        if golden is not None:
+            golden = self._box_of(golden, key, offsets, extents, outside=outside)
+        return self.golden(key, offsets, extents, outside=outside) if golden is None else golden
+
+    def _box_of(
+        self,
+        values: Any,
+        key: int,
+        offsets: Sequence[Offset],
+        extents: Sequence[int],
+        *,
+        outside: float | None,
+    ) -> Any:
+        """Return a box that has no place outside of a tensor's window, or None if it has.
+
+        Args:
+            values: What the window holds, with the fault or without.
+            key: The tensor.
+            offsets: Where the box begins on each axis.
+            extents: Size of the box on each axis.
+            outside: What is read where the box reaches out of the tensor; None if it never does.
+        """
+        window, shape = self.windows[key], self.shape(key)
+        first, sizes, padding = [0], [-1], [(0, 0)]
+        for axis, (offset, extent) in enumerate(zip(offsets, extents, strict=True)):
+            begin, size = window.offsets[axis], window.extents[axis]
+            if _same([begin], [offset]) and size == extent:
+                first.append(0)
+                sizes.append(extent)
+                padding.append((0, 0))
+            elif _is_zero(begin) and size == shape[axis] and isinstance(offset, int):
+                front, back = max(0, -offset), max(0, offset + extent - size)
+                first.append(max(0, offset))
+                sizes.append(extent - front - back)
+                padding.append((front, back))
+            else:
+                return None
+        if sizes[1:] != list(window.extents):
+            values = tf.slice(values, first, sizes)
+        if any(map(any, padding)):
+            values = tf.pad(values, padding, constant_values=outside)
+        return values
 
     def golden(
         self,
@@ -177,7 +247,9 @@ class Differences:
         settled = xla.optimization_barrier(*moving, window.values, *golden)
         parts = iter(settled)
         offsets = tuple(one if isinstance(one, int) else next(parts) for one in window.offsets)
-        self.windows[key] = Window(offsets, next(parts), next(parts) if golden else None)
+        values = next(parts)
+        was = next(parts) if golden else None
+        self.windows[key] = replace(window, offsets=offsets, values=values, golden=was)
 
     def doubt(self, values: Any, *, gain: float = 1.0) -> None:
         """Mark the samples whose values [rows, ...], times ``gain``, are not all finite."""

@@ -62,15 +62,19 @@ class WindowWork:
     golden: tuple[frozenset[GoldenKey], ...]
 
 
-def window_work(graph: Graph, layer: str) -> WindowWork:
-    """Return the work of the steps behind a layer on windows, as far as there are rules."""
-    path = Path(graph, layer, sparse=len(graph.cut(layer).suffix))
+def window_work(path: Path) -> WindowWork:
+    """Return the work of the steps behind a cut on windows, as far as there are rules.
+
+    Args:
+        path: The steps, all of which are taken on windows.
+    """
+    graph = path.graph
     steps: list[float] = []
     widening: list[float] = []
     live: list[int] = []
     keys: list[frozenset[GoldenKey]] = []
     golden: list[frozenset[GoldenKey]] = []
-    read: set[GoldenKey] = set(graph.cut(layer).frontier)
+    read: set[GoldenKey] = set(path.frontier)
 
     def read_golden(key: GoldenKey) -> tf.Tensor:
         read.add(key)
@@ -84,9 +88,10 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
         keys.append(frozenset(windows))
         golden.append(frozenset(read | set(narrow)))
 
-    def trace(rows: Any, elements: Any, keep: Any, flip: Any) -> Any:
+    def trace(shared: Any, batch: Any) -> Any:
+        rows, *wrong = batch
         differences = path.differences(rows, read_golden, xla=False)
-        path.inject(differences, elements, keep, flip)
+        path.inject(differences, shared, wrong)
         note(differences.windows)
         for index, step in enumerate(path.steps):
             before = dict(differences.windows)
@@ -101,7 +106,8 @@ def window_work(graph: Graph, layer: str) -> WindowWork:
             note(differences.windows)
         return rows
 
-    tf.function(trace, autograph=False).get_concrete_function(*path.single_specs(8))
+    specs = path.shared_specs(), path.single_specs(8)
+    tf.function(trace, autograph=False).get_concrete_function(*specs)
     return WindowWork(tuple(steps), tuple(widening), tuple(live), tuple(keys), tuple(golden))
 
 

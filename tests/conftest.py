@@ -10,14 +10,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from injecttf2 import device
 from tests.s3 import AWS, s3_server
 
 # Examples run beside Ray workers on two cores: their time says nothing.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
-# As workers have it: TensorFlow reads it when it is first used, in some tests before any set-up.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+# As a worker with two cores does it, before any test uses TensorFlow; Ray workers have one.
+device.configure(threads=2, gpu=False)
 
 DATA = os.environ.get("INJECTTF2_DATA")
 
@@ -29,12 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--kills", type=int, default=4, help="what the chaos test kills, at least")
     parser.addoption("--chaos-seed", type=int, default=1, help="what it kills, and when")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up messages out of the test run."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 @pytest.fixture(scope="session")

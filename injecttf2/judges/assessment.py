@@ -40,9 +40,14 @@ class Verdict(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Verdict]) -> Verdict:
-        """Return verdicts on consecutive batches as one, NumPy arrays."""
+        """Return verdicts on consecutive batches as one, NumPy arrays; None where they are."""
         columns = zip(*parts, strict=True)
-        return cls(*(np.concatenate([np.asarray(part) for part in column]) for column in columns))
+        return cls(
+            *(
+                None if column[0] is None else np.concatenate([np.asarray(one) for one in column])
+                for column in columns
+            )
+        )
 
     def first(self, samples: int) -> Verdict:
         """Return the verdict on the first of the samples, without what filled the last batch."""

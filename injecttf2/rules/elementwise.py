@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -57,13 +58,14 @@ def is_elementwise(activation: Any) -> bool:
     layers.ActivityRegularization,
     layers.Identity,
     exact=True,
+    flat=True,
 )
 def elementwise(step: Step, differences: Differences) -> Window:
     """Run the step on the values of the window."""
     return mapped(only_window(step, differences), lambda values: step.on({step.inputs[0]: values}))
 
 
-@rule(layers.Activation, exact=True)
+@rule(layers.Activation, exact=True, flat=True)
 def activation(step: Step, differences: Differences) -> Window | None:
     """Apply an activation to the values of the window, unless it mixes elements."""
     known = is_elementwise(step.operation.activation)
@@ -92,4 +94,4 @@ def batch_normalization(step: Step, differences: Differences) -> Window | None:
 def mapped(window: Window, function: Callable[[Any], Any]) -> Window:
     """Return the window of a function of each element."""
     golden = None if window.golden is None else function(window.golden)
-    return Window(window.offsets, function(window.values), golden)
+    return replace(window, values=function(window.values), golden=golden)

@@ -7,6 +7,7 @@ layer, so what follows is equal up to rounding only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from injecttf2.graph import Step
 from injecttf2.rules.elementwise import is_elementwise
 from injecttf2.rules.registry import only_window, rule
 from injecttf2.rules.sliding import Sliding
-from injecttf2.windows import Differences, Sums, Window, positions
+from injecttf2.windows import Differences, GoldenKey, Sums, Window, positions
 
 RANK_ONE = 8
 """Most elements of a dense layer's input that are followed one by one."""
@@ -43,7 +44,7 @@ def largest_gain(layer: Any) -> float:
     return max(1.0, float(kernel.sum(axis=axes).max()))
 
 
-def _plain(operation: Any) -> bool:
+def is_plain(operation: Any) -> bool:
     """Return whether a layer's kernel is used as it is, in a dtype that rounds finely."""
     return (
         operation.compute_dtype in WIDE
@@ -53,16 +54,19 @@ def _plain(operation: Any) -> bool:
     )
 
 
-def _activated(operation: Any, total: Any) -> Any:
+def activated(operation: Any, total: Any) -> Any:
+    """Return what a layer gives out, from its sums."""
     return total if operation.activation is None else operation.activation(total)
 
 
-@rule(layers.Dense)
+@rule(layers.Dense, flat=True)
 def dense(step: Step, differences: Differences) -> Window | None:
     """Add ``difference * kernel[k, :]`` to the golden sums, for each input k that differs."""
     layer, window = step.operation, only_window(step, differences)
+    if window.shape is not None:
+        return _dense_of_channel(step, differences)
     changed = window.extents[-1]
-    if not _plain(layer) or changed > RANK_ONE:
+    if not is_plain(layer) or changed > RANK_ONE:
         return None
     lead = len(window.offsets) - 1
     delta = window.values - differences.golden_of(step.inputs[0])
@@ -71,15 +75,34 @@ def dense(step: Step, differences: Differences) -> Window | None:
     kernel = tf.gather(layer.kernel, places)
     offsets = (*window.offsets[:-1], 0)
     extents = (*window.extents[:-1], layer.units)
-    linear = layer.activation in (None, keras.activations.linear)
-    key = step.outputs[0] if linear else Sums(step.layer)
-    total = differences.golden(key, offsets, extents)
+    total = differences.golden(golden_sums(step), offsets, extents)
     for index in range(changed):
         total += delta[..., index : index + 1] * kernel[..., index, :]
     # Looking at every sum would take longer than summing.
     products = tf.abs(delta) * tf.gather(_largest_weights(layer), places)
     differences.doubt_sums(tf.reduce_sum(products, axis=-1, keepdims=True))
-    return Window(offsets, _activated(layer, total))
+    return Window(offsets, activated(layer, total))
+
+
+def _dense_of_channel(step: Step, differences: Differences) -> Window | None:
+    """Add ``difference @ kernel`` of the places of one channel to the golden sums."""
+    layer, window = step.operation, only_window(step, differences)
+    assert window.shape is not None  # noqa: S101 - by the caller, for the type checker
+    places = math.prod(window.shape[:-1])
+    if not is_plain(layer) or window.extents != (*window.shape[:-1], 1):
+        return None
+    kernel = tf.reshape(layer.kernel, (places, window.shape[-1], layer.units))
+    kernel = tf.gather(kernel, differences.channel, axis=1)
+    delta = tf.reshape(window.values - window.golden, (-1, places))
+    total = differences.golden(golden_sums(step), (0,), (layer.units,))
+    differences.doubt_sums(delta, gain=largest_gain(layer))
+    return Window((0,), activated(layer, total + tf.matmul(delta, kernel)))
+
+
+def golden_sums(step: Step) -> GoldenKey:
+    """Return the golden key of what a dense layer gives out before its activation."""
+    linear = step.operation.activation in (None, keras.activations.linear)
+    return step.outputs[0] if linear else Sums(step.layer)
 
 
 def _largest_weights(layer: layers.Dense) -> Any:
@@ -115,7 +138,7 @@ def _convolution(
     step: Step, differences: Differences, convolve: Callable[..., Any]
 ) -> Window | None:
     layer, window = step.operation, only_window(step, differences)
-    if not _plain(layer):
+    if not is_plain(layer):
         return None
     sliding = Sliding.of(step, differences, layer.kernel_size, layer.dilation_rate)
     if sliding is None:
@@ -137,4 +160,4 @@ def _convolution(
     if layer.bias is not None:
         total += layer.bias
     differences.doubt_sums(patch, gain=largest_gain(layer))
-    return Window((*reached.offsets, 0), _activated(layer, total))
+    return Window((*reached.offsets, 0), activated(layer, total))

@@ -49,7 +49,7 @@ def _pooling(step: Step, differences: Differences, *, maximum: bool) -> Window |
     values = pooled(patch)
     if not maximum:
         differences.doubt_sums(patch, gain=math.prod(layer.pool_size))
-    golden = pooled(differences.golden(step.inputs[0], *box, outside=outside))
+    golden = pooled(differences.golden_under(step.inputs[0], *box, outside=outside))
     return Window((*reached.offsets, channels[0]), values, golden)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import tensorflow as tf
 from keras import layers
@@ -15,14 +16,19 @@ from injecttf2.windows import Differences, Offset, Window, unravelled
 
 @rule(layers.Flatten, layers.Reshape, exact=True)
 def reshape(step: Step, differences: Differences) -> Window | None:
-    """Number the elements anew; a window that is no run of consecutive elements has no place."""
+    """Number the elements anew.
+
+    A window that is no run of consecutive elements has no place. Where all windows lie in one
+    channel it keeps the place that it had.
+    """
     window = only_window(step, differences)
     before, after = (differences.shape(key) for key in (step.inputs[0], step.outputs[0]))
     if getattr(step.operation, "data_format", None) == "channels_first":
         return None
     count = math.prod(window.extents)
     if not _is_run(window, before) or (len(after) > 1 and count > 1):
-        return None
+        kept = differences.channel is not None and window.golden is not None and len(after) == 1
+        return replace(window, shape=before) if kept else None
     first: Offset = 0
     for offset, size in zip(window.offsets, before, strict=True):
         first = first * size + offset

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from injecttf2 import batches, datasets, injection, models
+from injecttf2 import batches, datasets, injected, models
 from injecttf2 import engine as engine_module
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import Dataset, ModelInput, Preparation
@@ -116,13 +116,13 @@ def test_the_search_for_a_way_waits_until_it_pays(monkeypatch: pytest.MonkeyPatc
     trials = trials_of(Cell("conv", BitFlip(bit=30), Probability(1.0)), 2)
     engine.evaluate(trials)
     assert not engine.prepare("conv").tuned
-    monkeypatch.setattr(injection, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(injected, "PATIENCE_SECONDS", 0.0)
     engine.evaluate(trials)
     assert engine.prepare("conv").tuned
 
 
 def test_the_search_waits_as_long_as_an_earlier_one_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(injection, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(injected, "PATIENCE_SECONDS", 0.0)
     routes = Routes()
     routes.keep("pool", (), seconds=1e6)
     engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)), routes=routes)

@@ -39,7 +39,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> tuple[Measuring, Fixed]:
     engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)), levels=())
     layer = engine.prepare("conv")
     assert layer._outputs is not None
-    found = Measuring(engine.graph, layer._suffix, None, layer._block, layer._outputs)  # type: ignore[arg-type]
+    found = Measuring(layer._suffix, None, layer._block, layer._outputs)  # type: ignore[arg-type]
     distance = np.where(np.arange(SAMPLES) < 50, 2 * MASKED_TOLERANCE, 1.0)
     code, classes = np.full(SAMPLES, BENIGN, np.uint8), np.zeros(SAMPLES, np.int32)
     found._judged = code, classes, distance

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from injecttf2.batches import one_ahead
 from injecttf2.packing import HOST_BYTES, Packing
 
 
@@ -37,15 +36,3 @@ def test_survivors_come_in_order_at_a_fixed_shape(width: int, alive: list[int]) 
     assert found == expected
     assert values == expected
     assert shapes <= {(3, width)}
-
-
-def test_the_next_item_is_made_before_one_is_used() -> None:
-    made: list[int] = []
-
-    def items() -> object:
-        for number in range(3):
-            made.append(number)
-            yield number
-
-    assert [(item, len(made)) for item in one_ahead(items())] == [(0, 2), (1, 3), (2, 3)]
-    assert list(one_ahead([])) == []

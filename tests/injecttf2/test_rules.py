@@ -163,7 +163,7 @@ def both_ways(build: Build, *, jit: bool) -> tuple[np.ndarray, np.ndarray, np.nd
     def on_windows(mark: bool) -> Any:
         rows = tf.zeros((elements,), tf.int32)
         differences = path.differences(rows, golden, xla=jit)
-        path.inject(differences, tf.range(elements), *negating(elements))
+        path.inject(differences, (), (tf.range(elements), *negating(elements)))
         path.run(differences, 0, len(steps))
         if mark:
             window = differences.windows[output]
@@ -226,7 +226,7 @@ def test_a_layer_that_changes_more_than_a_window_ends_the_sparse_part(build: Bui
     (step,) = golden.graph.cut("input").suffix
     path = Path(golden.graph, "input", sparse=1)
     differences = path.differences(tf.zeros((2,), tf.int32), golden, xla=False)
-    path.inject(differences, tf.range(2), *negating(2))
+    path.inject(differences, (), (tf.range(2), *negating(2)))
     assert output_window(step, differences) is None
 
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from injecttf2.graph import Graph
+from injecttf2.path import Path
 from injecttf2.work import ELEMENT, WINDOW, dense_work, golden_bytes, least, products, window_work
 
 
@@ -40,7 +41,7 @@ def test_dense_work_moves_what_goes_in_and_what_comes_out() -> None:
 
 def test_windows_grow_until_a_layer_has_no_rule() -> None:
     graph = example()
-    work = window_work(graph, "image")
+    work = window_work(Path(graph, "image"))
     assert work.live == (1, 9 * 4, 4 * 4)  # 3x3 of 4 channels, then 2x2; those have no place flat
     assert work.widening == (ELEMENT * 64, ELEMENT * 256, ELEMENT * 64)
     assert work.steps[0] == WINDOW * (9 / 64 * products(graph.step("conv")) + ELEMENT * (1 + 36))
@@ -48,7 +49,7 @@ def test_windows_grow_until_a_layer_has_no_rule() -> None:
 
 def test_one_element_is_followed_through_a_dense_layer() -> None:
     graph = example()
-    work = window_work(graph, "conv")
+    work = window_work(Path(graph, "conv"))
     assert work.live == (1, 1, 1, 5)
     assert work.widening[-1] == 0
     assert work.steps[-1] == WINDOW * (1 / 64 * 320 + ELEMENT * (1 + 5))
