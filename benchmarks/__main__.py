@@ -10,6 +10,7 @@ from benchmarks import (
     peers,
     profile,
     resnet,
+    resnet50,
     resume,
     scheduler,
     workers,
@@ -18,6 +19,7 @@ from benchmarks import (
 BENCHMARKS = {
     "engine": engine.main,
     "resnet": resnet.main,
+    "resnet50": resnet50.main,
     "peers": peers.main,
     "profile": profile.main,
     "workers": workers.main,
