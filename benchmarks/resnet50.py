@@ -48,7 +48,9 @@ def main() -> None:
         table.add_row(layer, f"{batch}", f"{rate:,.1f}", f"{share:.0%}", asked)
     console = Console(width=100)
     console.print(table)
-    console.print(f"medians of {ROUNDS} rounds, taken in turns\n{data.machine()}\n", highlight=False)
+    console.print(
+        f"medians of {ROUNDS} rounds, taken in turns\n{data.machine()}\n", highlight=False
+    )
 
 
 def _measured(engine: Any, model: Any, images: Any, layer: str) -> tuple[int, float, float]:

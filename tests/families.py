@@ -225,6 +225,36 @@ def quantised() -> keras.Model:
     return model
 
 
+WHOLE = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def whole_numbers() -> keras.Model:
+    """Activations that are rounded to whole numbers of every width."""
+    inputs = keras.Input((6,), name="features")
+    x = layers.Dense(5, activation="relu", name="dense")(inputs)
+    parts = []
+    for dtype in WHOLE:
+        whole = Rounded(dtype, name=dtype)(x)
+        parts.append(layers.Rescaling(0.1, name=f"{dtype}_back")(whole))
+    return keras.Model(inputs, _classes(layers.Concatenate()(parts)))
+
+
+class Rounded(keras.Layer):
+    """Tenths, as whole numbers."""
+
+    def __init__(self, whole: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.whole = whole
+
+    def call(self, inputs: Any) -> Any:
+        """Return whole numbers of the dtype."""
+        return keras.ops.cast(inputs * 10.0, self.whole)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Return shape and dtype."""
+        return keras.KerasTensor(inputs.shape, dtype=self.whole)
+
+
 FAMILIES = {
     "nested_twice": Family(nested_twice, ((6,),)),
     "by_name": Family(by_name, ((3,), (3,))),
@@ -239,4 +269,5 @@ FAMILIES = {
     "mixed_float16": Family(mixed("mixed_float16"), ((4, 4, 1),)),
     "mixed_bfloat16": Family(mixed("mixed_bfloat16"), ((4, 4, 1),)),
     "quantised": Family(quantised, ((6, 4),)),
+    "whole_numbers": Family(whole_numbers, ((6,),)),
 }

@@ -12,13 +12,14 @@ import tensorflow as tf
 from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
+from injecttf2.errors import ModelError
 from injecttf2.faults import BitFlip, StuckAt
 from injecttf2.graph import Graph, Values
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
 from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale
 from tests.comparing import assert_equal, trials_of
-from tests.families import CLASSES, FAMILIES
+from tests.families import CLASSES, FAMILIES, WHOLE
 from tests.reference import Reference
 from tests.reference_calls import given
 
@@ -42,6 +43,7 @@ ADDRESSES = {
     "mixed_float16": ["conv", "inner/dense"],
     "mixed_bfloat16": ["conv", "inner/dense"],
     "quantised": ["einsum", "dense"],
+    "whole_numbers": list(WHOLE),
 }
 
 
@@ -107,6 +109,7 @@ IN_WEIGHTS = {
     "mixed_float16": "conv",
     "mixed_bfloat16": "inner/dense",
     "quantised": "einsum",
+    "whole_numbers": "dense",
 }
 
 
@@ -141,6 +144,9 @@ IN_WHOLE_NUMBERS = (
 )
 
 
+NEEDS_A_SIGN = (StuckAt(bit_field="sign", value=1), Constant(-128))
+
+
 def test_faults_in_int8_weights_equal_the_reference() -> None:
     engine, reference = engine_and_reference("quantised")
     for fault in IN_WHOLE_NUMBERS:
@@ -154,12 +160,26 @@ def test_faults_in_int8_weights_equal_the_reference() -> None:
     assert set(engine.prepare(Scope(("dense",), WEIGHTS)).dtypes) == {"float32", "int8"}
 
 
+@pytest.mark.parametrize("layer", WHOLE)
+def test_faults_in_outputs_of_whole_numbers_equal_the_reference(layer: str) -> None:
+    engine, reference = engine_and_reference("whole_numbers")
+    for fault in IN_WHOLE_NUMBERS:
+        if layer.startswith("u") and fault in NEEDS_A_SIGN:
+            with pytest.raises(
+                (ModelError, ValueError), match=f"{layer} has the fields any|fit {layer}"
+            ):
+                engine.evaluate(trials_of(Cell(layer, fault, Count(30))))
+            continue
+        assert_equal(engine, reference, trials_of(Cell(layer, fault, Count(30))))
+
+
 NOT_FASTER = {
     "recurrent": "drop",  # a mask travels behind it
     "states": "lstm:1",
     "subclassed": "head/hidden",
     "two_by_two": "dense",
     "quantised": "dense",
+    "whole_numbers": "int32",
 }
 
 
