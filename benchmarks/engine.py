@@ -31,7 +31,7 @@ MEASUREMENTS = 5
 
 
 def main() -> None:
-    device.configure()
+    device.configure(threads=device.cores())
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # the reference traces the model anew for every batch

@@ -55,7 +55,7 @@ def main() -> None:
     if not data.resnet_files()[0].exists():
         print("resnet: left out, INJECTTF2_DATA names no folder with resnet20_cifar10.keras\n")
         return
-    device.configure()
+    device.configure(threads=device.cores())
     from injecttf2.engine import Engine
 
     model, dataset = data.resnet()
