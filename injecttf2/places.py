@@ -118,7 +118,7 @@ def reason_of(tensor: Any) -> str | None:
     """Return why a symbolic tensor cannot be injected, or None when nothing in it says so."""
     shape = tuple(tensor.shape)
     if tensor.dtype not in bits.DTYPES:
-        return f"it holds {tensor.dtype} values; supported are {', '.join(bits.DTYPES)}"
+        return f"it holds {tensor.dtype} values, which have no words to change"
     if shape[:1] != (None,):
         return f"its output {shape} is not one value or array a sample"
     return None

@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="compare levels on all injections, not on a part"
     )
+    parser.addoption(
+        "--write-tables", action="store_true", help="write what was tested into the documentation"
+    )
     parser.addoption("--kills", type=int, default=4, help="what the chaos test kills, at least")
     parser.addoption("--chaos-seed", type=int, default=1, help="what it kills, and when")
 

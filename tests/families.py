@@ -162,7 +162,7 @@ class Block(keras.Model):
 
 @keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):
-    """A subclassed model with blocks, a Sequential and a layer that it does not call."""
+    """What :func:`subclassed` builds."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -188,9 +188,10 @@ def wrapped() -> keras.Model:
 
 
 def mixed(policy: str) -> Callable[[], keras.Model]:
-    """Convolutions and a nested model in mixed precision, with classes in float32."""
+    """Return what builds a model of a policy."""
 
     def build() -> keras.Model:
+        """Convolutions and a nested model in mixed precision, with classes in float32."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
         try:
@@ -255,6 +256,11 @@ class Rounded(keras.Layer):
         return keras.KerasTensor(inputs.shape, dtype=self.whole)
 
 
+def subclassed() -> keras.Model:
+    """A subclassed model with blocks, a Sequential and a layer that it does not call."""
+    return Subclassed(name="model")
+
+
 FAMILIES = {
     "nested_twice": Family(nested_twice, ((6,),)),
     "by_name": Family(by_name, ((3,), (3,))),
@@ -264,7 +270,7 @@ FAMILIES = {
     "recurrent": Family(recurrent, ((4,),), tokens=True),
     "states": Family(states, ((5, 3),)),
     "transformer": Family(transformer, ((5,),), tokens=True),
-    "subclassed": Family(lambda: Subclassed(name="model"), ((6,),)),
+    "subclassed": Family(subclassed, ((6,),)),
     "wrapped": Family(wrapped, ((3, 6),)),
     "mixed_float16": Family(mixed("mixed_float16"), ((4, 4, 1),)),
     "mixed_bfloat16": Family(mixed("mixed_bfloat16"), ((4, 4, 1),)),

@@ -22,6 +22,7 @@ from tests.comparing import assert_equal, trials_of
 from tests.families import CLASSES, FAMILIES, WHOLE
 from tests.reference import Reference
 from tests.reference_calls import given
+from tests.tables import MODELS, check_row, layers_of, names
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Layer 'inner' .of type Functional. was passed an input with a mask:UserWarning"
@@ -121,7 +122,7 @@ def engine_and_reference(name: str) -> tuple[Engine, Reference]:
     return engine, Reference(model, data, labels, output=len(engine.graph.outputs) - 1)
 
 
-def test_outcomes_equal_the_reference(name: str) -> None:
+def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) -> None:
     engine, reference = engine_and_reference(name)
     cells = [Cell(layer, *both) for layer in ADDRESSES[name] for both in FAULTS.values()]
     cells += [Cell(TOGETHER.join(ADDRESSES[name]), *both) for both in FAULTS.values()]
@@ -130,6 +131,15 @@ def test_outcomes_equal_the_reference(name: str) -> None:
     for cell in cells:
         seen |= assert_equal(engine, reference, trials_of(cell))
     assert len(seen) >= 3
+    what = (FAMILIES[name].build.__doc__ or "").strip().rstrip(".")
+    row = (
+        name.replace("_", " "),
+        what,
+        *layers_of(engine.graph),
+        names(ADDRESSES[name]),
+        names([IN_WEIGHTS[name]]),
+    )
+    check_row(MODELS, "families", row, write=pytestconfig.getoption("write_tables"))
 
 
 IN_WHOLE_NUMBERS = (

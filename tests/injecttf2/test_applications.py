@@ -1,0 +1,51 @@
+"""Models of ``keras.applications``: every layer listed, and outcomes like the reference's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from injecttf2 import batches
+from injecttf2.datasets import Dataset
+from injecttf2.engine import Engine
+from injecttf2.faults import BitFlip
+from injecttf2.rates import Count, Probability
+from injecttf2.trials import WEIGHTS, Cell
+from tests import applications
+from tests.comparing import assert_equal, trials_of
+from tests.reference import Reference
+from tests.tables import MODELS, check_row, layers_of, names
+
+SAMPLES = 24
+
+IN_SHORT = "MobileNetV2"
+"""The one that is compared without ``--full`` too; the others' layers are listed then."""
+
+FAULTS = (BitFlip(bit_field="any"), BitFlip(bit_field="exponent"))
+
+
+@pytest.mark.parametrize("name", applications.CHOSEN)
+def test_outcomes_equal_the_reference(
+    name: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    full = pytestconfig.getoption("full")
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    model, images = applications.build(name), applications.images(SAMPLES)
+    labels = np.arange(SAMPLES) % applications.CLASSES
+    engine = Engine(model, Dataset(images, labels), levels=())
+    chosen, weights = applications.CHOSEN[name], applications.IN_WEIGHTS[name]
+    row = (name, *layers_of(engine.graph), names(chosen), names([weights]))
+    check_row(MODELS, "applications", row, write=pytestconfig.getoption("write_tables"))
+    if not full and name != IN_SHORT:
+        return
+    reference = Reference(model, images, labels)
+    seen = set()
+    for layer in chosen:
+        for fault in FAULTS:
+            trials = trials_of(Cell(layer, fault, Probability(0.9)))
+            seen |= assert_equal(engine, reference, trials)
+        engine.prepare(layer).release()
+    for fault in FAULTS:
+        trials = trials_of(Cell(weights, fault, Count(1), WEIGHTS), 3)
+        seen |= assert_equal(engine, reference, trials)
+    assert len(seen) >= 3
