@@ -2,6 +2,7 @@
 # make test    set up and run the tests
 # make chaos   run campaigns while 50 workers, machines and drivers are killed (10 minutes)
 # make full    run the tests with all the injections that they compare (minutes more)
+# make mutation  break bits, sites, faults and engine in one place at a time; tests must fail (hours)
 # make lint    set up and check style, types and the layering of imports
 # make bench   set up and print the benchmark tables
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test full chaos lint format bench install clean
+.PHONY: demo test full chaos mutation lint format bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
@@ -25,6 +26,15 @@ CHAOS_SEED ?= 1
 
 chaos: $(STAMP)
 	$(BIN)/python -m pytest -n0 -s tests/orchestrator/test_chaos.py --kills $(KILLS) --chaos-seed $(CHAOS_SEED)
+
+mutation: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.4'
+	rm -rf build/mutation && git clone --quiet . build/mutation  # the files are changed in place
+	cd build/mutation && . ../../$(BIN)/activate && export PYTHONPATH=$$PWD && \
+	cosmic-ray init tests/mutation.toml session.sqlite && \
+	cr-filter-operators session.sqlite tests/mutation.toml && \
+	cosmic-ray exec tests/mutation.toml session.sqlite; \
+	cr-report --surviving-only --show-diff session.sqlite
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

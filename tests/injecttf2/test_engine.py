@@ -205,6 +205,16 @@ def test_golden_data_of_layers_not_in_use_is_released() -> None:
     assert again.sdc.tolist() == engine_of("cnn").evaluate(trials).tallies.sdc.tolist()
 
 
+def test_golden_data_of_other_layers_stay_where_there_is_room() -> None:
+    rows = batches.LARGEST_BATCH
+    engine = engine_of("cnn", memory=2 * rows * 8 * 8 * 4 * 4)
+    conv, pool = engine.prepare("conv"), engine.prepare("pool")
+    assert (conv.held_bytes, pool.held_bytes) == (rows * 8 * 8 * 4 * 4, rows * 4 * 4 * 4 * 4)
+    assert engine.golden_use.computed == 2
+    engine.prepare("conv")
+    assert (engine.golden_use.computed, engine.golden_use.hits) == (2, 1)
+
+
 def test_every_golden_row_is_masked_at_every_cut() -> None:
     for name in MODELS:
         engine = engine_of(name)

@@ -427,3 +427,17 @@ def test_the_generator_is_keyed_once_a_trial() -> None:
     choice = StuckAt(bit_field="any", value=1, flips=2).choice("float32")
     drawn = outputs(Count(1000), choice, 6)
     assert len(np.unique(drawn.draws)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("rate", "share"),
+    [
+        (Probability(0.25), 0.25),
+        (BitErrorRate(0.25), 1 - 0.75 ** (3 * 2)),  # none of 3 elements of 2 bits
+        (Count(3), 1 - 0.9**3),  # none of 3 falls on one of 10 samples
+    ],
+)
+def test_the_share_of_samples_that_a_trial_is_expected_to_hit(rate: Rate, share: float) -> None:
+    choice = Choice(candidates=range(4, 6), one_bit=True)
+    found = sites.share_hit(rate, choice, samples=10, elements=3)
+    assert found == pytest.approx(share, rel=1e-12)
