@@ -134,7 +134,7 @@ class Fault(ABC):
         return json.dumps(self.description(), sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fault) and self._key() == other._key()
+        return self is other or (isinstance(other, Fault) and self._key() == other._key())
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash((self.name, self.bit, self.bit_field))  # the whole key takes long to make

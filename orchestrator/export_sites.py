@@ -46,7 +46,7 @@ def export_sites(run: str, file: Path) -> int:
         )
     trials = opened.trials(["trial_id", "target", "fault", "parameters"])
     listed = _listed(sites.merge(trials, on="trial_id"))
-    table = pa.Table.from_pandas(listed, preserve_index=False)
+    table = _table(listed)
     try:
         with file.open("xb") as new:
             if file.suffix == ".csv":
@@ -58,6 +58,14 @@ def export_sites(run: str, file: Path) -> int:
             f"the fault list cannot be written: {error.strerror}", place=str(file)
         ) from error
     return len(listed)
+
+
+def _table(listed: pd.DataFrame) -> pa.Table:
+    """Return a fault list for a file, in which a value that is NaN is one, and not missing."""
+    table = pa.Table.from_pandas(listed, preserve_index=False)
+    place = table.column_names.index("value")
+    values = pa.array(listed["value"].to_numpy(), mask=listed["bit"].notna().to_numpy())
+    return table.set_column(place, "value", values)
 
 
 def _listed(sites: pd.DataFrame) -> pd.DataFrame:
