@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from injecttf2.batches import batch_size, padded, padded_count, side_by_side
 from injecttf2.datasets import Dataset
+from injecttf2.errors import ModelError
 from injecttf2.graph import Cut, Graph, Values
 from injecttf2.rules.linear import sums
 from injecttf2.windows import GoldenKey, Sums, tensor_of
@@ -147,6 +148,13 @@ class GoldenBlock:
 
     def _run_prefix(self, *inputs: Any) -> tuple[Any, ...]:
         values = self._graph.run(self._cut.prefix, self._graph.feed(inputs))
+        for key in self._cut.frontier:
+            if values[key].dtype.name != self._dtype(key):
+                raise ModelError(
+                    f"the layer {self._graph.made_by(key).layer!r} announces {self._dtype(key)} "
+                    f"values and computes {values[key].dtype.name}",
+                    hint="give it dtype=, or a compute_output_spec that says what it computes",
+                )
         return tuple(values[key] for key in self._cut.frontier)
 
     def _run_suffix(self, frontier: Any, first: Any) -> tuple[Any, ...]:

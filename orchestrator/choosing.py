@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from injecttf2 import fault_registry
-from injecttf2.errors import CampaignError
+from injecttf2.errors import CampaignError, FaultError
 from injecttf2.fault_model import Fault
 from injecttf2.graph import Graph, LayerInfo
 from injecttf2.rates import RATES as RATE_TYPES
@@ -194,16 +194,11 @@ class Chooser:
         """Return the faults of a grid, each with the key of the grid that decides what it hits."""
         found = []
         for position, given in enumerate(spec.fault):
-            if not takes_bits(given.type, given.parameters, self._campaign.folder):
-                found.append((self._build(index, position, given), "fault"))
-                continue
-            if spec.bits is None:
-                raise CampaignError(
-                    f"the fault {given.type} hits bits, and the grid does not say which",
-                    place=self._campaign.place("grid", index, "fault", position),
-                    hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
-                )
-            found += [(self._build(index, position, given, bit), "bits") for bit in spec.bits]
+            try:
+                found += self._of_type(index, position, given, spec.bits)
+            except FaultError as error:
+                place = self._campaign.place("grid", index, "fault", position)
+                raise CampaignError(str(error), place=place) from error
         if spec.bits is not None and all(key == "fault" for _, key in found):
             raise CampaignError(
                 f"the fault {spec.fault[0].type} hits no bits",
@@ -211,6 +206,20 @@ class Chooser:
                 hint="leave `bits` out",
             )
         return found
+
+    def _of_type(
+        self, index: int, position: int, given: TypedSpec, bits: Iterable[int | str] | None
+    ) -> list[tuple[Fault, str]]:
+        """Return the faults of one type: a single one, or one for each of the grid's bits."""
+        if not takes_bits(given.type, given.parameters, self._campaign.folder):
+            return [(self._build(index, position, given), "fault")]
+        if bits is None:
+            raise CampaignError(
+                f"the fault {given.type} hits bits, and the grid does not say which",
+                place=self._campaign.place("grid", index, "fault", position),
+                hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
+            )
+        return [(self._build(index, position, given, bit), "bits") for bit in bits]
 
     def _build(
         self, index: int, position: int, given: TypedSpec, bit: int | str | None = None

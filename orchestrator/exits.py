@@ -35,7 +35,7 @@ def end_of(summary: Summary, shown: str) -> int:
         return EXIT_INTERRUPTED
     if summary.failed:
         messages().print(
-            f"{summary.failed:,} trials were given up on: `injecttf2 status {shown}` lists them, "
+            f"given up on {summary.failed:,} trials: `injecttf2 status {shown}` lists them, "
             "`injecttf2 run --retry-failed` tries them again",
             style="red",
         )

@@ -215,6 +215,18 @@ def test_golden_data_of_other_layers_stay_where_there_is_room() -> None:
     assert (engine.golden_use.computed, engine.golden_use.hits) == (2, 1)
 
 
+def test_a_layer_that_computes_another_dtype_than_it_announces_is_named() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((3,), name="x")
+    whole = keras.layers.Lambda(lambda x: keras.ops.cast(x, "int16"), name="whole")(inputs)
+    halves = keras.layers.Lambda(lambda x: keras.ops.cast(x, "float32") / 2, name="halves")(whole)
+    model = keras.Model(inputs, halves)
+    engine = Engine(model, datasets.Dataset(*networks.data((3,), 3)))
+    with pytest.raises(ModelError, match="'whole' announces float32 values and computes int16"):
+        engine.prepare("whole")
+    engine.prepare("halves")
+
+
 def test_every_golden_row_is_masked_at_every_cut() -> None:
     for name in MODELS:
         engine = engine_of(name)

@@ -34,7 +34,7 @@ def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
     assert f"the outcomes cannot be shown: {tmp_path / 'gone'}: " in ended.err
     assert f"{summary.done} of 9 trials done" in ended.out
     assert f"results: {tmp_path / 'gone'}" in ended.out
-    for words in (summary.stopped, "2 trials were given up on" if code == 1 else None):
+    for words in (summary.stopped, "given up on 2 trials" if code == 1 else None):
         assert words is None or words in ended.err
 
 
