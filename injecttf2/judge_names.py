@@ -30,10 +30,12 @@ class Named:
     Args:
         type: Builtin name, or ``package.module:Class``.
         parameters: What its class takes, by name.
+        place: Where it is named, ``file:line:column``.
     """
 
     type: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = field(default=None, compare=False)
 
 
 def parsed_name(name: str, known: Iterable[str]) -> tuple[str, float | None] | None:

@@ -43,6 +43,17 @@ def number(name: str, value: object, *, finite: bool = True) -> float:
     return read
 
 
+def flag(name: str, value: object) -> bool:
+    """Return ``value``, true or false.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is true or false; received {value!r}")  # noqa: TRY004
+    return value
+
+
 def share(name: str, value: object) -> float:
     """Return ``value`` as a float in [0, 1].
 

@@ -150,13 +150,13 @@ def _assessment(campaign: Campaign, graph: Graph) -> tuple[PortableAssessment, A
     """Return what is asked of outputs, also in the form that is sent to workers."""
     last = graph.made_by(id(graph.output)).operation
     return loading.resolve(
-        _named(campaign.judge),
-        [_named(one) for one in campaign.metrics],
-        [_named(one) for one in campaign.criteria],
+        _named(campaign.judge, campaign.place("judge")),
+        [_named(one, campaign.place("metrics", at)) for at, one in enumerate(campaign.metrics)],
+        [_named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)],
         logits=gives_logits(last),
         folder=campaign.folder,
     )
 
 
-def _named(spec: TypedSpec) -> Named:
-    return Named(spec.type, spec.parameters)
+def _named(spec: TypedSpec, place: str | None) -> Named:
+    return Named(spec.type, spec.parameters, place)

@@ -9,7 +9,6 @@ they are ``top1``, ``top5``, ``confidence_10`` and ``confidence_20``.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from injecttf2.judges.judge import Output, Part
 from injecttf2.judges.probabilities import check_classifier, probabilities
 from injecttf2.judges.top import among_largest, check_more_than
 from injecttf2.outcomes import top1
+from injecttf2.parameters import flag, number, whole
 
 
 class Criterion(Part, ABC):
@@ -66,7 +66,9 @@ class ConfidenceMoved(Criterion):
     logits: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.percent < math.inf:
+        object.__setattr__(self, "percent", number("percent", self.percent))
+        flag("logits", self.logits)
+        if not self.percent > 0:
             raise ValueError(f"percent is a number above 0; received {self.percent!r}")
 
     @property
@@ -96,6 +98,9 @@ class LeftTop(Criterion):
     """
 
     k: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", whole("k", self.k, least=1))
 
     @property
     def name(self) -> str:

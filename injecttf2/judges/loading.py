@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,10 +192,28 @@ def resolve(
     """
     makers = Makers(logits, folder)
     assessment = Assessment(
-        makers.judge(judge),
-        tuple(makers.metric(named) for named in metrics),
-        tuple(makers.criterion(named) for named in criteria),
+        _made(makers.judge, judge),
+        tuple(_made(makers.metric, named) for named in metrics),
+        tuple(_made(makers.criterion, named) for named in criteria),
     )
+    _check_columns(assessment, metrics, criteria)
+    return PortableAssessment(pickled(assessment, folder)), assessment
+
+
+def _made(make: Callable[[Named], Any], named: Named) -> Any:
+    """Return what is made of a name; errors are told with the place of it."""
+    try:
+        return make(named)
+    except CampaignError as error:
+        if named.place is None:
+            raise
+        raise CampaignError(str(error), place=named.place) from error
+
+
+def _check_columns(
+    assessment: Assessment, metrics: Sequence[Named], criteria: Sequence[Named]
+) -> None:
+    """Check that every metric and criterion can have its column."""
     for part, named in zip(
         (*assessment.metrics, *assessment.criteria), (*metrics, *criteria), strict=True
     ):
@@ -219,7 +237,6 @@ def resolve(
     for column in assessment.columns:
         if assessment.columns.count(column) > 1:
             raise CampaignError(f"the column {column!r} is asked for twice", place=column)
-    return PortableAssessment(pickled(assessment, folder)), assessment
 
 
 def _unknown(

@@ -15,6 +15,7 @@ from injecttf2.judges.judge import Output, Part
 from injecttf2.judges.probabilities import check_classifier, class_scores, probabilities
 from injecttf2.judges.top import TopK, check_more_than
 from injecttf2.outcomes import top1
+from injecttf2.parameters import flag, whole
 
 
 class Metric(Part, ABC):
@@ -59,6 +60,9 @@ class TopKAccuracy(Metric):
 
     k: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", whole("k", self.k, least=1))
+
     @property
     def name(self) -> str:
         """``top``, k and ``_accuracy``."""
@@ -90,6 +94,9 @@ class Confidence(Metric):
     logits: bool = False
 
     name: ClassVar[str] = "confidence"
+
+    def __post_init__(self) -> None:
+        flag("logits", self.logits)
 
     def check(self, output: Output, labels: npt.NDArray[Any]) -> None:  # noqa: ARG002
         """Check that the model is a classifier."""

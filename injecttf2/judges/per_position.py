@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Judge, Output
-from injecttf2.judges.threshold import check_threshold, is_above, limit_of
+from injecttf2.judges.threshold import is_above, limit_of, read_threshold
 from injecttf2.labels import position_labels
 from injecttf2.outcomes import top1
+from injecttf2.parameters import flag, number
 
 NO_LABEL = -1
 """No position has this label unless it is the one that is ignored."""
@@ -45,7 +46,9 @@ class PerPosition(Judge):
     logits: bool = False
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold)
+        object.__setattr__(self, "threshold", read_threshold(self.threshold))
+        object.__setattr__(self, "tolerance", number("tolerance", self.tolerance))
+        flag("logits", self.logits)
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance is a share from 0 to below 1; received {self.tolerance!r}")
         whole = isinstance(self.ignore, int) and not isinstance(self.ignore, bool)

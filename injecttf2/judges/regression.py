@@ -13,6 +13,7 @@ import tensorflow as tf
 from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Judge, Output
 from injecttf2.labels import value_labels
+from injecttf2.parameters import number
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class Regression(Judge):
     relative: float = 0.0
 
     def __post_init__(self) -> None:
-        for which, number in (("absolute", self.absolute), ("relative", self.relative)):
-            if not 0 <= number < math.inf:
-                raise ValueError(f"{which} is a number from 0; received {number!r}")
+        for which, given in (("absolute", self.absolute), ("relative", self.relative)):
+            read = number(which, given)
+            if read < 0:
+                raise ValueError(f"{which} is a number from 0; received {given!r}")
+            object.__setattr__(self, which, read)
         if self.absolute == self.relative == 0:
             raise ValueError("regression needs a tolerance above 0: absolute, relative, or both")
 

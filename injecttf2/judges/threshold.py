@@ -13,6 +13,7 @@ import tensorflow as tf
 from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Judge, Output, hint_for
 from injecttf2.labels import flag_labels
+from injecttf2.parameters import flag, number
 
 
 def limit_of(threshold: float | None, *, logits: bool) -> float:
@@ -22,10 +23,9 @@ def limit_of(threshold: float | None, *, logits: bool) -> float:
     return 0.0 if logits else 0.5
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Raise ValueError where a threshold is no finite number."""
-    if threshold is not None and not math.isfinite(threshold):
-        raise ValueError(f"threshold is a finite number; received {threshold!r}")
+def read_threshold(threshold: object) -> float | None:
+    """Return a threshold, or None; raise ValueError where it is no finite number."""
+    return None if threshold is None else number("threshold", threshold)
 
 
 def is_above(outputs: Any, limit: float) -> Any:
@@ -57,7 +57,8 @@ class Threshold(Judge):
     logits: bool = False
 
     def __post_init__(self) -> None:
-        check_threshold(self.threshold)
+        object.__setattr__(self, "threshold", read_threshold(self.threshold))
+        flag("logits", self.logits)
 
     def check(self, output: Output) -> None:
         """Check that the output is one number, or one row."""

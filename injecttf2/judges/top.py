@@ -13,6 +13,7 @@ from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Judge, Output, one_row
 from injecttf2.labels import check_classes, class_labels
 from injecttf2.outcomes import top1
+from injecttf2.parameters import whole
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ class TopK(Top1):
     k: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise ValueError(f"k is a whole number from 1; received {self.k!r}")
+        object.__setattr__(self, "k", whole("k", self.k, least=1))
 
     def check(self, output: Output) -> None:
         """Check that the output is one row of more than k classes."""

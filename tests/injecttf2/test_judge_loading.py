@@ -172,7 +172,7 @@ def test_metrics_and_criteria_are_columns_in_their_order() -> None:
     [
         ({"judge": "top"}, "unknown judge 'top'; did you mean 'topk' or 'top1'?"),
         ({"judge": "topk"}, "topk: it needs the parameter 'k'"),
-        ({"judge": "topk", "k": 0}, "topk: k is a whole number from 1; received 0"),
+        ({"judge": "topk", "k": 0}, "topk: k is a whole number of 1 or more; received 0"),
         ({"judge": "topk", "kk": 5}, "topk: unknown parameter 'kk'; did you mean 'k'?"),
         ({"metrics": ("top5",)}, "unknown metric 'top5'"),
         ({"criteria": ("confidenc_10",)}, "unknown criterion 'confidenc_10'; did you mean"),
@@ -194,6 +194,13 @@ def test_what_cannot_be_made_is_refused(folder: Path, arguments: Any, text: str)
     with pytest.raises(CampaignError) as error:
         made(**arguments, folder=folder)
     assert text in str(error.value)
+
+
+def test_what_cannot_be_made_is_refused_with_the_place_of_its_name(folder: Path) -> None:
+    bad = Named("judges_of_mine:Nothing", place="c.yaml:7:3")
+    with pytest.raises(CampaignError) as error:
+        resolve(Named("top1"), [Named("confidence"), bad], logits=True, folder=folder)
+    assert str(error.value).startswith("c.yaml:7:3: judges_of_mine:Nothing: the module")
 
 
 def labels_and_verdict(assessment: Assessment) -> list[Any]:

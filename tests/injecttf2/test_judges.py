@@ -362,8 +362,8 @@ def test_a_metric_that_does_not_fit_the_labels_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: TopK(0), "k is a whole number from 1; received 0"),
-        (lambda: TopK(True), "k is a whole number from 1; received True"),
+        (lambda: TopK(0), "k is a whole number of 1 or more; received 0"),
+        (lambda: TopK(True), "k is a whole number of 1 or more; received True"),
         (lambda: Threshold(NAN), "threshold is a finite number; received nan"),
         (
             lambda: PerPosition(tolerance=1.0),
@@ -372,11 +372,21 @@ def test_a_metric_that_does_not_fit_the_labels_is_refused() -> None:
         (lambda: PerPosition(ignore=1.5), "ignore is a whole number; received 1.5"),  # type: ignore[arg-type]
         (lambda: Regression(), "regression needs a tolerance above 0: absolute, relative, or both"),
         (lambda: Regression(-1.0), "absolute is a number from 0; received -1.0"),
-        (lambda: Regression(1.0, INF), "relative is a number from 0; received inf"),
-        (lambda: ConfidenceMoved(0), "percent is a number above 0; received 0"),
+        (lambda: Regression(1.0, INF), "relative is a finite number; received inf"),
+        (lambda: Regression("x"), "absolute is a finite number; received 'x'"),  # type: ignore[arg-type]
+        (lambda: Threshold(logits="no"), "logits is true or false; received 'no'"),  # type: ignore[arg-type]
+        (lambda: LeftTop(1.5), "k is a whole number of 1 or more; received 1.5"),  # type: ignore[arg-type]
+        (lambda: TopKAccuracy(0), "k is a whole number of 1 or more; received 0"),
+        (lambda: ConfidenceMoved(0), "percent is a number above 0; received 0.0"),
     ],
 )
 def test_parameters_without_a_meaning_are_refused(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole text is compared
         make()
     assert str(error.value) == text
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
+    assert Regression("1e-3", "2") == Regression(0.001, 2.0)  # type: ignore[arg-type]
+    assert Threshold("1e-3") == Threshold(0.001)  # type: ignore[arg-type]
+    assert ConfidenceMoved("1e1").name == "confidence_10"  # type: ignore[arg-type]
