@@ -207,7 +207,7 @@ def test_golden_data_of_layers_not_in_use_is_released() -> None:
 
 def test_golden_data_of_other_layers_stay_where_there_is_room() -> None:
     rows = batches.LARGEST_BATCH
-    engine = engine_of("cnn", memory=2 * rows * 8 * 8 * 4 * 4)
+    engine = engine_of("cnn", memory=rows * (8 * 8 * 4 + 4 * 4 * 4) * 4)  # for both exactly
     conv, pool = engine.prepare("conv"), engine.prepare("pool")
     assert (conv.held_bytes, pool.held_bytes) == (rows * 8 * 8 * 4 * 4, rows * 4 * 4 * 4 * 4)
     assert engine.golden_use.computed == 2
