@@ -18,6 +18,7 @@ import numpy.typing as npt
 from injecttf2 import golden
 from injecttf2.block import GoldenUse
 from injecttf2.datasets import Dataset
+from injecttf2.errors import ModelError
 from injecttf2.evaluation import Evaluation
 from injecttf2.graph import Graph
 from injecttf2.injected import Injected, Shared
@@ -123,6 +124,12 @@ class Engine:
         return injected
 
     def _made(self, scope: Scope) -> Injected:
+        layers = tuple(info.layer for info in self.graph.layers if info.layer in scope.layers)
+        if len(scope.layers) > 1 and layers != scope.layers and {*layers} == {*scope.layers}:
+            raise ModelError(
+                f"layers together are named once each, in the order of the model; received "
+                f"{scope.layer!r}, expected {TOGETHER.join(layers)!r}"
+            )
         kind = InjectedWeights if scope.target == WEIGHTS else InjectedOutputs
         return kind(self._shared, scope)
 

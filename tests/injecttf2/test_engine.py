@@ -215,6 +215,16 @@ def test_golden_data_of_other_layers_stay_where_there_is_room() -> None:
     assert (engine.golden_use.computed, engine.golden_use.hits) == (2, 1)
 
 
+@pytest.mark.parametrize("received", ["logits + conv", "conv + conv + logits"])
+def test_layers_together_are_named_once_in_the_order_of_the_model(received: str) -> None:
+    with pytest.raises(ModelError) as error:
+        engine_of("cnn").prepare(received)
+    assert error.value.message == (
+        "layers together are named once each, in the order of the model; received "
+        f"{received!r}, expected 'conv + logits'"
+    )
+
+
 def test_a_layer_that_computes_another_dtype_than_it_announces_is_named() -> None:
     keras.utils.clear_session()
     inputs = keras.Input((3,), name="x")
