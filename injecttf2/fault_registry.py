@@ -142,8 +142,13 @@ def build(
         return _mixture(parameters["faults"], bit=bit, bit_field=bit_field, folder=folder)
     given = dict(parameters)
     code = given.pop(CODE, None)
-    places = {"bit": bit, "bit_field": bit_field}
-    given.update({key: value for key, value in places.items() if value is not None})
+    places = {
+        key: value for key, value in (("bit", bit), ("bit_field", bit_field)) if value is not None
+    }
+    for key in ("bit", "bit_field"):
+        if places and key in given:
+            raise ValueError(f"its {key} is given twice: received {key}={given[key]!r} beside bits")
+    given.update(places)
     fields = [one for one in dataclasses.fields(kind) if one.init]
     required = [one.name for one in fields if _is_required(one)]
     _check_names(name, [one.name for one in fields], required, given)

@@ -120,7 +120,8 @@ class Graph:
             raise ModelError(
                 f"the model {self.name!r} has {len(self.outputs)} outputs, "
                 f"{', '.join(self.output_names)}, and it is not said which of them is judged",
-                hint="choose one of them, or wrap the model in a keras.Model that has one output",
+                hint="say it in the campaign, for example "
+                f"judge: {{type: top1, output: {self.output_names[0]}}}",
             )
         return self.outputs[0]
 

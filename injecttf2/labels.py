@@ -47,7 +47,9 @@ def class_labels(labels: Labels) -> npt.NDArray[np.int64]:
         first = int(good.argmin())
         raise DatasetError(
             f"the label of sample {first} is {labels[first].tolist()}; "
-            "expected a class, a whole number from 0, or a one-hot row"
+            "expected a class, a whole number from 0, or a one-hot row",
+            hint="a model of values is judged by `judge: {type: regression, ...}`, one of several "
+            "yes and no by `judge: threshold`",
         )
     return classes.astype(np.int64)
 
@@ -178,9 +180,13 @@ def value_labels(labels: Labels, shape: tuple[int, ...]) -> npt.NDArray[np.float
 
 
 def _from_one_hot(labels: Labels) -> npt.NDArray[np.int64]:
-    """Return the place of the largest entry along the last axis, -1 where there is not just one."""
+    """Return the place of the largest entry along the last axis.
+
+    It is -1 where there is not just one, and where the entries are no shares of one, as they are
+    also where labels are smoothed.
+    """
     largest = labels == labels.max(axis=-1, keepdims=True)
-    classes: npt.NDArray[np.int64] = np.where(
-        largest.sum(axis=-1) == 1, largest.argmax(axis=-1), -1
-    )
+    shares = (labels.min(axis=-1) >= 0) & (labels.sum(axis=-1, dtype=np.float64) <= 1.001)
+    one_hot = (largest.sum(axis=-1) == 1) & shares
+    classes: npt.NDArray[np.int64] = np.where(one_hot, largest.argmax(axis=-1), -1)
     return classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from injecttf2 import fault_registry
@@ -105,11 +105,11 @@ class Chooser:
 
     def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
         try:
-            listed = SiteList(Path(file), self._graph, self._samples)
+            listed = SiteList(Path(file), self._graph, self._samples).trials()
         except CampaignError as error:
             place = self._campaign.place("grid", index, "sites")
             raise CampaignError(str(error), place=place) from None
-        for scope, cells in listed.trials().items():
+        for scope, cells in listed.items():
             chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
 
     def _layers(self, index: int, spec: GridSpec, chosen: Chosen) -> Iterator[LayerInfo]:
@@ -126,7 +126,7 @@ class Chooser:
                         f"the layer {selector!r} cannot be injected: {reason}", place=place
                     )
                 else:
-                    chosen.skipped[info.layer] = info
+                    chosen.skipped[info.layer] = replace(info, reason=reason)
         yield from (info for info in self._infos.values() if info.layer in found)
 
     def _reason(self, info: LayerInfo, target: str) -> str | None:

@@ -310,7 +310,7 @@ def export_sites(
     from orchestrator.export_sites import export_sites as export
 
     count = export(run, output)
-    screen().print(f"{count:,} sites: {output}")
+    screen().print(f"{count:,} sites: {output}", soft_wrap=True)
 
 
 @app.command()
@@ -334,7 +334,7 @@ def init(
         ) from None
     except OSError as error:
         raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
-    screen().print(f"wrote {file}; run it with: injecttf2 run {file}")
+    screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ def messages() -> Console:
 
     What is printed may hold brackets, which are not markup.
     """
-    return Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def screen() -> Console:
     """Return the console for what a command answers: the standard output."""
-    return Console(markup=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: object) -> None:

@@ -87,7 +87,7 @@ BIT_FAULTS = ("bit_flip", "stuck_at")
 RATES = ("probabilities", "counts", "bers")
 """Keys of which a grid has one."""
 
-LISTED_KEYS = ("layers", "layers_together", "variables", "bits", *RATES)
+LISTED_KEYS = ("layers", "layers_together", "target", "variables", "fault", "bits", *RATES)
 """Keys that a grid of listed sites does without."""
 
 

@@ -34,6 +34,12 @@ COLUMNS = {
 }
 """The columns of a fault list."""
 
+TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_null)
+NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, *TEXTS)
+TYPES = {name: TEXTS if name in {"layer", "variable", "fault"} else NUMBERS for name in COLUMNS}
+"""The types of Arrow that a column may have; numbers may be written as texts."""
+EXPECTED = {TEXTS: "texts", NUMBERS: "numbers"}
+
 FORM = f"columns {', '.join(COLUMNS)}, of which layer, element and either bit or value are required"
 
 BIT_FAULTS = ("bit_flip", "stuck_at_0", "stuck_at_1")
@@ -103,8 +109,8 @@ class SiteRows:
             shown = {name: repr(_plain(row[column])) for name, column in values.items()}
             raise self.error(int(str(row.name)), message.format(**shown))
 
-    def _columns(self, table: pa.Table) -> pd.DataFrame:
-        """Return all columns, those that are not given null."""
+    def _check_columns(self, table: pa.Table) -> None:
+        """See that the columns are those of a fault list, with types that fit, and not empty."""
         names = table.column_names
         unknown = [name for name in names if name not in COLUMNS]
         twice = [name for name in names if names.count(name) > 1]
@@ -127,6 +133,18 @@ class SiteRows:
                 place=str(self._file),
                 hint="add sites, or leave `sites` out of the campaign",
             )
+        for field in table.schema:
+            if not any(is_type(field.type) for is_type in TYPES[field.name]):
+                raise CampaignError(
+                    f"the column {field.name} of the fault list has the type {field.type}",
+                    place=str(self._file),
+                    hint=f"expected {EXPECTED[TYPES[field.name]]}",
+                )
+
+    def _columns(self, table: pa.Table) -> pd.DataFrame:
+        """Return all columns, those that are not given null."""
+        self._check_columns(table)
+        names = table.column_names
         no_value = table["value"].is_null() if "value" in names else None
         rows: pd.DataFrame = table.to_pandas()
         for name in COLUMNS:
@@ -287,7 +305,9 @@ def _read(file: Path) -> pa.Table:
         if file.suffix == ".csv":
             # Only what is empty is missing; a value may be nan.
             how = pyarrow.csv.ConvertOptions(
-                strings_can_be_null=True, null_values=[""], column_types={"value": pa.float64()}
+                strings_can_be_null=True,
+                null_values=[""],
+                column_types=dict.fromkeys(("layer", "variable", "fault", "value"), pa.string()),
             )
             return pyarrow.csv.read_csv(file, convert_options=how)
     except (OSError, pa.ArrowException) as error:

@@ -40,7 +40,8 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
 def outcome_table(run: str) -> RenderableType:
     """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault."""
     summary = open_run(run).summary(by=["layer", "target", "fault", "bit_field"])
-    keys = [name for name in ("target", "fault") if summary[name].nunique() > 1]
+    usual = {"target": "outputs", "fault": "bit_flip"}
+    keys = [name for name, value in usual.items() if (summary[name] != value).any()]
     if summary["bit_field"].notna().any():
         keys.append("bit_field")
     table = _table("outcomes")

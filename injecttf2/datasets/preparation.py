@@ -73,13 +73,26 @@ def prepare(
     prepared = []
     for array, one in zip(_in_order(values, inputs), inputs, strict=True):
         try:
-            prepared.append(_fitted(array, how, one, pixels=raw.pixels, alone=len(inputs) == 1))
+            fitted = _fitted(array, how, one, pixels=raw.pixels, alone=len(inputs) == 1)
+            _check_finite(fitted)
+            prepared.append(fitted)
         except DatasetError as error:
             if len(inputs) == 1:
                 raise
             place = f"input {one.name!r}"
             raise DatasetError(error.message, place=place, hint=error.hint) from None
     return Dataset(prepared[0] if len(prepared) == 1 else tuple(prepared), converted)
+
+
+def _check_finite(values: Array) -> None:
+    """See that no sample holds NaN or Inf, which layers hide in ways that devices differ in."""
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise DatasetError(
+            f"{np.count_nonzero(~finite):,} of {len(values):,} samples hold NaN or Inf, the first "
+            f"is sample {int(finite.argmin())}",
+            hint="leave these samples out, or mend them with `preprocess`",
+        )
 
 
 def _count(inputs: Arrays, labels: Arrays) -> int:

@@ -109,7 +109,7 @@ class LeftTop(Criterion):
 
     def check(self, output: Output) -> None:
         """Check that the model has more than k classes."""
-        check_more_than(self.k, output)
+        check_more_than(self.k, output, f"the criterion {self.name}")
 
     def met(self, outputs: Any, golden: Any) -> Any:
         """Return whether the class is none of the golden k, bool [samples]."""

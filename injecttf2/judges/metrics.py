@@ -70,7 +70,7 @@ class TopKAccuracy(Metric):
 
     def check(self, output: Output, labels: npt.NDArray[Any]) -> None:
         """Check that there are more than k classes, and labels that are classes."""
-        check_more_than(self.k, output)
+        check_more_than(self.k, output, f"the metric {self.name}")
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ModelError(
                 f"the metric {self.name} needs one class a sample as label; "

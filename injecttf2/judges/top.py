@@ -68,7 +68,7 @@ class TopK(Top1):
 
     def check(self, output: Output) -> None:
         """Check that the output is one row of more than k classes."""
-        check_more_than(self.k, output)
+        check_more_than(self.k, output, "the judge topk")
 
     def differs(self, outputs: Any, golden: Any) -> Any:
         """Return whether the set is another one, bool [samples]."""
@@ -82,16 +82,16 @@ class TopK(Top1):
         return tf.cast(found, tf.float64)
 
 
-def check_more_than(k: int, output: Output) -> None:
-    """Check that an output is one row of more than k classes.
+def check_more_than(k: int, output: Output, what: str) -> None:
+    """Check that an output is one row of more than k classes; ``what`` asks for that.
 
     Raises:
         ModelError: It is not.
     """
-    classes = one_row(output, at_least=2, what=f"top-{k}")
+    classes = one_row(output, at_least=2, what=what)
     if k >= classes:
         raise ModelError(
-            f"the model has {classes} classes, so that its top-{k} is always all of them",
+            f"{what}: the model has {classes} classes, so its top-{k} is always all of them",
             hint=f"take a k from 1 to {classes - 1}",
         )
 

@@ -33,6 +33,15 @@ def refusal(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inputs_that_are_not_finite_are_refused(value: float) -> None:
+    inputs = np.zeros((5, 2), np.float32)
+    inputs[3, 1] = value
+    assert refusal(prepare, inputs, np.zeros(5, int), shape=(2,)).startswith(
+        "1 of 5 samples hold NaN or Inf, the first is sample 3"
+    )
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -75,7 +84,9 @@ def test_boolean_labels_are_the_classes_0_and_1() -> None:
 def test_a_label_that_is_no_class_is_refused(labels: Any, first: int, shown: str) -> None:
     assert refusal(labels_of, labels) == (
         f"the label of sample {first} is {shown}; "
-        "expected a class, a whole number from 0, or a one-hot row"
+        "expected a class, a whole number from 0, or a one-hot row\n"
+        "  a model of values is judged by `judge: {type: regression, ...}`, one of several yes "
+        "and no by `judge: threshold`"
     )
 
 

@@ -125,7 +125,9 @@ def engine_and_reference(name: str) -> tuple[Engine, Reference]:
 def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) -> None:
     engine, reference = engine_and_reference(name)
     cells = [Cell(layer, *both) for layer in ADDRESSES[name] for both in FAULTS.values()]
-    cells += [Cell(TOGETHER.join(ADDRESSES[name]), *both) for both in FAULTS.values()]
+    order = [info.layer for info in engine.graph.layers]
+    together = TOGETHER.join(sorted(ADDRESSES[name], key=order.index))
+    cells += [Cell(together, *both) for both in FAULTS.values()]
     cells += [Cell(IN_WEIGHTS[name], *both, WEIGHTS) for both in WEIGHT_FAULTS.values()]
     seen = set()
     for cell in cells:

@@ -97,8 +97,12 @@ def test_an_ignored_label_need_not_be_a_class(ignore: int) -> None:
     )
 
 
-@pytest.mark.parametrize("row", [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
-def test_a_row_with_two_largest_entries_is_not_one_hot(row: list[float]) -> None:
+@pytest.mark.parametrize(
+    "row", [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0], [-0.5, 1.0, 0.0], [0.75, 1.0, 0.5]]
+)
+def test_a_row_that_is_no_share_of_one_or_has_two_largest_entries_is_not_one_hot(
+    row: list[float],
+) -> None:
     given = np.asarray([[[1.0, 0.0, 0.0], row]])
     assert refusal(labels.position_labels, given, (2,), channels=3) == (
         f"the label of sample 0 at position (1,) is {row}; the model has the classes 0 to 2"

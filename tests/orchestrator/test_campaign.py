@@ -417,6 +417,7 @@ def test_a_wrong_value_says_what_was_received_and_expected(
         ("fault: 3", "fault: received 3, expected a fault model's name, or a mapping {type: NAME"),
         ("fault: {value: 1}", "expected a fault model's name, or a mapping {type: NAME, ...}"),
         ("sites: f.csv", "expected no bits, probabilities beside sites, which says all of that"),
+        ("sites: f.csv, fault: zero", "expected no fault, bits, probabilities beside sites"),
         ("layers: 3", "layers: received 3, expected all, a layer's name, a pattern such as"),
         ("layers: ''", "layers: received '', expected all, a layer's name"),
         ("layers: {type: 3}", "type: received 3, expected text"),
@@ -875,6 +876,13 @@ def test_a_resolved_campaign_written_as_yaml_loads_to_an_equal_one(campaign: Cam
         file = Path(folder) / "again.yaml"
         file.write_text(yaml.safe_dump(resolved), encoding="utf-8")
         assert load_campaign(file) == campaign
+
+
+def test_numbers_that_json_does_not_know_are_resolved_to_texts(file: Path) -> None:
+    grid = "grid: {fault: {type: constant, value: .nan}, counts: 1}\n"
+    file.write_text(f"model: builtin:digits_cnn\ndataset: digits\n{grid}")
+    (resolved,) = load_campaign(file).resolved()["grid"]
+    assert resolved["fault"] == [{"type": "constant", "parameters": {"value": "nan"}}]
 
 
 def test_the_schema_describes_every_field_and_takes_single_values() -> None:

@@ -89,7 +89,9 @@ def test_cells_of_a_grid(choose: Choose, grid: str, expected: list[str]) -> None
 def test_all_skips_what_cannot_be_injected_and_says_so(choose: Choose) -> None:
     chosen = choose("{layers: all, target: weights, bits: 1, counts: 1}")
     assert [scope.layer for scope in chosen.products] == ["conv", "logits"]
-    assert list(chosen.skipped) == ["pool", "flatten", "dropout", "softmax"]
+    assert {name: info.reason for name, info in chosen.skipped.items()} == dict.fromkeys(
+        ("pool", "flatten", "dropout", "softmax"), "it has no weights"
+    )
 
 
 REFUSED = {
@@ -152,6 +154,10 @@ REFUSED = {
     "burst longer than the field": (
         "{layers: conv, fault: {type: bit_flip, burst: 9}, bits: exponent, counts: 1}",
         "the outputs of the layer 'conv': ",
+    ),
+    "a bit in the fault and in the grid": (
+        "{layers: conv, fault: {type: bit_flip, bit: 3}, bits: 4, counts: 1}",
+        "c.yaml:3:29: bit_flip: its bit is given twice: received bit=3 beside bits",
     ),
     "a class that is none": (
         "{layers: conv, fault: 'nosuch.module:Fault', counts: 1}",

@@ -209,6 +209,16 @@ def test_the_originals_file_runs_as_a_campaign_of_one_cell(
     assert (row["layer"], row["bit"], row["injected"]) == ("logits", 31, 70)
 
 
+def test_the_table_names_the_fault_where_it_is_no_bit_flip(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    head = campaign.read_text().partition("grid:")[0]
+    campaign.write_text(f"{head}grid: {{layers: conv, fault: zero, counts: 2}}\n")
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert "zero" in ended.out
+    assert "bit_flip" not in ended.out
+
+
 BAD_CAMPAIGNS = {
     "unknown key": ("bits:", "bitz:", "small.yaml:9:3: unknown key 'bitz'; did you mean 'bits'?"),
     "unknown layer": ("pool", "poll", "small.yaml:8:18: the model has no layer 'poll'; did you"),
@@ -224,6 +234,11 @@ BAD_CAMPAIGNS = {
     ),
     "probability NaN": ("0.2, 1.0", "0.2, .nan", "small.yaml:10:29: probabilities: received .nan"),
     "probability no number": ("0.2, 1.0", "0.2, half", "received 'half'"),
+    "a module whose name reads as an emoji": (
+        "model.keras",
+        "nomod:X",
+        "nomod:X: the module 'nomod' cannot be imported",
+    ),
     "empty grid": ("[conv, pool, logits]", "[]", "the grid is empty"),
     "no such model": ("model.keras", "nosuch.keras", "nosuch.keras: the model file cannot be read"),
     "model is no model": ("model.keras", "junk.keras", "junk.keras: it is not a .keras file"),

@@ -135,7 +135,7 @@ REFUSED = {
         HEAD + "conv,0,0,1\nconw,0,0,1\n",
         "row 2: the model has no layer 'conw'; did you mean 'conv'?",
     ),
-    "layer that is a number": ("layer,sample,element,bit\n3,0,0,1\n", "has no layer 3"),
+    "layer that is a number": ("layer,sample,element,bit\n3,0,0,1\n", "has no layer '3'"),
     "no sample": (HEAD + "conv,,0,1\n", "row 1: received no sample"),
     "sample outside": (
         HEAD + "conv,0,0,1\nconv,70,0,1\n",
@@ -154,7 +154,7 @@ REFUSED = {
     "no bit and no value": (HEAD + "conv,0,0,\n", "received no bit and no value; expected one"),
     "bit and value": (
         "layer,sample,element,bit,value\nconv,0,0,1,2.5\n",
-        "received the bit 1 and the value 2.5; expected one",
+        "received the bit 1 and the value '2.5'; expected one",
     ),
     "value that is text": ("layer,sample,element,value\nconv,0,0,big\n", "'big'"),
     "unknown fault": (
@@ -211,6 +211,20 @@ def test_a_malformed_list_is_one_message_with_file_and_row(
         list_of(text)
     assert message in str(error.value)
     assert str(tmp_path / "faults.csv") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("trial", [1]), ("layer", ["conv"]), ("bit", True), ("sample", pd.Timestamp("2026-01-01"))],
+)
+def test_columns_of_a_type_that_does_not_fit_are_refused(
+    column: str, value: object, graph: Graph, tmp_path: Path
+) -> None:
+    file = tmp_path / "faults.parquet"
+    row = {"trial": 1, "layer": "conv", "sample": 0, "element": 0, "bit": 1, column: value}
+    pd.DataFrame([row]).to_parquet(file)
+    with pytest.raises(CampaignError, match=f"the column {column} of the fault list has the type"):
+        SiteList(file, graph, SAMPLES)
 
 
 def test_files_that_are_no_lists_are_refused(graph: Graph, tmp_path: Path) -> None:
