@@ -1,0 +1,47 @@
+"""The examples in the guide, as a user would take them over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from results import open_run
+from tests.orchestrator.conftest import Run
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "faults.md"
+
+
+@pytest.fixture
+def modules(campaign: Path) -> Path:
+    """The modules of the guide beside a campaign; returns the campaign."""
+    code = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    fault, judges = code
+    campaign.with_name("my_faults.py").write_text(fault)
+    campaign.with_name("my_judges.py").write_text(judges)
+    return campaign
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_faults_and_judges_of_the_users_own(
+    executor: str, modules: Path, run: Run, tmp_path: Path
+) -> None:
+    head = modules.read_text().partition("grid:")[0]
+    modules.write_text(
+        f"{head}"
+        'judge: {type: "my_judges:Group", size: 3}\n'
+        "metrics: my_judges:Lead\n"
+        "criteria: my_judges:Fell\n"
+        "grid:\n"
+        "- {layers: [conv, logits], bits: [30, 31], counts: 20}\n"
+        '- {layers: [conv, logits], fault: {type: "my_faults:Drift", width: 100}, counts: 20}\n'
+    )
+    assert run(modules, tmp_path / "run", executor).failed == 0
+    rows = open_run(tmp_path / "run").trials()
+    assert len(rows) == 2 * 3 * 3
+    assert sorted(rows["fault"].unique()) == ["bit_flip", "my_faults:Drift"]
+    assert rows["sdc_Fell"].between(0, rows["injected"] - rows["due"]).all()
+    assert rows["sdc_Fell"].sum() > 0
+    assert rows["metric_Lead"].nunique() > 5
+    assert (rows["sdc"] > 0).any()
