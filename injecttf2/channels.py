@@ -119,7 +119,7 @@ def channel_of(
 def _is_plain(layer: Any, *, axes: int) -> bool:
     if isinstance(layer, layers.BatchNormalization):
         return layer.axis in (-1, axes) and layer.compute_dtype == layer.variable_dtype
-    if not is_plain(layer):
+    if not is_plain(layer) or layer.lora_enabled:  # whose kernel is made of three weights
         return False
     return isinstance(layer, layers.Dense) or (
         layer.groups == 1 and layer.data_format == "channels_last" and layer.padding != "causal"

@@ -69,7 +69,7 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
         DatasetError: The golden output of a sample holds NaN or Inf, or the labels do not fit.
     """
     shape = graph.shapes[id(graph.output)]
-    assessment.labels(dataset.labels, Output(shape, str(graph.output.dtype)))
+    assessment.check(dataset.labels, Output(shape, str(graph.output.dtype)))
     size = batch_size(graph, graph.steps)
     arrays = dataset.input_arrays
     steps = graph.ancestors([id(graph.output)])

@@ -39,6 +39,10 @@ from injecttf2.wrapping import Shape, function_of
 __all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
 
 
+BY_PASSED = "a tensor that by-passes it is not one row a sample"
+"""Why a layer cannot be injected that could be alone."""
+
+
 class Graph:
     """The steps of a Keras model in the order in which the model runs them.
 
@@ -343,16 +347,16 @@ class Graph:
             return reason
         if not dense:
             return "its output is sparse or ragged"
-        if place.key in self._not_per_sample:
+        if place.key in self.not_per_sample:
             return "its first axis is not the sample"
-        if self._not_per_sample and not self._not_per_sample.isdisjoint(
+        if self.not_per_sample and not self.not_per_sample.isdisjoint(
             self.cut(place.layer).frontier
         ):
-            return "a tensor that by-passes it is not one row a sample"
+            return BY_PASSED
         return None
 
     @cached_property
-    def _not_per_sample(self) -> frozenset[int]:
+    def not_per_sample(self) -> frozenset[int]:
         """Keys of the tensors whose first axis is not the sample."""
         tensors = [tensor for step in self.steps for tensor in step.made]
         fixed = {id(one) for one in tensors if tuple(one.shape[:1]) != (None,)}

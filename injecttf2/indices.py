@@ -10,18 +10,16 @@ from typing import Any
 import tensorflow as tf
 
 INDEXING = {
-    "Gather": 1,
-    "GatherV2": 1,
-    "GatherNd": 1,
-    "ResourceGather": 1,
-    "ResourceGatherNd": 1,
-    "ScatterNd": 0,
-    "TensorScatterUpdate": 1,
-    "TensorScatterAdd": 1,
-    "SparseSegmentSum": 1,
-    "UnsortedSegmentSum": 1,
+    **dict.fromkeys(("Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd"), (1,)),
+    "ScatterNd": (0,),
+    **{f"TensorScatter{one}": (1,) for one in ("Update", "Add", "Sub", "Max", "Min")},
+    **{f"Segment{one}": (1,) for one in ("Sum", "Mean", "Max", "Min", "Prod")},
+    **{f"UnsortedSegment{one}": (1,) for one in ("Sum", "Max", "Min", "Prod")},
+    **{f"SparseSegment{one}": (1, 2) for one in ("Sum", "Mean", "SqrtN")},
+    "ReverseSequence": (1,),
+    "CropAndResize": (2,),
 }
-"""Operations that fail on an index out of range, and which of their arguments the indices are."""
+"""Operations that fail on an index out of range, and which of their arguments are indices."""
 
 FUNCTIONS = (
     *("PartitionedCall", "StatefulPartitionedCall"),
@@ -36,10 +34,10 @@ IN_RANGE = ("ArgMax", "ArgMin", "TopKV2", "Where", "Bucketize", "LowerBound", "U
 def used_as_indices(graph: Any) -> set[Any]:
     """Return references to the tensors that decide an index which may be out of range then."""
     used: set[Any] = set()
-    reached = []
+    reached: list[Any] = []
     for operation in graph.get_operations():
         if operation.type in INDEXING:
-            reached.append(operation.inputs[INDEXING[operation.type]])
+            reached.extend(operation.inputs[one] for one in INDEXING[operation.type])
         elif operation.type in FUNCTIONS:
             reached.extend(one for one in operation.inputs if one.dtype.is_integer)
     while reached:

@@ -17,9 +17,10 @@ import tensorflow as tf
 from injecttf2.batches import padded
 from injecttf2.block import GoldenBlock, GoldenUse
 from injecttf2.datasets import Dataset
+from injecttf2.errors import ModelError
 from injecttf2.evaluation import Evaluation
 from injecttf2.golden import GoldenRun
-from injecttf2.graph import Graph, LayerInfo
+from injecttf2.graph import BY_PASSED, Graph, LayerInfo
 from injecttf2.judges import Assessment, Verdict
 from injecttf2.outcomes import MASKED, Tallies, count
 from injecttf2.packed import FaultySamples
@@ -111,6 +112,10 @@ class Injected(ABC):
     """
 
     def __init__(self, shared: Shared, scope: Scope, suffix: DenseSuffix) -> None:
+        if not shared.graph.not_per_sample.isdisjoint(suffix.cut.frontier):
+            raise ModelError(
+                f"the {scope.target} of the layer {scope.layer!r} cannot be injected: {BY_PASSED}"
+            )
         self.scope = scope
         self.infos: tuple[LayerInfo, ...] = tuple(shared.graph.info(one) for one in scope.layers)
         self.tuned = False

@@ -16,7 +16,7 @@ from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.injected import Shared
 from injecttf2.judges import Verdict
 from injecttf2.listed import Listed
-from injecttf2.sites import share_hit
+from injecttf2.sites import expected_sites, share_hit
 from injecttf2.trials import Trial
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ HITS_AT_A_TIME = 2**17
 
 HITS_IN_BLOCKS = 2**22
 """The same where golden data are held in blocks, each of which is loaded once for these hits."""
+
+
+SITES_AT_A_TIME = 2**22
+"""Sites that are drawn before they are evaluated; a hit may have thousands. They take 200 MB."""
 
 
 class OutputsEvaluator:
@@ -98,27 +102,31 @@ class OutputsEvaluator:
                 if before is not None:
                     here = chosen if isinstance(chosen, slice) else np.isin(layer.hit, chosen)
                     row.put(here, one, before)
-        verdict = _in_order(found, len(drawn))
+        verdict = self._in_order(found, len(drawn))
         tallies = self._shared.tallies(drawn.trial, drawn.sample, verdict, trials=len(trials))
         injections = self._injections(drawn, verdict, rows) if record else None
         return Evaluation(tallies, drawn.sites, injections)
 
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
         """Split trials by the hits that are expected of them."""
-        most = HITS_AT_A_TIME if self._injected.block >= self._samples else HITS_IN_BLOCKS
         start, hits = 0, 0.0
         for index, trial in enumerate(trials):
             expected = self._expected_hits(trial)
-            if index > start and hits + expected > most:
+            if index > start and hits + expected > self._most:
                 yield trials[start:index]
                 start, hits = index, 0.0
             hits += expected
         yield trials[start:]
 
+    @property
+    def _most(self) -> int:
+        return HITS_AT_A_TIME if self._injected.block >= self._samples else HITS_IN_BLOCKS
+
     def _expected_hits(self, trial: Trial) -> float:
+        """Return how many hits to expect of a trial, or more where they have many sites each."""
         fault, rate = trial.cell.fault, trial.cell.rate
         if isinstance(rate, Listed):
-            return rate.samples
+            return max(rate.samples, rate.sites * self._most / SITES_AT_A_TIME)
         try:
             choices = [fault.choice(dtype) for _, dtype in self._layers]
         except ValueError as error:
@@ -127,7 +135,29 @@ class OutputsEvaluator:
             share_hit(rate, choice, samples=self._samples, elements=elements)
             for choice, (elements, _) in zip(choices, self._layers, strict=True)
         )
-        return self._samples * sum(shares)
+        hits = self._samples * sum(shares)
+        sites = sum(
+            expected_sites(rate, choice, samples=self._samples, elements=elements)
+            for choice, (elements, _) in zip(choices, self._layers, strict=True)
+        )
+        return max(hits, sites * self._most / SITES_AT_A_TIME)
+
+    def _in_order(self, found: Sequence[tuple[Index | slice, Verdict]], hits: int) -> Verdict:
+        """Return the verdicts on all hits, from those on the hits of each block."""
+        if len(found) == 1:
+            return found[0][1]
+        if not found:
+            return self._shared.golden.verdict.first(0)
+        columns: list[Any] = []
+        for index, column in enumerate(found[0][1]):
+            if column is None:
+                columns.append(None)
+                continue
+            whole = np.empty((hits, *column.shape[1:]), column.dtype)
+            for chosen, verdict in found:
+                whole[chosen] = verdict[index]
+            columns.append(whole)
+        return Verdict(*columns)
 
     def _injections(self, drawn: Drawn, verdict: Verdict, rows: Sequence[_LayerRows]) -> Injections:
         """Return a row for each site, those of a hit beside each other, layers in their order."""
@@ -171,28 +201,3 @@ class _LayerRows:
             after = changed.words.changes[changed.of_site].apply(before)
             self.original[here] = before.astype(np.float64)
             self.corrupted[here] = after.astype(np.float64)
-
-
-def _in_order(found: Sequence[tuple[Index | slice, Verdict]], hits: int) -> Verdict:
-    """Return the verdicts on all hits, from those on the hits of each block."""
-    if len(found) == 1:
-        return found[0][1]
-    if not found:
-        none = np.empty(0)
-        return Verdict(
-            none.astype(np.uint8),
-            none.astype(np.int32),
-            none,
-            none[:, np.newaxis],
-            none[:, np.newaxis],
-        )
-    columns: list[Any] = []
-    for index, column in enumerate(found[0][1]):
-        if column is None:
-            columns.append(None)
-            continue
-        whole = np.empty((hits, *column.shape[1:]), column.dtype)
-        for chosen, verdict in found:
-            whole[chosen] = verdict[index]
-        columns.append(whole)
-    return Verdict(*columns)

@@ -178,6 +178,22 @@ def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> flo
     return 1 - (1 - 1 / samples) ** rate.value
 
 
+def expected_sites(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
+    """Return how many sites a trial is expected to have in a layer's outputs.
+
+    Args:
+        rate: How many sites there are.
+        choice: What is drawn within an element.
+        samples: Samples in the data set.
+        elements: Elements in the layer's output of one sample.
+    """
+    if isinstance(rate, Probability):
+        return rate.value * samples
+    if isinstance(rate, BitErrorRate):
+        return rate.value * samples * elements * choice.sites
+    return rate.value
+
+
 def draw_weights(trial_id: int, rate: Rate, variables: Sequence[tuple[int, Choice]]) -> WeightSites:
     """Draw the sites of a trial in weights, uniform over the sites of all variables together.
 

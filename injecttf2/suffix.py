@@ -144,9 +144,15 @@ class DenseSuffix(ABC):
         if name not in self._compiled:
             frontier = block.signature()[: len(self.cut.frontier)]
             function = tf.function(body, autograph=False)
-            self._compiled[name] = function.get_concrete_function(frontier, *signature)
-        compiled: Callable[..., Any] = self._compiled[name]
-        return compiled
+            compiled = function.get_concrete_function(frontier, *signature)
+            self._check_compiled(compiled)
+            self._compiled[name] = compiled
+        found: Callable[..., Any] = self._compiled[name]
+        return found
+
+    def _check_compiled(self, function: Any) -> None:
+        """See that a function does what it is to do, once it is traced."""
+        del function  # outputs of layers are part of whatever was traced
 
     @property
     def _beside(self) -> tuple[Any, ...]:
@@ -156,9 +162,9 @@ class DenseSuffix(ABC):
     def _golden(self, frontier: Any, first: Any, expected: Any, *beside: Any) -> tuple[Any, Any]:
         outputs = self._run(self._gather(frontier, self._rows(frontier, first)), *beside)
         # At a tie the class may differ by rounding alone, as low precision may within the class.
-        decided = ~self.assessment.judge.differs(widened(outputs), widened(expected))
-        right = (is_finite(outputs) & decided) | equal_up_to_rounding(outputs, expected)
-        return outputs, right
+        found, expected = widened(outputs), widened(expected)
+        decided = ~self.assessment.judge.differs(found, expected)
+        return outputs, (is_finite(found) & decided) | equal_up_to_rounding(found, expected)
 
     def _rows(self, frontier: Any, first: Any) -> Any:
         """Return the rows of the batch that begins at a row of the block."""

@@ -50,8 +50,8 @@ class TogetherSuffix(OutputsSuffix):
         Those are golden in no layer but the first: the words of the layers before have changed.
         """
         parts = []
-        tensors = self._each_batch(("values", layer), self._values(layer), block, (), (), hits)
-        for number, tensor in enumerate(tensors):
+        both = self._each_batch(("values", layer), self._values(layer), block, (), (), hits)
+        for number, (tensor, _) in enumerate(both):
             start = number * self.batch
             here = slice(*np.searchsorted(hit, [start, start + self.batch]))
             flat = tf.reshape(tensor, (self.batch, -1))
@@ -61,12 +61,17 @@ class TogetherSuffix(OutputsSuffix):
         return values
 
     def _values(self, layer: int) -> Callable[..., Any]:
-        """Return a function that returns what a layer gives out before its words change."""
+        """Return a function that returns what a layer gives out before its words change.
 
-        def values(frontier: Any, batch: Batch) -> Any:
+        The model's outputs come with it: without them TensorFlow would leave out what is behind the
+        layer and fuse the rest otherwise than in the function that judges, with other values where
+        they are NaN.
+        """
+
+        def values(frontier: Any, batch: Batch) -> tuple[Any, Any]:
             kept: list[Any] = []
-            self._run_changed(frontier, batch, {layer: kept.append})
-            return kept[0]
+            outputs = self._run_changed(frontier, batch, {layer: kept.append})
+            return kept[0], outputs
 
         return values
 

@@ -20,6 +20,7 @@ from injecttf2.batches import batches, padded, side_by_side
 from injecttf2.block import GoldenBlock
 from injecttf2.changes import flipping, merged
 from injecttf2.channels import ChannelPath, channel_of, has_channels
+from injecttf2.errors import ModelError
 from injecttf2.fault_model import Fault, Hits
 from injecttf2.graph import Graph, Values
 from injecttf2.judges import Assessment, Verdict
@@ -305,6 +306,22 @@ class WeightsSuffix(DenseSuffix):
             return function(frontier, *given, *batch, *hits.weights)
 
         return list(side_by_side(run, hits.singles(self.batch)))
+
+    def _check_compiled(self, function: Any) -> None:
+        """See that no weight is read past the scope, whose values alone may hold faults.
+
+        Raises:
+            ModelError: One is, as by a ``tf.function`` that was traced before.
+        """
+        read = {id(variable) for variable in function.variables}
+        for weight in self.weights:
+            if id(weight.variable.value) in read:
+                raise ModelError(
+                    f"the weight {weight.name!r} of {self.layer!r} is read in a function that was "
+                    "compiled before, which a fault cannot reach",
+                    hint="take @tf.function off the layer's or the model's call; the whole is "
+                    "compiled anyway",
+                )
 
     @property
     def _beside(self) -> tuple[Any, ...]:

@@ -115,12 +115,27 @@ class Assessment:
                 f"the judge {name_of(self.judge)} made labels of shape {taken.shape} and dtype "
                 f"{taken.dtype}; expected numbers, one row for each of {len(labels)} samples"
             )
+        self._check_parts(taken, output)
+        return taken
+
+    def check(self, labels: npt.NDArray[Any], output: Output) -> None:
+        """Check that a model can be judged; see :meth:`labels`.
+
+        Args:
+            labels: [samples, ...], as the judge takes them.
+            output: What the model gives out for one sample.
+        """
+        _call(self.judge, "check", output)
+        if is_builtin(self.judge):
+            self.judge.labels(labels, output)  # what it takes, it returns as it is
+        self._check_parts(labels, output)
+
+    def _check_parts(self, labels: npt.NDArray[Any], output: Output) -> None:
         for metric in self.metrics:
-            _call(metric, "check", output, taken)
+            _call(metric, "check", output, labels)
         for criterion in self.criteria:
             _call(criterion, "check", output)
-        self._try(output, taken)
-        return taken
+        self._try(output, labels)
 
     def verdict(self, outputs: Any, golden: Any, labels: Any) -> Verdict:
         """Judge outputs, on the device; to be called in a compiled function.

@@ -122,6 +122,12 @@ class Makers:
             pattern, number = found
             kind, parameter = NUMBERED[pattern]
             given = dict(named.parameters)
+            if parameter in given and number is not None:
+                raise CampaignError(
+                    f"its name says the parameter {parameter!r}; received it again",
+                    place=named.type,
+                    hint="leave one of them out",
+                )
             if parameter is not None and number is not None:
                 given[parameter] = int(number) if parameter == "k" else number
             made = self._made(kind, named.type, given)
@@ -152,7 +158,12 @@ class Makers:
         given = dict(parameters)
         if "logits" in known:
             given.setdefault("logits", self.logits)
-        needed = [one.name for one in known.values() if one.default is one.empty]
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = [
+            one.name
+            for one in known.values()
+            if one.default is one.empty and one.kind not in several
+        ]
         if missing := [parameter for parameter in needed if parameter not in given]:
             raise CampaignError(f"it needs the parameter {missing[0]!r}", place=name)
         try:

@@ -7,16 +7,24 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from injecttf2 import batches, changes, datasets, digits, outcomes
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, EngineError, ModelError
-from injecttf2.faults import BitFlip
+from injecttf2.faults import BitFlip, StuckAt
 from injecttf2.graph import Graph
+from injecttf2.judges import Assessment
+from injecttf2.judges.criteria import ConfidenceMoved, LeftTop
+from injecttf2.judges.metrics import Confidence
+from injecttf2.judges.top import TopK
+from injecttf2.mixture import Mixture
+from injecttf2.outputs_evaluator import SITES_AT_A_TIME, OutputsEvaluator
 from injecttf2.packed import Packed, Words
-from injecttf2.rates import Probability
-from injecttf2.trials import Cell, Identity, Repetitions, Trial
-from tests import networks
+from injecttf2.rates import BitErrorRate, Count, Probability
+from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Identity, Repetitions, Scope, Trial
+from injecttf2.value_faults import Scale
+from tests import families, networks
 from tests.comparing import assert_equal
 from tests.reference import Reference
 from tests.reference_faults import flip
@@ -223,6 +231,99 @@ def test_layers_together_are_named_once_in_the_order_of_the_model(received: str)
         "layers together are named once each, in the order of the model; received "
         f"{received!r}, expected 'conv + logits'"
     )
+
+
+@pytest.mark.parametrize("target", [OUTPUTS, WEIGHTS])
+def test_a_layer_whose_cut_crosses_a_tensor_that_is_no_row_a_sample_is_refused(target: str) -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((5, 6), name="x")
+    early = keras.layers.Dense(6, name="early")(inputs)
+    whole = keras.layers.Lambda(lambda x: keras.ops.sum(x, axis=0), output_shape=(6,), name="sum")
+    summed = whole(early)
+    late = keras.layers.Dense(6, name="late")(early) + summed
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(late)))
+    engine = Engine(model, datasets.Dataset(*networks.data((5, 6), 3)))
+    with pytest.raises(ModelError, match="a tensor that by-passes it is not one row a sample"):
+        engine.prepare(Scope(("late",), target))
+
+
+def test_a_model_of_whole_numbers_is_judged() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((6,), name="x")
+    x = keras.layers.Dense(4, name="dense")(inputs)
+    model = keras.Model(inputs, families.Rounded("int32", name="whole")(x))
+    data, labels = networks.data((6,), 4)
+    engine = Engine(model, datasets.Dataset(data, labels))
+    reference = Reference(model, data, labels)
+    assert_equal(engine, reference, trials_of(Cell("dense", BitFlip(bit=30), Probability(0.5))))
+
+
+def test_a_trial_without_hits_is_a_row_whatever_is_asked_of_outputs() -> None:
+    assessment = Assessment(
+        judge=TopK(2), metrics=(Confidence(),), criteria=(LeftTop(2), ConfidenceMoved(10))
+    )
+    engine = engine_of("cnn", assessment=assessment)
+    tallies = engine.evaluate(trials_of(Cell("conv", BitFlip(bit=30), Probability(0.0)))).tallies
+    assert (tallies.injected.tolist(), tallies.criteria.tolist()) == ([0], [[0, 0]])
+    assert tallies.metrics.shape == (1, 1)
+    assert tallies.correct.tolist() == [engine.golden.accuracy * 70]
+
+
+def test_trials_with_many_sites_are_drawn_in_parts() -> None:
+    engine = engine_of("cnn", assessment=Assessment(judge=TopK(2)))
+    evaluator = OutputsEvaluator(engine.prepare("conv"), engine._shared)
+    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), BitErrorRate(0.5)), 100)
+    sites = 70 * 8 * 8 * 4 * 32 * 0.5
+    parts = [len(part) for part in evaluator._parts(trials)]
+    assert sum(parts) == 100
+    assert max(parts) == int(SITES_AT_A_TIME // sites)
+
+
+class Compiled(keras.layers.Layer):
+    """A layer whose call is compiled when it is first called, with its variable in it."""
+
+    def build(self, shape: Any) -> None:
+        self.scaling = self.add_weight(shape=(shape[-1],), name="scaling", initializer="ones")
+
+    @tf.function
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.scaling
+
+
+def test_weights_that_a_compiled_function_holds_are_refused_rather_than_masked() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input((6,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(3)(Compiled(name="compiled")(inputs)))
+    engine = Engine(model, datasets.Dataset(*networks.data((6,), 3)))
+    with pytest.raises(ModelError, match="'scaling' of 'compiled' is read in a function that was"):
+        engine.prepare(Scope(("compiled",), WEIGHTS))
+
+
+def test_weights_of_a_low_rank_adaptation_equal_the_reference() -> None:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(5)
+    dense = keras.layers.Dense(8, activation="relu", name="dense")
+    inputs = keras.Input((6,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(dense(inputs)))
+    dense.enable_lora(2)
+    dense.lora_kernel_b.assign(np.random.default_rng(1).normal(size=(2, 8)))
+    data, labels = networks.data((6,), 3)
+    engine = Engine(model, datasets.Dataset(data, labels))
+    cell = Cell("dense", BitFlip(bit_field="exponent"), Count(1), WEIGHTS)
+    assert_equal(engine, Reference(model, data, labels), trials_of(cell, 40))
+
+
+def test_a_fault_of_values_sees_what_the_faults_before_it_left() -> None:
+    """NaN through a ReLU, which is another value where TensorFlow fuses it otherwise."""
+    model = networks.branches()
+    data, labels = networks.data((12,), 4)
+    engine, reference = (
+        Engine(model, datasets.Dataset(data, labels)),
+        Reference(model, data, labels),
+    )
+    stuck, twice = StuckAt(bit_field="exponent", value=1), Scale(2)
+    cell = Cell("features + sin", Mixture(((3, stuck), (1, twice))), Count(200))
+    assert_equal(engine, reference, trials_of(cell, 10))
 
 
 def test_a_layer_that_computes_another_dtype_than_it_announces_is_named() -> None:

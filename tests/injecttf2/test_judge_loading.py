@@ -26,7 +26,7 @@ from injecttf2.judges.per_position import PerPosition
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.judges.regression import Regression
 from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import TopK
+from injecttf2.judges.top import Top1, TopK
 
 MODULE = '''
 from dataclasses import dataclass
@@ -261,6 +261,18 @@ def test_the_users_own_mistakes_are_told_before_anything_is_evaluated(
         assessment.labels(np.asarray([0, 1, 0]), Output((2,), "float32"))
     assert isinstance(error.value, ModelError | DatasetError)
     assert error.value.message.startswith(text)
+
+
+def test_labels_are_converted_by_the_judge_once() -> None:
+    class OneHot(Top1):
+        def labels(self, labels: Any, output: Output) -> Any:
+            return labels.argmax(axis=1)
+
+    assessment = Assessment(judge=OneHot())
+    output = Output((2,), "float32")
+    taken = assessment.labels(np.eye(2)[[0, 1, 1]], output)
+    assert taken.tolist() == [0, 1, 1]
+    assessment.check(taken, output)
 
 
 def test_an_assessment_travels_to_where_its_modules_are_not(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from injecttf2.graph import Graph
@@ -100,6 +101,9 @@ INDICES: dict[str, Any] = {
     "an embedding": layers.Embedding(9, 4),
     "ids that are shifted": lambda x: layers.Embedding(9, 4)(x + 1),
     "a table": lambda x: keras.ops.take(np.eye(9, dtype=np.float32), x, axis=0),
+    "lengths": lambda x: layers.Lambda(
+        lambda x: tf.reverse_sequence(tf.ones((tf.shape(x)[0], 9)), tf.cast(x[:, 0], tf.int32), 1)
+    )(x),
     "an embedding inside a layer": lambda x: layers.TimeDistributed(layers.Embedding(9, 4))(
         keras.ops.expand_dims(x, 2)
     ),
