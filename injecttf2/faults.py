@@ -200,7 +200,3 @@ def _random_subsets(dtype: str, choices: range, draws: npt.NDArray[np.float64]) 
         instead = bits.masks(np.asarray(choices.start + last), dtype)
         masks |= np.where(taken, instead, drawn)
     return masks
-
-
-FAULTS = {BitFlip.name: BitFlip}
-"""Fault models by the name used in YAML and in the results."""

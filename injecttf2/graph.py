@@ -253,8 +253,26 @@ class Graph:
         """Return the step that gives out the tensor ``key``."""
         return next(step for step in self.steps if key in step.outputs)
 
-    def run(self, steps: Sequence[Step], values: Mapping[int, Any]) -> Values:
-        """Run ``steps`` in order on top of ``values`` and return all tensors by key."""
+    def run(
+        self,
+        steps: Sequence[Step],
+        values: Mapping[int, Any],
+        *,
+        state: Iterable[tuple[Any, Any]] = (),
+    ) -> Values:
+        """Run ``steps`` in order on top of ``values`` and return all tensors by key.
+
+        What a layer assigns to a variable holds for this run: the variable itself is not changed.
+
+        Args:
+            steps: The steps.
+            values: Tensors that are there already, by key.
+            state: Variables, and the values that they have in place of their own.
+        """
+        with keras.StatelessScope(state_mapping=list(state)):
+            return self._run(steps, values)
+
+    def _run(self, steps: Sequence[Step], values: Mapping[int, Any]) -> Values:
         computed = dict(values)
         masked = bool(self._trace.masks)
         for step in steps:

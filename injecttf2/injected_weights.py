@@ -16,6 +16,9 @@ from injecttf2.sites import WeightSites
 from injecttf2.trials import Scope, Trial
 from injecttf2.weights import WeightsSuffix, weights_of
 
+SAMPLES_IN_BLOCKS = 2**22
+"""Samples, counted for each trial, whose verdicts are held while golden blocks come and go."""
+
 
 class InjectedWeights(Injected):
     """The weights of one layer, or of several together, ready for injection.
@@ -48,7 +51,10 @@ class InjectedWeights(Injected):
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool) -> Evaluation:
         """Evaluate trials; see :class:`Injected`."""
-        return joined([self._evaluate(trial, record=record) for trial in trials])
+        several = self.block < len(self._shared.dataset)
+        count = max(1, SAMPLES_IN_BLOCKS // len(self._shared.dataset)) if several else 1
+        parts = (trials[first : first + count] for first in range(0, len(trials), count))
+        return joined([one for part in parts for one in self._evaluate(part, record=record)])
 
     def outputs(self, trial: Trial) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return all samples, and the model's outputs for them with the fault."""
@@ -60,21 +66,40 @@ class InjectedWeights(Injected):
             faulty[start:stop] = self._suffix.outputs(self._block, hits)
         return np.arange(len(faulty)), faulty
 
-    def _evaluate(self, trial: Trial, *, record: bool) -> Evaluation:
-        """Evaluate one trial; without any site it injects into no sample."""
-        shared = self._shared
-        sites = self._draw(trial)
-        samples = np.arange(len(shared.dataset) if len(sites) else 0)
-        corrupted = self._corrupted(trial, sites)
-        parts: dict[int, Verdict] = {}
-        for start, _ in self.bounds if len(sites) else ():
+    def _evaluate(self, trials: Sequence[Trial], *, record: bool) -> list[Evaluation]:
+        """Evaluate trials, each golden block loaded once for all of them."""
+        sites = [self._draw(trial) for trial in trials]
+        found: list[dict[int, Verdict]] = [{} for _ in trials]
+        for start, _ in self.bounds if any(map(len, sites)) else ():
             self.load(start)
-            parts[start] = self.inject(self._suffix.hits(self._rows, corrupted))
+            for trial, drawn, verdicts in zip(trials, sites, found, strict=True):
+                if len(drawn):
+                    hits = self._suffix.hits(self._rows, self._corrupted(trial, drawn))
+                    verdicts[start] = self.inject(hits)
+        return [
+            self._evaluation(*one, record=record) for one in zip(trials, sites, found, strict=True)
+        ]
+
+    def _evaluation(
+        self, trial: Trial, sites: WeightSites, verdicts: dict[int, Verdict], *, record: bool
+    ) -> Evaluation:
+        """Return what became of a trial; without any site it injects into no sample.
+
+        Args:
+            trial: The trial.
+            sites: Its sites.
+            verdicts: By the first sample of the block, in any order; none without sites.
+            record: Whether the injected sites are asked for.
+        """
+        shared = self._shared
+        samples = np.arange(len(shared.dataset) if len(sites) else 0)
         verdict = shared.golden.verdict.first(0)
-        if parts:
-            verdict = Verdict.joined([parts[start] for start in sorted(parts)])
+        if verdicts:
+            verdict = Verdict.joined([verdicts[start] for start in sorted(verdicts)])
         tallies = shared.tallies(np.zeros(len(samples), np.int64), samples, verdict, trials=1)
-        injections = self._injections(trial, sites, corrupted, verdict) if record else None
+        injections = None
+        if record:
+            injections = self._injections(trial, sites, self._corrupted(trial, sites), verdict)
         return Evaluation(tallies, np.array([len(sites)]), injections)
 
     @property

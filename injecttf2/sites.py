@@ -121,16 +121,6 @@ def word_starts(*columns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(differs)
 
 
-def draw(
-    trial_id: int, *, samples: int, elements: int, candidates: range, probability: float
-) -> Sites:
-    """Draw the sites of a trial of single bits at a probability, as ``draw_outputs`` does."""
-    choice = Choice(candidates, one_bit=True)
-    return draw_outputs(
-        trial_id, Probability(probability), choice, samples=samples, elements=elements
-    )
-
-
 def draw_outputs(
     trial_id: int, rate: Rate, choice: Choice, *, samples: int, elements: int, stream: int = 0
 ) -> Sites:

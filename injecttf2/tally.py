@@ -13,15 +13,6 @@ from injecttf2.outcomes import BENIGN, DUE, MASKED, SDC, Scores, Tallies
 Index = npt.NDArray[np.int64]
 
 
-def everywhere(trials: int, samples: int) -> tuple[Index, Index]:
-    """Return trial and sample of each hit where every trial hits all samples, as in weights.
-
-    Returns:
-        int64 [trials * samples], twice: trials one after another, samples ascending in each.
-    """
-    return np.repeat(np.arange(trials), samples), np.tile(np.arange(samples), trials)
-
-
 def tally(
     trial: Index, sample: Index, verdict: Verdict, *, golden: Verdict, trials: int
 ) -> Tallies:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -341,5 +340,5 @@ class WeightsSuffix(DenseSuffix):
 
     def _run(self, values: Values, *weights: Any) -> Any:
         variables = [weight.variable for weight in self.weights]
-        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
-            return super()._run(values)
+        state = zip(variables, weights, strict=True)
+        return self._graph.run(self.cut.suffix, values, state=state)[id(self._graph.output)]

@@ -299,6 +299,32 @@ def test_weights_that_a_compiled_function_holds_are_refused_rather_than_masked()
         engine.prepare(Scope(("compiled",), WEIGHTS))
 
 
+class Counting(keras.layers.Layer):
+    """A layer that counts its calls, and adds what it has counted."""
+
+    def build(self, shape: Any) -> None:
+        del shape
+        self.count = self.add_weight(shape=(), name="count", initializer="zeros", trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        self.count.assign_add(1.0)
+        return inputs + self.count
+
+
+def test_no_variable_is_changed_whatever_a_layer_assigns() -> None:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((6,), name="x")
+    counted = Counting(name="counting")(keras.layers.Dense(6, name="dense")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(counted))
+    engine = Engine(model, datasets.Dataset(*networks.data((6,), 3)))
+    for target in (OUTPUTS, WEIGHTS):
+        trials = trials_of(Cell("dense", BitFlip(bit=30), Count(3), target), 2)
+        first = engine.evaluate(trials).tallies
+        assert engine.evaluate(trials).tallies.correct.tolist() == first.correct.tolist()
+    assert float(model.get_layer("counting").count.numpy()) == 0
+
+
 def test_weights_of_a_low_rank_adaptation_equal_the_reference() -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(5)

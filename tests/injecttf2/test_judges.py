@@ -328,7 +328,7 @@ TEXTS: list[tuple[Judge | Metric | Criterion, tuple[int | None, ...], str]] = [
     (Top1(), (1,), "(1,) a sample; top-1 needs one row of at least two classes"),
     (Top1(), (), "() a sample; top-1 needs one row of at least two classes"),
     (Top1(), (None,), "(None,) a sample; top-1 needs one row of at least two classes"),
-    (TopK(5), (3, 9), "(3, 9) a sample; top-5 needs one row of at least two classes"),
+    (TopK(5), (3, 9), "(3, 9) a sample; the judge topk needs one row of at least two classes"),
     (TopK(5), (5,), "the judge topk: the model has 5 classes, so its top-5 is always all of them"),
     (Threshold(), (3, 9), "(3, 9) a sample; the judge threshold needs one number or one row"),
     (PerPosition(), (9,), "(9,) a sample; the judge per_position needs at least two axes"),

@@ -20,13 +20,12 @@ ids = st.integers(0, 2**64 - 1)
 
 
 def draw(trial_id: int = 1, **arguments: Any) -> Sites:
-    defaults: dict[str, Any] = {
-        "samples": 100,
-        "elements": 50,
-        "candidates": range(32),
-        "probability": 1.0,
-    }
-    return sites.draw(trial_id, **{**defaults, **arguments})
+    """Draw the sites of a trial of single bits at a probability."""
+    rate = Probability(arguments.pop("probability", 1.0))
+    choice = Choice(arguments.pop("candidates", range(32)), one_bit=True)
+    return sites.draw_outputs(
+        trial_id, rate, choice, **{"samples": 100, "elements": 50, **arguments}
+    )
 
 
 def rows(drawn: Sites) -> list[list[int]]:

@@ -10,10 +10,19 @@ import pytest
 from injecttf2 import outcomes
 from injecttf2.judges import Verdict
 from injecttf2.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC
-from injecttf2.tally import everywhere, tally
+from injecttf2.tally import tally
 
 SAMPLES, TRIALS = 40, 7
 INF, NAN = float("inf"), float("nan")
+
+
+def everywhere(trials: int, samples: int) -> tuple[Any, Any]:
+    """Return trial and sample of each hit where every trial hits all samples, as in weights.
+
+    Returns:
+        int64 [trials * samples], twice: trials one after another, samples ascending in each.
+    """
+    return np.repeat(np.arange(trials), samples), np.tile(np.arange(samples), trials)
 
 
 def verdict(
