@@ -132,7 +132,7 @@ def test_no_variable_has_changed_after_an_exception_in_the_middle(
     inputs, _ = networks.data((8, 8, 1), 5)
     expected = model.predict(inputs, verbose=0)
     engine = engine_of(model)
-    run, seen = Graph.run, []
+    run, seen = Graph._run, []
 
     def broken(graph: Graph, steps: Any, values: Any) -> Any:
         value = engine.graph.step("logits").operation.kernel.value
@@ -141,7 +141,7 @@ def test_no_variable_has_changed_after_an_exception_in_the_middle(
             raise RuntimeError("in the middle")
         return run(graph, steps, values)
 
-    monkeypatch.setattr(Graph, "run", broken)
+    monkeypatch.setattr(Graph, "_run", broken)
     trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 2)
     with pytest.raises(RuntimeError, match="in the middle"):
         engine.evaluate(trials)
