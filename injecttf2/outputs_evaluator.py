@@ -30,7 +30,7 @@ HITS_IN_BLOCKS = 2**22
 
 
 SITES_AT_A_TIME = 2**22
-"""Sites that are drawn before they are evaluated; a hit may have thousands. They take 200 MB."""
+"""Sites that are drawn before they are evaluated; a hit may have thousands."""
 
 
 class OutputsEvaluator:

@@ -169,14 +169,7 @@ def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> flo
 
 
 def expected_sites(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
-    """Return how many sites a trial is expected to have in a layer's outputs.
-
-    Args:
-        rate: How many sites there are.
-        choice: What is drawn within an element.
-        samples: Samples in the data set.
-        elements: Elements in the layer's output of one sample.
-    """
+    """Return how many sites a trial is expected to have, from what ``share_hit`` takes."""
     if isinstance(rate, Probability):
         return rate.value * samples
     if isinstance(rate, BitErrorRate):

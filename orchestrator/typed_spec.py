@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BeforeValidator, Field, field_serializer
 
 from injecttf2.fields import Schema, Text, as_list
+from injecttf2.parameters import plain
 
 
 class TypedSpec(Schema):
@@ -19,19 +19,10 @@ class TypedSpec(Schema):
 
     @field_serializer("parameters", when_used="json")
     def _written(self, parameters: dict[str, Any]) -> Any:
-        return _without_nan(parameters)
+        return plain(parameters)
 
     def __hash__(self) -> int:
         return hash((self.type, repr(self.parameters)))
-
-
-def _without_nan(value: Any) -> Any:
-    """Return a value in which numbers that JSON does not know are texts, ``nan`` or ``inf``."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def typed(value: object, what: str, own: Iterable[str] = ()) -> object:
