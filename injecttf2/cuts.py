@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from injecttf2.hooks import ReplacedStep, TappedStep
+from injecttf2.hooks import replaced, tapped
 from injecttf2.places import Place
 from injecttf2.steps import Step
 from injecttf2.tracing import Trace
@@ -50,17 +50,15 @@ class Cutter:
         A branch that runs beside it is golden, and is part of the frontier where it joins. Where
         the tensor is inside a step, that step is in the suffix, and its inputs in the frontier.
         """
-        around = () if place.inner is None else (place.step,)
-        suffix = [
-            step if place.inner is None or step is not place.step else _replaced(step, place)
-            for step in self._behind({place.key}, around)
-        ]
+        step, inner = place.step, place.inner
+        suffix = self._behind({place.key}, () if inner is None else (step,))
+        if inner is not None:
+            suffix = [replaced(step, inner) if one is step else one for one in suffix]
         frontier = self._frontier([place.key], suffix)
         prefix = self.ancestors(frontier)
-        if place.inner is not None:
-            tapped = TappedStep.of(place.step, place.inner)
-            prefix = tuple(sorted([*prefix, tapped], key=lambda step: step.index))
-        return Cut(frontier, prefix, tuple(suffix), (place.step,))
+        if inner is not None:
+            prefix = tuple(sorted([*prefix, tapped(step, inner)], key=lambda one: one.index))
+        return Cut(frontier, prefix, tuple(suffix), (step,))
 
     def before(self, chosen: Collection[Step]) -> Cut:
         """Split so that some steps and their descendants are behind the cut."""
@@ -105,11 +103,6 @@ class Cutter:
         read = [key for step in suffix for key in self._trace.read_by(step)]
         needed = dict.fromkeys([*first, *read, *self._outputs])
         return tuple(key for key in needed if key not in made)
-
-
-def _replaced(step: Step, place: Place) -> Step:
-    assert place.inner is not None  # noqa: S101 - by the caller, for the type checker
-    return ReplacedStep.of(step, place.inner)
 
 
 def _weights(operation: Any) -> Sequence[Any]:

@@ -15,6 +15,8 @@ results must not depend on the engine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -50,6 +52,17 @@ class UserError(InjectTF2Error):
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
+
+
+@contextmanager
+def placed(place: str | None) -> Iterator[None]:
+    """Tell the user's errors of a block with a place in front; without one as they are."""
+    try:
+        yield
+    except UserError as error:
+        if place is None:
+            raise
+        raise CampaignError(str(error), place=place) from error
 
 
 class CampaignError(UserError):

@@ -18,6 +18,7 @@ from injecttf2.errors import FaultError, UserError
 from injecttf2.fault_model import Fault
 from injecttf2.faults import BitFault, BitFlip, StuckAt
 from injecttf2.mixture import Mixture
+from injecttf2.parameters import shown
 from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
 from injecttf2.user_faults import CODE, UserFault, check_class, wrapped
@@ -147,7 +148,9 @@ def build(
     }
     for key in ("bit", "bit_field"):
         if places and key in given:
-            raise ValueError(f"its {key} is given twice: received {key}={given[key]!r} beside bits")
+            raise ValueError(
+                f"its {key} is given twice: received {key}: {shown(given[key])} beside bits"
+            )
     given.update(places)
     fields = [one for one in dataclasses.fields(kind) if one.init]
     required = [one.name for one in fields if _is_required(one)]
@@ -221,7 +224,7 @@ def _mixture(
     if not isinstance(faults, list | tuple) or not all(isinstance(one, Mapping) for one in faults):
         raise ValueError(
             "faults of a mixture is a list of mappings with the keys weight and fault; "
-            f"received {faults!r}"
+            f"received {shown(faults)}"
         )
     built = []
     for one in faults:
@@ -229,7 +232,7 @@ def _mixture(
         _check_names("a fault of a mixture", known, known[:2], one)
         if not isinstance(one["fault"], str):
             raise ValueError(  # noqa: TRY004 - a parameter that the user may mend
-                f"a fault is named by a text; received {one['fault']!r}"
+                f"a fault is named by a text; received {shown(one['fault'])}"
             )
         kind = find(one["fault"], folder)
         place = {key: one[key] for key in ("bit", "bit_field") if one.get(key) is not None}
@@ -254,7 +257,8 @@ def _check_names(
             raise ValueError(f"{name} takes {takes}; received {key!r}{nearest(str(key), known)}")
     missing = [key for key in required if key not in given]
     if missing:
-        raise ValueError(f"{name} needs {' and '.join(missing)}; received {dict(given)}")
+        received = ", ".join(f"{key}: {shown(value)}" for key, value in given.items())
+        raise ValueError(f"{name} needs {' and '.join(missing)}; received {received or 'nothing'}")
 
 
 def _full_name(kind: type) -> str:

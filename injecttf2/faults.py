@@ -16,7 +16,7 @@ from injecttf2 import bits, changes
 from injecttf2.bits import Words
 from injecttf2.changes import WordChanges
 from injecttf2.fault_model import Fault, Hits
-from injecttf2.parameters import whole
+from injecttf2.parameters import shown, whole
 from injecttf2.sites import Choice
 
 WIDEST = 64
@@ -54,7 +54,9 @@ class BitFault(Fault):
                 raise ValueError(f"bits count from 0; received bit={self.bit}")
             object.__setattr__(self, "bit", int(self.bit))
         elif self.bit_field not in bits.FIELDS:
-            raise ValueError(f"bit_field is one of {bits.FIELDS}; received {self.bit_field!r}")
+            raise ValueError(
+                f"bit_field is one of {', '.join(bits.FIELDS)}; received {shown(self.bit_field)}"
+            )
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -176,7 +178,7 @@ class StuckAt(BitFault):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.value, bool) or self.value not in (0, 1):
-            raise ValueError(f"a bit is stuck at the value 0 or 1; received {self.value!r}")
+            raise ValueError(f"a bit is stuck at the value 0 or 1; received {shown(self.value)}")
         object.__setattr__(self, "value", int(self.value))
 
     def changes(self, hits: Hits) -> WordChanges:

@@ -40,6 +40,13 @@ def whole_number(value: object) -> int:
     return value
 
 
+def true_or_false(value: object) -> object:
+    """Return a boolean; a text or number that might mean one is none."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")  # noqa: TRY004
+    return value
+
+
 def as_list(value: object, expected: str = "at least one entry: the grid is empty") -> object:
     """Return a list, where one value stands for a list of one."""
     if not isinstance(value, list | tuple):
@@ -54,6 +61,7 @@ Whole = Annotated[int, Field(ge=1), BeforeValidator(whole_number)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole_number)]
 Repetitions = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(whole_number)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(whole_number)]
+TrueOrFalse = Annotated[bool, BeforeValidator(true_or_false)]
 Finite = Annotated[float, number("a finite number", math.isfinite)]
 Positive = Annotated[float, Field(gt=0), number("a number above 0", lambda x: 0 < x < math.inf)]
 Probability = Annotated[

@@ -40,7 +40,7 @@ __all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
 
 
 BY_PASSED = "a tensor that by-passes it is not one row a sample"
-"""Why a layer cannot be injected that could be alone."""
+"""Why a fault cannot come in at a layer that could be injected if it were alone."""
 
 
 class Graph:
@@ -299,6 +299,24 @@ class Graph:
         """Split the model before the first step that uses a weight of some layers."""
         return self._cutter.around(self.place(layer).operation for layer in layers)
 
+    def cut_of(self, layers: Sequence[str], *, weights: bool = False) -> Cut:
+        """Split the model where a fault in one layer, or in several together, comes in.
+
+        Args:
+            layers: Their addresses, in the order of the model.
+            weights: Whether their weights are hit, and not their outputs.
+        """
+        if weights:
+            return self.cut_around(layers)
+        return self.cut(layers[0]) if len(layers) == 1 else self.cut_before(layers)
+
+    def reason_of_cut(self, layers: Sequence[str], *, weights: bool = False) -> str | None:
+        """Return why the model cannot be split there, or None when it can; see :meth:`cut_of`."""
+        if not self.not_per_sample:
+            return None
+        frontier = self.cut_of(layers, weights=weights).frontier
+        return None if self.not_per_sample.isdisjoint(frontier) else BY_PASSED
+
     def users(self, operations: Iterable[Any]) -> list[Step]:
         """Return the steps that use a weight of some operations, in order."""
         return self._cutter.users(operations)
@@ -367,11 +385,7 @@ class Graph:
             return "its output is sparse or ragged"
         if place.key in self.not_per_sample:
             return "its first axis is not the sample"
-        if self.not_per_sample and not self.not_per_sample.isdisjoint(
-            self.cut(place.layer).frontier
-        ):
-            return BY_PASSED
-        return None
+        return self.reason_of_cut([place.layer])
 
     @cached_property
     def not_per_sample(self) -> frozenset[int]:

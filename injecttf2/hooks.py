@@ -45,8 +45,8 @@ class Call:
     number: int
 
 
-Change = Callable[[Any], Any]
-"""Receives a tensor and returns what shall be in its place."""
+Change = Callable[[Any, Values], Any]
+"""Receives a tensor and the values of the run, by key; returns what shall be in its place."""
 
 Visit = Callable[[Call, Any], Any]
 """Receives a call and what it gives out; returns what it shall give out."""
@@ -123,49 +123,6 @@ class InnerOutput:
 
 
 @dataclass(frozen=True, eq=False)
-class HookedStep(Step):
-    """A step that is run with a hook on one output of a layer inside it.
-
-    Args:
-        inner: The output.
-    """
-
-    inner: InnerOutput
-
-    @classmethod
-    def of(cls, step: Step, inner: InnerOutput) -> HookedStep:
-        """Return a step with the hook."""
-        called = (step.index, step.path, step.layer, step.node, step.given, step.made)
-        return cls(*called, inner)
-
-    def _run_with(self, values: Values, hook: Callable[[Any], Any]) -> None:
-        """Run the step with what ``hook`` makes of the output in its place.
-
-        Raises:
-            EngineError: The layer was not called as it was when the model was looked at.
-        """
-        hooked = 0
-
-        def visit(call: Call, outputs: Any) -> Any:
-            nonlocal hooked
-            if not self.inner.is_of(call):
-                return outputs
-            hooked += 1
-            flat = keras.tree.flatten(outputs)
-            flat[self.inner.position] = hook(flat[self.inner.position])
-            return keras.tree.pack_sequence_as(outputs, flat)
-
-        with watched(self.operation, visit):
-            super().run(values)
-        if hooked != 1:
-            raise EngineError(
-                f"the layer {'/'.join(self.inner.call.path)!r} inside {self.layer!r} was called "
-                f"{hooked} times where one call was expected: the step does not call its layers "
-                "in the same way each time"
-            )
-
-
-@dataclass(frozen=True, eq=False)
 class ChangedStep(Step):
     """A step that is run with changes of what comes out of it and of layers inside it.
 
@@ -179,14 +136,21 @@ class ChangedStep(Step):
 
     @classmethod
     def of(
-        cls, step: Step, inside: Sequence[tuple[InnerOutput, Change]], outside: Mapping[int, Change]
+        cls,
+        step: Step,
+        inside: Sequence[tuple[InnerOutput, Change]],
+        outside: Mapping[int, Change] | None = None,
     ) -> ChangedStep:
         """Return a step with the changes."""
         called = (step.index, step.path, step.layer, step.node, step.given, step.made)
-        return cls(*called, tuple(inside), outside)
+        return cls(*called, tuple(inside), outside or {})
 
     def run(self, values: Values) -> None:
-        """Run the step, and change what is to be changed as soon as it is there."""
+        """Run the step, and change what is to be changed as soon as it is there.
+
+        Raises:
+            EngineError: The layers were not called as they were when the model was looked at.
+        """
         seen: list[InnerOutput] = []
 
         def visit(call: Call, outputs: Any) -> Any:
@@ -196,49 +160,39 @@ class ChangedStep(Step):
             flat = keras.tree.flatten(outputs)
             for inner, change in mine:
                 seen.append(inner)
-                flat[inner.position] = _with_mask(change, flat[inner.position])
+                flat[inner.position] = _with_mask(change, flat[inner.position], values)
             return keras.tree.pack_sequence_as(outputs, flat)
 
         with watched(self.operation, visit):
             super().run(values)
         if seen != [inner for inner, _ in self.inside]:
+            names = ", ".join(repr("/".join(inner.call.path)) for inner, _ in self.inside)
             raise EngineError(
-                f"the step {self.layer!r} does not call the layers inside it in the same way each "
-                "time"
+                f"of the layers {names} inside {self.layer!r}, {len(seen)} were called where "
+                f"{len(self.inside)} calls were expected: the step does not call its layers in the "
+                "same way each time"
             )
         for key, change in self.outside.items():
-            values[key] = _with_mask(change, values[key])
+            values[key] = _with_mask(change, values[key], values)
 
 
-def _with_mask(change: Change, tensor: Any) -> Any:
+def tapped(step: Step, inner: InnerOutput) -> Step:
+    """Return a step that adds the output of a layer inside it to what it makes."""
+
+    def keep(output: Any, values: Values) -> Any:
+        values[id(inner.tensor)] = output
+        return output
+
+    return ChangedStep.of(step, [(inner, keep)])
+
+
+def replaced(step: Step, inner: InnerOutput) -> Step:
+    """Return a step that takes the output of a layer inside it from the values it is run on."""
+    return ChangedStep.of(step, [(inner, lambda _, values: values[id(inner.tensor)])])
+
+
+def _with_mask(change: Change, tensor: Any, values: Values) -> Any:
     """Return the changed tensor with the mask that travels on it."""
-    changed = change(tensor)
+    changed = change(tensor, values)
     changed._keras_mask = getattr(tensor, "_keras_mask", None)
     return changed
-
-
-class TappedStep(HookedStep):
-    """A step of which the output of a layer inside it is kept."""
-
-    def run(self, values: Values) -> None:
-        """Run the step and add the output to what it makes."""
-
-        def keep(output: Any) -> Any:
-            values[id(self.inner.tensor)] = output
-            return output
-
-        self._run_with(values, keep)
-
-
-class ReplacedStep(HookedStep):
-    """A step in which the output of a layer inside it is replaced."""
-
-    def run(self, values: Values) -> None:
-        """Run the step with the output that ``values`` holds."""
-
-        def replace(output: Any) -> Any:
-            replacement = values[id(self.inner.tensor)]
-            replacement._keras_mask = getattr(output, "_keras_mask", None)
-            return replacement
-
-        self._run_with(values, replace)

@@ -20,7 +20,7 @@ from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import Evaluation
 from injecttf2.golden import GoldenRun
-from injecttf2.graph import BY_PASSED, Graph, LayerInfo
+from injecttf2.graph import Graph, LayerInfo
 from injecttf2.judges import Assessment, Verdict
 from injecttf2.outcomes import MASKED, Tallies, count
 from injecttf2.packed import FaultySamples
@@ -29,7 +29,7 @@ from injecttf2.routes import Route, Routes
 from injecttf2.shortcut import Shortcut
 from injecttf2.suffix import DenseSuffix
 from injecttf2.tally import tally
-from injecttf2.trials import Scope, Trial
+from injecttf2.trials import WEIGHTS, Scope, Trial
 from injecttf2.tuning import Tuner
 from injecttf2.windows import GoldenKey
 
@@ -112,9 +112,10 @@ class Injected(ABC):
     """
 
     def __init__(self, shared: Shared, scope: Scope, suffix: DenseSuffix) -> None:
-        if not shared.graph.not_per_sample.isdisjoint(suffix.cut.frontier):
+        weights = scope.target == WEIGHTS
+        if reason := shared.graph.reason_of_cut(scope.layers, weights=weights):
             raise ModelError(
-                f"the {scope.target} of the layer {scope.layer!r} cannot be injected: {BY_PASSED}"
+                f"the {scope.target} of the layer {scope.layer!r} cannot be injected: {reason}"
             )
         self.scope = scope
         self.infos: tuple[LayerInfo, ...] = tuple(shared.graph.info(one) for one in scope.layers)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from injecttf2 import changes
 from injecttf2.changes import WordChanges
 from injecttf2.fault_model import Fault, Hits
-from injecttf2.parameters import number
+from injecttf2.parameters import number, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Mixture(Fault):
         for weight, fault in self.faults:
             read = number("the weight of a fault", weight)
             if read <= 0:
-                raise ValueError(f"the weight of a fault is above 0; received {weight!r}")
+                raise ValueError(f"the weight of a fault is above 0; received {shown(weight)}")
             if not isinstance(fault, Fault):
                 raise ValueError(f"a mixture is of faults; received {fault!r}")  # noqa: TRY004
             faults.append((read, fault))

@@ -102,7 +102,7 @@ class OutputsEvaluator:
                 if before is not None:
                     here = chosen if isinstance(chosen, slice) else np.isin(layer.hit, chosen)
                     row.put(here, one, before)
-        verdict = self._in_order(found, len(drawn))
+        verdict = self._in_order(found)
         tallies = self._shared.tallies(drawn.trial, drawn.sample, verdict, trials=len(trials))
         injections = self._injections(drawn, verdict, rows) if record else None
         return Evaluation(tallies, drawn.sites, injections)
@@ -142,22 +142,13 @@ class OutputsEvaluator:
         )
         return max(hits, sites * self._most / SITES_AT_A_TIME)
 
-    def _in_order(self, found: Sequence[tuple[Index | slice, Verdict]], hits: int) -> Verdict:
+    def _in_order(self, found: Sequence[tuple[Index | slice, Verdict]]) -> Verdict:
         """Return the verdicts on all hits, from those on the hits of each block."""
-        if len(found) == 1:
-            return found[0][1]
-        if not found:
-            return self._shared.golden.verdict.first(0)
-        columns: list[Any] = []
-        for index, column in enumerate(found[0][1]):
-            if column is None:
-                columns.append(None)
-                continue
-            whole = np.empty((hits, *column.shape[1:]), column.dtype)
-            for chosen, verdict in found:
-                whole[chosen] = verdict[index]
-            columns.append(whole)
-        return Verdict(*columns)
+        if len(found) < 2:
+            return found[0][1] if found else self._shared.golden.verdict.first(0)
+        joined = Verdict.joined([verdict for _, verdict in found])
+        order = np.argsort(np.concatenate([np.asarray(chosen) for chosen, _ in found]))
+        return Verdict(*(None if column is None else column[order] for column in joined))
 
     def _injections(self, drawn: Drawn, verdict: Verdict, rows: Sequence[_LayerRows]) -> Injections:
         """Return a row for each site, those of a hit beside each other, layers in their order."""

@@ -7,6 +7,7 @@ same text is read back; texts like ``1e-3``, which YAML makes of some numbers, a
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def whole(name: str, value: object, *, least: int) -> int:
     """
     known = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not known or value < least:  # type: ignore[operator]
-        raise ValueError(f"{name} is a whole number of {least} or more; received {value!r}")
+        raise ValueError(f"{name} is a whole number of {least} or more; received {shown(value)}")
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
@@ -31,7 +32,7 @@ def number(name: str, value: object, *, finite: bool = True) -> float:
         ValueError: It is no number, or NaN or infinite although ``finite`` is asked for.
     """
     expected = "a finite number" if finite else "a number"
-    wrong = ValueError(f"{name} is {expected}; received {value!r}")
+    wrong = ValueError(f"{name} is {expected}; received {shown(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float | np.number | str):
         raise wrong
     try:
@@ -50,7 +51,7 @@ def flag(name: str, value: object) -> bool:
         ValueError: It is something else.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{name} is true or false; received {value!r}")  # noqa: TRY004
+        raise ValueError(f"{name} is true or false; received {shown(value)}")  # noqa: TRY004
     return value
 
 
@@ -62,8 +63,18 @@ def share(name: str, value: object) -> float:
     """
     read = number(name, value)
     if not 0 <= read <= 1:
-        raise ValueError(f"{name} lies between 0 and 1; received {value!r}")
+        raise ValueError(f"{name} lies between 0 and 1; received {shown(value)}")
     return read
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, as YAML writes it, shortened."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool | float):
+        return re.sub("(?=nan|inf)", ".", str(value).lower())
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def plain(value: Any) -> Any:
@@ -83,6 +94,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: plain(item) for key, item in value.items()}
     raise ValueError(
-        f"expected a number, a text, None, or a list or mapping of such; "
+        f"expected a number, a text, nothing, or a list or mapping of such; "
         f"received {type(value).__name__}"
     )

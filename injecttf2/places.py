@@ -17,7 +17,7 @@ from injecttf2.wrapping import graph_run_by
 
 IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
 USED_AS_INDICES = "its values are used as indices, and one out of range ends the run"
-NOT_CALLED = "it is not called by itself when the model runs"
+NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
 
 
 @dataclass(frozen=True, eq=False)

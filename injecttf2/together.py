@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2.block import GoldenBlock
-from injecttf2.graph import Graph, Step
+from injecttf2.graph import Graph, Step, Values
 from injecttf2.hooks import Change, ChangedStep
 from injecttf2.judges import Assessment
 from injecttf2.packed import Batch, Packed, change_words
@@ -90,8 +90,8 @@ class TogetherSuffix(OutputsSuffix):
         """
         rows, words = batch
 
-        def changing(number: int) -> Callable[[Any], Any]:
-            def change(tensor: Any) -> Any:
+        def changing(number: int) -> Change:
+            def change(tensor: Any, _: Values) -> Any:
                 if number in see:
                     see[number](tensor)
                 return change_words(tensor, words[number], fresh=False)
@@ -102,7 +102,7 @@ class TogetherSuffix(OutputsSuffix):
         values = self._gather(frontier, rows)
         for place, change in changes:
             if place.step.is_input:
-                values[place.key] = change(values[place.key])
+                values[place.key] = change(values[place.key], values)
         steps = [_changed(step, changes) for step in self.cut.suffix]
         return self._graph.run(steps, values)[id(self._graph.output)]
 

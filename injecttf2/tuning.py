@@ -23,7 +23,7 @@ from injecttf2.batches import BATCH_BYTES, batch_size, padded, padded_count
 from injecttf2.block import GoldenBlock, golden_of, room_batch
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Cut, Graph
-from injecttf2.hooks import HookedStep
+from injecttf2.hooks import ChangedStep
 from injecttf2.measuring import Measuring
 from injecttf2.path import Path, golden_keys, is_smooth, scored_step
 from injecttf2.routes import Route, Routes, Way
@@ -275,7 +275,7 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
     return (
         wide
         and len(graph.outputs) == 1
-        and not any(isinstance(step, HookedStep) for step in cut.suffix)
+        and not any(isinstance(step, ChangedStep) for step in cut.suffix)
         and not graph.has_masks(keys)
         and all(step is scored_step(graph, cut.suffix) or is_smooth(step) for step in cut.suffix)
     )

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from injecttf2 import bits
 from injecttf2.errors import FaultError
 from injecttf2.fault_model import Hits
-from injecttf2.parameters import plain
+from injecttf2.parameters import plain, shown
 from injecttf2.references import pickled
 from injecttf2.value_faults import ValueFault, cast
 
@@ -222,7 +222,7 @@ def _fields(model: Any) -> dict[str, Any]:
     for one in dataclasses.fields(model):
         value = getattr(model, one.name)
         if isinstance(value, float) and not np.isfinite(value):
-            raise ValueError(f"{one.name} is a finite number; received {value!r}")
+            raise ValueError(f"{one.name} is a finite number; received {shown(value)}")
         try:
             found[one.name] = plain(value)
         except ValueError as error:

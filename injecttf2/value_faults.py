@@ -19,7 +19,7 @@ import numpy.typing as npt
 from injecttf2 import bits, changes
 from injecttf2.changes import WordChanges
 from injecttf2.fault_model import Fault, Hits
-from injecttf2.parameters import number
+from injecttf2.parameters import number, shown
 from injecttf2.sampling import SMALLEST
 
 
@@ -164,7 +164,7 @@ class RandomValue(ValueFault):
         takes = {"uniform": ("low", "high"), "normal": ("mean", "std")}
         if self.distribution not in takes:
             raise ValueError(
-                f"distribution is one of {tuple(takes)}; received {self.distribution!r}"
+                f"distribution is {' or '.join(takes)}; received {shown(self.distribution)}"
             )
         given = {
             name: value

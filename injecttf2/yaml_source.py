@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from injecttf2.errors import CampaignError
+from injecttf2.parameters import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -374,7 +375,7 @@ def _problem(detail: ErrorDetails, schemas: Schemas) -> str:
         question = f"; did you mean {guess!r}?" if guess else ""
         return f"unknown key {name!r}{question} (valid keys: {', '.join(fields)})"
     expected = _EXPECTED.get(kind, detail["msg"]).format(**detail.get("ctx", {}))
-    return f"{name}: received {_shown(detail['input'])}, expected {expected}"
+    return f"{name}: received {shown(detail['input'])}, expected {expected}"
 
 
 def _schema(path: KeyPath, schemas: Schemas) -> type[BaseModel]:
@@ -387,13 +388,3 @@ def _guess(path: KeyPath, schemas: Schemas) -> str:
     """Return the valid key that is nearest to the one at ``path``, or an empty string."""
     known = list(_schema(path, schemas).model_fields)
     return "".join(difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.65))
-
-
-def _shown(value: object) -> str:
-    """Return ``value`` as YAML writes it, shortened."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool | float):
-        return re.sub("(?=nan|inf)", ".", str(value).lower())
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

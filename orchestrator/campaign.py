@@ -109,6 +109,7 @@ class Campaign(Schema):
     )
     _source: YamlSource | None = PrivateAttr(None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _options: tuple[str, ...] = PrivateAttr(())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Campaign) and self.resolved() == other.resolved()
@@ -119,7 +120,12 @@ class Campaign(Schema):
         return self._folder
 
     def place(self, *path: str | int) -> str | None:
-        """Return ``file:line:column`` of the value at ``path``; None where no file was read."""
+        """Return ``file:line:column`` of the value at ``path``, or the option that replaced it.
+
+        None where no file was read.
+        """
+        if f"--{path[0]}" in self._options:
+            return f"--{path[0]}"
         return self._source.place(_as_written(self._source, path)) if self._source else None
 
     def resolved(self) -> dict[str, Any]:
@@ -166,6 +172,7 @@ def load_campaign(path: Path, *, model: str | None = None, dataset: str | None =
     campaign = campaign.model_copy(update={**specs, "grid": grid})
     campaign._source = source
     campaign._folder = source.folder
+    campaign._options = _options(model, dataset)
     return campaign
 
 
@@ -191,6 +198,7 @@ def reload_campaign(
     }
     campaign = campaign.model_copy(update=specs)
     campaign._folder = folder
+    campaign._options = _options(model, dataset)
     return campaign
 
 
@@ -229,6 +237,12 @@ def _as_written(source: YamlSource, path: tuple[str | int, ...]) -> tuple[str | 
     keys = ORIGINAL_KEYS.get(str(path[2]), ()) if len(path) > 2 else ()
     given = [key for key in keys if source.data["inject_layer"].get(key) is not None]
     return ("inject_layer", *given[:1])
+
+
+def _options(model: str | None, dataset: str | None) -> tuple[str, ...]:
+    """Return the options of the command line that replace something."""
+    given = {"--model": model, "--dataset": dataset}
+    return tuple(option for option, source in given.items() if source is not None)
 
 
 def _given(kind: type[SourceSpec], option: str, source: str | None) -> SourceSpec | None:

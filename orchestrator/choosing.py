@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from injecttf2 import fault_registry
-from injecttf2.errors import CampaignError, FaultError
+from injecttf2.errors import CampaignError, placed
 from injecttf2.fault_model import Fault
 from injecttf2.graph import Graph, LayerInfo
 from injecttf2.rates import RATES as RATE_TYPES
 from injecttf2.rates import BitErrorRate, Count, Rate
 from injecttf2.suggest import nearest
-from injecttf2.trials import OUTPUTS, Scope
+from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Scope
 from injecttf2.weights import variable_dtypes, weights_of
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Cells, Listing, Product
@@ -35,11 +35,12 @@ class Chosen:
 
     Args:
         products: Products by what they corrupt.
-        skipped: Layers that ``all``, a pattern or a type named but that cannot be injected.
+        skipped: Layers that ``all``, a pattern or a type named but that cannot be injected, by
+            themselves and the reason.
     """
 
     products: dict[Scope, list[Cells]] = field(default_factory=dict)
-    skipped: dict[str, LayerInfo] = field(default_factory=dict)
+    skipped: dict[tuple[str, str], LayerInfo] = field(default_factory=dict)
 
     def ordered(self, layers: Iterable[LayerInfo]) -> list[tuple[Scope, list[Cells]]]:
         """Return them in the order of the model, outputs before weights."""
@@ -86,6 +87,7 @@ class Chooser:
         together: list[tuple[str, ...]] = [(info.layer,) for info in named]
         if spec.layers_together and named:
             together = [tuple(info.layer for info in named)]
+            self._check_together(index, spec, together[0])
         faults = self._faults(index, spec)
         rates = _rates(spec)
         for layers in together:
@@ -104,11 +106,8 @@ class Chooser:
             chosen.products.setdefault(scope, []).append(product)
 
     def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
-        try:
+        with placed(self._campaign.place("grid", index, "sites")):
             listed = SiteList(Path(file), self._graph, self._samples).trials()
-        except CampaignError as error:
-            place = self._campaign.place("grid", index, "sites")
-            raise CampaignError(str(error), place=place) from None
         for scope, cells in listed.items():
             chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
 
@@ -126,14 +125,25 @@ class Chooser:
                         f"the layer {selector!r} cannot be injected: {reason}", place=place
                     )
                 else:
-                    chosen.skipped[info.layer] = replace(info, reason=reason)
+                    chosen.skipped[info.layer, reason] = replace(info, reason=reason)
         yield from (info for info in self._infos.values() if info.layer in found)
+
+    def _check_together(self, index: int, spec: GridSpec, layers: tuple[str, ...]) -> None:
+        """See that the model can be cut before all of the layers."""
+        reason = self._graph.reason_of_cut(layers, weights=spec.target == WEIGHTS)
+        if reason is not None:
+            raise CampaignError(
+                f"the layers {TOGETHER.join(layers)!r} cannot be injected together: {reason}",
+                place=self._campaign.place("grid", index, "layers"),
+            )
 
     def _reason(self, info: LayerInfo, target: str) -> str | None:
         """Return why a target of a layer cannot be injected, or None when it can."""
         if target == OUTPUTS:
             return info.reason
-        return None if variable_dtypes(self._graph, info.layer) else "it has no weights"
+        if not variable_dtypes(self._graph, info.layer):
+            return "it has no weights"
+        return self._graph.reason_of_cut([info.layer], weights=True)
 
     def _select(self, selector: str | LayerType, place: str | None) -> list[LayerInfo]:
         """Return the layers that a selector names.
@@ -194,11 +204,8 @@ class Chooser:
         """Return the faults of a grid, each with the key of the grid that decides what it hits."""
         found = []
         for position, given in enumerate(spec.fault):
-            try:
-                found += self._of_type(index, position, given, spec.bits)
-            except FaultError as error:
-                place = self._campaign.place("grid", index, "fault", position)
-                raise CampaignError(str(error), place=place) from error
+            with placed(self._campaign.place("grid", index, "fault", position)):
+                found += self._of_type(given, spec.bits)
         if spec.bits is not None and all(key == "fault" for _, key in found):
             raise CampaignError(
                 f"the fault {spec.fault[0].type} hits no bits",
@@ -208,23 +215,19 @@ class Chooser:
         return found
 
     def _of_type(
-        self, index: int, position: int, given: TypedSpec, bits: Iterable[int | str] | None
+        self, given: TypedSpec, bits: Iterable[int | str] | None
     ) -> list[tuple[Fault, str]]:
         """Return the faults of one type: a single one, or one for each of the grid's bits."""
         if not takes_bits(given.type, given.parameters, self._campaign.folder):
-            return [(self._build(index, position, given), "fault")]
+            return [(self._build(given), "fault")]
         if bits is None:
             raise CampaignError(
                 f"the fault {given.type} hits bits, and the grid does not say which",
-                place=self._campaign.place("grid", index, "fault", position),
                 hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
             )
-        return [(self._build(index, position, given, bit), "bits") for bit in bits]
+        return [(self._build(given, bit), "bits") for bit in bits]
 
-    def _build(
-        self, index: int, position: int, given: TypedSpec, bit: int | str | None = None
-    ) -> Fault:
-        place = self._campaign.place("grid", index, "fault", position)
+    def _build(self, given: TypedSpec, bit: int | str | None = None) -> Fault:
         field = ("any" if bit == "random" else bit) if isinstance(bit, str) else None
         try:
             return fault_registry.build(
@@ -235,7 +238,9 @@ class Chooser:
                 folder=self._campaign.folder,
             )
         except ValueError as error:
-            raise CampaignError(f"{given.type}: {error}", place=place) from error
+            text = str(error)
+            named = text if text.startswith(given.type) else f"{given.type}: {text}"
+            raise CampaignError(named) from error
 
     def _check(
         self, index: int, key: str, fault: Fault, scope: Scope, dtypes: Iterable[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from injecttf2.datasets import Dataset
 from injecttf2.graph import Graph, Step
-from injecttf2.trials import WEIGHTS, Scope
+from injecttf2.trials import WEIGHTS
 from orchestrator.plan import Plan
 
 SAMPLES = 128
@@ -54,7 +53,8 @@ def estimate(plan: Plan) -> Estimate:
     samples = len(plan.dataset)
     seconds = START_SECONDS + len(plan.grid) * samples * DRAW_SECONDS
     for group in plan.grid.groups:
-        suffix = _suffix(plan.graph, group.scope)
+        scope = group.scope
+        suffix = plan.graph.cut_of(scope.layers, weights=scope.target == WEIGHTS).suffix
         share = sum(_cost(plan.graph, step) for step in suffix) / total
         cells = plan.grid.cells(group)
         hits = sum(trials * plan.hits(cell) for cell, trials in cells)
@@ -63,15 +63,6 @@ def estimate(plan: Plan) -> Estimate:
     if plan.campaign.record == "injections":
         size += int(plan.injections) * INJECTION_BYTES
     return Estimate(seconds, size)
-
-
-def _suffix(graph: Graph, scope: Scope) -> Sequence[Step]:
-    """Return the steps that an injected sample goes through."""
-    if scope.target == WEIGHTS:
-        return graph.cut_around(scope.layers).suffix
-    if len(scope.layers) > 1:
-        return graph.cut_before(scope.layers).suffix
-    return graph.cut(scope.layer).suffix
 
 
 def _seconds_per_sample(graph: Graph, dataset: Dataset) -> float:

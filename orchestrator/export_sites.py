@@ -32,7 +32,8 @@ def export_sites(run: str, file: Path) -> int:
         ResultsError: There is no such run.
         CampaignError: The run did not record its sites, or the file cannot be written.
     """
-    if file.suffix not in SUFFIXES:
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
         raise CampaignError(
             f"received {file.name!r}; expected the name of a .parquet or .csv file", place=str(file)
         )
@@ -49,10 +50,14 @@ def export_sites(run: str, file: Path) -> int:
     table = _table(listed)
     try:
         with file.open("xb") as new:
-            if file.suffix == ".csv":
+            if suffix == ".csv":
                 pyarrow.csv.write_csv(table, new)
             else:
                 pyarrow.parquet.write_table(table, new, compression="zstd")
+    except FileExistsError as error:
+        raise CampaignError(
+            "there is a file of that name already", place=str(file), hint="give another name"
+        ) from error
     except OSError as error:
         raise CampaignError(
             f"the fault list cannot be written: {error.strerror}", place=str(file)

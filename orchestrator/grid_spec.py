@@ -17,7 +17,15 @@ from pydantic import (
     model_validator,
 )
 
-from injecttf2.fields import HIGHEST_BIT, NotNegative, Probability, Schema, Text, as_list
+from injecttf2.fields import (
+    HIGHEST_BIT,
+    NotNegative,
+    Probability,
+    Schema,
+    Text,
+    TrueOrFalse,
+    as_list,
+)
 from orchestrator import sources
 from orchestrator.specs import LOCAL
 from orchestrator.typed_spec import TypedList, TypedSpec, typed_list
@@ -100,7 +108,7 @@ class GridSpec(Schema):
     ] = Field(
         (ALL,), description="all (default), names, patterns such as conv*, or {type: Conv2D}."
     )
-    layers_together: bool = Field(
+    layers_together: TrueOrFalse = Field(
         False,
         description="Whether all these layers are hit in the same trial, each at the given rate; "
         "default false, every layer in trials of its own.",
@@ -155,7 +163,7 @@ class GridSpec(Schema):
     def _fits_the_target(cls, value: object, info: ValidationInfo) -> object:
         target = info.data.get("target")  # missing where it is wrong itself
         if info.field_name == "variables" and value != (ALL,) and target == "outputs":
-            raise ValueError("no such key: only `target: weights` takes it")
+            raise ValueError("nothing: only `target: weights` takes this key")
         if info.field_name == "probabilities" and value is not None and target == "weights":
             raise ValueError(
                 "counts or bers: a fault in a weight holds for all samples, it has no probability"

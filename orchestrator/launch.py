@@ -16,6 +16,7 @@ from orchestrator.campaign import Campaign
 from orchestrator.errors import StoppedError
 from orchestrator.provenance import provenance
 from orchestrator.settings import Settings
+from orchestrator.tables import skipped_lines
 from results import (
     ResultsError,
     RunCorruptError,
@@ -100,8 +101,8 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     from orchestrator.session import Session, Summary
 
     plan = make_plan(campaign)
-    for info in plan.skipped:
-        console.print(f"skipping {info.layer}: {info.reason}", style="yellow")
+    for line in skipped_lines(plan.skipped):
+        console.print(line, style="yellow")
     _check_record(campaign, options)
     began = False
     try:

@@ -10,7 +10,7 @@ import keras
 from injecttf2 import datasets, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
-from injecttf2.errors import CampaignError
+from injecttf2.errors import CampaignError, placed
 from injecttf2.graph import Graph, LayerInfo
 from injecttf2.judge_names import Named
 from injecttf2.judges import Assessment, Output, loading
@@ -87,14 +87,16 @@ def make_plan(campaign: Campaign) -> Plan:
     """
     if campaign.model is None or campaign.dataset is None:
         raise CampaignError("a campaign needs a model and a dataset")
-    portable, model = models.resolve(
-        campaign.model.source,
-        campaign.folder,
-        weights=campaign.model.weights,
-        input_shape=campaign.model.input_shape,
-        classes=campaign.model.classes,
-    )
-    loaded = _load_data(campaign, model)
+    with placed(campaign.place("model")):
+        portable, model = models.resolve(
+            campaign.model.source,
+            campaign.folder,
+            weights=campaign.model.weights,
+            input_shape=campaign.model.input_shape,
+            classes=campaign.model.classes,
+        )
+    with placed(campaign.place("dataset")):
+        loaded = _load_data(campaign, model)
     graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
     sent, assessment = _assessment(campaign, graph)
     output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))

@@ -299,10 +299,11 @@ class SiteRows:
 
 
 def _read(file: Path) -> pa.Table:
+    suffix = file.suffix.lower()
     try:
-        if file.suffix == ".parquet":
+        if suffix == ".parquet":
             return pyarrow.parquet.read_table(file)
-        if file.suffix == ".csv":
+        if suffix == ".csv":
             # Only what is empty is missing; a value may be nan.
             how = pyarrow.csv.ConvertOptions(
                 strings_can_be_null=True,
@@ -310,6 +311,8 @@ def _read(file: Path) -> pa.Table:
                 column_types=dict.fromkeys(("layer", "variable", "fault", "value"), pa.string()),
             )
             return pyarrow.csv.read_csv(file, convert_options=how)
+    except FileNotFoundError as error:
+        raise CampaignError("there is no such fault list", place=str(file)) from error
     except (OSError, pa.ArrowException) as error:
         raise CampaignError(
             f"the fault list cannot be read: {str(error).splitlines()[0]}",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from injecttf2.applications import APPLICATIONS
 from injecttf2.datasets import Images, Interpolation
-from injecttf2.fields import Finite, Positive, Schema, Text, Whole, as_list
+from injecttf2.fields import Finite, Positive, Schema, Text, TrueOrFalse, Whole, as_list
 from injecttf2.references import is_function
 from orchestrator import sources
 
@@ -34,12 +34,6 @@ def _sizes(*names: str) -> BeforeValidator:
         raise ValueError(f"a list of {count} whole numbers above 0: {', '.join(names)}")
 
     return BeforeValidator(check)
-
-
-def _true_or_false(value: object) -> object:
-    if value is None or isinstance(value, bool):
-        return value
-    raise ValueError("true or false")
 
 
 def _function(value: str | None) -> str | None:
@@ -92,7 +86,7 @@ class ModelSpec(SourceSpec):
     def _only_for_applications(cls, value: object, info: ValidationInfo) -> object:
         source = info.data.get("source", APPLICATIONS)
         if value is not None and not source.startswith(APPLICATIONS):
-            raise ValueError(f"no such key: only a source {APPLICATIONS}NAME takes it")
+            raise ValueError(f"nothing: only a source {APPLICATIONS}NAME takes this key")
         return value
 
     def located(self, folder: Path) -> Self:
@@ -138,7 +132,7 @@ class DatasetSpec(SourceSpec):
     interpolation: Interpolation | None = Field(
         None, description="Only for a folder of images: how they are resized; default bilinear."
     )
-    crop_to_aspect_ratio: Annotated[bool | None, BeforeValidator(_true_or_false)] = Field(
+    crop_to_aspect_ratio: TrueOrFalse | None = Field(
         None,
         description="Only for a folder of images: true cuts off what false, the default, distorts.",
     )
@@ -155,7 +149,7 @@ class DatasetSpec(SourceSpec):
     @classmethod
     def _only_for_folders(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and not sources.may_be_folder(info.data.get("source", "")):
-            raise ValueError("no such key: only a folder of images takes it")
+            raise ValueError("nothing: only a folder of images takes this key")
         return value
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -39,9 +40,11 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
 
 def outcome_table(run: str) -> RenderableType:
     """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault."""
-    summary = open_run(run).summary(by=["layer", "target", "fault", "bit_field"])
+    summary = open_run(run).summary(by=["layer", "target", "fault", "parameters", "bit_field"])
     usual = {"target": "outputs", "fault": "bit_flip"}
     keys = [name for name, value in usual.items() if (summary[name] != value).any()]
+    if (summary.groupby("fault", observed=True)["parameters"].nunique(dropna=False) > 1).any():
+        keys.append("parameters")
     if summary["bit_field"].notna().any():
         keys.append("bit_field")
     table = _table("outcomes")
@@ -74,9 +77,27 @@ def outcome_table(run: str) -> RenderableType:
 
 
 def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
-    """Return what tells a row of a layer from its others; what is usual is left out."""
-    told = (row[name] for name in keys if isinstance(row[name], str))  # not null
-    return " ".join(str(one) for one in told if one not in ("outputs", "bit_flip")) or "bit_flip"
+    """Return what tells a row of a layer from its others; what is usual is left out.
+
+    So are the digests among the parameters, which no user has given.
+    """
+    told = {name: row[name] for name in keys if isinstance(row[name], str)}  # not null
+    if parameters := json.loads(told.pop("parameters", "{}")):
+        words = (f"{name}={value}" for name, value in parameters.items() if name[0] != "@")
+        told["fault"] = " ".join([row["fault"], *words])
+    return (
+        " ".join(one for one in told.values() if one not in ("outputs", "bit_flip")) or "bit_flip"
+    )
+
+
+def skipped_lines(skipped: Iterable[LayerInfo]) -> Iterator[str]:
+    """Yield which layers a campaign leaves out, a line a reason."""
+    by_reason: dict[str | None, list[str]] = {}
+    for info in skipped:
+        by_reason.setdefault(info.reason, []).append(info.layer)
+    for reason, layers in by_reason.items():
+        joined = ", each because " if len(layers) > 1 else ": "
+        yield f"skipping {', '.join(layers)}{joined}{reason}"
 
 
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:

@@ -62,6 +62,20 @@ def branches() -> keras.Model:
     return _functional(inputs, layers.Dense(4, activation="softmax", name="classes")(both))
 
 
+def crossed() -> keras.Model:
+    """Two tensors without an axis of samples: ``flat`` is all that goes on, ``sum`` by-passes."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(4)
+    ops = keras.ops
+    inputs = keras.Input((5, 6), name="x")
+    flat = layers.Lambda(lambda x: ops.reshape(x, (-1, 6)), output_shape=(6,), name="flat")(inputs)
+    rows = layers.Lambda(lambda x: ops.reshape(x, (-1, 5, 6)), output_shape=(5, 6), name="rows")
+    early = layers.Dense(6, name="early")(rows(flat))
+    summed = layers.Lambda(lambda x: ops.sum(x, axis=0), output_shape=(5, 6), name="sum")(early)
+    late = layers.Dense(6, name="late")(early) + summed
+    return keras.Model(inputs, layers.Dense(3, name="last")(layers.Flatten(name="flatten")(late)))
+
+
 def data(shape: tuple[int, ...], classes: int, samples: int = 70) -> tuple[Any, Any]:
     """Random inputs and labels; 70 samples leave a short last batch at most sizes."""
     generator = np.random.default_rng(4)

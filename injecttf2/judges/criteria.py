@@ -19,7 +19,7 @@ from injecttf2.judges.judge import Output, Part
 from injecttf2.judges.probabilities import check_classifier, probabilities
 from injecttf2.judges.top import among_largest, check_more_than
 from injecttf2.outcomes import top1
-from injecttf2.parameters import flag, number, whole
+from injecttf2.parameters import flag, number, shown, whole
 
 
 class Criterion(Part, ABC):
@@ -69,7 +69,7 @@ class ConfidenceMoved(Criterion):
         object.__setattr__(self, "percent", number("percent", self.percent))
         flag("logits", self.logits)
         if not self.percent > 0:
-            raise ValueError(f"percent is a number above 0; received {self.percent!r}")
+            raise ValueError(f"percent is a number above 0; received {shown(self.percent)}")
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import cloudpickle
 
-from injecttf2.errors import CampaignError, UserError
+from injecttf2.errors import CampaignError, UserError, placed
 from injecttf2.judge_names import CRITERIA, METRICS, Named, parsed_name
 from injecttf2.judges.assessment import Assessment
 from injecttf2.judges.by_criterion import ByCriterion
@@ -203,51 +203,62 @@ def resolve(
     """
     makers = Makers(logits, folder)
     assessment = Assessment(
-        _made(makers.judge, judge),
-        tuple(_made(makers.metric, named) for named in metrics),
-        tuple(_made(makers.criterion, named) for named in criteria),
+        _placed(makers.judge, judge),
+        tuple(_placed(makers.metric, named) for named in metrics),
+        tuple(_placed(makers.criterion, named) for named in criteria),
     )
     _check_columns(assessment, metrics, criteria)
     return PortableAssessment(pickled(assessment, folder)), assessment
 
 
-def _made(make: Callable[[Named], Any], named: Named) -> Any:
+def _placed(make: Callable[[Named], Any], named: Named) -> Any:
     """Return what is made of a name; errors are told with the place of it."""
-    try:
+    with placed(named.place):
         return make(named)
-    except CampaignError as error:
-        if named.place is None:
-            raise
-        raise CampaignError(str(error), place=named.place) from error
 
 
 def _check_columns(
     assessment: Assessment, metrics: Sequence[Named], criteria: Sequence[Named]
 ) -> None:
     """Check that every metric and criterion can have its column."""
-    for part, named in zip(
-        (*assessment.metrics, *assessment.criteria), (*metrics, *criteria), strict=True
-    ):
-        if not isinstance(part.name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", part.name):
-            raise CampaignError(
-                f"its name is {part.name!r}; expected letters, digits, '_' and '.', as it becomes "
-                "the name of a column",
-                place=named.type,
-                hint='give the class an attribute such as `name = "my_metric"`',
-            )
-    for criterion, named in zip(assessment.criteria, criteria, strict=True):
-        name = criterion.name
-        stem, _, end = name.rpartition("_")
-        others = {other.name for other in assessment.criteria}
-        if name in TAKEN or (end in TAKEN and stem in others):
-            raise CampaignError(
-                f"its column would be sdc_{name}, which means something else in the results",
-                place=named.type,
-                hint="give the class another name",
-            )
-    for column in assessment.columns:
-        if assessment.columns.count(column) > 1:
-            raise CampaignError(f"the column {column!r} is asked for twice", place=column)
+    named = (*metrics, *criteria)
+    others = {criterion.name for criterion in assessment.criteria}
+    for number, part in enumerate((*assessment.metrics, *assessment.criteria)):
+        with placed(named[number].place):
+            _check_name(part, named[number].type, others)
+            column = assessment.columns[number]
+            if column in assessment.columns[:number]:
+                raise CampaignError(
+                    f"the column {column!r} is asked for twice",
+                    place=named[number].type,
+                    hint="name it once; a class that is used with several parameters needs a "
+                    "`name` that tells them apart, such as a property",
+                )
+
+
+def _check_name(part: Part, kind: str, criteria: Collection[str]) -> None:
+    """Check that a metric or criterion has the name of a column that means nothing else yet.
+
+    Args:
+        part: The metric or criterion.
+        kind: What the campaign calls it.
+        criteria: Names of all criteria.
+    """
+    if not isinstance(part.name, str) or not re.fullmatch(r"[A-Za-z0-9_.]+", part.name):
+        raise CampaignError(
+            f"its name is {part.name!r}; expected letters, digits, '_' and '.', as it becomes "
+            "the name of a column",
+            place=kind,
+            hint='give the class an attribute such as `name = "my_metric"`',
+        )
+    stem, _, end = part.name.rpartition("_")
+    taken = part.name in TAKEN or (end in TAKEN and stem in criteria)
+    if taken and isinstance(part, Criterion):
+        raise CampaignError(
+            f"its column would be sdc_{part.name}, which means something else in the results",
+            place=kind,
+            hint="give the class another name",
+        )
 
 
 def _unknown(

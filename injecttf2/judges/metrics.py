@@ -14,6 +14,7 @@ from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Output, Part
 from injecttf2.judges.probabilities import check_classifier, class_scores, probabilities
 from injecttf2.judges.top import TopK, check_more_than
+from injecttf2.labels import check_classes
 from injecttf2.outcomes import top1
 from injecttf2.parameters import flag, whole
 
@@ -77,6 +78,7 @@ class TopKAccuracy(Metric):
                 f"the judge's labels have shape {labels.shape}",
                 hint="take a judge of classes, such as top1 or topk, or leave the metric out",
             )
+        check_classes(labels, output.sizes[0])
 
     def values(self, outputs: Any, golden: Any, labels: Any) -> Any:  # noqa: ARG002
         """Return 1 or 0, float64 [samples]."""

@@ -15,7 +15,7 @@ from injecttf2.judges.judge import Judge, Output
 from injecttf2.judges.threshold import is_above, limit_of, read_threshold
 from injecttf2.labels import position_labels
 from injecttf2.outcomes import top1
-from injecttf2.parameters import flag, number
+from injecttf2.parameters import flag, number, shown
 
 NO_LABEL = -1
 """No position has this label unless it is the one that is ignored."""
@@ -50,10 +50,12 @@ class PerPosition(Judge):
         object.__setattr__(self, "tolerance", number("tolerance", self.tolerance))
         flag("logits", self.logits)
         if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance is a share from 0 to below 1; received {self.tolerance!r}")
+            raise ValueError(
+                f"tolerance is a share from 0 to below 1; received {shown(self.tolerance)}"
+            )
         whole = isinstance(self.ignore, int) and not isinstance(self.ignore, bool)
         if self.ignore is not None and not (whole and abs(self.ignore) < 2**31):
-            raise ValueError(f"ignore is a whole number; received {self.ignore!r}")
+            raise ValueError(f"ignore is a whole number; received {shown(self.ignore)}")
 
     def check(self, output: Output) -> None:
         """Check that the output has positions and channels."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from injecttf2.errors import ModelError
 from injecttf2.judges.judge import Judge, Output
 from injecttf2.labels import value_labels
-from injecttf2.parameters import number
+from injecttf2.parameters import number, shown
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Regression(Judge):
         for which, given in (("absolute", self.absolute), ("relative", self.relative)):
             read = number(which, given)
             if read < 0:
-                raise ValueError(f"{which} is a number from 0; received {given!r}")
+                raise ValueError(f"{which} is a number from 0; received {shown(given)}")
             object.__setattr__(self, which, read)
         if self.absolute == self.relative == 0:
             raise ValueError("regression needs a tolerance above 0: absolute, relative, or both")

@@ -235,14 +235,7 @@ def test_layers_together_are_named_once_in_the_order_of_the_model(received: str)
 
 @pytest.mark.parametrize("target", [OUTPUTS, WEIGHTS])
 def test_a_layer_whose_cut_crosses_a_tensor_that_is_no_row_a_sample_is_refused(target: str) -> None:
-    keras.utils.clear_session()
-    inputs = keras.Input((5, 6), name="x")
-    early = keras.layers.Dense(6, name="early")(inputs)
-    whole = keras.layers.Lambda(lambda x: keras.ops.sum(x, axis=0), output_shape=(6,), name="sum")
-    summed = whole(early)
-    late = keras.layers.Dense(6, name="late")(early) + summed
-    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(late)))
-    engine = Engine(model, datasets.Dataset(*networks.data((5, 6), 3)))
+    engine = Engine(networks.crossed(), datasets.Dataset(*networks.data((5, 6), 3)))
     with pytest.raises(ModelError, match="a tensor that by-passes it is not one row a sample"):
         engine.prepare(Scope(("late",), target))
 

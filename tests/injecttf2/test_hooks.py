@@ -24,7 +24,7 @@ from injecttf2.trials import Cell, Identity, Repetitions
 from tests.families import FAMILIES, Block
 
 IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
-NOT_CALLED = "it is not called by itself when the model runs"
+NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
 
 
 def functional(layer: Any, shape: tuple[int, ...] = (6,)) -> keras.Model:

@@ -14,7 +14,7 @@ from injecttf2.graph import Graph
 from tests.families import FAMILIES, Subclassed
 
 USED_AS_INDICES = "its values are used as indices, and one out of range ends the run"
-NOT_CALLED = "it is not called by itself when the model runs"
+NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
 
 
 @pytest.fixture(autouse=True)

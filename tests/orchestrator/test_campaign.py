@@ -412,7 +412,7 @@ def test_a_wrong_value_says_what_was_received_and_expected(
         ),
         (
             "variables: kernel",
-            "variables: received 'kernel', expected no such key: only `target: weights` takes it",
+            "variables: received 'kernel', expected nothing: only `target: weights` takes this key",
         ),
         ("fault: 3", "fault: received 3, expected a fault model's name, or a mapping {type: NAME"),
         ("fault: {value: 1}", "expected a fault model's name, or a mapping {type: NAME, ...}"),
@@ -439,8 +439,8 @@ def test_a_grid_that_is_no_mapping_is_refused(file: Path, text: str) -> None:
         ("model: ''", "2:8: source: received '', expected text that is not empty"),
         (
             "model: {source: m.h5, weights: imagenet}",
-            "2:32: weights: received 'imagenet', expected no such key: only a source "
-            "keras.applications:NAME takes it",
+            "2:32: weights: received 'imagenet', expected nothing: only a source "
+            "keras.applications:NAME takes this key",
         ),
         (
             "model: {source: 'keras.applications:VGG16', input_shape: [32, 32]}",
@@ -519,8 +519,8 @@ def test_only_a_folder_takes_the_keys_of_images(
 ) -> None:
     text = f"{GRID}model: builtin:digits_cnn\ndataset:\n  source: {source}\n  {key}: {value}\n"
     assert problem(file, text) == (
-        f"5:{len(key) + 5}: {key}: received {received}, expected no such key: only a folder of "
-        "images takes it"
+        f"5:{len(key) + 5}: {key}: received {received}, expected nothing: only a folder of "
+        "images takes this key"
     )
 
 

@@ -21,7 +21,8 @@ SAMPLES = 70
 @pytest.fixture(scope="module", params=["cnn"])
 def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
     device.load()
-    yield Graph({"cnn": networks.cnn, "whole": families.whole_numbers}[request.param]())
+    models = {"cnn": networks.cnn, "crossed": networks.crossed, "whole": families.whole_numbers}
+    yield Graph(models[request.param]())
     keras.utils.clear_session()
 
 
@@ -89,9 +90,9 @@ def test_cells_of_a_grid(choose: Choose, grid: str, expected: list[str]) -> None
 def test_all_skips_what_cannot_be_injected_and_says_so(choose: Choose) -> None:
     chosen = choose("{layers: all, target: weights, bits: 1, counts: 1}")
     assert [scope.layer for scope in chosen.products] == ["conv", "logits"]
-    assert {name: info.reason for name, info in chosen.skipped.items()} == dict.fromkeys(
-        ("pool", "flatten", "dropout", "softmax"), "it has no weights"
-    )
+    assert [*chosen.skipped] == [
+        (layer, "it has no weights") for layer in ("pool", "flatten", "dropout", "softmax")
+    ]
 
 
 REFUSED = {
@@ -137,11 +138,11 @@ REFUSED = {
     ),
     "parameter missing": (
         "{layers: conv, fault: stuck_at, bits: 3, counts: 1}",
-        "c.yaml:3:29: stuck_at: ",
+        "c.yaml:3:29: stuck_at needs value; received bit: 3",
     ),
     "parameter wrong": (
         "{layers: conv, fault: {type: stuck_at, value: 2}, bits: 3, counts: 1}",
-        "c.yaml:3:29: stuck_at: ",
+        "c.yaml:3:29: stuck_at: a bit is stuck at the value 0 or 1; received 2",
     ),
     "parameter unknown": (
         "{layers: conv, fault: {type: scale, factr: 2}, counts: 1}",
@@ -157,7 +158,7 @@ REFUSED = {
     ),
     "a bit in the fault and in the grid": (
         "{layers: conv, fault: {type: bit_flip, bit: 3}, bits: 4, counts: 1}",
-        "c.yaml:3:29: bit_flip: its bit is given twice: received bit=3 beside bits",
+        "c.yaml:3:29: bit_flip: its bit is given twice: received bit: 3 beside bits",
     ),
     "a class that is none": (
         "{layers: conv, fault: 'nosuch.module:Fault', counts: 1}",
@@ -189,6 +190,28 @@ def test_what_does_not_fit_is_refused_with_its_place(name: str, choose: Choose) 
         choose(grid)
     assert message in str(caught.value)
     assert "c.yaml:3:" in str(caught.value)
+
+
+BY_PASSED = "a tensor that by-passes it is not one row a sample"
+
+
+@pytest.mark.parametrize("graph", ["crossed"], indirect=True)
+@pytest.mark.parametrize("target", ["outputs", "weights"])
+def test_what_a_tensor_without_samples_by_passes_is_left_out(target: str, choose: Choose) -> None:
+    chosen = choose(f"{{layers: '*a*t*', target: {target}, fault: zero, counts: 1}}")
+    assert ("late", BY_PASSED) in chosen.skipped
+    assert ("last",) in [scope.layers for scope in chosen.products]
+
+
+@pytest.mark.parametrize("graph", ["crossed"], indirect=True)
+def test_layers_may_each_be_hit_alone_but_not_together(choose: Choose) -> None:
+    grid = "layers: [rows, early], fault: zero, counts: 1"
+    assert [scope.layer for scope in choose(f"{{{grid}}}").products] == ["rows", "early"]
+    with pytest.raises(CampaignError) as caught:
+        choose(f"{{{grid}, layers_together: true}}")
+    assert str(caught.value).endswith(
+        f"c.yaml:3:16: the layers 'rows + early' cannot be injected together: {BY_PASSED}"
+    )
 
 
 @pytest.mark.parametrize("graph", ["whole"], indirect=True)

@@ -33,6 +33,27 @@ def test_run_prints_a_table_and_where_the_results_are(
     assert f"results: {tmp_path / 'run'}" in ended.out
 
 
+def test_the_table_tells_faults_apart_by_their_parameters(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    head = campaign.read_text().partition("grid:")[0]
+    stuck = "{fault: [{type: stuck_at, value: 0}, {type: stuck_at, value: 1}, zero], bits: 30, "
+    campaign.write_text(f"{head}grid: {stuck}target: weights, counts: 1}}\n")
+    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    assert ended.err.startswith(
+        "skipping pool, flatten, dropout, softmax, each because it has no weights\n"
+    )
+    rows = [line.split()[:-7] for line in ended.out.splitlines() if "weights" in line]
+    assert rows == [
+        ["conv", "weights", "stuck_at", "value=0"],
+        ["weights", "stuck_at", "value=1"],
+        ["weights", "zero"],
+        ["logits", "weights", "stuck_at", "value=0"],
+        ["weights", "stuck_at", "value=1"],
+        ["weights", "zero"],
+    ]
+
+
 def test_run_writes_to_runs_and_the_campaigns_name_by_default(
     campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -137,5 +137,5 @@ def test_wrong_data_end_a_plan_with_one_message(
     folder: Any = file.parent
     ended = injecttf2("plan", write(file, dataset.replace("{{", "{").replace("}}", "}")))
     assert ended.code == 2
-    assert ended.err.startswith(f"error: {said.format(folder=folder)}")
+    assert ended.err.startswith(f"error: {file}:2:10: {said.format(folder=folder)}")
     assert "Traceback" not in ended.err

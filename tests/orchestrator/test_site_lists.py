@@ -230,7 +230,7 @@ def test_columns_of_a_type_that_does_not_fit_are_refused(
 def test_files_that_are_no_lists_are_refused(graph: Graph, tmp_path: Path) -> None:
     (tmp_path / "junk.parquet").write_text("junk")
     for name, message in {
-        "absent.csv": "the fault list cannot be read: ",
+        "absent.csv": "absent.csv: there is no such fault list",
         "junk.parquet": "the fault list cannot be read: ",
         "faults.xlsx": "a fault list is a .parquet or .csv file; received 'faults.xlsx'",
     }.items():
@@ -321,7 +321,10 @@ def test_an_export_does_not_replace_a_file(
     (tmp_path / "sites.csv").write_text("mine")
     ended = injecttf2("export-sites", tmp_path / "run", "-o", tmp_path / "sites.csv")
     assert ended.code == 2
-    assert "the fault list cannot be written: File exists" in ended.err
+    assert ended.err.splitlines() == [
+        f"error: {tmp_path / 'sites.csv'}: there is a file of that name already",
+        "  give another name",
+    ]
     assert (tmp_path / "sites.csv").read_text() == "mine"
 
 
