@@ -168,9 +168,8 @@ class ChangedStep(Step):
         if seen != [inner for inner, _ in self.inside]:
             names = ", ".join(repr("/".join(inner.call.path)) for inner, _ in self.inside)
             raise EngineError(
-                f"of the layers {names} inside {self.layer!r}, {len(seen)} were called where "
-                f"{len(self.inside)} calls were expected: the step does not call its layers in the "
-                "same way each time"
+                f"{names} inside {self.layer!r} made {len(seen)} calls where {len(self.inside)} "
+                "were expected: the step does not call its layers in the same way each time"
             )
         for key, change in self.outside.items():
             values[key] = _with_mask(change, values[key], values)

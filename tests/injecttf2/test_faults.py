@@ -73,7 +73,7 @@ def test_a_bit_beyond_the_word_is_refused(dtype: str, bit: int, highest: int) ->
         ({"bit": -1}, "bits count from 0; received bit=-1"),
         (
             {"bit_field": "exponents"},
-            "bit_field is one of ('sign', 'exponent', 'mantissa', 'any'); received 'exponents'",
+            "bit_field is one of sign, exponent, mantissa, any; received 'exponents'",
         ),
     ],
 )
@@ -256,11 +256,11 @@ def test_numbers_of_bits_that_make_no_sense_are_refused(
         BitFlip(**arguments)
 
 
-@pytest.mark.parametrize("value", [2, -1, True, "1", None])
-def test_a_bit_is_stuck_at_0_or_1(value: Any) -> None:
-    with pytest.raises(
-        ValueError, match=f"^a bit is stuck at the value 0 or 1; received {value!r}$"
-    ):
+@pytest.mark.parametrize(
+    ("value", "shown"), [(2, "2"), (-1, "-1"), (True, "true"), ("1", "'1'"), (None, "nothing")]
+)
+def test_a_bit_is_stuck_at_0_or_1(value: Any, shown: str) -> None:
+    with pytest.raises(ValueError, match=f"^a bit is stuck at the value 0 or 1; received {shown}$"):
         StuckAt(bit=3, value=value)
 
 

@@ -169,7 +169,7 @@ def test_a_step_that_calls_its_layers_in_another_way_each_time_is_an_error() -> 
     graph = Graph(functional(moody))
     cut = graph.cut("moody/dense")
     moody.calls = False
-    with pytest.raises(EngineError, match="'dense' inside 'moody' was called 0 times where one"):
+    with pytest.raises(EngineError, match="'dense' inside 'moody' made 0 calls where 1"):
         graph.run(cut.prefix, graph.feed(tf.ones((2, 6))))
 
 

@@ -367,8 +367,8 @@ def test_a_metric_that_does_not_fit_the_labels_is_refused() -> None:
     ("make", "text"),
     [
         (lambda: TopK(0), "k is a whole number of 1 or more; received 0"),
-        (lambda: TopK(True), "k is a whole number of 1 or more; received True"),
-        (lambda: Threshold(NAN), "threshold is a finite number; received nan"),
+        (lambda: TopK(True), "k is a whole number of 1 or more; received true"),
+        (lambda: Threshold(NAN), "threshold is a finite number; received .nan"),
         (
             lambda: PerPosition(tolerance=1.0),
             "tolerance is a share from 0 to below 1; received 1.0",
@@ -376,7 +376,7 @@ def test_a_metric_that_does_not_fit_the_labels_is_refused() -> None:
         (lambda: PerPosition(ignore=1.5), "ignore is a whole number; received 1.5"),  # type: ignore[arg-type]
         (lambda: Regression(), "regression needs a tolerance above 0: absolute, relative, or both"),
         (lambda: Regression(-1.0), "absolute is a number from 0; received -1.0"),
-        (lambda: Regression(1.0, INF), "relative is a finite number; received inf"),
+        (lambda: Regression(1.0, INF), "relative is a finite number; received .inf"),
         (lambda: Regression("x"), "absolute is a finite number; received 'x'"),  # type: ignore[arg-type]
         (lambda: Threshold(logits="no"), "logits is true or false; received 'no'"),  # type: ignore[arg-type]
         (lambda: LeftTop(1.5), "k is a whole number of 1 or more; received 1.5"),  # type: ignore[arg-type]

@@ -122,9 +122,19 @@ def test_every_fault_is_checked() -> None:
         mixture.check("int8")
 
 
-@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, "much", None])
-def test_a_weight_is_above_zero(weight: Any) -> None:
-    message = f"^the weight of a fault is .*; received {re.escape(repr(weight))}$"
+@pytest.mark.parametrize(
+    ("weight", "shown"),
+    [
+        (0, "0"),
+        (-1, "-1"),
+        (math.nan, ".nan"),
+        (math.inf, ".inf"),
+        ("much", "'much'"),
+        (None, "nothing"),
+    ],
+)
+def test_a_weight_is_above_zero(weight: Any, shown: str) -> None:
+    message = f"^the weight of a fault is .*; received {re.escape(shown)}$"
     with pytest.raises(ValueError, match=message):
         Mixture(((weight, RandomBits()),))
 

@@ -36,13 +36,13 @@ def test_a_count_is_a_whole_number(given: Any) -> None:
     [
         (Probability, 1.5, "a probability lies between 0 and 1; received 1.5"),
         (Probability, -0.1, "a probability lies between 0 and 1; received -0.1"),
-        (Probability, float("nan"), "a probability is a finite number; received nan"),
-        (Probability, True, "a probability is a finite number; received True"),
+        (Probability, float("nan"), "a probability is a finite number; received .nan"),
+        (Probability, True, "a probability is a finite number; received true"),
         (BitErrorRate, 2, "a bit error rate lies between 0 and 1; received 2"),
-        (BitErrorRate, None, "a bit error rate is a finite number; received None"),
+        (BitErrorRate, None, "a bit error rate is a finite number; received nothing"),
         (Count, -1, "a count is a whole number of 0 or more; received -1"),
         (Count, 1.0, "a count is a whole number of 0 or more; received 1.0"),
-        (Count, True, "a count is a whole number of 0 or more; received True"),
+        (Count, True, "a count is a whole number of 0 or more; received true"),
     ],
 )
 def test_a_rate_that_makes_no_sense_is_refused(kind: type[Rate], given: Any, message: str) -> None:

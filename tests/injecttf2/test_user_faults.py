@@ -212,13 +212,15 @@ def test_every_field_of_a_users_class_is_written_down() -> None:
     [
         (
             np.zeros(2),
-            "what: expected a number, a text, None, or a list or mapping of such; received ndarray",
+            "what: expected a number, a text, nothing, or a list or mapping of such; "
+            "received ndarray",
         ),
         (
             [object()],
-            "what: expected a number, a text, None, or a list or mapping of such; received object",
+            "what: expected a number, a text, nothing, or a list or mapping of such; "
+            "received object",
         ),
-        (float("nan"), "what is a finite number; received nan"),
+        (float("nan"), "what is a finite number; received .nan"),
     ],
 )
 def test_a_parameter_that_cannot_be_written_down_is_refused(what: Any, message: str) -> None:

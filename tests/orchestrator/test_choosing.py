@@ -146,7 +146,7 @@ REFUSED = {
     ),
     "parameter unknown": (
         "{layers: conv, fault: {type: scale, factr: 2}, counts: 1}",
-        "c.yaml:3:29: scale: ",
+        "c.yaml:3:29: scale takes factor; received 'factr'; did you mean 'factor'?",
     ),
     "more flips than bits": (
         "{layers: conv, fault: {type: bit_flip, flips: 2}, bits: 3, counts: 1}",

@@ -34,8 +34,9 @@ def test_run_prints_a_table_and_where_the_results_are(
 
 
 def test_the_table_tells_faults_apart_by_their_parameters(
-    campaign: Path, injecttf2: Command, tmp_path: Path
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     head = campaign.read_text().partition("grid:")[0]
     stuck = "{fault: [{type: stuck_at, value: 0}, {type: stuck_at, value: 1}, zero], bits: 30, "
     campaign.write_text(f"{head}grid: {stuck}target: weights, counts: 1}}\n")
@@ -45,11 +46,11 @@ def test_the_table_tells_faults_apart_by_their_parameters(
     )
     rows = [line.split()[:-7] for line in ended.out.splitlines() if "weights" in line]
     assert rows == [
-        ["conv", "weights", "stuck_at", "value=0"],
-        ["weights", "stuck_at", "value=1"],
+        ["conv", "weights", "stuck_at", "value=0", "exponent"],
+        ["weights", "stuck_at", "value=1", "exponent"],
         ["weights", "zero"],
-        ["logits", "weights", "stuck_at", "value=0"],
-        ["weights", "stuck_at", "value=1"],
+        ["logits", "weights", "stuck_at", "value=0", "exponent"],
+        ["weights", "stuck_at", "value=1", "exponent"],
         ["weights", "zero"],
     ]
 
@@ -231,8 +232,9 @@ def test_the_originals_file_runs_as_a_campaign_of_one_cell(
 
 
 def test_the_table_names_the_fault_where_it_is_no_bit_flip(
-    campaign: Path, injecttf2: Command, tmp_path: Path
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     head = campaign.read_text().partition("grid:")[0]
     campaign.write_text(f"{head}grid: {{layers: conv, fault: zero, counts: 2}}\n")
     ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
