@@ -216,6 +216,7 @@ def _check_record(campaign: Campaign, options: Options) -> None:
 
 
 def _header(plan: Plan) -> RunHeader:
+    injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
     return RunHeader(
         campaign=plan.campaign.resolved(),
         identity=plan.identity.to_dict(),
@@ -225,6 +226,11 @@ def _header(plan: Plan) -> RunHeader:
             "layers": plan.grid.by_layer(),
         },
         columns=plan.assessment.columns,
+        layers={
+            info.layer: {"type": info.type, "shape": info.shape, "dtype": info.dtype}
+            for info in plan.layers
+            if info.layer in injected
+        },
     )
 
 

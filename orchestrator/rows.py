@@ -15,6 +15,7 @@ import pyarrow as pa
 import results
 from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.graph import LayerInfo
+from injecttf2.listed import Listed
 from injecttf2.outcomes import OUTCOMES
 from injecttf2.rates import RATES
 from injecttf2.trials import TOGETHER, Cell, Identity, Trial, canonical_json, cell_id
@@ -113,12 +114,13 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
         "bit_field": fields.pop() if len(fields) == 1 else "any",
         "parameters": canonical_json(parameters).decode() if parameters else None,
         **{name: rate.value if rate.name == name else None for name in RATES},
+        "sampling": "listed" if isinstance(rate, Listed) else "random",
     }
 
 
 CELL_COLUMNS = (
     *("cell_id", "layer", "layer_index", "layer_type", "target", "variable"),
-    *("fault", "bit", "bit_field", "parameters", *RATES),
+    *("fault", "bit", "bit_field", "parameters", *RATES, "sampling"),
 )
 """The columns of ``results.TRIALS`` that a cell decides."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +35,9 @@ class RunHeader:
             layers that were given up on and are not in it.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
+        layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its
+            output for one sample, a list in which null is a size that depends on the data; and
+            ``dtype``.
 
     Raises:
         ValueError: ``plan`` has not that shape, or ``columns`` has other names.
@@ -45,6 +48,7 @@ class RunHeader:
     provenance: Json
     plan: Json
     columns: Sequence[str] = ()
+    layers: Json = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(sorted(self.columns)))
@@ -127,7 +131,7 @@ class Manifest:
         try:
             contents = json.loads(text)
             _check_version(contents["schema_version"], place)
-            names = ("campaign", "identity", "provenance", "plan", "columns")
+            names = ("campaign", "identity", "provenance", "plan", "columns", "layers")
             return cls(
                 RunHeader(**{name: contents[name] for name in names}),
                 created_at=datetime.fromisoformat(contents["created_at"]),

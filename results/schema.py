@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the run directory: of both schemas and of ``campaign.json``."""
 
 OUTCOMES = ("masked", "benign", "sdc", "due")
@@ -73,6 +73,11 @@ TRIALS = pa.schema(
             pa.float64(),
             "Rate as the bit error rate, faults per bit, 0 to 1; null for another rate.",
             nullable=True,
+        ),
+        _field(
+            "sampling",
+            NAME,
+            "How the trial's sites were chosen: random, paired, exhaustive or listed.",
         ),
         _field("repetition", pa.int32(), "Number of the repetition within its cell, from 0."),
         _field("sites", pa.int64(), "Sites that the trial was given, as drawn or listed."),

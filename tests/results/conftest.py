@@ -34,6 +34,7 @@ def trial_row(number: int) -> Row:
         "probability": 0.5,
         "count": None,
         "ber": None,
+        "sampling": "random",
         "repetition": number % 2,
         "sites": 6,
         "samples": 10,
@@ -126,6 +127,7 @@ def run_header() -> RunHeader:
         identity={"version": 1, "model": "aa11", "data": "bb22", "seed": 7},
         provenance={"commit": "c0ffee", "dirty": False},
         plan={"trials": 48, "layers": dict.fromkeys(LAYERS, 16)},
+        layers={"conv2d": {"type": "Conv2D", "shape": [8, 8, 4], "dtype": "float32"}},
     )
 
 

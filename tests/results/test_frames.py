@@ -8,7 +8,10 @@ from results import INJECTIONS, TRIALS, frames, injections_table
 
 Table = Callable[..., pa.Table]
 
-TEXT = ("layer", "layer_type", "target", "variable", "fault", "bit_field", "parameters", "worker")
+TEXT = (
+    *("layer", "layer_type", "target", "variable", "fault", "bit_field", "parameters"),
+    *("sampling", "worker"),
+)
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 1)])

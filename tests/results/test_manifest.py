@@ -46,10 +46,11 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "provenance",
         "plan",
         "columns",
+        "layers",
         "golden",
         "earlier_provenance",
     ]
-    assert contents["schema_version"] == 2
+    assert contents["schema_version"] == 3
     assert contents["golden"] is None
     assert datetime.fromisoformat(contents["created_at"]).tzinfo == UTC
 
@@ -100,8 +101,8 @@ def test_plan_without_layers_is_refused(header: RunHeader) -> None:
 
 def test_newer_version_is_refused(header: RunHeader) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
-    contents["schema_version"] = 3
-    with pytest.raises(RunMismatchError, match="schema version 3, this package knows up to 2"):
+    contents["schema_version"] = 4
+    with pytest.raises(RunMismatchError, match="schema version 4, this package knows up to 3"):
         Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
 
 

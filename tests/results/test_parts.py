@@ -50,7 +50,7 @@ def test_part_reads_back_as_it_was(storage: LocalStorage, part: Path, trials: Tr
 
 def test_footer_holds_version_and_identity(part: Path) -> None:
     footer = pq.read_metadata(part).metadata
-    assert footer[b"injecttf2.schema_version"] == b"2"
+    assert footer[b"injecttf2.schema_version"] == b"3"
     assert json.loads(footer[b"injecttf2.identity"]) == IDENTITY
 
 

@@ -19,6 +19,7 @@ TRIAL_COLUMNS = [
     "probability",
     "count",
     "ber",
+    "sampling",
     "repetition",
     "sites",
     "samples",
@@ -62,7 +63,7 @@ def test_injection_columns_are_those_of_the_design() -> None:
     ("kind", "names"),
     [
         (pa.uint64(), "trial_id cell_id"),
-        (TEXT, "layer layer_type target variable fault bit_field parameters worker"),
+        (TEXT, "layer layer_type target variable fault bit_field parameters sampling worker"),
         (pa.int32(), "layer_index repetition"),
         (pa.int16(), "bit"),
         (pa.float64(), "probability ber accuracy golden_accuracy seconds"),

@@ -22,12 +22,12 @@ from results.manifest import canonical_json
 Table = Callable[..., pa.Table]
 
 PLAN = {"trials": 0, "layers": {}}
-MESSAGE = "schema version 1, of an earlier injecttf2; this package reads and writes 2"
+MESSAGE = "schema version 1, of an earlier injecttf2; this package reads and writes 3"
 
 
 def as_version_1(table: pa.Table, header: RunHeader, path: Path) -> None:
     """Write the part of trials or injections that version 1 made of ``table``."""
-    new = {"parameters", "sites"} if "sites" in table.column_names else {"layer"}
+    new = {"parameters", "sampling", "sites"} if "sites" in table.column_names else {"layer"}
     footer = {
         "injecttf2.schema_version": "1",
         "injecttf2.identity": canonical_json(dict(header.identity)),
@@ -41,7 +41,7 @@ def old(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) -> 
     path = tmp_path / "old"
     RunWriter.open(path, header).close()
     contents = json.loads((path / "campaign.json").read_text())
-    del contents["columns"]
+    del contents["columns"], contents["layers"]
     (path / "campaign.json").write_text(json.dumps({**contents, "schema_version": 1}))
     for table, folder in ((trials(0, 1), "trials"), (injections(0, 1), "injections")):
         as_version_1(table, header, path / folder / "part-000001-0a1b2c3d.parquet")
@@ -81,7 +81,7 @@ def test_rows_of_version_1_can_be_read_as_the_message_says(
 def test_version_1_with_a_torn_manifest_is_left_alone(old: Path, header: RunHeader) -> None:
     (old / "campaign.json").write_text('{"schema_ver')
     before = contents(old)
-    with pytest.raises(RunCorruptError, match="the part has schema version 1, expected 2"):
+    with pytest.raises(RunCorruptError, match="the part has schema version 1, expected 3"):
         RunWriter.open(old, header)
     assert contents(old) == before
 
@@ -95,7 +95,7 @@ def test_part_of_version_1_among_others_is_refused(
     part = tmp_path / "run" / "trials" / "part-000002-0a1b2c3d.parquet"
     as_version_1(trials(1), header, part)
     before = contents(tmp_path)
-    message = "the part has schema version 1, expected 2"
+    message = "the part has schema version 1, expected 3"
     for use in (compact, lambda path: open_run(path).trials()):
         with pytest.raises(RunCorruptError, match=message) as caught:
             use(tmp_path / "run")

@@ -239,10 +239,10 @@ def test_foreign_directory_is_left_alone(tmp_path: Path, header: RunHeader) -> N
 
 def test_newer_run_is_left_alone(run: Path, header: RunHeader) -> None:
     RunWriter.open(run, header).close()
-    text = (run / "campaign.json").read_text().replace('"schema_version": 2', '"schema_version": 3')
+    text = (run / "campaign.json").read_text().replace('"schema_version": 3', '"schema_version": 4')
     (run / "campaign.json").write_text(text)
     before = contents(run)
-    with pytest.raises(RunMismatchError, match="schema version 3"):
+    with pytest.raises(RunMismatchError, match="schema version 4"):
         RunWriter.open(run, header)
     assert contents(run) == before
 
