@@ -18,6 +18,7 @@ from injecttf2.changes import WordChanges
 from injecttf2.fault_model import Fault, Hits
 from injecttf2.listed import Listed
 from injecttf2.packed import Packed, Words
+from injecttf2.rates import Exhaustive
 from injecttf2.sites import Sites, word_starts
 from injecttf2.trials import Trial
 
@@ -195,8 +196,10 @@ def _sites(trial: Trial, layer: tuple[int, str], stream: int, samples: int) -> S
     if isinstance(rate, Listed):
         return rate.outputs[stream]
     choice = trial.cell.fault.choice(dtype)
+    if isinstance(rate, Exhaustive):
+        return sites.place_in_outputs(trial.repetition, choice, samples=samples, elements=elements)
     return sites.draw_outputs(
-        trial.id, rate, choice, samples=samples, elements=elements, stream=stream
+        trial.key, rate, choice, samples=samples, elements=elements, stream=stream
     )
 
 

@@ -56,7 +56,23 @@ class BitErrorRate:
         object.__setattr__(self, "value", share("a bit error rate", self.value))
 
 
-Rate = Probability | Count | BitErrorRate
+@dataclass(frozen=True)
+class Exhaustive:
+    """Every place once: a trial hits one, which its repetition numbers.
 
-RATES: dict[str, type[Rate]] = {kind.name: kind for kind in (Probability, Count, BitErrorRate)}
-"""Rates by their names, which are also columns of the results."""
+    In outputs that is one element (and bit) of every sample, in weights one element (and bit) of a
+    variable.
+    """
+
+    name: ClassVar[str] = "exhaustive"
+
+    value: bool = True
+
+
+DrawnRate = Probability | Count | BitErrorRate
+"""A rate whose sites are drawn."""
+
+Rate = DrawnRate | Exhaustive
+
+RATES: dict[str, type[DrawnRate]] = {kind.name: kind for kind in (Probability, Count, BitErrorRate)}
+"""Rates whose sites are drawn by their names, which are also columns of the results."""

@@ -1,8 +1,9 @@
 """Drawing the sites of a trial.
 
-A trial's sites depend on its id and on nothing else. The generator is Philox4x64-10 (Salmon et
-al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) keyed with the trial's id, and the
-order of its draws is fixed. How its words become numbers is said in ``sampling``.
+A trial's sites depend on its key and on nothing else: its id, or what it shares with the trials
+that it is paired with. The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", SC 2011) with that key, and the order of its draws is fixed. How its words become
+numbers is said in ``sampling``.
 
 At a probability, rows of uniform numbers in [0, 1), one number a sample in each:
 
@@ -23,6 +24,9 @@ variable), element and candidate bit; where a site is a whole word, by sample an
     3.      where a site is a whole word, a row of uniform numbers for the bits, one number a site
             in ascending order, used as row 2 above
     4.      the rows that the fault itself needs, one number a site
+
+Nothing is drawn where a trial hits the place that its number says (``exhaustive``): the places
+stand in one order, by variable, element and candidate bit.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.rates import BitErrorRate, Count, Probability, Rate
+from injecttf2.rates import BitErrorRate, Count, DrawnRate, Exhaustive, Probability, Rate
 from injecttf2.sampling import binomial, distinct, uniform
 
 NO_BIT = -1
@@ -59,7 +63,12 @@ class Choice:
     @property
     def sites(self) -> int:
         """How many sites an element has."""
-        return len(self.candidates) if self.one_bit and self.candidates is not None else 1
+        return self.places if self.one_bit else 1
+
+    @property
+    def places(self) -> int:
+        """How many places an element has that a fault may fall on: its candidate bits, or one."""
+        return 1 if self.candidates is None else len(self.candidates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +131,12 @@ def word_starts(*columns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def draw_outputs(
-    trial_id: int, rate: Rate, choice: Choice, *, samples: int, elements: int, stream: int = 0
+    key: int, rate: DrawnRate, choice: Choice, *, samples: int, elements: int, stream: int = 0
 ) -> Sites:
     """Draw the sites of a trial in a layer's outputs.
 
     Args:
-        trial_id: The trial's id, the generator's key.
+        key: The trial's, the generator's key.
         rate: How many sites there are.
         choice: What is drawn within an element.
         samples: Samples in the data set.
@@ -139,7 +148,7 @@ def draw_outputs(
         ValueError: There are fewer sites than the count, or a bit error rate is asked of a fault
             whose sites are no single bits.
     """
-    source = np.random.Philox(key=trial_id, counter=(0, 0, 0, stream))
+    source = np.random.Philox(key=key, counter=(0, 0, 0, stream))
     if not isinstance(rate, Probability):
         size = elements * choice.sites
         total = _checked(rate, samples * size, choice)
@@ -152,6 +161,55 @@ def draw_outputs(
     return Sites(sample, element, bit, np.ascontiguousarray(numbers[3:, sample].T))
 
 
+def place_in_outputs(number: int, choice: Choice, *, samples: int, elements: int) -> Sites:
+    """Return the sites of a trial that hits one place in every sample.
+
+    Args:
+        number: Which of the ``elements * choice.places`` places, from 0.
+        choice: What may be hit within an element, without draws.
+        samples: Samples in the data set.
+        elements: Elements in the layer's output of one sample.
+
+    Raises:
+        ValueError: There is no such place, or the fault needs draws.
+    """
+    _, element, bit = _place(number, [(elements, choice)])
+    return Sites(
+        np.arange(samples),
+        np.full(samples, element),
+        np.full(samples, bit),
+        np.empty((samples, 0)),
+    )
+
+
+def place_in_weights(number: int, variables: Sequence[tuple[int, Choice]]) -> WeightSites:
+    """Return the site of a trial that hits one place in weights; see :func:`place_in_outputs`.
+
+    Args:
+        number: Which of the places, from 0.
+        variables: The elements of each variable, and what may be hit within one.
+    """
+    variable, element, bit = _place(number, variables)
+    return WeightSites(np.array([variable]), np.array([element]), np.array([bit]), np.empty((1, 0)))
+
+
+def _place(number: int, variables: Sequence[tuple[int, Choice]]) -> tuple[int, int, int]:
+    """Return variable, element and bit of a place, by its number among all of them."""
+    left = number
+    for variable, (elements, choice) in enumerate(variables):
+        if choice.draws:
+            raise ValueError("a fault that is drawn by chance has no places to go through")
+        if left < elements * choice.places:
+            element, bit = divmod(left, choice.places)
+            return (
+                variable,
+                element,
+                NO_BIT if choice.candidates is None else choice.candidates[bit],
+            )
+        left -= elements * choice.places
+    raise ValueError(f"there is no place {number}; there are {number - left}")
+
+
 def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
     """Return the share of samples that a trial is expected to hit in a layer's outputs.
 
@@ -161,6 +219,8 @@ def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> flo
         samples: Samples in the data set.
         elements: Elements in the layer's output of one sample.
     """
+    if isinstance(rate, Exhaustive):
+        return 1.0
     if isinstance(rate, Probability):
         return rate.value
     if isinstance(rate, BitErrorRate):
@@ -170,6 +230,8 @@ def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> flo
 
 def expected_sites(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
     """Return how many sites a trial is expected to have, from what ``share_hit`` takes."""
+    if isinstance(rate, Exhaustive):
+        return samples
     if isinstance(rate, Probability):
         return rate.value * samples
     if isinstance(rate, BitErrorRate):
@@ -177,11 +239,11 @@ def expected_sites(rate: Rate, choice: Choice, *, samples: int, elements: int) -
     return rate.value
 
 
-def draw_weights(trial_id: int, rate: Rate, variables: Sequence[tuple[int, Choice]]) -> WeightSites:
+def draw_weights(key: int, rate: DrawnRate, variables: Sequence[tuple[int, Choice]]) -> WeightSites:
     """Draw the sites of a trial in weights, uniform over the sites of all variables together.
 
     Args:
-        trial_id: The trial's id, the generator's key.
+        key: The trial's, the generator's key.
         rate: How many sites there are, a count or a bit error rate.
         variables: The elements of each variable, and what is drawn within one. The choices are
             those of one fault, so they differ in their candidates alone. At least one.
@@ -196,7 +258,7 @@ def draw_weights(trial_id: int, rate: Rate, variables: Sequence[tuple[int, Choic
     choices = [choice for _, choice in variables]
     sizes = [elements * choice.sites for elements, choice in variables]
     total = _checked(rate, sum(sizes), choices[0])
-    source = np.random.Philox(key=trial_id)
+    source = np.random.Philox(key=key)
     bounds = np.cumsum([0, *sizes], dtype=np.int64)
     return WeightSites(*_draw_distinct(source, rate, total, bounds, choices))
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from injecttf2.fault_model import Fault
 from injecttf2.listed import Listed
-from injecttf2.rates import Rate
+from injecttf2.rates import Probability, Rate
 
 IDENTITY_VERSION = 1
 """Raised whenever the meaning of a trial changes, so that old and new rows never mix."""
@@ -89,6 +89,8 @@ class Cell:
         rate: How many sites a trial has, of layers that are hit together each; or the sites.
         target: What is corrupted: ``outputs``, the layer's activations, or its ``weights``.
         variable: The weight variable; None for ``outputs``, and for all variables together.
+        paired: Whether its trials share their draws with those of cells that differ in the fault or
+            in the value of a probability; see :func:`pair_keys`.
     """
 
     layer: str
@@ -96,6 +98,7 @@ class Cell:
     rate: Rate | Listed
     target: str = OUTPUTS
     variable: str | None = None
+    paired: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -116,16 +119,31 @@ class Cell:
             content["parameters"] = parameters
         if self.variable is not None:
             content["variable"] = self.variable
+        if self.paired:
+            content["paired"] = True
         return content
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One repetition of a cell, with the id that also keys its draws."""
+    """One repetition of a cell.
+
+    Args:
+        cell: The cell.
+        repetition: From 0; at the rate ``exhaustive`` the number of the place that it hits.
+        id: Digest of all that decides its result.
+        pair: Key of its draws if it shares them with other trials; None where its id is the key.
+    """
 
     cell: Cell
     repetition: int
     id: int
+    pair: int | None = None
+
+    @property
+    def key(self) -> int:
+        """The key of its draws."""
+        return self.id if self.pair is None else self.pair
 
 
 @dataclass(frozen=True)
@@ -147,9 +165,13 @@ class Repetitions:
 
     def trials(self, identity: Identity) -> Iterator[Trial]:
         """Yield the trials in order, each with its id."""
-        ids = trial_ids(identity, self.cell, range(self.start, self.stop))
-        for repetition, trial_id in zip(range(self.start, self.stop), ids.tolist(), strict=True):
-            yield Trial(self.cell, repetition, trial_id)
+        repetitions = range(self.start, self.stop)
+        ids = trial_ids(identity, self.cell, repetitions).tolist()
+        pairs: list[int | None] = [None] * len(self)
+        if self.cell.paired:
+            pairs = pair_keys(identity, self.cell, repetitions).tolist()
+        for repetition, trial_id, pair in zip(repetitions, ids, pairs, strict=True):
+            yield Trial(self.cell, repetition, trial_id, pair)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -176,7 +198,29 @@ def trial_ids(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt
     Returns:
         uint64 [n_repetitions].
     """
-    return _as_numbers(_digests(identity, cell, repetitions))
+    return _as_numbers(_digests({**identity.to_dict(), **cell.to_dict()}, repetitions))
+
+
+def pair_keys(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt.NDArray[np.uint64]:
+    """Return the keys of the draws of paired trials.
+
+    The key leaves out the fault, so that all bits and faults have the same sites; the value of a
+    probability, so that what is hit at a low one is hit at a higher one too; and the model, so that
+    two versions of a model are compared at the same sites.
+
+    Returns:
+        uint64 [n_repetitions].
+    """
+    content: dict[str, Any] = {
+        "paired": True,
+        "data": identity.data,
+        "seed": identity.seed,
+        "layer": cell.layer,
+        "target": cell.target,
+        "variable": cell.variable,
+        cell.rate.name: None if isinstance(cell.rate, Probability) else cell.rate.value,
+    }
+    return _as_numbers(_digests(content, repetitions))
 
 
 def run_ids(identity: Identity, runs: Iterable[Repetitions]) -> npt.NDArray[np.uint64]:
@@ -185,18 +229,20 @@ def run_ids(identity: Identity, runs: Iterable[Repetitions]) -> npt.NDArray[np.u
     Returns:
         uint64 [n], n the length of all runs together.
     """
-    digests = (_digests(identity, run.cell, range(run.start, run.stop)) for run in runs)
+    common = identity.to_dict()
+    digests = (
+        _digests({**common, **run.cell.to_dict()}, range(run.start, run.stop)) for run in runs
+    )
     return _as_numbers(b"".join(digests))
 
 
-def _digests(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> bytes:
-    """Return the digests of some repetitions of a cell, 8 bytes each.
+def _digests(content: Mapping[str, Any], repetitions: Iterable[int]) -> bytes:
+    """Return the digests of some repetitions of what ``content`` describes, 8 bytes each.
 
     The canonical JSON of the trials of a cell differs in one number only: what stands before it
     is digested once.
     """
-    content = {**identity.to_dict(), **cell.to_dict(), "repetition": 0}
-    head, tail = canonical_json(content).split(b'"repetition":0')
+    head, tail = canonical_json({**content, "repetition": 0}).split(b'"repetition":0')
     begun = hashlib.blake2b(head + b'"repetition":', digest_size=8)
     digests = bytearray()
     for repetition in repetitions:

@@ -26,7 +26,8 @@ from injecttf2.judges import Assessment, Verdict
 from injecttf2.listed import Listed
 from injecttf2.outcomes import judge
 from injecttf2.path import Path
-from injecttf2.sites import WeightSites, draw_weights
+from injecttf2.rates import Exhaustive
+from injecttf2.sites import WeightSites, draw_weights, place_in_weights
 from injecttf2.suffix import DenseSuffix, joined_columns, spec_of
 from injecttf2.suggest import nearest
 from injecttf2.trials import Trial
@@ -232,7 +233,9 @@ class WeightsSuffix(DenseSuffix):
             (self.weights[index].elements, fault.choice(self.weights[index].dtype))
             for index in chosen
         ]
-        return draw_weights(trial.id, rate, variables)
+        if isinstance(rate, Exhaustive):
+            return place_in_weights(trial.repetition, variables)
+        return draw_weights(trial.key, rate, variables)
 
     def chosen(self, variable: str | None) -> list[int]:
         """Return which of the weights a cell names."""

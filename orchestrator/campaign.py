@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    model_validator,
 )
 
 from injecttf2.errors import CampaignError
@@ -27,13 +28,14 @@ from injecttf2.fields import (
     Repetitions,
     Schema,
     Seed,
+    TrueOrFalse,
     as_list,
 )
 from injecttf2.levels import DENSE, LEVELS, Level
 from injecttf2.original_config import InjectLayer, is_original, parse_config
 from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
-from orchestrator.grid_spec import GridSpec, LayerType
+from orchestrator.grid_spec import RATES, GridSpec, LayerType, every_site
 from orchestrator.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
 from orchestrator.typed_spec import TypedList, TypedSpec, typed_list
@@ -44,6 +46,13 @@ ORIGINAL_KEYS = {
     "probabilities": ("probability",),
 }
 """Keys of the original InjectTF2 that say what a key of a grid says, the first that is given."""
+
+
+def _exhaustive(grid: object, exhaustive: object) -> object:
+    """Return a grid, as it is written, that hits every site if it has no rate and no list."""
+    if not isinstance(grid, dict) or {*RATES, "sites"} & {*grid}:
+        return grid
+    return {**grid, "exhaustive": exhaustive}
 
 
 def _folder_name(value: str) -> str:
@@ -80,6 +89,16 @@ class Campaign(Schema):
         tuple[GridSpec, ...],
         BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
     ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
+    exhaustive: Annotated[bool | int | None, BeforeValidator(every_site)] = Field(
+        None,
+        description="What grids without a rate of their own do: true hits every site once; see the "
+        "same key of a grid.",
+    )
+    paired: TrueOrFalse = Field(
+        False,
+        description="Whether cells that differ in the fault, its bit or the probability share "
+        "their sites, so that differences between them are seen sooner; default false.",
+    )
     judge: Annotated[JudgeSpec, BeforeValidator(judge_mapping)] = Field(
         JudgeSpec(type="top1"),
         description="What counts as a decision: top1 (default), topk, threshold, per_position, "
@@ -107,6 +126,17 @@ class Campaign(Schema):
     record: Literal["none", "injections"] = Field(
         "none", description="Rows beside the trials: none, or injections, one a site; default none."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exhaustive_grids(cls, data: Any) -> Any:
+        """Have grids without a rate hit every site where the campaign says so."""
+        if not isinstance(data, dict) or data.get("exhaustive") in (None, False):
+            return data
+        grid = data.get("grid")
+        every = grid if isinstance(grid, list | tuple) else [grid]
+        return {**data, "grid": [_exhaustive(one, data["exhaustive"]) for one in every]}
+
     _source: YamlSource | None = PrivateAttr(None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _options: tuple[str, ...] = PrivateAttr(())

@@ -11,22 +11,18 @@ from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError, placed
 from injecttf2.fault_model import Fault
 from injecttf2.graph import Graph, LayerInfo
-from injecttf2.rates import RATES as RATE_TYPES
-from injecttf2.rates import BitErrorRate, Count, Rate
 from injecttf2.suggest import nearest
 from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Scope
-from injecttf2.weights import variable_dtypes, weights_of
+from injecttf2.weights import variable_dtypes
 from orchestrator.campaign import Campaign
-from orchestrator.grid import Cells, Listing, Product
+from orchestrator.grid import Cells, Listing
 from orchestrator.grid_spec import ALL, GridSpec, LayerType
+from orchestrator.sampling_plan import SamplingPlan
 from orchestrator.site_lists import SiteList
 from orchestrator.typed_spec import TypedSpec
 from orchestrator.written_faults import takes_bits, written_out
 
 LIST_HINT = "`injecttf2 layers MODEL` lists what can be injected"
-
-RATE_KEYS = {"probabilities": "probability", "counts": "count", "bers": "ber"}
-"""Keys of a grid, and the names of the rates that they list."""
 
 
 @dataclass
@@ -66,6 +62,7 @@ class Chooser:
         self._graph = graph
         self._samples = samples
         self._infos = {info.layer: info for info in graph.layers}
+        self._sampling = SamplingPlan(campaign, graph, samples)
 
     def choose(self) -> Chosen:
         """Return what is injected into which layers.
@@ -89,21 +86,15 @@ class Chooser:
             together = [tuple(info.layer for info in named)]
             self._check_together(index, spec, together[0])
         faults = self._faults(index, spec)
-        rates = _rates(spec)
         for layers in together:
             scope = Scope(layers, spec.target)
             variables = self._variables(index, spec, layers)
-            for name, dtypes in variables.items():
+            for dtypes in variables.values():
                 for fault, key in faults:
                     self._check(index, key, fault, scope, dtypes)
-                    self._check_rates(index, fault, rates, self._sizes(scope, name))
-            product = Product(
-                tuple(dict.fromkeys(fault for fault, _ in faults)),
-                rates,
-                tuple(variables),
-                self._campaign.repetitions,
-            )
-            chosen.products.setdefault(scope, []).append(product)
+            once = list(dict.fromkeys(fault for fault, _ in faults))
+            products = self._sampling.products(index, scope, list(variables), once)
+            chosen.products.setdefault(scope, []).extend(products)
 
     def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
         with placed(self._campaign.place("grid", index, "sites")):
@@ -255,46 +246,3 @@ class Chooser:
                     place=self._campaign.place("grid", index, key),
                     hint="give layers or variables of another dtype a grid of their own",
                 ) from error
-
-    def _sizes(self, scope: Scope, variable: str | None) -> list[list[tuple[int, str]]]:
-        """Return elements and dtype of each population that a trial draws its sites from."""
-        if scope.target == OUTPUTS:
-            infos = (self._infos[layer] for layer in scope.layers)
-            return [[(self._samples * (info.elements or 1), info.dtype)] for info in infos]
-        weights = [one for layer in scope.layers for one in weights_of(self._graph, layer)]
-        return [[(one.elements, one.dtype) for one in weights if variable in (None, one.name)]]
-
-    def _check_rates(
-        self,
-        index: int,
-        fault: Fault,
-        rates: Iterable[Rate],
-        populations: Iterable[list[tuple[int, str]]],
-    ) -> None:
-        """See that there are as many sites as rates ask for."""
-        for population in populations:
-            choices = [(elements, fault.choice(dtype)) for elements, dtype in population]
-            total = sum(elements * choice.sites for elements, choice in choices)
-            for rate in rates:
-                if isinstance(rate, BitErrorRate) and not choices[0][1].one_bit:
-                    raise CampaignError(
-                        f"the fault {fault.name} changes whole words, of which no bit error rate "
-                        "can be had",
-                        place=self._campaign.place("grid", index, "bers"),
-                        hint="give `counts` or `probabilities`",
-                    )
-                if isinstance(rate, Count) and rate.value > total:
-                    raise CampaignError(
-                        f"received a count of {rate.value:,}; there are {total:,} sites",
-                        place=self._campaign.place("grid", index, "counts"),
-                        hint="give a smaller count, or layers that are larger a grid of their own",
-                    )
-
-
-def _rates(spec: GridSpec) -> tuple[Rate, ...]:
-    """Return the rates of a grid."""
-    for key, name in RATE_KEYS.items():
-        values = getattr(spec, key)
-        if values is not None:
-            return tuple(RATE_TYPES[name](value) for value in values)
-    raise ValueError("a grid without a rate is refused by its schema")

@@ -33,12 +33,14 @@ class Product:
         rates: How many sites a trial gets.
         variables: Weight variables; None for all of a layer together, and for outputs.
         repetitions: Trials a cell.
+        paired: Whether the cells are paired.
     """
 
     faults: tuple[Fault, ...]
     rates: Sequence[Rate]
     variables: tuple[str | None, ...] = (None,)
     repetitions: int = 1
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.variables) * len(self.faults) * len(self.rates)
@@ -58,6 +60,7 @@ class Product:
             self.rates[rate],
             scope.target,
             self.variables[variable],
+            self.paired,
         )
 
     def without(self, other: Product) -> list[Product]:

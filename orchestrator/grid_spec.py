@@ -25,6 +25,7 @@ from injecttf2.fields import (
     Text,
     TrueOrFalse,
     as_list,
+    whole_number,
 )
 from orchestrator import sources
 from orchestrator.specs import LOCAL
@@ -92,11 +93,23 @@ def _listed(kind: Any) -> tuple[BeforeValidator, AfterValidator]:
 BIT_FAULTS = ("bit_flip", "stuck_at")
 """Built-in fault models that hit bits."""
 
-RATES = ("probabilities", "counts", "bers")
+RATES = ("probabilities", "counts", "bers", "exhaustive")
 """Keys of which a grid has one."""
 
 LISTED_KEYS = ("layers", "layers_together", "target", "variables", "fault", "bits", *RATES)
 """Keys that a grid of listed sites does without."""
+
+
+def every_site(value: object) -> object:
+    """Return whether every site is hit, or the injections that may be."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return True
+    number = whole_number(value)
+    if number < 1:
+        raise ValueError("true, or the number of injections that are allowed")
+    return number
 
 
 class GridSpec(Schema):
@@ -152,6 +165,11 @@ class GridSpec(Schema):
     bers: Annotated[tuple[Probability, ...] | None, *_listed(Probability)] = Field(
         None, description="Rate: chance of every bit to be hit, 0 to 1; one or a list."
     )
+    exhaustive: Annotated[bool | int | None, BeforeValidator(every_site)] = Field(
+        None,
+        description="In place of a rate: true hits every site once, at most 100 million injections "
+        "in a layer, or as many as a number says; default the campaign's.",
+    )
     sites: Annotated[Text | None, LOCAL] = Field(
         None,
         description="A fault list, .parquet or .csv, in place of layers, bits and rate: exactly "
@@ -180,6 +198,8 @@ class GridSpec(Schema):
             return self
         if len(given) != 1:
             raise ValueError(f"one rate: {', '.join(RATES[:-1])} or {RATES[-1]}")
+        if self.exhaustive and self.layers_together:
+            raise ValueError("a rate: layers together have too many sites to go through")
         if self.bits is None and any(fault.type in BIT_FAULTS for fault in self.fault):
             raise ValueError(f"bits: numbers, ranges such as 23-30, {', '.join(BIT_NAMES)}")
         return self

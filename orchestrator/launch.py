@@ -224,6 +224,7 @@ def _header(plan: Plan) -> RunHeader:
         plan={
             "trials": len(plan.grid),
             "layers": plan.grid.by_layer(),
+            "exhaustive": plan.exhaustive(),
         },
         columns=plan.assessment.columns,
         layers={

@@ -18,8 +18,9 @@ from injecttf2.judges.loading import PortableAssessment
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.listed import Listed
 from injecttf2.models import Portable
+from injecttf2.rates import Exhaustive
 from injecttf2.sites import share_hit
-from injecttf2.trials import WEIGHTS, Cell, Identity
+from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.wrapping import model_inputs
 from orchestrator.campaign import Campaign
 from orchestrator.choosing import Chooser
@@ -73,6 +74,14 @@ class Plan:
             elements = info.elements or 1
             spared *= 1 - share_hit(cell.rate, choice, samples=samples, elements=elements)
         return samples * (1 - spared)
+
+    def exhaustive(self) -> dict[str, int]:
+        """Return the number of trials of each cell that goes through every site, by its id."""
+        return {
+            str(cell_id(self.identity, cell)): trials
+            for cell, trials in self.grid.cells()
+            if isinstance(cell.rate, Exhaustive)
+        }
 
     @cached_property
     def _infos(self) -> dict[str, LayerInfo]:

@@ -9,7 +9,7 @@ from typing import Any
 from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError
 from injecttf2.listed import Listed
-from injecttf2.rates import RATES
+from injecttf2.rates import RATES, Exhaustive, Rate
 from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
 from orchestrator.campaign import reload_campaign
 from orchestrator.plan import Plan, make_plan
@@ -71,12 +71,15 @@ def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
         parameters=row["parameters"],
         folder=plan.campaign.folder,
     )
-    if all(row[name] is None for name in RATES):
+    if row["sampling"] == "listed":
         return _listed_trial(plan, row)
-    (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
-    cell = Cell(row["layer"], fault, rate, row["target"], row["variable"])
-    (trial_id,) = trial_ids(plan.identity, cell, [row["repetition"]]).tolist()
-    return Trial(cell, row["repetition"], trial_id)
+    rate: Rate = Exhaustive()
+    if row["sampling"] != "exhaustive":
+        (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
+    paired = row["sampling"] == "paired"
+    cell = Cell(row["layer"], fault, rate, row["target"], row["variable"], paired)
+    (trial,) = Repetitions(cell, row["repetition"], row["repetition"] + 1).trials(plan.identity)
+    return trial
 
 
 def _listed_trial(plan: Plan, row: dict[str, Any]) -> Trial:

@@ -17,7 +17,7 @@ from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.graph import LayerInfo
 from injecttf2.listed import Listed
 from injecttf2.outcomes import OUTCOMES
-from injecttf2.rates import RATES
+from injecttf2.rates import RATES, Exhaustive
 from injecttf2.trials import TOGETHER, Cell, Identity, Trial, canonical_json, cell_id
 
 TRIAL_COST = 0.02
@@ -114,8 +114,17 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
         "bit_field": fields.pop() if len(fields) == 1 else "any",
         "parameters": canonical_json(parameters).decode() if parameters else None,
         **{name: rate.value if rate.name == name else None for name in RATES},
-        "sampling": "listed" if isinstance(rate, Listed) else "random",
+        "sampling": _sampling(cell),
     }
+
+
+def _sampling(cell: Cell) -> str:
+    """Return how the sites of a cell's trials are chosen."""
+    if isinstance(cell.rate, Listed):
+        return "listed"
+    if isinstance(cell.rate, Exhaustive):
+        return "exhaustive"
+    return "paired" if cell.paired else "random"
 
 
 CELL_COLUMNS = (
