@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from orchestrator.grid import Grid
+from orchestrator.looks import Looks, without
 from orchestrator.messages import Range
 from orchestrator.plan import Plan
 from results import RunWriter, open_run
@@ -26,6 +28,9 @@ class Backlog:
         outside: Published trials that are not in the plan, by layer: the grid was narrowed.
         failed_outside: uint64 [n], ascending: ids of trials that were given up on and are not in
             the plan.
+        withheld: By layer, trials of the plan that are neither done nor to do before a look at
+            their cell decides on them.
+        looks: The looks at the cells; None where all trials of the plan are to be done.
     """
 
     todo: Sequence[Sequence[Range]]
@@ -34,6 +39,8 @@ class Backlog:
     given_up: int = 0
     outside: Mapping[str, int] = field(default_factory=dict)
     failed_outside: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
+    withheld: Mapping[str, int] = field(default_factory=dict)
+    looks: Looks | None = None
 
     @property
     def trials(self) -> int:
@@ -61,6 +68,17 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
         outside = settled.outside
         if not retry_failed:
             todo = by_group(grid, settled.missing)
+    given_up = sum(map(_length, open_trials)) - sum(map(_length, todo))
+    looks = plan.new_looks()
+    withheld: dict[str, int] = {}
+    if looks is not None:
+        if len(done):
+            looks.resume(open_run(output).trials(looks.columns))
+        due = by_group(grid, without(chain.from_iterable(todo), looks.withheld()))
+        for group, every, now in zip(grid.groups, todo, due, strict=True):
+            kept = _length(every) - _length(now)
+            withheld[group.layer] = withheld.get(group.layer, 0) + kept
+        todo = due
     return Backlog(
         todo=todo,
         begun=frozenset(
@@ -69,9 +87,11 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
             if _length(open_trials[index]) < len(group)
         ),
         done=len(done) - len(compared.outside),
-        given_up=sum(map(_length, open_trials)) - sum(map(_length, todo)),
+        given_up=given_up,
         outside=_by_layer(output, compared.outside) if len(compared.outside) else {},
         failed_outside=outside[contains(failed, outside)],
+        withheld=withheld,
+        looks=looks,
     )
 
 

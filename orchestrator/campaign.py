@@ -37,6 +37,7 @@ from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
 from orchestrator.grid_spec import RATES, GridSpec, LayerType, every_site
 from orchestrator.judge_spec import JudgeSpec, judge_mapping
+from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
 from orchestrator.typed_spec import TypedList, TypedSpec, typed_list
 
@@ -89,6 +90,11 @@ class Campaign(Schema):
         tuple[GridSpec, ...],
         BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
     ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
+    precision: Precision | None = Field(
+        None,
+        description="In place of repetitions: every cell goes on until its rate is known this "
+        "well.",
+    )
     exhaustive: Annotated[bool | int | None, BeforeValidator(every_site)] = Field(
         None,
         description="What grids without a rate of their own do: true hits every site once; see the "
@@ -170,6 +176,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "layers": LayerType,
     "fault": TypedSpec,
     "judge": JudgeSpec,
+    "precision": Precision,
 }
 """The schema of each mapping of a campaign, by the key that holds it."""
 
@@ -246,9 +253,16 @@ def _parsed(source: YamlSource) -> Campaign:
     if is_original(source):
         return _from_original(parse_config(source), name)
     try:
-        return Campaign.model_validate({"name": name, **source.data})
+        campaign = Campaign.model_validate({"name": name, **source.data})
     except ValidationError as error:
         raise source.error(error, {**SCHEMAS, "": Campaign}) from None
+    if campaign.precision is not None and "repetitions" in source.data:
+        raise CampaignError(
+            "received repetitions beside a precision, which says how many there are",
+            place=source.place(("repetitions",), key=True),
+            hint="leave one of them out; `minimum` and `maximum` of a precision are trials",
+        )
+    return campaign
 
 
 def _from_original(section: InjectLayer, name: str) -> Campaign:

@@ -116,7 +116,8 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
             if not backlog.trials:
-                return Summary(len(plan.grid), backlog.done, backlog.given_up)
+                planned = len(plan.grid) - sum(backlog.withheld.values())
+                return Summary(planned, backlog.done, backlog.given_up)
             executor = stack.enter_context(_executor(plan, options))
             progress = make_progress(console)
             stack.callback(progress.close)

@@ -29,6 +29,9 @@ class Listener:
     def trials_given_up(self, layer: str, trials: int, error: str) -> None:
         """Hear that so many trials of a layer were given up on."""
 
+    def trials_released(self, layer: str, trials: int) -> None:
+        """Hear that so many more trials of a layer are to be done."""
+
     def tick(self) -> None:
         """Hear that time goes by; called several times a second."""
 
@@ -71,6 +74,11 @@ class Listeners(Listener):
         """Tell all."""
         for listener in self._listeners:
             listener.trials_given_up(layer, trials, error)
+
+    def trials_released(self, layer: str, trials: int) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.trials_released(layer, trials)
 
     def tick(self) -> None:
         """Tell all."""

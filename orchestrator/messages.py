@@ -94,11 +94,22 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class MoreWork:
+    """More trials of a group are to be done: positions, none of them known before.
+
+    It comes before the event of the chunk that brought it about.
+    """
+
+    group: int
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
 class Stop:
     """The user wants to stop."""
 
 
-Event = Tick | WorkerPlaced | WorkerReady | ChunkDone | ChunkFailed | WorkerLost | Stop
+Event = Tick | WorkerPlaced | WorkerReady | ChunkDone | ChunkFailed | WorkerLost | MoreWork | Stop
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,18 @@ from injecttf2.judge_names import Named
 from injecttf2.judges import Assessment, Output, loading
 from injecttf2.judges.loading import PortableAssessment
 from injecttf2.judges.probabilities import gives_logits
-from injecttf2.listed import Listed
 from injecttf2.models import Portable
 from injecttf2.rates import Exhaustive
-from injecttf2.sites import share_hit
+from injecttf2.suggest import nearest
 from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.wrapping import model_inputs
 from orchestrator.campaign import Campaign
 from orchestrator.choosing import Chooser
 from orchestrator.grid import Grid
+from orchestrator.looks import Looks
+from orchestrator.sampling_plan import units
 from orchestrator.typed_spec import TypedSpec
+from results.summary import RATED
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +66,18 @@ class Plan:
     def hits(self, cell: Cell) -> float:
         """Return how many samples a trial of a cell is expected to hit."""
         samples = len(self.dataset)
-        if cell.target == WEIGHTS:
-            return samples
-        if isinstance(cell.rate, Listed):
-            return cell.rate.samples
-        spared = 1.0
-        for info in (self._infos[layer] for layer in cell.scope.layers):
-            choice = cell.fault.choice(info.dtype)
-            elements = info.elements or 1
-            spared *= 1 - share_hit(cell.rate, choice, samples=samples, elements=elements)
-        return samples * (1 - spared)
+        return samples if cell.target == WEIGHTS else units(cell, self._infos, samples)
+
+    def new_looks(self) -> Looks | None:
+        """Return the looks at the cells, before any trial is done; None without a precision."""
+        if self.campaign.precision is None:
+            return None
+        return Looks(self.grid, self.identity, self.campaign.precision, self.looks)
+
+    def looks(self, cell: Cell) -> tuple[int, ...]:
+        """Return after how many trials a cell is looked at; the last is all that it may get."""
+        assert self.campaign.precision is not None  # noqa: S101 - by the callers
+        return self.campaign.precision.looks(units(cell, self._infos, len(self.dataset)))
 
     def exhaustive(self) -> dict[str, int]:
         """Return the number of trials of each cell that goes through every site, by its id."""
@@ -109,6 +113,7 @@ def make_plan(campaign: Campaign) -> Plan:
     graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
     sent, assessment = _assessment(campaign, graph)
     output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    _check_metric(campaign, assessment)
     raw = datasets.labels_of(loaded.labels, graph.output_name, graph.output_names)
     dataset = Dataset(loaded.inputs, assessment.labels(raw, output))
     identity = Identity(
@@ -167,6 +172,19 @@ def _assessment(campaign: Campaign, graph: Graph) -> tuple[PortableAssessment, A
         logits=gives_logits(last),
         folder=campaign.folder,
     )
+
+
+def _check_metric(campaign: Campaign, assessment: Assessment) -> None:
+    """See that a precision asks for a rate that is counted."""
+    precision = campaign.precision
+    criteria = [f"sdc_{criterion.name}" for criterion in assessment.criteria]
+    known = [*RATED, *criteria]
+    if precision is not None and precision.metric not in known:
+        raise CampaignError(
+            f"metric: received {precision.metric!r}{nearest(precision.metric, known)}",
+            place=campaign.place("precision", "metric"),
+            hint=f"expected {', '.join(known)}, or sdc_NAME of one of the criteria",
+        )
 
 
 def _named(spec: TypedSpec, place: str | None) -> Named:

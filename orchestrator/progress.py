@@ -84,6 +84,12 @@ class Progress(Listener, ABC):
             self.console.print(f"gave up on trials of {layer}: {first_line}", style="red")
         self.show_layer(layer, trials)
 
+    def trials_released(self, layer: str, trials: int) -> None:
+        """Hear that more trials of a layer are to be done."""
+        self.todo += trials
+        self.planned += trials
+        self.show_more(layer, trials)
+
     @property
     def rate(self) -> float:
         """Trials per second since the first worker was ready."""
@@ -120,6 +126,10 @@ class Progress(Listener, ABC):
         """Show that trials of a layer are settled."""
 
     @abstractmethod
+    def show_more(self, layer: str, trials: int) -> None:
+        """Show that there are more trials of a layer to do."""
+
+    @abstractmethod
     def close(self) -> None:
         """Stop showing."""
 
@@ -135,6 +145,9 @@ class LineProgress(Progress):
         """Show nothing yet."""
 
     def show_layer(self, layer: str, trials: int) -> None:
+        """Show nothing; the next line counts it."""
+
+    def show_more(self, layer: str, trials: int) -> None:
         """Show nothing; the next line counts it."""
 
     def tick(self) -> None:
@@ -178,6 +191,11 @@ class LiveProgress(Progress):
         finished = [task for task in shown if task.finished]
         for task in finished[: max(0, len(shown) - SHOWN_LAYERS)]:
             self._bars.update(task.id, visible=False)
+
+    def show_more(self, layer: str, trials: int) -> None:
+        """Make the layer's bar longer."""
+        (bar,) = (task for task in self._bars.tasks if task.id == self._tasks[layer])
+        self._bars.update(bar.id, total=(bar.total or 0) + trials)
 
     def close(self) -> None:
         """Take the display off the screen."""

@@ -59,6 +59,11 @@ class Record(Listener):
         self._given_up += trials
         self._writer.log("given_up", layer=layer, trials=trials, error=error)
 
+    def trials_released(self, layer: str, trials: int) -> None:  # noqa: ARG002 - counted together
+        """Count what is planned."""
+        self._planned += trials
+        self._todo += trials
+
     def tick(self) -> None:
         """Keep the heartbeat up."""
         self._beat("running")

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from injecttf2.errors import CampaignError
 from injecttf2.fault_model import Fault
 from injecttf2.graph import Graph, LayerInfo
+from injecttf2.listed import Listed
 from injecttf2.rates import RATES as RATE_TYPES
 from injecttf2.rates import BitErrorRate, Count, Exhaustive, Rate
-from injecttf2.sites import Choice
-from injecttf2.trials import OUTPUTS, Scope
+from injecttf2.sites import Choice, share_hit
+from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Scope
 from injecttf2.weights import weights_of
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Product
@@ -24,6 +25,28 @@ EXHAUSTIVE_LIMIT = 100_000_000
 
 Population = Sequence[tuple[int, Choice]]
 """Elements, of one sample or of variables, and what may be hit within one."""
+
+
+def units(cell: Cell, infos: Mapping[str, LayerInfo], samples: int) -> float:
+    """Return how many independent injections a trial of a cell is expected to have.
+
+    In outputs that are the samples that it hits; a fault in weights is one, whatever the samples.
+
+    Args:
+        cell: The cell.
+        infos: The model's layers by address.
+        samples: Samples in the data set.
+    """
+    if cell.target == WEIGHTS:
+        return 1.0
+    if isinstance(cell.rate, Listed):
+        return cell.rate.samples
+    spared = 1.0
+    for info in (infos[layer] for layer in cell.scope.layers):
+        choice = cell.fault.choice(info.dtype)
+        elements = info.elements or 1
+        spared *= 1 - share_hit(cell.rate, choice, samples=samples, elements=elements)
+    return samples * (1 - spared)
 
 
 class SamplingPlan:
@@ -45,7 +68,7 @@ class SamplingPlan:
         self,
         index: int,
         scope: Scope,
-        variables: Iterable[str | None],
+        variables: Sequence[str | None],
         faults: Sequence[Fault],
     ) -> list[Product]:
         """Return the cells of a scope with their numbers of trials.
@@ -69,7 +92,30 @@ class SamplingPlan:
                 for population in self._populations(scope, variable, fault):
                     self._check_rates(index, fault, rates, scope, population)
         paired, repetitions = self._campaign.paired, self._campaign.repetitions
+        if self._campaign.precision is not None:
+            return self._precise(scope, variables, faults, rates)
         return [Product(tuple(faults), rates, tuple(variables), repetitions, paired)]
+
+    def _precise(
+        self,
+        scope: Scope,
+        variables: Sequence[str | None],
+        faults: Sequence[Fault],
+        rates: Sequence[Rate],
+    ) -> list[Product]:
+        """Return products in which a cell has as many trials as it gets at most."""
+        precision, paired = self._campaign.precision, self._campaign.paired
+        assert precision is not None  # noqa: S101 - by the caller
+        found: dict[tuple[Rate, int], list[Fault]] = {}
+        for rate in rates:
+            for fault in faults:
+                cell = Cell(scope.layer, fault, rate, scope.target)
+                looks = precision.looks(units(cell, self._infos, self._samples))
+                found.setdefault((rate, looks[-1]), []).append(fault)
+        return [
+            Product(tuple(same), (rate,), tuple(variables), trials, paired)
+            for (rate, trials), same in found.items()
+        ]
 
     def _exhaustive(
         self,

@@ -55,6 +55,7 @@ from orchestrator.messages import (
     Event,
     Finish,
     GiveUp,
+    MoreWork,
     Range,
     Stop,
     StopWorker,
@@ -149,6 +150,8 @@ class Scheduler:
                 return self._failed(event)
             case Tick(now):
                 return self._tick(now)
+            case MoreWork(group, ranges):
+                self._add(group, ranges)
             case WorkerPlaced(worker):
                 self._crew.placed(worker)
             case WorkerReady(worker, kind):
@@ -156,6 +159,14 @@ class Scheduler:
             case WorkerLost(worker, error, blameless):
                 return self._lost(worker, error, blameless=blameless)
         return []
+
+    def _add(self, index: int, ranges: Ranges) -> None:
+        group = self._groups[index]
+        before = group.waiting
+        group.add(ranges)
+        self._waiting += group.waiting - before
+        self._open_groups += not before and group.waiting > 0
+        self._urgent.touch(index)
 
     def _tick(self, now: float) -> list[Action]:
         actions: list[Action] = []

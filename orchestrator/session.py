@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from orchestrator.messages import (
     Event,
     Finish,
     GiveUp,
+    MoreWork,
     Range,
     StartWorker,
     Stop,
@@ -107,6 +109,8 @@ class Session:
         self._injections = 0
         self._reevaluated = 0
         self._finish: Finish | None = None
+        self._planned = Counter(plan.grid.by_layer())
+        self._planned.subtract(backlog.withheld)
 
     def run(self) -> Summary:
         """Work until all is done, given up on or interrupted.
@@ -119,8 +123,10 @@ class Session:
         todo = self._remaining_by_layer()
         self._listener.start(todo, self._backlog)
         try:
+            self._writer.set_planned(self._planned)
             self._work(begin)
             self._writer.flush()
+            self._writer.set_planned(self._planned)
         except Exception as error:
             ours = isinstance(error, InjectTF2Error | ResultsError)
             self._listener.finish(str(error) if ours else f"{type(error).__name__}: {error}")
@@ -130,7 +136,7 @@ class Session:
         stopped = None if self._finish is None else self._finish.reason
         self._listener.finish(stopped)
         return Summary(
-            trials=len(self._plan.grid),
+            trials=self._planned.total(),
             done=self._backlog.done + self._done,
             failed=self._backlog.given_up + self._failed,
             injections=self._injections,
@@ -182,6 +188,7 @@ class Session:
                 return self._welcome(worker, ready)
             case Done(worker, chunk, result):
                 self._store(result)
+                self._look(result)
                 return ChunkDone(worker, chunk, result.seconds)
             case Failed(worker, chunk, error, traceback, hopeless):
                 self._listener.chunk_failed(error)
@@ -218,6 +225,16 @@ class Session:
         self._reevaluated += result.reevaluated
         layer = result.trials["layer"][0].as_py()
         self._listener.chunk_done(layer, result)
+
+    def _look(self, result: ChunkResult) -> None:
+        """Have the scheduler do what is released by trials that are done."""
+        if self._backlog.looks is None:
+            return
+        for group, span in self._backlog.looks.done(result.trials):
+            layer = self._plan.grid.groups[group].layer
+            self._planned[layer] += span[1] - span[0]
+            self._listener.trials_released(layer, span[1] - span[0])
+            self._act(self._scheduler.on(MoreWork(group, (span,))))
 
     def _lose(self, worker: int, error: str) -> None:
         since = self._ready.pop(worker, None)

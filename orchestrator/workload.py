@@ -195,6 +195,11 @@ class Workload:
         self._retries.setdefault(chunk.failed_on, deque()).append(chunk)
         self.waiting += len(chunk)
 
+    def add(self, ranges: Sequence[Range]) -> None:
+        """Add fresh trials at the end."""
+        self._fresh.extend(ranges)
+        self.waiting += sum(stop - start for start, stop in ranges)
+
     def take_all(self) -> list[Range]:
         """Take all that waits, ascending."""
         retries = (span for chunks in self._retries.values() for c in chunks for span in c.ranges)

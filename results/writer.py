@@ -279,6 +279,23 @@ class RunWriter:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)
 
+    def set_planned(self, layers: Mapping[str, int]) -> None:
+        """Record how many trials are planned, where that shows while a campaign runs.
+
+        Args:
+            layers: Trials by layer.
+
+        Raises:
+            ResultsError: The file system refuses, or the lock was lost.
+        """
+        self._check_open()
+        self._lock.check()
+        header = self._manifest.header
+        plan = {**header.plan, "trials": sum(layers.values()), "layers": dict(layers)}
+        if plan != header.plan:
+            self._manifest = self._manifest.updated(header=replace(header, plan=plan))
+            write_manifest(self._storage, self._manifest)
+
     def close(self) -> None:
         """Publish what waits and let the run directory go, whether or not that succeeds.
 
