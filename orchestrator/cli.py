@@ -184,6 +184,7 @@ def plan(
                 "injections": round(planned.injections),
                 "seconds": round(expected.seconds, 1),
                 "bytes": expected.bytes,
+                **({} if (span := planned.trial_range()) is None else span._asdict()),
             }
         )
         return

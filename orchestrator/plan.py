@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import keras
 
@@ -24,10 +25,24 @@ from injecttf2.wrapping import model_inputs
 from orchestrator.campaign import Campaign
 from orchestrator.choosing import Chooser
 from orchestrator.grid import Grid
-from orchestrator.looks import Looks
-from orchestrator.sampling_plan import units
+from orchestrator.looks import Looks, is_adaptive
+from orchestrator.sampling_plan import populations, units
 from orchestrator.typed_spec import TypedSpec
 from results.summary import RATED
+
+
+class TrialRange(NamedTuple):
+    """How many trials a plan with a precision has.
+
+    Args:
+        at_least: If all cells have enough at their first look.
+        at_most: If all go on to their last.
+        fixed: In a plan that gives every cell the sample size of Leveugle et al. (DATE 2009).
+    """
+
+    at_least: int
+    at_most: int
+    fixed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +88,29 @@ class Plan:
         if self.campaign.precision is None:
             return None
         return Looks(self.grid, self.identity, self.campaign.precision, self.looks)
+
+    def trial_range(self) -> TrialRange | None:
+        """Return how many trials there are at least, at most, and in a plan of one size for all.
+
+        None without a precision.
+        """
+        precision, samples = self.campaign.precision, len(self.dataset)
+        if precision is None:
+            return None
+        at_least = fixed = 0
+        for cell, trials in self.grid.cells():
+            if not is_adaptive(cell):
+                at_least, fixed = at_least + trials, fixed + trials
+                continue
+            sites = sum(
+                elements * choice.places
+                for population in populations(self.graph, cell.scope, cell.variable, cell.fault)
+                for elements, choice in population
+            )
+            population = sites * (1 if cell.target == WEIGHTS else samples)
+            at_least += self.looks(cell)[0]
+            fixed += precision.fixed(units(cell, self._infos, samples), population)
+        return TrialRange(at_least, len(self.grid), fixed)
 
     def looks(self, cell: Cell) -> tuple[int, ...]:
         """Return after how many trials a cell is looked at; the last is all that it may get."""

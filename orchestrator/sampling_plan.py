@@ -89,7 +89,7 @@ class SamplingPlan:
         rates = _rates(spec)
         for variable in variables:
             for fault in faults:
-                for population in self._populations(scope, variable, fault):
+                for population in populations(self._graph, scope, variable, fault):
                     self._check_rates(index, fault, rates, scope, population)
         paired, repetitions = self._campaign.paired, self._campaign.repetitions
         if self._campaign.precision is not None:
@@ -130,7 +130,7 @@ class SamplingPlan:
         found: dict[tuple[str | None, int], list[Fault]] = {}
         for variable in variables:
             for fault in faults:
-                (population,) = self._populations(scope, variable, fault)
+                (population,) = populations(self._graph, scope, variable, fault)
                 if any(choice.draws for _, choice in population):
                     raise CampaignError(
                         f"the fault {fault.name} is drawn by chance, so its sites cannot be gone "
@@ -155,15 +155,6 @@ class SamplingPlan:
             )
         return products
 
-    def _populations(self, scope: Scope, variable: str | None, fault: Fault) -> list[Population]:
-        """Return what a trial draws its sites from: of one sample, or of weights."""
-        if scope.target == OUTPUTS:
-            infos = (self._infos[layer] for layer in scope.layers)
-            return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
-        weights = [one for layer in scope.layers for one in weights_of(self._graph, layer)]
-        named = [one for one in weights if variable in (None, one.name)]
-        return [[(one.elements, fault.choice(one.dtype)) for one in named]]
-
     def _check_rates(
         self, index: int, fault: Fault, rates: Iterable[Rate], scope: Scope, population: Population
     ) -> None:
@@ -185,6 +176,26 @@ class SamplingPlan:
                     place=self._campaign.place("grid", index, "counts"),
                     hint="give a smaller count, or layers that are larger a grid of their own",
                 )
+
+
+def populations(graph: Graph, scope: Scope, variable: str | None, fault: Fault) -> list[Population]:
+    """Return what a trial draws its sites from, of one sample or of weights.
+
+    Args:
+        graph: The model.
+        scope: What is corrupted.
+        variable: Weight variable; None for all together, and for outputs.
+        fault: The fault model.
+
+    Returns:
+        One for each layer that is hit in outputs; one for weights.
+    """
+    if scope.target == OUTPUTS:
+        infos = (graph.info(layer) for layer in scope.layers)
+        return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
+    weights = [one for layer in scope.layers for one in weights_of(graph, layer)]
+    named = [one for one in weights if variable in (None, one.name)]
+    return [[(one.elements, fault.choice(one.dtype)) for one in named]]
 
 
 def _rates(spec: GridSpec) -> tuple[Rate, ...]:

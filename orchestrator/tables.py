@@ -130,6 +130,12 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
         f"{plan.injections:,.0f} injections, {_time(expected.seconds)} on this machine, "
         f"{_size(expected.bytes)}"
     )
+    if span := plan.trial_range():
+        line = (
+            f"at least {span.at_least:,}, at most {line}\n"
+            f"every cell until it is known as asked; the sample size by Leveugle et al. for every "
+            f"cell: {span.fixed:,} trials"
+        )
     if inside:
         line += "; for each injection inside a layer or model, all of that is run"
     return _with_line(table, line)
