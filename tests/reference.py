@@ -22,7 +22,7 @@ from tests.reference_calls import given, input_names, watching
 from tests.reference_faults import corrupted, spot_of, width_of
 from tests.reference_sites import Site, draw_outputs, draw_weights
 
-RATES = ("probability", "count", "ber")
+RATES = ("probability", "count", "ber", "exhaustive")
 
 
 @dataclass(frozen=True)
@@ -128,23 +128,25 @@ class Reference:
         self._thread.submit(int).result()
 
     def evaluate(self, trial: Any) -> ReferenceResult:
-        """Evaluate a trial from the plain values that describe its cell, and its id."""
+        """Evaluate a trial from the plain values that describe its cell, its number and its key."""
         cell = trial.cell.to_dict()
         rate = next((name, cell[name]) for name in RATES if name in cell)
+        if rate[0] == "exhaustive":
+            rate = ("exhaustive", trial.repetition)
         layers = cell["layer"].split(" + ")
         if cell["target"] == "weights":
-            return self._evaluate_weights(trial.id, cell, rate, layers)
-        return self._evaluate_outputs(trial.id, cell, rate, layers)
+            return self._evaluate_weights(trial.key, cell, rate, layers)
+        return self._evaluate_outputs(trial.key, cell, rate, layers)
 
     def _evaluate_outputs(
-        self, trial_id: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
+        self, key: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
     ) -> ReferenceResult:
         golden = self._golden_of(layers)
         drawn = []
         for stream, layer in enumerate(layers):
             tensor = self._tensors[layer]
             sites = draw_outputs(
-                trial_id,
+                key,
                 rate,
                 spot_of(cell, tensor.dtype),
                 samples=len(self.labels),
@@ -171,12 +173,12 @@ class Reference:
         return result
 
     def _evaluate_weights(
-        self, trial_id: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
+        self, key: int, cell: dict[str, Any], rate: tuple[str, Any], layers: list[str]
     ) -> ReferenceResult:
         golden = self._golden_of([])
         chosen = [one for one in self.weights(layers) if cell.get("variable") in (None, one[1])]
         sites = draw_weights(
-            trial_id,
+            key,
             rate,
             [
                 (math.prod(variable.shape), spot_of(cell, str(variable.dtype)))

@@ -83,6 +83,9 @@ class Numbers:
 def draw_outputs(
     trial_id: int, rate: tuple[str, Any], spot: Spot, *, samples: int, elements: int, stream: int
 ) -> list[Site]:
+    if rate[0] == "exhaustive":
+        _, element, bit = every_place([(elements, spot)])[rate[1]]
+        return [Site(sample, element, bit) for sample in range(samples)]
     numbers = Numbers(trial_id, stream)
     if rate[0] != "probability":
         return _different(numbers, rate, [(elements, spot)] * samples)
@@ -102,7 +105,19 @@ def draw_outputs(
 def draw_weights(
     trial_id: int, rate: tuple[str, Any], variables: Sequence[tuple[int, Spot]]
 ) -> list[Site]:
+    if rate[0] == "exhaustive":
+        return [Site(*every_place(variables)[rate[1]])]
     return _different(Numbers(trial_id), rate, variables)
+
+
+def every_place(variables: Sequence[tuple[int, Spot]]) -> list[tuple[int, int, int]]:
+    """Variable, element and bit of all places, in their order."""
+    return [
+        (number, element, bit)
+        for number, (elements, spot) in enumerate(variables)
+        for element in range(elements)
+        for bit in spot.candidates or [NO_BIT]
+    ]
 
 
 def _different(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from injecttf2.errors import ModelError
 from injecttf2.fault_model import Fault
 from injecttf2.faults import BitFlip, StuckAt
 from injecttf2.mixture import Mixture
-from injecttf2.rates import BitErrorRate, Count, Probability, Rate
+from injecttf2.rates import BitErrorRate, Count, Exhaustive, Probability, Rate
 from injecttf2.routes import Route, Routes, Way
 from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Trial
 from injecttf2.user_faults import wrapped
@@ -125,6 +126,71 @@ def trial_of(target: str, fault: str, rate: str, repetitions: int = 1) -> list[T
 @pytest.mark.parametrize(("target", "fault", "rate"), list(cells()))
 def test_a_cell_equals_the_reference(target: str, fault: str, rate: str) -> None:
     assert_equal(*_both(()), trial_of(target, fault, rate))
+
+
+EVERY_PLACE = {
+    "a bit": (Cell("conv", BitFlip(bit=30), Exhaustive()), 256),
+    "every bit": (Cell("logits", BitFlip(bit_field="any"), Exhaustive()), 5 * 32),
+    "a burst": (Cell("logits", BitFlip(bit_field="exponent", burst=4), Exhaustive()), 5 * 5),
+    "stuck": (Cell("logits", StuckAt(bit_field="sign", value=1), Exhaustive()), 5),
+    "words": (Cell("logits", Zero(), Exhaustive()), 5),
+    "bias": (Cell("conv", BitFlip(bit=30), Exhaustive(), WEIGHTS, "bias"), 4),
+    "all weights": (Cell("logits", BitFlip(bit_field="exponent"), Exhaustive(), WEIGHTS), 325 * 8),
+}
+"""Exhaustive cells, and their places in a model whose conv has 256 elements and logits 5."""
+
+
+@pytest.mark.parametrize("name", EVERY_PLACE)
+def test_exhaustive_trials_equal_the_reference(name: str) -> None:
+    cell, places = EVERY_PLACE[name]
+    some = {0, 1, places // 2, places - 2, places - 1}
+    trials = [trial for trial in trials_of(cell, places) if trial.repetition in some]
+    assert_equal(*_both(()), trials)
+    (beyond,) = trials_of(cell, places + 1)[places:]
+    with pytest.raises(ModelError, match=f"there is no place {places}; there are {places}"):
+        _both(())[0].evaluate([beyond])
+
+
+def test_exhaustive_trials_hit_every_site_once() -> None:
+    cell, places = EVERY_PLACE["every bit"]
+    found = _both(())[0].evaluate(trials_of(cell, places), record=True)
+    assert found.injections is not None
+    columns = (found.injections.sample, found.injections.element, found.injections.bit)
+    sites = list(zip(*(column.tolist() for column in columns), strict=True))
+    every = itertools.product(range(SAMPLES), range(5), range(32))
+    assert sorted(sites) == list(every)
+
+
+@pytest.mark.parametrize("fault", [RandomBits(), BitFlip(bit_field="any", flips=2)])
+def test_a_fault_of_chance_has_no_places(fault: Fault) -> None:
+    with pytest.raises(ModelError, match="a fault that is drawn by chance has no places"):
+        _both(())[0].evaluate(trials_of(Cell("logits", fault, Exhaustive())))
+
+
+@pytest.mark.parametrize("options", [{"layer": "conv"}, {"layer": "conv", "target": WEIGHTS}])
+def test_paired_cells_have_the_same_sites_whatever_the_fault(options: dict[str, Any]) -> None:
+    faults = (BitFlip(bit=30), BitFlip(bit=3), StuckAt(bit=31, value=1), Zero())
+    places = set()
+    for fault in faults:
+        trials = trials_of(Cell(fault=fault, rate=Count(9), paired=True, **options), 4)
+        assert_equal(*_both(()), trials)
+        found = _both(())[0].evaluate(trials, record=True).injections
+        assert found is not None
+        names = ("trial", "sample", "element")
+        places.add(tuple(tuple(getattr(found, name).tolist()) for name in names))
+    assert len(places) == 1
+
+
+def test_paired_probabilities_are_nested() -> None:
+    hits = []
+    for probability in (0.1, 0.4, 1.0):
+        cell = Cell("conv", BitFlip(bit=30), Probability(probability), paired=True)
+        found = _both(())[0].evaluate(trials_of(cell, 3), record=True).injections
+        assert found is not None
+        columns = (found.trial, found.sample, found.element)
+        hits.append(set(zip(*(column.tolist() for column in columns), strict=True)))
+    assert hits[0] < hits[1] < hits[2]
+    assert len(hits[2]) == 3 * SAMPLES
 
 
 FLOATS = ("float16", "bfloat16", "float64")

@@ -50,6 +50,62 @@ def one_id(identity: Identity, cell: Cell, repetition: int = 0) -> int:
     return int(found)
 
 
+def test_the_keys_of_paired_trials_never_change() -> None:
+    cell = dataclasses.replace(CELL, paired=True)
+    text = {
+        "data": IDENTITY.data,
+        "layer": "block1/conv2d",
+        "paired": True,
+        "probability": None,
+        "repetition": 1,
+        "seed": 2026,
+        "target": "outputs",
+        "variable": None,
+    }
+    first, second = Repetitions(cell, 0, 2).trials(IDENTITY)
+    assert second.key == naive_id(text)
+    assert hex(first.key) == "0x12aa5b48d5ca53"
+    assert (first.id, second.id) == tuple(trials.trial_ids(IDENTITY, cell, range(2)).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"fault": BitFlip(bit=3)}, True),
+        ({"fault": StuckAt(bit=3, value=1)}, True),
+        ({"rate": Probability(1.0)}, True),
+        ({"rate": Count(1)}, False),
+        ({"layer": "other"}, False),
+        ({"target": "weights"}, False),
+        ({"variable": "kernel"}, False),
+    ],
+)
+def test_what_paired_trials_share(change: dict[str, Any], same: bool) -> None:
+    cell = dataclasses.replace(CELL, paired=True)
+    one, other = (
+        next(Repetitions(each, 0, 1).trials(IDENTITY))
+        for each in (cell, dataclasses.replace(cell, **change))
+    )
+    assert (one.key == other.key) == same
+    assert one.id != other.id
+
+
+def test_paired_counts_share_their_draws_only_with_the_same_count() -> None:
+    keys = {
+        next(Repetitions(Cell("a", CELL.fault, Count(n), paired=True), 0, 1).trials(IDENTITY)).key
+        for n in (1, 2)
+    }
+    assert len(keys) == 2
+
+
+def test_versions_of_a_model_share_the_draws_of_paired_trials() -> None:
+    cell = dataclasses.replace(CELL, paired=True)
+    other = dataclasses.replace(IDENTITY, model="another")
+    one, two = (next(Repetitions(cell, 5, 6).trials(each)) for each in (IDENTITY, other))
+    assert one.key == two.key
+    assert one.id != two.id
+
+
 def test_ids_never_change() -> None:
     ids = trials.trial_ids(IDENTITY, CELL, range(4))
     assert ids.dtype == np.uint64
