@@ -1,0 +1,253 @@
+"""Campaigns that say how sure they want to be, from the file to the rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from orchestrator.campaign import load_campaign
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.plan import make_plan
+from results import open_run
+from tests.orchestrator.conftest import Command, Run, assert_equal_rows
+
+GRID = "grid: {layers: [conv, logits], bits: [0, 30], probabilities: [0.2, 1.0]}\n"
+HALF_WIDTH = 0.04
+
+
+@pytest.fixture
+def precise(campaign: Path) -> Path:
+    """A campaign of eight cells at a precision."""
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(f"{head}precision: {{half_width: {HALF_WIDTH}}}\n{GRID}")
+    return campaign
+
+
+def half_width(rows: pd.DataFrame) -> float:
+    sdc, injected = int(rows["sdc"].sum()), int(rows["injected"].sum())
+    interval = binomtest(sdc, injected).proportion_ci(0.95, method="wilson")
+    return float(interval.high - interval.low) / 2
+
+
+def test_every_cell_stops_at_the_first_look_that_is_narrow_enough(
+    precise: Path, run: Run, tmp_path: Path
+) -> None:
+    summary = run(precise, tmp_path / "run")
+    plan = make_plan(load_campaign(precise))
+    trials = open_run(tmp_path / "run").trials()
+    assert (summary.trials, summary.done, summary.failed) == (len(trials), len(trials), 0)
+    cells = list(trials.groupby("cell_id"))
+    assert len(cells) == 8
+    lengths = set()
+    for _, rows in cells:
+        assert rows["repetition"].tolist() == list(range(len(rows)))
+        looks = plan.looks(next(cell for cell, _ in plan.grid.cells() if is_of(cell, rows)))
+        assert len(rows) in looks
+        for look in looks[: looks.index(len(rows))]:
+            assert half_width(rows[:look]) > HALF_WIDTH
+        assert half_width(rows) <= HALF_WIDTH or len(rows) == looks[-1]
+        lengths.add(len(rows))
+    assert len(lengths) > 2
+
+
+def is_of(cell: object, rows: pd.DataFrame) -> bool:
+    row = rows.iloc[0]
+    content = cell.to_dict()  # type: ignore[attr-defined]
+    return all(content[name] == row[name] for name in ("layer", "bit", "probability"))
+
+
+def test_two_executions_stop_at_the_same_trials(
+    precise: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(precise, tmp_path / "inline")
+    replies, calls = InlineExecutor.replies, 0
+
+    def interrupted(self: InlineExecutor, timeout: float) -> object:
+        nonlocal calls
+        calls += 1
+        if calls % 12 == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return replies(self, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InlineExecutor, "replies", interrupted)
+        stops = 0
+        while run(precise, tmp_path / "resumed").stopped:
+            stops += 1
+            assert stops < 50
+        assert stops > 2
+    assert_equal_rows(tmp_path / "resumed", tmp_path / "inline")
+    run(precise, tmp_path / "ray", "ray", workers=2)
+    assert_equal_rows(tmp_path / "ray", tmp_path / "inline")
+
+
+def test_status_and_plan_say_how_many_trials_there_are(
+    precise: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    planned = injecttf2("plan", precise, "--json").json
+    assert planned["at_least"] < planned["at_most"] == planned["trials"]
+    assert planned["at_least"] < planned["fixed"] <= planned["at_most"]
+    done = run(precise, tmp_path / "run").done
+    assert planned["at_least"] <= done <= planned["at_most"]
+    status = injecttf2("status", tmp_path / "run", "--json").json
+    assert (status["planned"], status["done"]) == (done, done)
+    again = injecttf2(
+        "run", precise, "--executor", "inline", "--output", tmp_path / "run", "--json"
+    )
+    assert (again.code, again.json["trials"], again.json["done"]) == (0, done, done)
+    text = injecttf2("plan", precise).out
+    assert f"at least {planned['at_least']}, at most {planned['at_most']} trials" in text
+    assert f"{planned['fixed']} trials" in text.replace("\n", "")
+
+
+def test_a_run_of_repetitions_goes_on_at_a_precision_and_the_other_way_round(
+    precise: Path, run: Run, tmp_path: Path
+) -> None:
+    run(precise, tmp_path / "direct")
+    text = precise.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("precision"))
+    precise.write_text(text.replace(line, "repetitions: 4"))
+    run(precise, tmp_path / "run")
+    precise.write_text(text)
+    run(precise, tmp_path / "run")
+    rows = open_run(tmp_path / "run").trials()
+    direct = open_run(tmp_path / "direct").trials()
+    assert {*direct["trial_id"]} <= {*rows["trial_id"]}
+    more = rows[~rows["trial_id"].isin(direct["trial_id"])]
+    assert (more["repetition"] < 4).all()
+
+
+def test_weights_and_criteria_have_a_precision_too(
+    campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(
+        f"{head}criteria: confidence_10\n"
+        "precision: {metric: sdc_confidence_10, half_width: 0.1, maximum: 60}\n"
+        "grid: {layers: conv, target: weights, bits: [0, 30], counts: 1}\n"
+    )
+    assert run(campaign, tmp_path / "run").failed == 0
+    counts = open_run(tmp_path / "run").trials().groupby("bit", observed=True).size()
+    assert counts.tolist() == [60, 60]  # fewer faults do not tell that a rate is below 0.2
+
+
+WRONG = {
+    "precision: {half_width: 0.1, metric: accuracy}": "metric: received 'accuracy'",
+    "precision: {half_width: 0.1}\nrepetitions: 3": "received repetitions beside a precision",
+    "precision: {half_width: 0.1, minmum: 3}": "unknown key 'minmum'; did you mean 'minimum'?",
+    "precision: 0.1": "precision: received 0.1, expected a mapping",
+    "exhaustive: -1": "expected true, or the number of injections that are allowed",
+    "paired: maybe": "paired: received 'maybe', expected true or false",
+}
+
+
+@pytest.mark.parametrize("keys", WRONG)
+def test_what_is_wrong_is_told_with_its_place(
+    keys: str, campaign: Path, injecttf2: Command
+) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(f"{head}{keys}\n{GRID}")
+    ended = injecttf2("plan", campaign)
+    assert ended.code == 2
+    assert f"{campaign}:6:" in ended.err or f"{campaign}:7:" in ended.err
+    assert WRONG[keys] in ended.err
+
+
+def test_exhaustive_campaigns_hit_every_site_once(campaign: Path, run: Run, tmp_path: Path) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(
+        f"{head}exhaustive: true\nrecord: injections\ngrid:\n"
+        "- {layers: logits, bits: [30, exponent]}\n"
+        "- {layers: logits, fault: zero}\n"
+        "- {layers: conv, target: weights, variables: [bias, kernel], bits: sign}\n"
+        "- {layers: pool, bits: 30, probabilities: 0.5}\n"
+    )
+    run(campaign, tmp_path / "run")
+    opened = open_run(tmp_path / "run")
+    trials, sites = opened.trials(), opened.injections()
+    counts = trials.groupby("cell_id").size()
+    assert sorted(counts.tolist()) == [1, 4, 5, 5, 36, 40]
+    complete = opened.header.plan["exhaustive"]
+    assert complete == {str(cell): count for cell, count in counts.items() if count > 1}
+    outputs = trials[(trials["layer"] == "logits") & (trials["fault"] == "bit_flip")]
+    hit = sites[sites["trial_id"].isin(outputs["trial_id"])]
+    assert len(hit) == 70 * 5 * (1 + 8)
+    unique = hit.merge(trials[["trial_id", "cell_id"]])[["cell_id", "sample", "element", "bit"]]
+    assert not unique.duplicated().any()
+    assert trials["sampling"].astype(str).value_counts().to_dict() == {
+        "exhaustive": 90,
+        "random": 1,
+    }
+
+
+def test_exhaustive_trials_can_be_replayed(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(
+        f"{head}paired: true\ngrid:\n- {{layers: logits, bits: 30, exhaustive: 350}}\n"
+        "- {layers: logits, bits: 30, probabilities: 0.5}\n"
+    )
+    run(campaign, tmp_path / "run")
+    trials = open_run(tmp_path / "run").trials()
+    assert sorted(trials["sampling"].unique()) == ["exhaustive", "paired"]
+    for trial_id in trials["trial_id"].iloc[[0, 4, 5]].tolist():
+        ended = injecttf2("replay", tmp_path / "run", trial_id)
+        assert (ended.code, "equal" in ended.out) == (0, True), ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (
+            "{layers: logits, bits: 30, exhaustive: 349}",
+            "every site of 'logits' once is 350 injections; expected 349 at most",
+        ),
+        (
+            "{layers: logits, exhaustive: true, fault: {type: random_value, distribution: uniform, "
+            "low: 0, high: 1}}",
+            "the fault random_value is drawn by chance, so its sites cannot be gone through",
+        ),
+        (
+            "{layers: '*', layers_together: true, bits: 3, exhaustive: true}",
+            "expected a rate: layers together have too many sites to go through",
+        ),
+        (
+            "{layers: logits, bits: 3, exhaustive: true, counts: 1}",
+            "expected one rate: probabilities, counts, bers or exhaustive",
+        ),
+    ],
+)
+def test_what_cannot_be_gone_through_is_refused(
+    grid: str, said: str, campaign: Path, injecttf2: Command
+) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(f"{head}grid: {grid}\n")
+    ended = injecttf2("plan", campaign)
+    assert ended.code == 2
+    assert said in ended.err
+    assert f"{campaign}:6:" in ended.err
+
+
+def test_paired_cells_share_their_samples(campaign: Path, run: Run, tmp_path: Path) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(f"{head}paired: true\nrepetitions: 3\nrecord: injections\n{GRID}")
+    run(campaign, tmp_path / "run")
+    opened = open_run(tmp_path / "run")
+    sites = opened.injections().merge(
+        opened.trials(["trial_id", "layer", "bit", "probability", "repetition"]),
+        on=["trial_id", "layer"],
+        suffixes=("", "_of_trial"),
+    )
+    keys = ["layer", "probability", "repetition"]
+    places = ["sample", "element"]
+    for _, same in sites.groupby(keys, observed=True):
+        one, other = (same[same["bit"] == bit][places].to_numpy() for bit in (0, 30))
+        assert np.array_equal(one, other)
+        assert len(one)
