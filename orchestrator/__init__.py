@@ -1,1 +1,27 @@
-"""Campaigns: the YAML file, the grid, the scheduler, the workers and the command line."""
+"""Campaigns: the YAML file, the grid, the scheduler, the workers and the command line.
+
+``Campaign``, ``load_campaign`` and ``run`` are for scripts and notebooks. They are loaded when they
+are used, so that the command line stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.api import run
+    from orchestrator.campaign import Campaign, load_campaign
+
+__all__ = ["Campaign", "load_campaign", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        from orchestrator import api
+
+        return api.run
+    if name in __all__:
+        from orchestrator import campaign
+
+        return getattr(campaign, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ import glob
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -86,10 +86,6 @@ class Campaign(Schema):
     repetitions: Repetitions = Field(
         1, description="Trials of every cell, from 1 to 2^31 - 1; default 1."
     )
-    grid: Annotated[
-        tuple[GridSpec, ...],
-        BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
-    ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
     precision: Precision | None = Field(
         None,
         description="In place of repetitions: every cell goes on until its rate is known this "
@@ -105,6 +101,10 @@ class Campaign(Schema):
         description="Whether cells that differ in the fault, its bit or the probability share "
         "their sites, so that differences between them are seen sooner; default false.",
     )
+    grid: Annotated[
+        tuple[GridSpec, ...],
+        BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
+    ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
     judge: Annotated[JudgeSpec, BeforeValidator(judge_mapping)] = Field(
         JudgeSpec(type="top1"),
         description="What counts as a decision: top1 (default), topk, threshold, per_position, "
@@ -164,6 +164,14 @@ class Campaign(Schema):
             return f"--{path[0]}"
         return self._source.place(_as_written(self._source, path)) if self._source else None
 
+    def located(self) -> Self:
+        """Return the same with file paths that are relative to the folder made absolute."""
+        found: dict[str, Any] = {"grid": tuple(spec.located(self._folder) for spec in self.grid)}
+        for key, spec in (("model", self.model), ("dataset", self.dataset)):
+            if spec is not None:
+                found[key] = spec.located(self._folder)
+        return self.model_copy(update=found)
+
     def resolved(self) -> dict[str, Any]:
         """Return JSON values that load back to an equal campaign; what is not set is left out."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -194,10 +202,8 @@ def load_campaign(path: Path, *, model: str | None = None, dataset: str | None =
     """
     campaign = _parsed(source := read_yaml(path))
     specs = {
-        "model": _given(ModelSpec, "--model", model)
-        or (campaign.model and campaign.model.located(source.folder)),
-        "dataset": _given(DatasetSpec, "--dataset", dataset)
-        or (campaign.dataset and campaign.dataset.located(source.folder)),
+        "model": _given(ModelSpec, "--model", model) or campaign.model,
+        "dataset": _given(DatasetSpec, "--dataset", dataset) or campaign.dataset,
     }
     if missing := [key for key, spec in specs.items() if spec is None]:
         raise CampaignError(
@@ -205,12 +211,11 @@ def load_campaign(path: Path, *, model: str | None = None, dataset: str | None =
             place=str(path),
             hint="; ".join(f"add `{key}:` to the file, or pass --{key}" for key in missing),
         )
-    grid = tuple(spec.located(source.folder) for spec in campaign.grid)
-    campaign = campaign.model_copy(update={**specs, "grid": grid})
+    campaign = campaign.model_copy(update=specs)
     campaign._source = source
     campaign._folder = source.folder
     campaign._options = _options(model, dataset)
-    return campaign
+    return campaign.located()
 
 
 def reload_campaign(

@@ -8,6 +8,9 @@ Looks at every trial would stop too often where the estimate is extreme by chanc
 are few, each half as many trials again after the one before, and the first waits until an interval
 could be as narrow as wanted (no success among n: Wilson's half width is z^2 / 2(n + z^2)). The last
 is where any rate is known that well.
+
+A campaign file is checked without the package ``results``, which loads pyarrow: that is imported
+where it is used.
 """
 
 from __future__ import annotations
@@ -20,9 +23,6 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from injecttf2.fields import Schema, Text, Whole, number
-from results.clusters import cluster_wilson
-from results.sample_size import sample_size
-from results.statistics import wilson
 
 GROWTH = 1.5
 """Trials at a look, relative to those at the look before."""
@@ -91,6 +91,8 @@ class Precision(Schema):
         """
         if hits <= 0:
             return self.minimum
+        from results.sample_size import sample_size
+
         if self.half_width is None:
             return self.looks(hits)[-1]
         return math.ceil(sample_size(self.half_width, self.confidence, population) / hits)
@@ -108,6 +110,8 @@ class Precision(Schema):
 
     def _sizes(self) -> tuple[float, float]:
         """Return how many injections there are at the first and the last look."""
+        from results.sample_size import sample_size
+
         z = NormalDist().inv_cdf(0.5 + self.confidence / 2)
         if self.half_width is not None:
             fewest = z**2 * (1 / (2 * self.half_width) - 1)
@@ -141,6 +145,9 @@ class Tally:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the bounds of the rate; NaN where nothing was injected."""
+        from results.clusters import cluster_wilson
+        from results.statistics import wilson
+
         if self.clustered:
             low, high = cluster_wilson(
                 self.trials, self.injected, self.hits, self.squares, confidence

@@ -23,6 +23,7 @@ from orchestrator.campaign import (
     locate,
 )
 from orchestrator.judge_spec import JudgeSpec
+from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec
 from orchestrator.typed_spec import TypedSpec
 
@@ -97,6 +98,7 @@ NO_GRID = {
     "probabilities": None,
     "counts": None,
     "bers": None,
+    "exhaustive": None,
     "sites": None,
 }
 """A grid that says nothing."""
@@ -125,6 +127,7 @@ dataset:
   class_names: [cat, "2"]
 seed: 2026
 repetitions: 30
+paired: true
 levels: [difference]
 record: injections
 judge: {type: topk, k: 3, output: classes}
@@ -142,6 +145,8 @@ grid:
   probabilities: [0.01, 1]
 - bits: 3
   bers: 1e-9
+- bits: 3
+  exhaustive: 1e6
 - sites: list.csv
 """,
     )
@@ -167,6 +172,9 @@ grid:
         },
         "seed": 2026,
         "repetitions": 30,
+        "precision": None,
+        "exhaustive": None,
+        "paired": True,
         "levels": ("difference",),
         "record": "injections",
         "judge": {"type": "topk", "output": "classes", "parameters": {"k": 3}},
@@ -190,9 +198,34 @@ grid:
             },
             NO_GRID | {"layers_together": True, "bits": (3,), "probabilities": (0.01, 1.0)},
             NO_GRID | {"bits": (3,), "bers": (1e-9,)},
+            NO_GRID | {"bits": (3,), "exhaustive": 1_000_000},
             NO_GRID | {"sites": str(file.parent / "list.csv")},
         ),
     }
+
+
+def test_a_campaign_has_a_precision_or_every_site(file: Path) -> None:
+    campaign = load(file, f"{HEAD}precision: {{half_width: 1e-2}}\n{GRID}")
+    assert campaign.precision == Precision(half_width=0.01, metric="sdc", confidence=0.95)
+    text = "grid:\n- {bits: 1}\n- {bits: 2, counts: 1}\n- sites: f.csv\n"
+    for said, every in (("true", True), ("1e6", 1_000_000), ("false", None)):
+        if every is None:
+            assert "expected one rate" in problem(file, f"{HEAD}exhaustive: {said}\n{text}")
+            continue
+        grid = load(file, f"{HEAD}exhaustive: {said}\n{text}").grid
+        assert [one.exhaustive for one in grid] == [every, None, None]
+
+
+def test_a_campaign_made_in_python_is_that_of_the_file(file: Path) -> None:
+    made = Campaign(
+        name="study",
+        model="builtin:digits_cnn",
+        dataset="digits",
+        precision={"relative": 0.1},
+        grid={"bits": ["0-3", "sign"], "probabilities": 0.5},
+    )
+    text = f"{HEAD}precision: {{relative: 0.1}}\ngrid: {{bits: [0-3, sign], probabilities: 0.5}}\n"
+    assert made == load(file, text)
 
 
 def test_levels_are_some_all_or_none(file: Path) -> None:
@@ -319,8 +352,8 @@ def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
     )
     assert problem(file, f"sede: 1\n{HEAD}{GRID}") == (
         "1:1: unknown key 'sede'; did you mean 'seed'? "
-        "(valid keys: name, model, dataset, seed, repetitions, grid, judge, metrics, criteria, "
-        "levels, record)"
+        "(valid keys: name, model, dataset, seed, repetitions, precision, exhaustive, paired, grid, "
+        "judge, metrics, criteria, levels, record)"
     )
     assert problem(
         file, f"{HEAD}grid: {{layers: {{typ: Conv2D}}, bits: 1, probabilities: 1}}\n"
@@ -328,10 +361,11 @@ def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
 
 
 GRID_KEYS = (
-    "layers, layers_together, target, variables, fault, bits, probabilities, counts, bers, sites"
+    "layers, layers_together, target, variables, fault, bits, probabilities, counts, bers, "
+    "exhaustive, sites"
 )
 
-ONE_RATE = "expected one rate: probabilities, counts or bers"
+ONE_RATE = "expected one rate: probabilities, counts, bers or exhaustive"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""Campaigns from Python: what the command line does, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from injecttf2.levels import Level
+from orchestrator.campaign import Campaign
+from orchestrator.console import messages
+from orchestrator.errors import StoppedError
+from orchestrator.launch import Options, launch
+from results import Run, open_run
+
+
+def run(
+    campaign: Campaign,
+    output: str | Path | None = None,
+    *,
+    executor: str = "ray",
+    workers: int | None = None,
+    cpus_per_worker: int = 1,
+    gpus_per_worker: float | None = None,
+    address: str | None = None,
+    levels: Sequence[Level] | None = None,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Run a campaign, or what is left of it, and return its results.
+
+        from orchestrator import Campaign, run
+
+        campaign = Campaign(
+            model="my_model.keras",
+            dataset="test.npz",
+            precision={"half_width": 0.01},
+            grid={"bits": ["0-31"], "probabilities": 1.0},
+        )
+        run(campaign, "runs/first", executor="inline").criticality()
+
+    Args:
+        campaign: The campaign, from :func:`load_campaign` or made here with the keys of the file;
+            file paths are relative to the current folder then.
+        output: The run directory, local or ``s3://``, ``gs://``, ``abfs://``; default
+            ``runs/NAME``.
+        executor: ``ray``, or ``inline`` for this process.
+        workers: Workers to start; None for as many as fit.
+        cpus_per_worker: CPUs of a worker.
+        gpus_per_worker: GPUs of a worker, may be a fraction; None for one where there are any.
+        address: Of an existing Ray cluster; None starts Ray on this machine.
+        levels: Levels that may be used, none of which changes an outcome; None takes the
+            campaign's, an empty list is level ``dense``.
+        retry_failed: Whether to try trials again that were given up on.
+        quiet: Whether to show no progress.
+
+    Returns:
+        The results; trials that were given up on are in its ``failures()``.
+
+    Raises:
+        UserError: The campaign, its model or its data is wrong.
+        ResultsError: The run directory is another campaign's, in use, or cannot be written.
+        StoppedError: Not all is done: no worker could be had, or it was interrupted. The same call
+            goes on.
+    """
+    options = Options(
+        str(output) if output is not None else f"runs/{campaign.name}",
+        executor=executor,
+        workers=workers,
+        cpus=cpus_per_worker,
+        gpus=gpus_per_worker,
+        address=address,
+        levels=None if levels is None else tuple(levels),
+        retry_failed=retry_failed,
+    )
+    console = Console(file=io.StringIO()) if quiet else messages()
+    summary = launch(campaign.located(), options, console)
+    if summary.stopped is not None:
+        raise StoppedError(
+            f"{summary.done:,} of {summary.trials:,} trials are done: {summary.stopped}"
+        )
+    return open_run(options.output)

@@ -1,0 +1,77 @@
+"""The whole job from Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from injecttf2.errors import CampaignError
+from orchestrator import Campaign, load_campaign, run
+from orchestrator.errors import StoppedError
+from orchestrator.session import Session
+from results import open_run
+from tests.orchestrator.conftest import assert_equal_rows
+
+
+def made(folder: Path) -> Campaign:
+    return Campaign(
+        name="made",
+        model=str(folder / "model.keras"),
+        dataset=str(folder / "data.npz"),
+        seed=11,
+        repetitions=2,
+        grid={"layers": "logits", "bits": [30, "sign"], "probabilities": [0.2, 1.0]},
+    )
+
+
+def test_a_campaign_made_here_gives_the_rows_of_its_file(
+    campaign: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = run(made(tmp_path), tmp_path / "mine", executor="inline", quiet=True)
+    assert capfd.readouterr() == ("", "")
+    assert len(mine.trials()) == 8
+    campaign.write_text(
+        "name: made\nmodel: model.keras\ndataset: data.npz\nseed: 11\nrepetitions: 2\n"
+        "grid: {layers: logits, bits: [30, sign], probabilities: [0.2, 1]}\n"
+    )
+    run(load_campaign(campaign), tmp_path / "file", executor="inline", quiet=True, levels=[])
+    assert_equal_rows(tmp_path / "mine", tmp_path / "file")
+
+
+def test_paths_are_relative_to_the_current_folder(
+    campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run(made(Path()), executor="inline", quiet=True)
+    assert len(found.trials()) == 8
+    assert len(open_run(tmp_path / "runs" / "made").trials()) == 8
+
+
+def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
+    wrong = made(tmp_path).model_copy(update={"dataset": None})
+    with pytest.raises(CampaignError, match="a campaign needs a model and a dataset"):
+        run(wrong, tmp_path / "run", executor="inline", quiet=True)
+    with pytest.raises(ValueError, match="a bit from 0 to 63"):
+        Campaign(model="builtin:digits_cnn", dataset="digits", grid={"bits": 64, "counts": 1})
+
+
+def test_a_run_that_stops_is_an_error(
+    campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(self: Session) -> object:
+        return type("Summary", (), {"stopped": "no worker", "done": 3, "trials": 8})()
+
+    monkeypatch.setattr(Session, "run", stopped)
+    with pytest.raises(StoppedError, match="3 of 8 trials are done: no worker"):
+        run(made(tmp_path), tmp_path / "run", executor="inline", quiet=True)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, orchestrator; print({'tensorflow', 'ray', 'pyarrow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(sys.modules["orchestrator"], "nothing")  # noqa: B009
