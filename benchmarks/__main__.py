@@ -4,6 +4,7 @@ import sys
 
 from benchmarks import (
     campaign,
+    coverage,
     engine,
     ingest,
     noop,
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "profile": profile.main,
     "workers": workers.main,
     "campaign": campaign.main,
+    "coverage": coverage.main,
     "scheduler": scheduler.main,
     "noop": noop.main,
     "ingest": ingest.main,
