@@ -15,7 +15,7 @@ from injecttf2.suggest import nearest
 from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Scope
 from injecttf2.weights import variable_dtypes
 from orchestrator.campaign import Campaign
-from orchestrator.grid import Cells, Listing
+from orchestrator.grid import Cells, Listing, Product
 from orchestrator.grid_spec import ALL, GridSpec, LayerType
 from orchestrator.sampling_plan import SamplingPlan
 from orchestrator.site_lists import SiteList
@@ -86,6 +86,7 @@ class Chooser:
             together = [tuple(info.layer for info in named)]
             self._check_together(index, spec, together[0])
         faults = self._faults(index, spec)
+        made: list[Product] = []
         for layers in together:
             scope = Scope(layers, spec.target)
             variables = self._variables(index, spec, layers)
@@ -95,6 +96,8 @@ class Chooser:
             once = list(dict.fromkeys(fault for fault, _ in faults))
             products = self._sampling.products(index, scope, list(variables), once)
             chosen.products.setdefault(scope, []).extend(products)
+            made.extend(products)
+        self._sampling.check_size(index, made)
 
     def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
         with placed(self._campaign.place("grid", index, "sites")):

@@ -167,8 +167,8 @@ class GridSpec(Schema):
     )
     exhaustive: Annotated[bool | int | None, BeforeValidator(every_site)] = Field(
         None,
-        description="In place of a rate: true hits every site once, at most 100 million injections "
-        "in a layer, or as many as a number says; default the campaign's.",
+        description="In place of a rate: true hits every site once, at most 100 million "
+        "injections or as many as a number says; default the campaign's.",
     )
     sites: Annotated[Text | None, LOCAL] = Field(
         None,

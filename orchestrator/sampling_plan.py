@@ -85,7 +85,7 @@ class SamplingPlan:
         """
         spec = self._campaign.grid[index]
         if spec.exhaustive:
-            return self._exhaustive(index, spec, scope, variables, faults)
+            return self._exhaustive(index, scope, variables, faults)
         rates = _rates(spec)
         for variable in variables:
             for fault in faults:
@@ -120,7 +120,6 @@ class SamplingPlan:
     def _exhaustive(
         self,
         index: int,
-        spec: GridSpec,
         scope: Scope,
         variables: Iterable[str | None],
         faults: Sequence[Fault],
@@ -140,20 +139,30 @@ class SamplingPlan:
                     )
                 places = sum(elements * choice.places for elements, choice in population)
                 found.setdefault((variable, places), []).append(fault)
-        products = [
+        return [
             Product(tuple(same), (Exhaustive(),), (variable,), places)
             for (variable, places), same in found.items()
         ]
+
+    def check_size(self, index: int, products: Iterable[Product]) -> None:
+        """See that an exhaustive grid is not larger than what is allowed.
+
+        Args:
+            index: Which of the campaign's grids.
+            products: Its products in all scopes.
+
+        Raises:
+            CampaignError: It is.
+        """
+        exhaustive = self._campaign.grid[index].exhaustive
         injections = sum(product.trials for product in products) * self._samples
-        limit = EXHAUSTIVE_LIMIT if spec.exhaustive is True else int(spec.exhaustive or 0)
-        if injections > limit:
+        if exhaustive and injections > (EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive):
+            limit = EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive
             raise CampaignError(
-                f"every site of {scope.layer!r} once is {injections:,} injections; expected "
-                f"{limit:,} at most",
-                place=place,
+                f"every site once is {injections:,} injections; expected {limit:,} at most",
+                place=self._campaign.place("grid", index, "exhaustive"),
                 hint=f"take fewer layers, bits or samples, or allow it: `exhaustive: {injections}`",
             )
-        return products
 
     def _check_rates(
         self, index: int, fault: Fault, rates: Iterable[Rate], scope: Scope, population: Population

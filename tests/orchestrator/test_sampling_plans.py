@@ -207,7 +207,11 @@ def test_exhaustive_trials_can_be_replayed(
     [
         (
             "{layers: logits, bits: 30, exhaustive: 349}",
-            "every site of 'logits' once is 350 injections; expected 349 at most",
+            "every site once is 350 injections; expected 349 at most",
+        ),
+        (
+            "{layers: [logits, softmax], bits: 30, exhaustive: 699}",
+            "every site once is 700 injections; expected 699 at most",
         ),
         (
             "{layers: logits, exhaustive: true, fault: {type: random_value, distribution: uniform, "
