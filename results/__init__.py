@@ -6,6 +6,7 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 
 from results.compaction import Compacted, compact
 from results.errors import (
+    NothingToShowError,
     ResultsError,
     ResultsWarning,
     RunCorruptError,
@@ -17,6 +18,7 @@ from results.errors import (
 from results.failures import GivenUp
 from results.heartbeat import Heartbeat
 from results.manifest import RunHeader
+from results.report import write_report
 from results.run import Run, open_run
 from results.schema import (
     INJECTIONS,
@@ -44,6 +46,7 @@ __all__ = [
     "GivenUp",
     "Heartbeat",
     "LayerStatus",
+    "NothingToShowError",
     "ResultsError",
     "ResultsWarning",
     "Run",
@@ -61,4 +64,5 @@ __all__ = [
     "trials_schema",
     "trials_table",
     "wilson",
+    "write_report",
 ]

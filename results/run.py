@@ -69,6 +69,11 @@ class Run:
         return f"open_run({self._storage.path()!r})"
 
     @property
+    def place(self) -> str:
+        """Path or URI of the run directory, without credentials."""
+        return self._storage.path()
+
+    @property
     def header(self) -> RunHeader:
         """Campaign, identity, provenance and plan as the latest writer gave them."""
         return self._manifest.header

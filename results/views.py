@@ -1,0 +1,195 @@
+"""What the figures and the report show, as frames: a run's trials in the groups that matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.accuracy import mean_accuracy
+from results.errors import NothingToShowError
+from results.labels import PLACE, RATES, differing, place_labels, rate_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from results.run import Run
+
+CELL = (*PLACE, "bit_field", "bit", *RATES, "sampling")
+"""Columns that tell cells apart."""
+
+FIELDS = ("sign", "exponent", "mantissa", "any")
+"""The order in which bit fields are shown."""
+
+
+def places(run: Run) -> list[str]:
+    """Return the columns that tell apart what is injected: ``layer``, and others that differ.
+
+    Raises:
+        NothingToShowError: No trial is finished.
+    """
+    trials = run.trials(PLACE)
+    if trials.empty:
+        raise NothingToShowError("No trial is finished yet.")
+    return ["layer", *differing(trials, PLACE[1:])]
+
+
+def accuracy_by_rate(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the mean accuracy by what is injected and by rate; see ``mean_accuracy``.
+
+    Returns:
+        ``place``, ``rate``, then the columns of ``mean_accuracy``, by place and rate.
+
+    Raises:
+        NothingToShowError: No trial is finished.
+    """
+    keys = [*places(run), *RATES, "sampling"]
+    trials = run.trials([*keys, "cell_id", "accuracy", "golden_accuracy"])
+    return _labelled(mean_accuracy(trials, keys, confidence=confidence))
+
+
+def by_place(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the summary by what is injected.
+
+    Returns:
+        ``place``, then the columns of ``Run.summary``.
+
+    Raises:
+        NothingToShowError: No trial is finished.
+    """
+    return _labelled(run.summary(places(run), confidence=confidence))
+
+
+def by_cell(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the summary by cell, as its columns in the trials describe it.
+
+    Returns:
+        The columns of ``Run.summary``, by what is injected, bit and rate.
+
+    Raises:
+        NothingToShowError: No trial is finished.
+    """
+    places(run)
+    return run.summary(CELL, confidence=confidence)
+
+
+def by_bit(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the summary by what is injected and by bit.
+
+    Returns:
+        ``place``, then the columns of ``Run.summary`` by place, ``bit_field`` and ``bit``.
+
+    Raises:
+        NothingToShowError: No trial has a bit of its own.
+    """
+    summary = run.summary([*places(run), "bit_field", "bit"], confidence=confidence)
+    summary = summary[summary["bit"].notna() & (summary["injected"] > 0)]
+    if summary.empty:
+        raise NothingToShowError(
+            "No cell has a bit of its own: bits were drawn from a set, or the fault has none."
+        )
+    return _labelled(summary)
+
+
+def by_bit_field(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the summary by bit field, over all layers, and by target and fault where they differ.
+
+    Returns:
+        ``place``, empty where nothing differs, then the columns of ``Run.summary``.
+
+    Raises:
+        NothingToShowError: No trial has bits.
+    """
+    keys = [name for name in places(run) if name not in ("layer", "variable")]
+    summary = run.summary([*keys, "bit_field"], confidence=confidence)
+    summary = summary[summary["bit_field"].notna() & (summary["injected"] > 0)]
+    if summary.empty:
+        raise NothingToShowError("The faults have no bits.")
+    place = summary["bit_field"].astype(str).map({name: at for at, name in enumerate(FIELDS)})
+    return _labelled(summary.iloc[place.argsort(kind="stable")], keys)
+
+
+def ranking(run: Run, *, metric: str = "sdc", confidence: float = 0.95) -> pd.DataFrame:
+    """Return layers and bits by rank; where bits were drawn, their field stands for them.
+
+    Returns:
+        ``place``, which names the bit too, then the columns of ``Run.criticality``, by rank.
+
+    Raises:
+        NothingToShowError: No sample was injected.
+    """
+    keys = [*places(run), "bit_field", "bit"]
+    ranked = run.criticality(keys, metric=metric, confidence=confidence)
+    ranked = ranked[ranked["injected"] > 0].sort_values("rank", kind="stable")
+    if ranked.empty:
+        raise NothingToShowError("No sample was injected.")
+    ranked = _labelled(ranked)
+    bits = zip(ranked["place"], ranked["bit"], ranked["bit_field"].astype(object), strict=True)
+    return ranked.assign(place=[_with_bit(*names) for names in bits])
+
+
+def drift(run: Run) -> pd.DataFrame:
+    """Return ``Run.class_drift``.
+
+    Raises:
+        NothingToShowError: There is none.
+    """
+    _check_recorded(run)
+    drifted = run.class_drift()
+    if drifted.empty:
+        raise NothingToShowError("No recorded injection is sdc and has classes.")
+    return drifted
+
+
+def layer_map(run: Run, layer: str, *, by: str) -> pd.DataFrame:
+    """Return ``Run.vulnerability_map``.
+
+    Raises:
+        NothingToShowError: No injection into the layer was recorded.
+    """
+    _check_recorded(run)
+    return run.vulnerability_map(layer, by)
+
+
+def worst_layer(run: Run) -> tuple[str, tuple[str, ...]]:
+    """Return the layer with the highest sdc rate, and how its map can be grouped.
+
+    Layers that were hit together are none: what each of them did is not known.
+
+    Raises:
+        NothingToShowError: Nothing was recorded, or no sample of a layer was injected.
+    """
+    _check_recorded(run)
+    places(run)
+    rows = run.summary(["layer", "target"])
+    rows = rows[rows["layer"].isin(list(run.header.layers)) & (rows["sdc"] > 0)]
+    if rows.empty:
+        raise NothingToShowError("No injected sample of a single layer is sdc.")
+    layer, target = rows.nlargest(1, "sdc_rate")[["layer", "target"]].astype(str).to_numpy()[0]
+    shape = run.header.layers[layer]["shape"]
+    whole = target == "outputs" and len(shape) > 1 and None not in shape
+    return layer, ("position", "channel") if whole else ("element",)
+
+
+def _check_recorded(run: Run) -> None:
+    if run.campaign.get("record") != "injections":
+        raise NothingToShowError(
+            "The injections were not recorded: the campaign has no `record: injections`."
+        )
+
+
+def _with_bit(place: str, bit: object, field: object) -> str:
+    """Return what a place and its bit, or the field that it was drawn from, are called."""
+    if isinstance(bit, int | np.integer):
+        return f"{place} bit {bit}"
+    return f"{place} {field}" if isinstance(field, str) else place
+
+
+def _labelled(frame: pd.DataFrame, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return the rows with their labels in front."""
+    keys = [name for name in PLACE if name in frame] if columns is None else columns
+    labels = {"place": place_labels(frame, keys)}
+    if set(RATES) <= set(frame.columns):
+        labels["rate"] = rate_labels(frame)
+    labelled = frame.assign(**labels)
+    return labelled[[*labels, *frame.columns]].reset_index(drop=True)
