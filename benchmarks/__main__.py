@@ -9,6 +9,7 @@ from benchmarks import (
     noop,
     peers,
     profile,
+    report,
     resnet,
     resnet50,
     resume,
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "noop": noop.main,
     "ingest": ingest.main,
     "resume": resume.main,
+    "report": report.main,
 }
 
 names = sys.argv[1:] or list(BENCHMARKS)

@@ -62,7 +62,8 @@ def mean_accuracy(
     groups["accuracy_low"] = np.maximum(groups["accuracy"] - half, 0)
     groups["accuracy_high"] = np.minimum(groups["accuracy"] + half, 1)
     columns = ["trials", "cells", "accuracy", "accuracy_low", "accuracy_high", "golden_accuracy"]
-    return groups[columns].reset_index()
+    means: pd.DataFrame = groups[columns].reset_index()
+    return means
 
 
 def _grouped(frame: pd.DataFrame, keys: Sequence[str]) -> Any:

@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-SDC, DUE = "#D55E00", "#0072B2"
-"""The colours of the two outcomes wherever they are shown side by side."""
+Floats = npt.NDArray[np.float64]
+
+OUTCOME_COLOURS = {"sdc": "#D55E00", "due": "#0072B2"}
+"""The outcomes whose rates are shown, and their colours; they are among ``SERIES``."""
 
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of categories, those that show on white and on black.
@@ -58,11 +61,25 @@ def new_figure(*, title: str, height: int, **layout: Any) -> go.Figure:
     return go.Figure(layout={**style, **layout})
 
 
-def colour_scale() -> list[tuple[float, str]]:
-    """Return the scale of heat maps, dark at 0.
+def check_outcome(outcome: str) -> None:
+    """Check that rates of an outcome are shown.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if outcome not in OUTCOME_COLOURS:
+        expected = ", ".join(OUTCOME_COLOURS)
+        raise ValueError(f"The outcome is {outcome!r}, expected one of: {expected}.")
+
+
+def heat_colours(rates: Floats) -> dict[str, Any]:
+    """Return the colours of a heat map, dark at 0, and its colour bar.
 
     Colours follow the square root of the rate, so that small rates differ from none: a few bits
     have rates near 1, most have rates near 0.
+
+    Args:
+        rates: float64 of any shape, from 0 to 1, NaN where nothing is known.
 
     Source of the colours: J. R. Nunez, C. R. Anderton and R. S. Renslow, "Optimizing colormaps with
     consideration for color vision deficiency", PLOS ONE 13 (2018).
@@ -71,7 +88,20 @@ def colour_scale() -> list[tuple[float, str]]:
 
     colours = sequential.Cividis
     steps = len(colours) - 1
-    return [((step / steps) ** 2, colour) for step, colour in enumerate(colours)]
+    return {
+        "colorscale": [((step / steps) ** 2, colour) for step, colour in enumerate(colours)],
+        "zmin": 0,
+        "zmax": float(np.nanmax(rates)) or 1,
+        "hoverongaps": False,
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {"tickformat": "~%", "thickness": 12, "outlinewidth": 0, "len": 1},
+    }
+
+
+def rate_axis(title: str) -> dict[str, Any]:
+    """Return an axis of rates, from 0."""
+    return {"title": {"text": title}, "tickformat": "~%", "rangemode": "tozero"}
 
 
 def height_of(rows: int, *, row: int = 20) -> int:

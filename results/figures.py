@@ -1,7 +1,8 @@
 """The figures of a run, as Plotly figures: for notebooks, and the ones that the report shows.
 
 Each function takes a run, as ``open_run`` returns it, and raises ``NothingToShowError``, whose
-message says why, where its figure would be empty. Intervals are those of ``Run.summary``.
+message says why, where its figure would be empty. Intervals are those of ``Run.summary``. The
+figures that need recorded injections are in ``site_figures``, and to be had here too.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ import numpy as np
 
 from results import views
 from results.figure_style import (
-    DUE,
-    PERCENT,
-    SDC,
+    OUTCOME_COLOURS,
     SERIES,
     SYMBOLS,
-    colour_scale,
+    check_outcome,
     error_bars,
     escape,
     escaped,
+    heat_colours,
     height_of,
     new_figure,
+    rate_axis,
     rate_columns,
     rate_hover,
     row_axis,
 )
 from results.labels import RATES
+from results.site_figures import HIGHEST, class_drift, vulnerability_map
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +37,15 @@ if TYPE_CHECKING:
 
     from results.run import Run
 
-OF_RATE = ("sdc", "due")
-"""The outcomes whose rates are shown."""
-
-HIGHEST = 30
-"""Places that a ranking shows, and classes of a drift; a figure of all would not be readable."""
-
-_COLOURS = {"sdc": SDC, "due": DUE}
+__all__ = [
+    "HIGHEST",
+    "accuracy",
+    "bit_fields",
+    "bit_heatmap",
+    "class_drift",
+    "criticality",
+    "vulnerability_map",
+]
 
 
 def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
@@ -98,7 +102,7 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
     """
     import plotly.graph_objects as go
 
-    _check_outcome(outcome)
+    check_outcome(outcome)
     values = views.by_bit(run, confidence=confidence)
     rows = list(dict.fromkeys(values["place"]))
     bits = np.arange(values["bit"].max(), values["bit"].min() - 1, -1)
@@ -125,7 +129,7 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
             customdata=cells,
             text=np.repeat(np.array(escaped(rows))[:, None], len(bits), axis=1),
             hovertemplate="%{text}<br>bit %{x}<br>" + rate_hover(outcome) + "<extra></extra>",
-            **_scale(cells[:, :, 0]),
+            **heat_colours(cells[:, :, 0]),
         )
     )
     for field, (highest, lowest) in _spans(values).items():
@@ -153,15 +157,11 @@ def bit_fields(run: Run, *, confidence: float = 0.95) -> go.Figure:
     figure = new_figure(
         title="Rates by bit field",
         height=height_of(len(values), row=44),
-        xaxis={
-            "title": {"text": "share of injected samples"},
-            "tickformat": "~%",
-            "rangemode": "tozero",
-        },
+        xaxis=rate_axis("share of injected samples"),
         yaxis=row_axis(fields.tolist()),
         bargap=0.3,
     )
-    for outcome in OF_RATE:
+    for outcome in OUTCOME_COLOURS:
         names = rate_columns(outcome)
         figure.add_trace(
             go.Bar(
@@ -170,7 +170,7 @@ def bit_fields(run: Run, *, confidence: float = 0.95) -> go.Figure:
                 x=values[names[0]].to_numpy(),
                 y=np.arange(len(values)),
                 error_x=error_bars(values, *names[:3]),
-                marker={"color": _COLOURS[outcome]},
+                marker={"color": OUTCOME_COLOURS[outcome]},
                 text=escaped(fields.tolist()),
                 textposition="none",
                 customdata=values[names].to_numpy(np.float64),
@@ -199,13 +199,13 @@ def criticality(
     """
     import plotly.graph_objects as go
 
-    _check_outcome(metric)
+    check_outcome(metric)
     values = views.ranking(run, metric=metric, confidence=confidence).head(shown)
     names = rate_columns(metric)
     figure = new_figure(
         title=f"Highest rates of {metric}",
         height=height_of(len(values)),
-        xaxis={"title": {"text": f"rate of {metric}"}, "tickformat": "~%", "rangemode": "tozero"},
+        xaxis=rate_axis(f"rate of {metric}"),
         yaxis=row_axis(values["place"].tolist()),
         showlegend=False,
     )
@@ -216,7 +216,7 @@ def criticality(
             error_x=error_bars(values, *names[:3]),
             mode="markers",
             marker={
-                "color": _COLOURS[metric],
+                "color": OUTCOME_COLOURS[metric],
                 "size": 8,
                 "symbol": np.where(values["certain"], "circle", "circle-open").tolist(),
             },
@@ -224,134 +224,6 @@ def criticality(
             customdata=values[[*names, "rank", "rank_low", "rank_high"]].to_numpy(np.float64),
             hovertemplate="%{text}<br>" + rate_hover(metric) + "<br>rank %{customdata[6]} "
             "(%{customdata[7]} to %{customdata[8]})<extra></extra>",
-        )
-    )
-    return figure
-
-
-def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
-    """Return which classes the sdc samples of each golden class are taken for.
-
-    Args:
-        run: The run; its injections were recorded.
-        shown: How many classes are shown, those with most sdc samples.
-
-    Raises:
-        NothingToShowError: No injections were recorded, or none has classes and is sdc.
-    """
-    import plotly.graph_objects as go
-
-    drift = views.drift(run)
-    most = drift.melt("count", ["golden_class", "faulty_class"], value_name="class")
-    classes = most.groupby("class")["count"].sum().nlargest(shown).index.sort_values()
-    table = {
-        name: drift.pivot(index="golden_class", columns="faulty_class", values=name).reindex(
-            index=classes, columns=classes
-        )
-        for name in ("share", "count")
-    }
-    labels = [str(name) for name in classes]
-    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "showgrid": False}
-    figure = new_figure(
-        title="Classes of sdc samples, golden to faulty",
-        height=height_of(len(labels), row=26),
-        xaxis={"title": {"text": "faulty class"}, **ticks},
-        yaxis={"title": {"text": "golden class"}, **ticks, "autorange": "reversed"},
-    )
-    share = table["share"].to_numpy(np.float64)
-    figure.add_trace(
-        go.Heatmap(
-            z=share,
-            customdata=table["count"].to_numpy(np.float64),
-            hovertemplate="golden class %{y}, faulty class %{x}<br>%{customdata:,} sdc samples, "
-            f"%{{z:{PERCENT}}} of those of the golden class<extra></extra>",
-            **_scale(share),
-        )
-    )
-    return figure
-
-
-def vulnerability_map(
-    run: Run, layer: str, *, by: str = "position", outcome: str = "sdc"
-) -> go.Figure:
-    """Return the rate of an outcome over a layer's elements, channels or positions.
-
-    Args:
-        run: The run; its injections were recorded.
-        layer: Address of the layer.
-        by: ``element``, ``channel`` or ``position``; see ``Run.vulnerability_map``.
-        outcome: ``sdc`` or ``due``.
-
-    Returns:
-        A heat map where positions have two axes, else a row of points with intervals.
-
-    Raises:
-        NothingToShowError: No injection into the layer was recorded.
-        ValueError: ``outcome`` or ``by`` is another one.
-    """
-    _check_outcome(outcome)
-    values = views.layer_map(run, layer, by=by)
-    axes = list(values.columns[: values.columns.get_loc("injected")])
-    title = f"Rate of {outcome} in {escape(layer)} by {by}"
-    if by == "position" and len(axes) == 3:
-        return _plane(values, axes[1:], outcome=outcome, title=title)
-    return _points(values, axes[0], outcome=outcome, title=title)
-
-
-def _plane(values: pd.DataFrame, axes: list[str], *, outcome: str, title: str) -> go.Figure:
-    """Return the map of a layer whose positions have two axes."""
-    import plotly.graph_objects as go
-
-    names = [name for name in rate_columns(outcome) if name != "trials"]
-    down, across = (values[name].to_numpy(np.intp) for name in axes)
-    cells = np.full((down.max() + 1, across.max() + 1, len(names)), np.nan)
-    cells[down, across] = values[names].to_numpy(np.float64)
-    figure = new_figure(
-        title=title,
-        height=height_of(len(cells), row=max(8, min(24, 420 // len(cells)))),
-        xaxis={"title": {"text": axes[1]}, "showgrid": False, "constrain": "domain"},
-        yaxis={
-            "title": {"text": axes[0]},
-            "showgrid": False,
-            "autorange": "reversed",
-            "scaleanchor": "x",
-        },
-    )
-    figure.add_trace(
-        go.Heatmap(
-            z=cells[:, :, 0],
-            customdata=cells,
-            hovertemplate=f"{axes[0]} %{{y}}, {axes[1]} %{{x}}<br>"
-            + rate_hover(outcome, trials=False)
-            + "<extra></extra>",
-            **_scale(cells[:, :, 0]),
-        )
-    )
-    return figure
-
-
-def _points(values: pd.DataFrame, axis: str, *, outcome: str, title: str) -> go.Figure:
-    """Return the rates of places in a row, with intervals."""
-    import plotly.graph_objects as go
-
-    names = [name for name in rate_columns(outcome) if name != "trials"]
-    figure = new_figure(
-        title=title,
-        height=320,
-        xaxis={"title": {"text": axis}, "showgrid": False},
-        yaxis={"title": {"text": f"rate of {outcome}"}, "tickformat": "~%", "rangemode": "tozero"},
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=values[axis].to_numpy(),
-            y=values[names[0]].to_numpy(),
-            error_y=error_bars(values, *names[:3]),
-            mode="markers",
-            marker={"color": _COLOURS[outcome], "size": 5},
-            customdata=values[names].to_numpy(np.float64),
-            hovertemplate=f"{axis} %{{x}}<br>"
-            + rate_hover(outcome, trials=False)
-            + "<extra></extra>",
         )
     )
     return figure
@@ -366,24 +238,6 @@ def _spans(values: pd.DataFrame) -> dict[str, tuple[int, int]]:
         str(field): (int(rows["bit"].max()), int(rows["bit"].min()))
         for field, rows in bits.groupby("bit_field", observed=True)
     }
-
-
-def _scale(rates: Any) -> dict[str, Any]:
-    """Return the colours of a heat map of ``rates``, float64 with NaN where nothing is known."""
-    return {
-        "colorscale": colour_scale(),
-        "zmin": 0,
-        "zmax": float(np.nanmax(rates)) or 1,
-        "hoverongaps": False,
-        "xgap": 1,
-        "ygap": 1,
-        "colorbar": {"tickformat": "~%", "thickness": 12, "outlinewidth": 0, "len": 1},
-    }
-
-
-def _check_outcome(outcome: str) -> None:
-    if outcome not in OF_RATE:
-        raise ValueError(f"outcome is {outcome!r}, expected one of: {', '.join(OF_RATE)}.")
 
 
 def _marker(number: int) -> dict[str, Any]:

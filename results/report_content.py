@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from results import figures, views
 from results.errors import NothingToShowError
+from results.figure_style import OUTCOME_COLOURS
 from results.labels import differing
 from results.report_tables import Table, arranged, count, json_of, percent, rate, table_of
 
@@ -211,7 +212,7 @@ def _facts(run: Run, status: RunStatus) -> list[tuple[str, str, str]]:
     targets = run.summary("target")
     for row in targets[targets["injected"] > 0].to_dict("records"):
         of = f" in {row['target']}" if len(targets) > 1 else ""
-        for outcome in figures.OF_RATE:
+        for outcome in OUTCOME_COLOURS:
             value, low, high = (row[f"{outcome}_{end}"] for end in ("rate", "low", "high"))
             told = f"{row[outcome]:,} of n = {count(row['injected'])} injected"
             facts.append((f"{outcome} rate{of}", rate(value, low, high), told))
