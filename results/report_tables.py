@@ -100,14 +100,14 @@ def json_of(frame: pd.DataFrame) -> dict[str, Any]:
     Returns:
         ``rows``, their number, and ``columns``: each with ``label``, ``kind`` and ``values``; a
         text's values are positions in ``levels``; a rate has ``low`` and ``high`` too. Numbers
-        have six digits; null is what is not known.
+        have six digits; null is what is not known, and infinite ones are ``inf`` and ``-inf``.
     """
     entries = []
     for column in columns_of(frame):
         entry: dict[str, Any] = {"name": column.name, "label": column.label, "kind": column.kind}
         if column.kind == "text":
             codes, levels = frame[column.name].astype(object).factorize()
-            entry |= {"values": codes.tolist(), "levels": [str(level) for level in levels]}
+            entry |= {"values": codes.tolist(), "levels": [_word(level) for level in levels]}
         else:
             entry["values"] = _numbers(frame[column.name])
         if column.kind == "rate":
@@ -173,20 +173,27 @@ def _texts(frame: pd.DataFrame, column: Column) -> list[str]:
         bounds = (_floats(frame[name]) for name in (column.name, column.low, column.high))
         return [rate(*row) for row in zip(*bounds, strict=True)]
     if column.kind == "text":
-        words = {True: "yes", False: "no"}
-        known = values.astype(object).where(values.notna(), UNKNOWN)
-        return [words.get(value, str(value)) for value in known]
+        return [_word(value) for value in values.astype(object).where(values.notna(), UNKNOWN)]
     write = {"count": count, "number": number, "percent": percent}[column.kind]
     return [write(value) for value in _floats(values)]
+
+
+def _word(value: object) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _floats(values: pd.Series[Any]) -> list[float]:
     return [float(value) for value in values.to_numpy(np.float64, na_value=np.nan)]
 
 
-def _numbers(values: pd.Series[Any]) -> list[float | int | None]:
-    numbers = (float(f"{value:.6g}") if abs(value) < 1e6 else value for value in _floats(values))
-    return [
-        None if not math.isfinite(value) else int(value) if value == int(value) else value
-        for value in numbers
-    ]
+def _numbers(values: pd.Series[Any]) -> list[float | int | str | None]:
+    return [_json_number(value) for value in _floats(values)]
+
+
+def _json_number(value: float) -> float | int | str | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return str(value)
+    short = float(f"{value:.6g}") if abs(value) < 1e6 else value
+    return int(short) if short == int(short) else short

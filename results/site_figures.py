@@ -1,4 +1,4 @@
-"""Figures that need recorded injections: where wrong decisions go, and where in a layer harm is done.
+"""Figures of recorded injections: where wrong decisions go, and where in a layer harm is done.
 
 To be had from ``figures`` too.
 """

@@ -115,7 +115,14 @@ function cell(column, row, first) {
   return element;
 }
 
+function infinite(value) {
+  return typeof value === "string" ? Number(value.replace("inf", "Infinity")) : value;
+}
+
 function cellTable(data) {
+  for (const column of data.columns) {
+    if (column.kind === "number") column.values = column.values.map(infinite);
+  }
   const table = document.getElementById("cell-table");
   const search = document.getElementById("search");
   const previous = document.getElementById("previous");
