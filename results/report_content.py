@@ -69,7 +69,7 @@ def content(run: Run) -> dict[str, Any]:
     status = run.status()
     return {
         "name": str(run.campaign.get("name", "campaign")),
-        "place": run.place,
+        "place": run.path,
         "status": status,
         "state": _state(status),
         "created_at": run.created_at,
