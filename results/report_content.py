@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from results.run import Run
     from results.status import RunStatus
+    from results.vulnerability import Part
 
 SHOWN_ROWS = 400
 """Rows of the table below a figure; a longer one is left out."""
@@ -136,20 +137,22 @@ def _map_section(run: Run) -> Section:
     """Return the vulnerability map of the layer with the highest sdc rate."""
     title = "Inside the worst layer"
     try:
-        layer, groupings = views.worst_layer(run)
+        worst = views.worst_layer(run)
     except NothingToShowError as error:
         return Section("map", title, "", (Plot("map", missing=error.message),), None)
+    name = " ".join(filter(None, [worst.layer, worst.variable]))
+    last = worst.groupings[-1]
     return _section(
         "map",
-        f"{title}, {layer}",
+        f"{title}, {name}",
         "The layer with the highest sdc rate: where in it a fault does harm.",
-        {f"sdc rate by {by}": partial(_map, run, layer, by) for by in groupings},
-        lambda: views.layer_map(run, layer, by=groupings[-1]),
+        {f"sdc rate by {by}": partial(_map, run, worst, by) for by in worst.groupings},
+        lambda: views.layer_map(run, worst.layer, by=last, variable=worst.variable),
     )
 
 
-def _map(run: Run, layer: str, by: str) -> go.Figure:
-    return figures.vulnerability_map(run, layer, by=by)
+def _map(run: Run, worst: views.Worst, by: Part) -> go.Figure:
+    return figures.vulnerability_map(run, worst.layer, by=by, variable=worst.variable)
 
 
 def _section(

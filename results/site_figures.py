@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from results.run import Run
+    from results.vulnerability import Part
 
 HIGHEST = 30
 """Places that a ranking shows, and classes of a drift; a figure of all would not be readable."""
@@ -77,7 +78,13 @@ def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
 
 
 def vulnerability_map(
-    run: Run, layer: str, *, by: str = "position", outcome: str = "sdc"
+    run: Run,
+    layer: str,
+    *,
+    by: Part = "position",
+    variable: str | None = None,
+    outcome: str = "sdc",
+    confidence: float = 0.95,
 ) -> go.Figure:
     """Return the rate of an outcome over a layer's elements, channels or positions.
 
@@ -85,17 +92,19 @@ def vulnerability_map(
         run: The run; its injections were recorded.
         layer: Address of the layer.
         by: ``element``, ``channel`` or ``position``; see ``Run.vulnerability_map``.
+        variable: Variable of the layer, for faults in weights.
         outcome: ``sdc`` or ``due``.
+        confidence: Of the intervals.
 
     Returns:
         A heat map where positions have two axes, else a row of points with intervals.
 
     Raises:
-        NothingToShowError: No injection into the layer was recorded.
-        ValueError: ``outcome`` or ``by`` is another one.
+        NothingToShowError: No injection was recorded.
+        ResultsError, ValueError: As for ``Run.vulnerability_map``; ``outcome`` is another one.
     """
     check_outcome(outcome)
-    values = views.layer_map(run, layer, by=by)
+    values = views.layer_map(run, layer, by=by, variable=variable, confidence=confidence)
     axes = list(values.columns[: values.columns.get_loc("injected")])
     title = f"Rate of {outcome} in {escape(layer)} by {by}"
     if by == "position" and len(axes) == 3:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from results import paths
+from results.errors import NothingToShowError
 from results.frames import check_columns
+from results.parts import find_rows
 from results.run import Run
+from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+
+MOST_INJECTIONS = 5_000_000
+"""Recorded injections that are read; more take a minute and many gigabytes of memory."""
 
 
 class Snapshot(Run):
@@ -37,7 +45,17 @@ class Snapshot(Run):
         return self._trials[wanted]
 
     def injections(self) -> pd.DataFrame:
-        """Return the recorded injections, as ``Run.injections`` does."""
+        """Return the recorded injections, as ``Run.injections`` does.
+
+        Raises:
+            NothingToShowError: There are more than ``MOST_INJECTIONS``.
+        """
         if self._injections is None:
+            rows = find_rows(self._storage, paths.INJECTIONS, INJECTIONS, self.identity).values()
+            if (count := sum(filter(None, rows))) > MOST_INJECTIONS:
+                raise NothingToShowError(
+                    f"{count:,} injections were recorded, more than the {MOST_INJECTIONS:,} that a "
+                    "report reads; results.figures draws them from the run in Python."
+                )
             self._injections = super().injections()
         return self._injections

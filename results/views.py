@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.run import Run
+    from results.vulnerability import Part
 
 CELL = (*PLACE, "bit_field", "bit", *RATES, "sampling")
 """Columns that tell cells apart."""
@@ -134,48 +136,76 @@ def drift(run: Run) -> pd.DataFrame:
     Raises:
         NothingToShowError: There is none.
     """
-    _check_recorded(run)
-    drifted = run.class_drift()
-    if drifted.empty:
+    recorded = _recorded(run)
+    classes = recorded["golden_class"].notna() & (recorded["outcome"] == "sdc")
+    if not classes.any():
         raise NothingToShowError("No recorded injection is sdc and has classes.")
-    return drifted
+    return run.class_drift()
 
 
-def layer_map(run: Run, layer: str, *, by: str) -> pd.DataFrame:
+def layer_map(
+    run: Run, layer: str, *, by: Part, variable: str | None = None, confidence: float = 0.95
+) -> pd.DataFrame:
     """Return ``Run.vulnerability_map``.
 
     Raises:
-        NothingToShowError: No injection into the layer was recorded.
+        NothingToShowError: No injection was recorded.
     """
-    _check_recorded(run)
-    return run.vulnerability_map(layer, by)
+    _recorded(run)
+    return run.vulnerability_map(layer, by, variable=variable, confidence=confidence)
 
 
-def worst_layer(run: Run) -> tuple[str, tuple[str, ...]]:
-    """Return the layer with the highest sdc rate, and how its map can be grouped.
+@dataclass(frozen=True)
+class Worst:
+    """The layer with the highest sdc rate.
+
+    Args:
+        layer: Its address.
+        variable: Its variable with that rate; None where outputs have it.
+        groupings: By which parts its map can be drawn.
+    """
+
+    layer: str
+    variable: str | None
+    groupings: tuple[Part, ...]
+
+
+def worst_layer(run: Run) -> Worst:
+    """Return the layer with the highest sdc rate.
 
     Layers that were hit together are none: what each of them did is not known.
 
     Raises:
-        NothingToShowError: Nothing was recorded, or no sample of a layer was injected.
+        NothingToShowError: Nothing was recorded, or no sample of a layer is sdc.
     """
-    _check_recorded(run)
-    places(run)
-    rows = run.summary(["layer", "target"])
+    _recorded(run)
+    rows = run.summary(["layer", "target", "variable"])
     rows = rows[rows["layer"].isin(list(run.header.layers)) & (rows["sdc"] > 0)]
     if rows.empty:
         raise NothingToShowError("No injected sample of a single layer is sdc.")
-    layer, target = rows.nlargest(1, "sdc_rate")[["layer", "target"]].astype(str).to_numpy()[0]
+    worst = rows.nlargest(1, "sdc_rate").astype({"layer": object, "variable": object})
+    layer, variable = worst[["layer", "variable"]].to_numpy()[0]
+    if isinstance(variable, str):
+        return Worst(layer, variable, ("element",))
     shape = run.header.layers[layer]["shape"]
-    whole = target == "outputs" and len(shape) > 1 and None not in shape
-    return layer, ("position", "channel") if whole else ("element",)
+    mapped = len(shape) > 1 and None not in shape
+    return Worst(layer, None, ("position", "channel") if mapped else ("element",))
 
 
-def _check_recorded(run: Run) -> None:
+def _recorded(run: Run) -> pd.DataFrame:
+    """Return the recorded injections.
+
+    Raises:
+        NothingToShowError: There are none.
+    """
     if run.campaign.get("record") != "injections":
         raise NothingToShowError(
             "The injections were not recorded: the campaign has no `record: injections`."
         )
+    injections = run.injections()
+    if injections.empty:
+        raise NothingToShowError("No injection is recorded yet.")
+    return injections
 
 
 def _with_bit(place: str, bit: object, field: object) -> str:
