@@ -5,7 +5,9 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 """
 
 from results.compaction import Compacted, compact
+from results.comparison import compare
 from results.errors import (
+    NothingToShowError,
     ResultsError,
     ResultsWarning,
     RunCorruptError,
@@ -16,7 +18,9 @@ from results.errors import (
 )
 from results.failures import GivenUp
 from results.heartbeat import Heartbeat
+from results.intervals import wilson
 from results.manifest import RunHeader
+from results.report import write_report
 from results.run import Run, open_run
 from results.schema import (
     INJECTIONS,
@@ -27,7 +31,6 @@ from results.schema import (
     TRIALS,
     trials_schema,
 )
-from results.statistics import wilson
 from results.status import FailedTrial, LayerStatus, RunStatus
 from results.tables import injections_table, trials_table
 from results.writer import RunWriter
@@ -44,6 +47,7 @@ __all__ = [
     "GivenUp",
     "Heartbeat",
     "LayerStatus",
+    "NothingToShowError",
     "ResultsError",
     "ResultsWarning",
     "Run",
@@ -56,9 +60,11 @@ __all__ = [
     "RunWriter",
     "TrialNotFoundError",
     "compact",
+    "compare",
     "injections_table",
     "open_run",
     "trials_schema",
     "trials_table",
     "wilson",
+    "write_report",
 ]
