@@ -105,7 +105,10 @@ class Campaign(Schema):
         tuple[GridSpec, ...],
         BeforeValidator(as_list, json_schema_input_type=GridSpec | list[GridSpec]),
     ] = Field(description="What to inject: a grid, or a list of grids (their union); required.")
-    judge: Annotated[JudgeSpec, BeforeValidator(judge_mapping)] = Field(
+    judge: Annotated[
+        JudgeSpec,
+        BeforeValidator(judge_mapping, json_schema_input_type=str | dict[str, Any]),
+    ] = Field(
         JudgeSpec(type="top1"),
         description="What counts as a decision: top1 (default), topk, threshold, per_position, "
         "regression, or package.module:Class; a name, or a mapping of type, parameters and output.",

@@ -376,5 +376,13 @@ def init(
     screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of campaign files, by which editors complete and check them."""
+    from orchestrator.json_schema import campaign_schema
+
+    print_json(campaign_schema())
+
+
 if __name__ == "__main__":
     main()

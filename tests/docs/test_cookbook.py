@@ -1,0 +1,47 @@
+"""Every recipe of the cookbook, and the quick start, does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from results import open_run
+from tests.docs.pages import Block, blocks, follow, sections
+
+RECIPES = sections("docs/guide/cookbook.md")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_works(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = RECIPES[recipe]
+    follow(steps)
+    runs = sorted(tmp_path.glob("runs/*"))
+    assert runs
+    for folder in runs:
+        run = open_run(folder)
+        assert run.status().done == run.status().planned > 0
+        assert run.failures().empty
+
+
+def test_there_are_a_dozen_recipes_and_each_begins_a_campaign() -> None:
+    assert len(RECIPES) >= 12
+    for steps in RECIPES.values():
+        kinds = {block.language for block in steps}
+        assert kinds <= {"yaml", "python", "shell"}
+        assert any("injecttf2 run" in block.code or "import Campaign" in block.code for block in steps)
+
+
+def test_the_quick_start_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = ("injecttf2 layers my_model.keras", "pip install")
+    steps: list[Block] = [
+        block
+        for block in blocks("docs/guide/quick-start.md")
+        if not any(text in block.code for text in own)
+    ]
+    names = follow(steps)
+    assert len(names["trials"]) == 45
+    assert (tmp_path / "runs" / "first" / "campaign.json").exists()
