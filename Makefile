@@ -4,13 +4,15 @@
 # make full    run the tests with all the injections that they compare (minutes more)
 # make mutation  break bits, sites, faults and engine in one place at a time; tests must fail (hours)
 # make lint    set up and check style, types and the layering of imports
+# make docs    set up and build the documentation as a site, build/site/index.html
+# make reference  write the pages of docs/reference and docs/campaign.schema.json anew
 # make bench   set up and print the benchmark tables
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test full chaos mutation lint format bench install clean
+.PHONY: demo test full chaos mutation lint format docs reference bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
@@ -46,6 +48,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)
+	$(BIN)/python docs/build_site.py
+
+reference: $(STAMP)
+	$(BIN)/python docs/reference.py
+
 bench: $(STAMP)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m benchmarks  # as Ray workers have it
 
@@ -53,7 +61,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 clean:

@@ -32,7 +32,12 @@ MAPPINGS = {
 }
 """Schemas of mappings inside a campaign, and the keys that hold them, in the order of the page."""
 
-KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+}
 
 BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}"}
 """Bounds that are worth a reader's while; the others are those of 64-bit numbers."""
@@ -150,7 +155,8 @@ def _columns(schema: pa.Schema) -> str:
 
 
 def _cell(text: str) -> str:
-    return _escaped(text.replace("|", "\\|"))
+    """Return a text for a table, options of commands as code."""
+    return _escaped(re.sub(r"(--\w+)", r"`\1`", text.replace("|", "\\|")))
 
 
 def _escaped(text: str) -> str:

@@ -31,7 +31,9 @@ def test_there_are_a_dozen_recipes_and_each_begins_a_campaign() -> None:
     for steps in RECIPES.values():
         kinds = {block.language for block in steps}
         assert kinds <= {"yaml", "python", "shell"}
-        assert any("injecttf2 run" in block.code or "import Campaign" in block.code for block in steps)
+        assert any(
+            "injecttf2 run" in block.code or "import Campaign" in block.code for block in steps
+        )
 
 
 def test_the_quick_start_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
