@@ -20,6 +20,9 @@ from results.intervals import Floats, Interval, clopper_pearson, normal_quantile
 Codes = npt.NDArray[np.int64]
 """Which of n things something belongs to: int64, 0 to n - 1."""
 
+_CERTAIN = 1e100
+"""An effective sample size at which nothing is left to chance, and whose square is a number."""
+
 
 def add_up(values: npt.ArrayLike, codes: Codes, length: int) -> Floats:
     """Return the sums of ``values``, [n], by what they belong to: float64 [length]."""
@@ -147,7 +150,7 @@ def stratified(
     kish = strata.variance(1 / there)
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.fmin(1 / kish, rate * (1 - rate) / variance)
-    size = np.where(np.isnan(rate), 0.0, np.fmin(size, np.finfo(np.float64).max))
+    size = np.where(np.isnan(rate), 0.0, np.fmin(size, _CERTAIN))
     low, high = wilson(np.nan_to_num(rate) * size, size, confidence)
     return Estimate(rate, variance, low, high)
 
