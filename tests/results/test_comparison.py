@@ -56,3 +56,9 @@ def test_runs_can_be_compared_by_another_metric(made: Make, trials: Table) -> No
     assert compare(a, b, metric="due")["difference"].tolist() == [-1 / 6]
     with pytest.raises(ValueError, match="metric names 'sdc_top5'"):
         compare(a, b, metric="sdc_top5")
+
+
+def test_run_without_trials_has_no_cells(made: Make, trials: Table) -> None:
+    table = compare(made(trials(0), name="a"), made(trials(), name="b"))
+    assert table["runs"].tolist() == ["a"]
+    assert table["rate_a"].tolist() == [1 / 3]

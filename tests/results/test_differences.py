@@ -167,3 +167,7 @@ def test_wrong_questions_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         made(trials(0, 2)).differences(**ask)  # type: ignore[arg-type]
+
+
+def test_run_without_trials_has_no_differences(made: Make, trials: Table) -> None:
+    assert len(made(trials()).differences("bit")) == 0
