@@ -5,6 +5,7 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 """
 
 from results.compaction import Compacted, compact
+from results.comparison import compare
 from results.errors import (
     ResultsError,
     ResultsWarning,
@@ -16,6 +17,7 @@ from results.errors import (
 )
 from results.failures import GivenUp
 from results.heartbeat import Heartbeat
+from results.intervals import wilson
 from results.manifest import RunHeader
 from results.run import Run, open_run
 from results.schema import (
@@ -27,7 +29,6 @@ from results.schema import (
     TRIALS,
     trials_schema,
 )
-from results.statistics import wilson
 from results.status import FailedTrial, LayerStatus, RunStatus
 from results.tables import injections_table, trials_table
 from results.writer import RunWriter
@@ -56,6 +57,7 @@ __all__ = [
     "RunWriter",
     "TrialNotFoundError",
     "compact",
+    "compare",
     "injections_table",
     "open_run",
     "trials_schema",

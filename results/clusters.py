@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from results.statistics import Floats, wilson
+from results.intervals import Floats, wilson
 
 
 def cluster_wilson(

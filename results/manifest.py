@@ -32,7 +32,8 @@ class RunHeader:
         provenance: What the results are made with: git commit, package versions, machine.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
             of published trials that are not in it, and ``"failed_outside": [id]`` of trials in its
-            layers that were given up on and are not in it.
+            layers that were given up on and are not in it; ``"exhaustive": {str(cell_id): trials}``
+            how many trials hit all sites of a cell, for exhaustive ones.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its

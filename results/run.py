@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from results import frames, paths
+from results.answers import Answers
 from results.errors import ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
 from results.failures import read_failures
@@ -20,10 +21,9 @@ from results.ids import Ids, ascending, contains
 from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
 from results.parts import find_parts, numbers, read_columns, read_dataset
-from results.schema import INJECTIONS, TALLIES, TRIALS, criteria_of, metrics_of
+from results.schema import INJECTIONS, TRIALS
 from results.status_reader import StatusReader
 from results.storage import open_storage
-from results.summary import MEANS, grouping, summarise
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +50,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(storage, read_manifest(storage))
 
 
-class Run:
+class Run(Answers):
     """What a run directory holds; made by ``open_run``.
 
     What ``campaign.json`` says is read once, when the run is opened; rows and failures are read
@@ -67,6 +67,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"open_run({self._storage.path()!r})"
+
+    @property
+    def path(self) -> str:
+        """The run directory: a path or, on object storage, a URI."""
+        return self._storage.path()
 
     @property
     def header(self) -> RunHeader:
@@ -197,36 +202,6 @@ class Run:
             now: What its age is counted to, in UTC; the present by default.
         """
         return read_heartbeat(self._storage, now)
-
-    def summary(
-        self, by: str | Sequence[str] = ("layer", "bit"), *, confidence: float = 0.95
-    ) -> pd.DataFrame:
-        """Return the trials added up by group.
-
-        The bounds are Wilson's over the injected samples, taken as independent. For weights they
-        are not: all samples of a trial share its faults, and the bounds are too narrow.
-
-        Args:
-            by: A column of ``TRIALS`` or several, other than its tallies and accuracies.
-                Metrics and criteria are none.
-            confidence: Two-sided confidence level of the bounds, between 0 and 1.
-
-        Returns:
-            One row a group that occurs (null is a value too), sorted by ``by``, with these
-            columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
-            ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means weighted by
-            samples; ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
-            ``due_high`` over the injected samples, NaN where there are none; each metric, a mean
-            as the accuracy is; for each criterion its sum and rate, as for ``sdc``.
-
-        Raises:
-            ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
-        """
-        keys = grouping(by)
-        schema = self.header.schema
-        metrics, criteria = metrics_of(schema), criteria_of(schema)
-        trials = self.trials([*keys, *TALLIES, *MEANS, *metrics, *criteria])
-        return summarise(trials, keys, confidence, metrics=metrics, criteria=criteria)
 
     def status(self, now: datetime | None = None) -> RunStatus:
         """Return how far the run is. Needs no pandas and tells unreadable files without warning.

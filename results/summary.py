@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from results.estimates import DESIGN, Estimator
 from results.frames import check_columns
+from results.intervals import Floats
 from results.schema import RATE_ENDS, TALLIES, TRIALS
-from results.statistics import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -24,6 +24,9 @@ KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
 
 COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
 """Columns that are summed over a group's trials."""
+
+NEEDED = (*TALLIES, *MEANS, *DESIGN, "repetition")
+"""Columns that ``summarise`` needs, beside those to group by, metrics and criteria."""
 
 RATED = ("sdc", "due")
 """Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
@@ -49,48 +52,41 @@ def summarise(
     *,
     metrics: Sequence[str] = (),
     criteria: Sequence[str] = (),
+    sites: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Return one row a group of ``trials``; see ``Run.summary``.
 
     Args:
-        trials: Trials with the columns ``by``, ``TALLIES``, ``MEANS``, ``metrics`` and
-            ``criteria``, one row an id.
+        trials: Trials with the columns ``by``, ``NEEDED``, ``metrics`` and ``criteria``, one row
+            an id.
         by: The columns to group by.
         confidence: Confidence level of the bounds.
         metrics: Columns that are averaged as ``MEANS`` are.
         criteria: Columns that are summed and get a rate.
+        sites: See ``Estimator.of``.
     """
+    import pandas as pd
+
     keys = list(by)
     means = [*MEANS, *metrics]
     rows = trials.assign(**{name: trials[name] * trials["samples"] for name in means}, trials=1)
     groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
     sums = groups[["trials", "samples", *COUNTS, *means, *criteria]].sum().reset_index()
     samples = sums["samples"].where(sums["samples"] > 0).astype("float64")
-    injected = sums["injected"].to_numpy(dtype=np.float64)
+    estimator = Estimator.of(trials, np.asarray(groups.ngroup(), np.int64), sites or {})
+
+    def rated(name: str) -> dict[str, Floats]:
+        found = estimator.estimate(trials[name].to_numpy(np.int64), confidence)
+        ends = zip(RATE_ENDS, (found.rate, found.low, found.high), strict=True)
+        return {f"{name}_{end}": values for end, values in ends}
+
     summary = sums[[*keys, "trials", *COUNTS]].copy()
     for name in MEANS:
         summary[name] = sums[name].astype("float64") / samples
     for name in RATED:
-        _rate(summary, name, sums[name], injected, confidence)
+        summary = summary.assign(**rated(name))
     for name in metrics:
         summary[name] = sums[name].astype("float64") / samples
     for name in criteria:
-        summary[name] = sums[name]
-        _rate(summary, name, sums[name], injected, confidence)
-    return summary
-
-
-def _rate(
-    summary: pd.DataFrame,
-    name: str,
-    counts: pd.Series[int],
-    injected: npt.NDArray[np.float64],
-    confidence: float,
-) -> None:
-    """Add the rate of ``counts`` in ``injected`` and its bounds to ``summary``."""
-    count = counts.to_numpy(dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        rate = count / injected
-    bounds = wilson(count, injected, confidence)
-    for end, values in zip(RATE_ENDS, (rate, *bounds), strict=True):
-        summary[f"{name}_{end}"] = values
+        summary = summary.assign(**{name: sums[name]}, **rated(name))
+    return summary.assign(method=pd.Series(estimator.method, dtype="str"))

@@ -43,6 +43,7 @@ def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None
         "due_rate",
         "due_low",
         "due_high",
+        "method",
     ]
     assert len(summary) == 24
     assert summary["layer"].tolist()[::8] == ["conv2d", "dense", "activation"]

@@ -1,0 +1,211 @@
+"""Differences between the rates of cells of a run, and between those of two runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from results.estimates import CLUSTERED, EXACT
+from results.frames import check_columns
+from results.intervals import Floats, check_confidence, paired_t, square_and_add
+from results.schema import RATE_ENDS, criteria_of
+from results.summary import NEEDED, RATED, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from results.answers import Answers
+
+CELL = (
+    "layer",
+    "target",
+    "variable",
+    "fault",
+    "parameters",
+    "bit_field",
+    "bit",
+    "probability",
+    "count",
+    "ber",
+)
+"""Columns that say what a cell is, in the order in which cells are told."""
+
+NEWCOMBE, SQUARE_AND_ADD, PAIRED = "newcombe", "square and add", "paired t"
+"""How a difference can have been estimated, beside exactly."""
+
+MIN_PAIRS = 10
+"""Trials that two cells share, and in which either shows the outcome, for them to be compared
+trial by trial: with fewer, Student's t is wide, and not to be trusted near a rate of 0."""
+
+_SHARING = ("bit", "bit_field", "probability")
+_AT_ONCE = 2_000_000
+
+
+def differences(
+    run: Answers, of: str, baseline: object | None, *, metric: str, confidence: float
+) -> pd.DataFrame:
+    """Return the differences between cells that differ in ``of``; see ``Run.differences``."""
+    criteria = criteria_of(run.header.schema)
+    check_columns([of], CELL, "of")
+    check_columns([metric], [*RATED, *criteria], "metric")
+    keys = [*CELL, "sampling"]
+    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
+    cells = summarise(
+        trials, keys, check_confidence(confidence), criteria=criteria, sites=run.complete_cells
+    )
+    others = [name for name in keys if name != of]
+    groups = cells.groupby(others, observed=True, dropna=False, sort=False)
+    family = np.asarray(groups.ngroup(), np.int64)
+    first, second = _pairs(family, cells[of], baseline)
+    rates = difference(cells.iloc[first], cells.iloc[second], metric)
+    rates.insert(0, "pairs", 0)
+    if of in _SHARING:
+        grouped = trials.groupby(keys, observed=True, dropna=False)
+        shared = trials[["repetition", "injected", metric]].assign(cell=grouped.ngroup())
+        shared["family"] = family[shared["cell"]]
+        shared = shared[(trials["sampling"] == "paired").to_numpy()]
+        _take_pairs(rates, shared, (first, second), metric, confidence)
+    table = cells[others].iloc[first].reset_index(drop=True)
+    table[f"{of}_a"] = cells[of].iloc[first].array
+    table[f"{of}_b"] = cells[of].iloc[second].array
+    return table.join(rates)
+
+
+def difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the differences of two summaries, row by row, taken as independent.
+
+    Args:
+        first: Rows of a summary; their rates are subtracted.
+        second: As many of another, or of the same.
+        metric: Whose rates.
+
+    Returns:
+        ``rate_a``, ``rate_b``, ``difference``, ``low``, ``high`` and ``method``.
+    """
+    import pandas as pd
+
+    rate_a, low_a, high_a = (_floats(first[f"{metric}_{end}"]) for end in RATE_ENDS)
+    rate_b, low_b, high_b = (_floats(second[f"{metric}_{end}"]) for end in RATE_ENDS)
+    low, high = square_and_add(rate_a, (low_a, high_a), rate_b, (low_b, high_b))
+    methods = [table["method"].to_numpy(object) for table in (first, second)]
+    exact, spread = ([one == kind for one in methods] for kind in (EXACT, CLUSTERED))
+    method = np.where(spread[0] | spread[1], SQUARE_AND_ADD, NEWCOMBE)
+    return pd.DataFrame(
+        {
+            "rate_a": rate_a,
+            "rate_b": rate_b,
+            "difference": rate_b - rate_a,
+            "low": low,
+            "high": high,
+            "method": np.where(exact[0] & exact[1], EXACT, method),
+        }
+    )
+
+
+def _pairs(
+    family: npt.NDArray[np.int64], values: pd.Series[Any], baseline: object | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows of cells to compare: int64 [pairs], first and second of each.
+
+    Raises:
+        ValueError: No cell has the baseline.
+    """
+    there = values.notna().to_numpy()
+    is_base = (values == baseline).fillna(value=False).to_numpy(np.bool_)
+    if baseline is not None and not is_base.any():
+        known = ", ".join(str(value) for value in sorted(set(values.dropna()))) or "null"
+        raise ValueError(f"baseline is {baseline!r}, expected a value that cells have: {known}.")
+    pairs = [np.zeros((2, 0), np.int64)]
+    order = np.argsort(family, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(family[order])) + 1):
+        cells = rows[there[rows]]
+        if baseline is None:
+            row, column = np.nonzero(np.tri(len(cells), k=-1, dtype=np.bool_).T)
+            pairs.append(np.stack([cells[row], cells[column]]))
+        else:
+            pairs += [
+                np.stack([np.full(len(cells) - 1, base), cells[cells != base]])
+                for base in cells[is_base[cells]]
+            ]
+    first, second = np.concatenate(pairs, axis=1)
+    return first, second
+
+
+def _take_pairs(
+    rates: pd.DataFrame,
+    trials: pd.DataFrame,
+    pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    metric: str,
+    confidence: float,
+) -> None:
+    """Put into ``rates`` what trials that share their sites tell, where they tell enough.
+
+    Args:
+        rates: What ``difference`` gives, and ``pairs``.
+        trials: Trials that share their sites: ``cell``, ``family``, ``repetition``,
+            ``injected``, ``metric``.
+        pairs: The two cells of each row.
+        metric: Whose rates.
+        confidence: Confidence level of the bounds.
+    """
+    family = np.asarray(trials["family"], np.int64)
+    for code in np.unique(family):
+        wide = trials[family == code].pivot(
+            index="cell", columns="repetition", values=[metric, "injected"]
+        )
+        cells = np.asarray(wide.index, np.int64)
+        counts, sizes = (np.asarray(wide[name], np.float64) for name in (metric, "injected"))
+        rows = np.flatnonzero(np.isin(pairs[0], cells))
+        step = max(1, _AT_ONCE // counts.shape[1])
+        for start in range(0, len(rows), step):
+            these = rows[start : start + step]
+            at = [np.searchsorted(cells, side[these]) for side in pairs]
+            told = _paired([counts[one] for one in at], [sizes[one] for one in at], confidence)
+            rates.loc[these, "pairs"] = told.pop("pairs").astype(np.int64)
+            enough = told.pop("telling") >= MIN_PAIRS
+            for name, values in told.items():
+                rates.loc[these[enough], name] = values[enough]
+            rates.loc[these[enough], "method"] = PAIRED
+
+
+def _paired(counts: list[Floats], sizes: list[Floats], confidence: float) -> dict[str, Floats]:
+    """Return the differences of cells from the trials that they share.
+
+    Args:
+        counts: Of first and second cells, float64 [pairs, repetitions], NaN where there is no
+            trial.
+        sizes: The same for the injected samples.
+        confidence: Confidence level of the bounds.
+
+    Returns:
+        float64 [pairs] each: columns of ``difference``; ``pairs``, how many trials are shared;
+        ``telling``, in how many of them either cell has a count.
+    """
+    missing = np.isnan(counts[0] + counts[1])
+    rate, linear = [], []
+    for count, size in zip(counts, sizes, strict=True):
+        k, m = np.where(missing, 0.0, count), np.where(missing, 0.0, size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate.append(k.sum(1) / m.sum(1))
+            # A cell's rate is a ratio of sums; this is what each trial adds to its error.
+            mean = m.sum(1) / (~missing).sum(1)
+            linear.append((k - rate[-1][:, None] * m) / mean[:, None])
+    middle = rate[1] - rate[0]
+    each = np.where(missing, np.nan, middle[:, None] + linear[1] - linear[0])
+    low, high = paired_t(each, confidence)
+    seen = ~missing & ((counts[0] > 0) | (counts[1] > 0))
+    return {
+        "rate_a": rate[0],
+        "rate_b": rate[1],
+        "difference": middle,
+        "low": np.maximum(low, -1.0),
+        "high": np.minimum(high, 1.0),
+        "pairs": (~missing).sum(1).astype(np.float64),
+        "telling": seen.sum(1).astype(np.float64),
+    }
+
+
+def _floats(values: pd.Series[float]) -> Floats:
+    return np.asarray(values, np.float64)
