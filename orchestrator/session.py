@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,8 +111,7 @@ class Session:
         self._injections = 0
         self._reevaluated = 0
         self._finish: Finish | None = None
-        self._planned = Counter(plan.grid.by_layer())
-        self._planned.subtract(backlog.withheld)
+        self._planned = backlog.planned(plan.grid)
         self._tell_planned_at = 0.0
 
     def run(self) -> Summary:
