@@ -212,5 +212,15 @@ def test_the_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     section = GUIDE.read_text().partition("## The report")[2].partition("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    exec(code, {})
+    exec(code, {})  # noqa: S102 - our own page
     assert (tmp_path / "digits.html").is_file()
+
+
+def test_more_injections_than_a_report_reads_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("results.snapshot.MOST_INJECTIONS", 1199)
+    rows = usual_rows()
+    page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
+    for name in ("drift", "map"):
+        assert "1,200 injections were recorded, more than the 1,199" in page.sections[name]
