@@ -76,7 +76,7 @@ def heat_colours(rates: Floats, *, power: int = 2) -> dict[str, Any]:
     """Return the colours of a heat map, dark at 0, and its colour bar.
 
     Args:
-        rates: float64 of any shape, from 0 to 1, NaN where nothing is known.
+        rates: float64 [rows, columns], from 0 to 1, NaN where nothing is known.
         power: Colours follow this root of the rate. With the square root, small rates differ from
             none: a few bits have rates near 1, most have rates near 0.
 
@@ -94,7 +94,14 @@ def heat_colours(rates: Floats, *, power: int = 2) -> dict[str, Any]:
         "hoverongaps": False,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"tickformat": "~%", "thickness": 12, "outlinewidth": 0, "len": 1},
+        "colorbar": {
+            "tickformat": "~%",
+            "thickness": 12,
+            "outlinewidth": 0,
+            "len": min(1, 12 / len(rates)),
+            "y": 1,
+            "yanchor": "top",
+        },
     }
 
 

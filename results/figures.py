@@ -60,7 +60,7 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
     figure = new_figure(
         title="Accuracy under faults",
         height=height_of(len(rows), row=max(20, 8 * int(values.groupby("place").size().max()))),
-        xaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
+        xaxis={"title": {"text": "accuracy"}, "tickformat": "~%"},
         yaxis=row_axis(rows),
     )
     for number, rate in enumerate(rates):

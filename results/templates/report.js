@@ -61,9 +61,13 @@ function themed(layout) {
   };
 }
 
+const NARROW = 600; // pixels; there, gaps would take most of a heat map
+
 function themedTrace(trace) {
-  if (trace.type !== "bar") return trace;
-  return { ...trace, error_x: { ...trace.error_x, color: pageColours().ink } };
+  if (trace.type === "bar") {
+    return { ...trace, error_x: { ...trace.error_x, color: pageColours().ink } };
+  }
+  return trace.type === "heatmap" && window.innerWidth < NARROW ? { ...trace, xgap: 0 } : trace;
 }
 
 const drawn = new WeakMap();
