@@ -56,13 +56,15 @@ def differences(
         trials, keys, check_confidence(confidence), criteria=criteria, sites=run.complete_cells
     )
     others = [name for name in keys if name != of]
-    family = cells.groupby(others, observed=True, dropna=False, sort=False).ngroup()
-    first, second = _pairs(np.asarray(family, np.int64), cells[of], baseline)
+    groups = cells.groupby(others, observed=True, dropna=False, sort=False)
+    family = np.asarray(groups.ngroup(), np.int64)
+    first, second = _pairs(family, cells[of], baseline)
     rates = difference(cells.iloc[first], cells.iloc[second], metric)
     rates.insert(0, "pairs", 0)
     if of in _SHARING:
         grouped = trials.groupby(keys, observed=True, dropna=False)
         shared = trials[["repetition", "injected", metric]].assign(cell=grouped.ngroup())
+        shared["family"] = family[shared["cell"]]
         shared = shared[(trials["sampling"] == "paired").to_numpy()]
         _take_pairs(rates, shared, (first, second), metric, confidence)
     table = cells[others].iloc[first].reset_index(drop=True)
@@ -142,27 +144,30 @@ def _take_pairs(
 
     Args:
         rates: What ``difference`` gives, and ``pairs``.
-        trials: Trials that share their sites: ``cell``, ``repetition``, ``injected``, ``metric``.
+        trials: Trials that share their sites: ``cell``, ``family``, ``repetition``,
+            ``injected``, ``metric``.
         pairs: The two cells of each row.
         metric: Whose rates.
         confidence: Confidence level of the bounds.
     """
-    wide = trials.pivot(index="cell", columns="repetition", values=[metric, "injected"])
-    if wide.empty:
-        return
-    there = np.isin(pairs[0], wide.index) & np.isin(pairs[1], wide.index)
-    counts, sizes = (wide[name].to_numpy(np.float64) for name in (metric, "injected"))
-    step = max(1, _AT_ONCE // counts.shape[1])
-    rows = np.flatnonzero(there)
-    for start in range(0, len(rows), step):
-        these = rows[start : start + step]
-        at = [np.searchsorted(wide.index.to_numpy(), side[these]) for side in pairs]
-        told = _paired([counts[one] for one in at], [sizes[one] for one in at], confidence)
-        rates.loc[these, "pairs"] = told.pop("pairs").astype(np.int64)
-        enough = told.pop("telling") >= MIN_PAIRS
-        for name, values in told.items():
-            rates.loc[these[enough], name] = values[enough]
-        rates.loc[these[enough], "method"] = PAIRED
+    family = np.asarray(trials["family"], np.int64)
+    for code in np.unique(family):
+        wide = trials[family == code].pivot(
+            index="cell", columns="repetition", values=[metric, "injected"]
+        )
+        cells = np.asarray(wide.index, np.int64)
+        counts, sizes = (np.asarray(wide[name], np.float64) for name in (metric, "injected"))
+        rows = np.flatnonzero(np.isin(pairs[0], cells))
+        step = max(1, _AT_ONCE // counts.shape[1])
+        for start in range(0, len(rows), step):
+            these = rows[start : start + step]
+            at = [np.searchsorted(cells, side[these]) for side in pairs]
+            told = _paired([counts[one] for one in at], [sizes[one] for one in at], confidence)
+            rates.loc[these, "pairs"] = told.pop("pairs").astype(np.int64)
+            enough = told.pop("telling") >= MIN_PAIRS
+            for name, values in told.items():
+                rates.loc[these[enough], name] = values[enough]
+            rates.loc[these[enough], "method"] = PAIRED
 
 
 def _paired(counts: list[Floats], sizes: list[Floats], confidence: float) -> dict[str, Floats]:

@@ -145,6 +145,7 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
             yanchor="bottom",
             text=escape(field),
             showarrow=False,
+            name="narrow" if narrow else None,
         )
         if lowest > bits[-1]:
             figure.add_vline(x=lowest - 0.5, line={"width": 1, "color": "#FFFFFF"})

@@ -95,12 +95,12 @@ def finite_population(sample: npt.ArrayLike, population: npt.ArrayLike) -> Float
 
 def _corrected(unlimited: Floats, population: npt.ArrayLike | None) -> Integers:
     """Return the size of a sample from ``population`` that is as precise as ``unlimited``."""
-    n = unlimited
+    n = np.maximum(unlimited, 1.0)
     if population is not None:
         size = _above_zero(population, "population")
-        n = size / (1 + (size - 1) / np.maximum(unlimited, np.finfo(np.float64).tiny))
+        n = n * size / (n + size - 1)
     # The tolerance keeps rounding in the last digit from asking for one more.
-    return np.ceil(np.maximum(n, 1.0) * (1 - 1e-12)).astype(np.int64)
+    return np.ceil(n * (1 - 1e-12)).astype(np.int64)
 
 
 def _above_zero(values: npt.ArrayLike, name: str) -> Floats:

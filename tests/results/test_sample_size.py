@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results.sample_size import finite_population, relative_sample_size, sample_size
+
+
+@pytest.mark.parametrize(
+    ("margin", "population", "expected"),
+    [(0.05, None, 385), (0.01, None, 9_604), (0.01, 10_000, 4_900), (0.05, 10**12, 385)],
+)
+def test_sizes_are_those_of_leveugles_formula(
+    margin: float, population: int | None, expected: int
+) -> None:
+    assert sample_size(margin, 0.95, population) == expected
+
+
+def test_rarer_events_take_fewer_faults_for_the_same_margin() -> None:
+    assert sample_size(0.01, rate=[0.5, 0.1, 0.01]).tolist() == [9_604, 3_458, 381]
+
+
+def test_relative_precision_takes_more_for_rarer_events() -> None:
+    assert relative_sample_size(0.1, [0.5, 0.1, 0.01]).tolist() == [385, 3_458, 38_031]
+
+
+def test_arrays_broadcast() -> None:
+    sizes = sample_size(np.array([[0.05], [0.01]]), population=np.array([100, 10_000]))
+    assert sizes.tolist() == [[80, 370], [99, 4_900]]
+    assert sizes.dtype == np.int64
+
+
+@given(
+    margin=st.floats(1e-6, 0.5),
+    population=st.integers(1, 10**9),
+    rate=st.floats(0, 1),
+)
+def test_sample_is_never_larger_than_its_population(
+    margin: float, population: int, rate: float
+) -> None:
+    assert 1 <= sample_size(margin, 0.99, population, rate) <= population
+
+
+@given(population=st.integers(2, 10**9), margin=st.floats(1e-4, 0.4))
+def test_sample_is_as_precise_as_asked_for(population: int, margin: float) -> None:
+    """The half width that its variance gives, without rounding up, is the margin."""
+    n = float(sample_size(margin, 0.95, population))
+    smaller = max(n - 1, 0)
+    assert finite_population(n, population) >= 0.25 * (1.959963984540054 / margin) ** 2 * (1 - 1e-9)
+    assert smaller == 0 or finite_population(smaller, population) < 0.25 * (
+        1.959963984540054 / margin
+    ) ** 2 * (1 + 1e-9)
+
+
+def test_finite_population_correction() -> None:
+    assert finite_population([0, 1, 50, 100], 100).tolist() == [0, 1, 99, np.inf]
+    assert finite_population(1, 1) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sample_size(0), "margin is 0, expected numbers above 0"),
+        (lambda: sample_size(0.1, 95), "confidence is 95"),
+        (lambda: sample_size(0.1, population=0), "population is 0"),
+        (lambda: sample_size(0.1, rate=1.5), "rate is 1.5, expected numbers from 0 to 1"),
+        (lambda: relative_sample_size(0.1, 0), "rate is 0, expected numbers above 0"),
+        (lambda: relative_sample_size(0, 0.5), "relative is 0"),
+        (lambda: finite_population(5, 4), "sample must be between 0 and population"),
+    ],
+)
+def test_arguments_out_of_range_are_named(call: object, message: str) -> None:
+    assert callable(call)
+    with pytest.raises(ValueError, match=message):
+        call()
