@@ -10,6 +10,7 @@ from benchmarks import (
     noop,
     peers,
     profile,
+    report,
     resnet,
     resnet50,
     resume,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "noop": noop.main,
     "ingest": ingest.main,
     "resume": resume.main,
+    "report": report.main,
 }
 
 names = sys.argv[1:] or list(BENCHMARKS)

@@ -129,6 +129,10 @@ def run(
             min=1, max=65535, help="Serve metrics for Prometheus here, to whoever reaches the port."
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Write report.html into the run directory."),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
@@ -153,8 +157,20 @@ def run(
         metrics_port=metrics_port,
     )
     summary = launch(loaded, options, messages())
-    tell_summary(folder, summary, as_json=as_json)
+    page = _report_of(folder) if report and not summary.stopped else None
+    tell_summary(folder, summary, as_json=as_json, report=page)
     raise typer.Exit(end_of(summary, shown_path(folder)))
+
+
+def _report_of(run: str) -> str | None:
+    """Write the report of a run and return where it is; None, with a warning, if it cannot be."""
+    from orchestrator.report import leave_report
+
+    try:
+        return leave_report(run, messages())
+    except _Interrupted:
+        messages().print("interrupted: the report was not written", style="yellow")
+        return None
 
 
 @app.command()
@@ -219,6 +235,29 @@ def status(
     from orchestrator.tables import status_table
 
     screen().print(status_table(shown, state))
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.html",
+            help="What to write [default: report.html in the run directory, for a run on object "
+            "storage in the current folder].",
+        ),
+    ] = None,
+) -> None:
+    """Write the report of a run: one HTML file, to be opened in a browser."""
+    from orchestrator.report import report_file
+    from results import open_run, write_report
+
+    opened = open_run(run)
+    file = write_report(opened, output if output is not None else report_file(run))
+    screen().print(f"report: {file}", soft_wrap=True)
 
 
 @app.command()

@@ -32,8 +32,15 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, default=str) + "\n")
 
 
-def tell_summary(folder: str, summary: Summary, *, as_json: bool) -> None:
-    """Print what a run did; results that cannot be read are left out with a warning."""
+def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | None) -> None:
+    """Print what a run did; results that cannot be read are left out with a warning.
+
+    Args:
+        folder: The run directory.
+        summary: How the run ended.
+        as_json: Whether to print one line of JSON.
+        report: Where its report is, if one was written.
+    """
     from orchestrator.tables import outcome_table, summary_lines
     from results.storage import shown_path
 
@@ -48,6 +55,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool) -> None:
                 "reevaluated": summary.reevaluated,
                 "seconds": round(summary.seconds, 3),
                 "stopped": summary.stopped,
+                "report": report,
                 "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )
@@ -56,4 +64,4 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool) -> None:
         screen().print(outcome_table(folder))
     except ResultsError as error:
         messages().print(f"the outcomes cannot be shown: {error}", style="yellow")
-    screen().print(summary_lines(folder, summary), crop=False)  # a long path stays whole
+    screen().print(summary_lines(folder, summary, report), crop=False)  # a long path stays whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import Compacted, RunStatus, open_run
+from results.labels import fault_label
 from results.storage import shown_path
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ SHOWN_LAYERS = 20
 """Layers in the table after a run; the rest is in the results."""
 
 
-def summary_lines(run: str, summary: Summary) -> RenderableType:
-    """Return what a run has done, in counts, and where the results are."""
+def summary_lines(run: str, summary: Summary, report: str | None = None) -> RenderableType:
+    """Return what a run has done, in counts, and where the results and their report are."""
     line = (
         f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
         f"in {summary.seconds:.1f} s"
@@ -34,8 +34,8 @@ def summary_lines(run: str, summary: Summary) -> RenderableType:
         line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
-    where = Text(f"results: {shown_path(run)}", no_wrap=True, overflow="ignore")
-    return Group(Text(line), where)
+    where = [f"results: {shown_path(run)}"] + ([f"report: {report}"] if report else [])
+    return Group(Text(line), *(Text(one, no_wrap=True, overflow="ignore") for one in where))
 
 
 def outcome_table(run: str) -> RenderableType:
@@ -82,9 +82,8 @@ def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
     So are the digests among the parameters, which no user has given.
     """
     told = {name: row[name] for name in keys if isinstance(row[name], str)}  # not null
-    if parameters := json.loads(told.pop("parameters", "{}")):
-        words = (f"{name}={value}" for name, value in parameters.items() if name[0] != "@")
-        told["fault"] = " ".join([row["fault"], *words])
+    if parameters := told.pop("parameters", None):
+        told["fault"] = fault_label(row["fault"], parameters)
     return (
         " ".join(one for one in told.values() if one not in ("outputs", "bit_flip")) or "bit_flip"
     )

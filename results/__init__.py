@@ -7,6 +7,7 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 from results.compaction import Compacted, compact
 from results.comparison import compare
 from results.errors import (
+    NothingToShowError,
     ResultsError,
     ResultsWarning,
     RunCorruptError,
@@ -19,6 +20,7 @@ from results.failures import GivenUp
 from results.heartbeat import Heartbeat
 from results.intervals import wilson
 from results.manifest import RunHeader
+from results.report import write_report
 from results.run import Run, open_run
 from results.schema import (
     INJECTIONS,
@@ -45,6 +47,7 @@ __all__ = [
     "GivenUp",
     "Heartbeat",
     "LayerStatus",
+    "NothingToShowError",
     "ResultsError",
     "ResultsWarning",
     "Run",
@@ -63,4 +66,5 @@ __all__ = [
     "trials_schema",
     "trials_table",
     "wilson",
+    "write_report",
 ]

@@ -5,7 +5,8 @@
     ├── RunMismatchError         the run directory belongs to another campaign
     ├── RunLockedError           another process writes into the run directory
     ├── RunCorruptError          a file in the run directory is not what it must be
-    └── TrialNotFoundError       the run holds no such trial (also a ``KeyError``)
+    ├── TrialNotFoundError       the run holds no such trial (also a ``KeyError``)
+    └── NothingToShowError       a figure would be empty: the message says why
 
     ResultsWarning (UserWarning) something was left out of what a reader returned
 
@@ -95,6 +96,10 @@ class RunCorruptError(ResultsError):
 
 class TrialNotFoundError(ResultsError, KeyError):
     """The run holds no row for that trial."""
+
+
+class NothingToShowError(ResultsError):
+    """The run holds nothing that the figure shows; the message is a sentence that says why."""
 
 
 class ResultsWarning(UserWarning):

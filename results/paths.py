@@ -9,6 +9,7 @@
     events/20261123T063000.123456Z-1f2e3d4c.jsonl   what a writer did: one file a writer
     heartbeat.json                           what the writer does now
     compacting.json                          parts that are being merged into one
+    report.html                              made from all of these; may be deleted
 
 A name with a leading dot is not part of the results: pyarrow, pandas and DuckDB pass over it.
 """
@@ -30,8 +31,9 @@ FAILURES = "failures"
 EVENTS = "events"
 HEARTBEAT = "heartbeat.json"
 COMPACTING = "compacting.json"
+REPORT = "report.html"
 
-_TOP = {CAMPAIGN, LOCK, TRIALS, INJECTIONS, FAILURES, EVENTS, HEARTBEAT, COMPACTING}
+_TOP = {CAMPAIGN, LOCK, TRIALS, INJECTIONS, FAILURES, EVENTS, HEARTBEAT, COMPACTING, REPORT}
 _PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
 _FAILURES = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}|\d+)\.json")
 _CLAIM = re.compile(r"lock/[0-9a-f]{16}\.json")

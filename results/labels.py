@@ -1,0 +1,86 @@
+"""What the places, faults and rates of a run are called in figures and in the report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+RATES = ("probability", "count", "ber")
+"""Columns of which at most one tells the rate of a trial."""
+
+PLACE = ("layer", "target", "variable", "fault", "parameters")
+"""Columns that tell where trials inject and which fault, but not which bit and how often."""
+
+_USUAL = {"target": "outputs", "fault": "bit_flip"}
+
+
+def differing(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return those of ``columns`` that have more than one value; null is one."""
+    return [name for name in columns if frame[name].nunique(dropna=False) > 1]
+
+
+def fault_label(fault: str, parameters: object) -> str:
+    """Return a fault with its parameters: ``stuck_at value=0``.
+
+    Args:
+        fault: Name of the fault model.
+        parameters: The column ``parameters``: JSON, or a null. The digests among them are left
+            out, which no user has given.
+    """
+    given = json.loads(parameters) if isinstance(parameters, str) else {}
+    words = (f"{name}={value}" for name, value in given.items() if not name.startswith("@"))
+    return " ".join([fault, *words])
+
+
+def place_labels(frame: pd.DataFrame, columns: Sequence[str] = PLACE) -> list[str]:
+    """Return, for every row, what is injected: its layer, and what else is not the usual.
+
+    Args:
+        frame: Rows with the columns ``columns``.
+        columns: Some of ``PLACE``, ``layer`` among them or not. ``fault`` and ``parameters`` are
+            told together.
+
+    Returns:
+        Such as ``conv2d``, ``dense weights kernel`` or ``dense stuck_at value=0``.
+    """
+    rows = frame[list(columns)].astype(object)
+    labels = {}
+    for row in dict.fromkeys(rows.itertuples(index=False, name=None)):
+        told = dict(zip(columns, row, strict=True))
+        parameters = told.pop("parameters", None)
+        if isinstance(told.get("fault"), str):
+            told["fault"] = fault_label(told["fault"], parameters)
+        labels[row] = " ".join(
+            value
+            for name, value in told.items()
+            if isinstance(value, str) and value != _USUAL.get(name)
+        )
+    return [labels[row] for row in rows.itertuples(index=False, name=None)]
+
+
+def rate_labels(frame: pd.DataFrame) -> list[str]:
+    """Return, for every row, its rate in words: ``p = 0.1``, ``3 sites``, ``BER 1e-06``.
+
+    Where there is none, the sites were chosen otherwise, as the column ``sampling`` tells.
+
+    Args:
+        frame: Rows with the columns ``RATES`` and ``sampling``.
+    """
+    columns = [frame[name].astype("float64") for name in RATES]
+    return [
+        _rate_label(probability, count, ber, sampling)
+        for probability, count, ber, sampling in zip(*columns, frame["sampling"], strict=True)
+    ]
+
+
+def _rate_label(probability: float, count: float, ber: float, sampling: str) -> str:
+    if probability == probability:  # not NaN
+        return f"p = {probability:g}"
+    if count == count:
+        return "1 site" if count == 1 else f"{count:,.0f} sites"
+    return f"BER {ber:g}" if ber == ber else f"{sampling} sites"

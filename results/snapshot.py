@@ -1,0 +1,61 @@
+"""A run as it was at one moment, for whoever asks it more than one question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from results import paths
+from results.errors import NothingToShowError
+from results.frames import check_columns
+from results.parts import find_rows
+from results.run import Run
+from results.schema import INJECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+
+MOST_INJECTIONS = 5_000_000
+"""Recorded injections that are read; more take a minute and many gigabytes of memory."""
+
+
+class Snapshot(Run):
+    """A run whose rows are read once, so that all answers are about the same trials.
+
+    A campaign may be at work on the run meanwhile. Rows are kept in memory.
+
+    Args:
+        run: The run; it is read when a row is first asked for.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run._storage, run._manifest)
+        self._trials: pd.DataFrame | None = None
+        self._injections: pd.DataFrame | None = None
+
+    def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the finished trials, as ``Run.trials`` does."""
+        if self._trials is None:
+            self._trials = super().trials()
+        names = list(self._trials.columns)
+        wanted = names if columns is None else list(columns)
+        check_columns(wanted, names, "columns")
+        return self._trials[wanted]
+
+    def injections(self) -> pd.DataFrame:
+        """Return the recorded injections, as ``Run.injections`` does.
+
+        Raises:
+            NothingToShowError: There are more than ``MOST_INJECTIONS``.
+        """
+        if self._injections is None:
+            rows = find_rows(self._storage, paths.INJECTIONS, INJECTIONS, self.identity).values()
+            if (count := sum(filter(None, rows))) > MOST_INJECTIONS:
+                raise NothingToShowError(
+                    f"{count:,} injections were recorded, more than the {MOST_INJECTIONS:,} that a "
+                    "report reads; results.figures draws them from the run in Python."
+                )
+            self._injections = super().injections()
+        return self._injections

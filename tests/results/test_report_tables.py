@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from results.report_tables import Column, arranged, json_of, number, percent, rate, table_of
+
+FRAME = pd.DataFrame(
+    {
+        "layer": pd.Categorical(["conv", "dense"]),
+        "bit": pd.array([30, None], "Int16"),
+        "injected": [1200, 0],
+        "sdc_rate": [0.0753, np.nan],
+        "sdc_low": [0.0721, np.nan],
+        "sdc_high": [0.0786, np.nan],
+        "metric_error": [np.inf, 0.123456789],
+        "certain": [True, False],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.00%"), (1.0, "100.00%"), (0.0753, "7.53%"), (0.0000123, "0.0012%"), (np.nan, "-")],
+)
+def test_small_shares_keep_two_digits(value: float, text: str) -> None:
+    assert percent(value) == text
+
+
+def test_a_rate_is_told_with_its_bounds() -> None:
+    assert rate(0.0753, 0.0721, 0.0786) == "7.53% (7.21 to 7.86)"
+    assert rate(0.5, np.nan, np.nan) == "50.00%"
+
+
+def test_infinite_numbers_are_told() -> None:
+    assert number(np.inf) == "inf"
+
+
+def test_bounds_stand_with_their_rate() -> None:
+    table = table_of(FRAME)
+    assert table.columns[3] == Column("sdc_rate", "sdc rate", "rate", "sdc_low", "sdc_high")
+    assert table.rows == (
+        ("conv", "30", "1,200", "7.53% (7.21 to 7.86)", "inf", "yes"),
+        ("dense", "-", "0", "-", "0.1235", "no"),
+    )
+
+
+def test_a_table_without_rows_has_its_columns() -> None:
+    assert table_of(FRAME.head(0)).rows == ()
+
+
+def test_json_holds_what_the_table_shows() -> None:
+    held = json.loads(json.dumps(json_of(FRAME), allow_nan=False))
+    assert held["rows"] == 2
+    layer, bit, injected, rates, metric, certain = held["columns"]
+    assert (layer["values"], layer["levels"]) == ([0, 1], ["conv", "dense"])
+    assert bit["values"] == [30, None]
+    assert injected["values"] == [1200, 0]
+    assert (rates["values"], rates["low"]) == ([0.0753, None], [0.0721, None])
+    assert metric["values"] == ["inf", 0.123457]
+    assert certain["levels"] == ["yes", "no"]
+
+
+def test_columns_without_a_value_are_left_out() -> None:
+    frame = FRAME.assign(ber=np.nan)
+    assert "ber" not in [column.name for column in table_of(frame).columns]
+
+
+def test_keys_come_first_and_labels_stand_for_the_columns_they_are_made_of() -> None:
+    frame = FRAME.assign(place=["conv", "dense"], masked=1)
+    names = list(arranged(frame, ["place"]).columns)
+    assert names[:5] == ["place", "certain", "injected", "sdc_rate", "masked"]
+    assert "layer" not in names
