@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -46,6 +47,12 @@ class Backlog:
     def trials(self) -> int:
         """Trials to do."""
         return sum(map(_length, self.todo))
+
+    def planned(self, grid: Grid) -> Counter[str]:
+        """Return how many trials of each layer are done, given up on or to be done by now."""
+        planned = Counter(grid.by_layer())
+        planned.subtract(self.withheld)
+        return planned
 
 
 def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool) -> Backlog:

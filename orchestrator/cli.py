@@ -130,7 +130,8 @@ def run(
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html at the end.")
+        bool,
+        typer.Option("--report/--no-report", help="Write report.html into the run directory."),
     ] = True,
     as_json: Json = False,
 ) -> None:
@@ -161,12 +162,12 @@ def run(
     raise typer.Exit(end_of(summary, shown_path(folder)))
 
 
-def _report_of(run: str) -> Path | None:
-    """Write the report of a run and return its file; None, with a warning, if it cannot be."""
-    from orchestrator.report import try_report
+def _report_of(run: str) -> str | None:
+    """Write the report of a run and return where it is; None, with a warning, if it cannot be."""
+    from orchestrator.report import leave_report
 
     try:
-        return try_report(run, messages())
+        return leave_report(run, messages())
     except _Interrupted:
         messages().print("interrupted: the report was not written", style="yellow")
         return None

@@ -11,8 +11,6 @@ from rich.console import Console
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orchestrator.session import Summary
 
 
@@ -34,14 +32,14 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, default=str) + "\n")
 
 
-def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: Path | None) -> None:
+def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | None) -> None:
     """Print what a run did; results that cannot be read are left out with a warning.
 
     Args:
         folder: The run directory.
         summary: How the run ended.
         as_json: Whether to print one line of JSON.
-        report: The report, if one was written.
+        report: Where its report is, if one was written.
     """
     from orchestrator.tables import outcome_table, summary_lines
     from results.storage import shown_path
@@ -57,7 +55,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: Path |
                 "reevaluated": summary.reevaluated,
                 "seconds": round(summary.seconds, 3),
                 "stopped": summary.stopped,
-                "report": None if report is None else str(report),
+                "report": report,
                 "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )

@@ -115,9 +115,10 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
+            planned = backlog.planned(plan.grid)
+            writer.set_planned(planned)
             if not backlog.trials:
-                planned = len(plan.grid) - sum(backlog.withheld.values())
-                return Summary(planned, backlog.done, backlog.given_up)
+                return Summary(planned.total(), backlog.done, backlog.given_up)
             executor = stack.enter_context(_executor(plan, options))
             progress = make_progress(console)
             stack.callback(progress.close)

@@ -115,8 +115,8 @@ class Precision(Schema):
         z = NormalDist().inv_cdf(0.5 + self.confidence / 2)
         if self.half_width is not None:
             fewest = z**2 * (1 / (2 * self.half_width) - 1)
-            largest = float(sample_size(self.half_width, self.confidence))
-            return max(FEWEST, fewest), max(FEWEST, largest)
+            last = int(sample_size(self.half_width, self.confidence))
+            return max(FEWEST, fewest), max(FEWEST, last)
         assert self.relative is not None  # noqa: S101 - one of them is
         return FEWEST, (z / self.relative) ** 2 * (1 - RAREST) / RAREST
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +41,9 @@ from results import GivenUp, ResultsError, RunMismatchError, RunWriter
 
 POLL_SECONDS = 0.2
 """Between two looks at signals and the clock."""
+
+PLANNED_SECONDS = 5.0
+"""Between two records of how many trials are planned, where looks at cells release more."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ class Session:
         self._injections = 0
         self._reevaluated = 0
         self._finish: Finish | None = None
-        self._planned = Counter(plan.grid.by_layer())
-        self._planned.subtract(backlog.withheld)
+        self._planned = backlog.planned(plan.grid)
+        self._tell_planned_at = 0.0
 
     def run(self) -> Summary:
         """Work until all is done, given up on or interrupted.
@@ -123,7 +125,6 @@ class Session:
         todo = self._remaining_by_layer()
         self._listener.start(todo, self._backlog)
         try:
-            self._writer.set_planned(self._planned)
             self._work(begin)
             self._writer.flush()
             self._writer.set_planned(self._planned)
@@ -165,6 +166,9 @@ class Session:
             if reply.worker not in self._stopped:
                 self._act(self._scheduler.on(self._take_in(reply)))
         self._writer.maybe_flush()
+        if self._backlog.looks is not None and time.monotonic() >= self._tell_planned_at:
+            self._tell_planned_at = time.monotonic() + PLANNED_SECONDS
+            self._writer.set_planned(self._planned)
         self._listener.tick()
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:

@@ -15,8 +15,6 @@ from results.labels import fault_label
 from results.storage import shown_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from injecttf2.graph import LayerInfo
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
@@ -26,7 +24,7 @@ SHOWN_LAYERS = 20
 """Layers in the table after a run; the rest is in the results."""
 
 
-def summary_lines(run: str, summary: Summary, report: Path | None = None) -> RenderableType:
+def summary_lines(run: str, summary: Summary, report: str | None = None) -> RenderableType:
     """Return what a run has done, in counts, and where the results and their report are."""
     line = (
         f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "

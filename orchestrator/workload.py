@@ -152,7 +152,7 @@ class Workload:
                 self._fresh.appendleft((start + taken, stop))
                 break
         self.waiting -= count
-        return tuple(ranges), weight
+        return tuple(sorted(ranges)), weight
 
     def _cut_last(self) -> tuple[Ranges, float]:
         start, stop = self._fresh.pop()

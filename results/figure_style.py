@@ -72,14 +72,13 @@ def check_outcome(outcome: str) -> None:
         raise ValueError(f"The outcome is {outcome!r}, expected one of: {expected}.")
 
 
-def heat_colours(rates: Floats) -> dict[str, Any]:
+def heat_colours(rates: Floats, *, power: int = 2) -> dict[str, Any]:
     """Return the colours of a heat map, dark at 0, and its colour bar.
 
-    Colours follow the square root of the rate, so that small rates differ from none: a few bits
-    have rates near 1, most have rates near 0.
-
     Args:
-        rates: float64 of any shape, from 0 to 1, NaN where nothing is known.
+        rates: float64 [rows, columns], from 0 to 1, NaN where nothing is known.
+        power: Colours follow this root of the rate. With the square root, small rates differ from
+            none: a few bits have rates near 1, most have rates near 0.
 
     Source of the colours: J. R. Nunez, C. R. Anderton and R. S. Renslow, "Optimizing colormaps with
     consideration for color vision deficiency", PLOS ONE 13 (2018).
@@ -89,13 +88,20 @@ def heat_colours(rates: Floats) -> dict[str, Any]:
     colours = sequential.Cividis
     steps = len(colours) - 1
     return {
-        "colorscale": [((step / steps) ** 2, colour) for step, colour in enumerate(colours)],
+        "colorscale": [((step / steps) ** power, colour) for step, colour in enumerate(colours)],
         "zmin": 0,
         "zmax": float(np.nanmax(rates)) or 1,
         "hoverongaps": False,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"tickformat": "~%", "thickness": 12, "outlinewidth": 0, "len": 1},
+        "colorbar": {
+            "tickformat": "~%",
+            "thickness": 12,
+            "outlinewidth": 0,
+            "len": min(1, 12 / len(rates)),
+            "y": 1,
+            "yanchor": "top",
+        },
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results import views
+from results.errors import NothingToShowError
 from results.figure_style import (
     OUTCOME_COLOURS,
     SERIES,
@@ -55,21 +56,21 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
     values = views.accuracy_by_rate(run, confidence=confidence)
     rows = list(dict.fromkeys(values["place"]))
     rates = list(dict.fromkeys(values.sort_values(list(RATES))["rate"]))
+    values = values.assign(y=_spread(values["place"].map(rows.index)))
     figure = new_figure(
         title="Accuracy under faults",
-        height=height_of(len(rows), row=max(20, 7 * len(rates))),
-        xaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
+        height=height_of(len(rows), row=max(20, 8 * int(values.groupby("place").size().max()))),
+        xaxis={"title": {"text": "accuracy"}, "tickformat": "~%"},
         yaxis=row_axis(rows),
     )
     for number, rate in enumerate(rates):
         series = values[values["rate"] == rate]
-        offset = (number - (len(rates) - 1) / 2) * 0.6 / len(rates)
         names = ["accuracy", "accuracy_low", "accuracy_high", "golden_accuracy", "trials", "cells"]
         figure.add_trace(
             go.Scatter(
                 name=escape(rate),
                 x=series["accuracy"].to_numpy(),
-                y=np.array([rows.index(place) + offset for place in series["place"]]),
+                y=series["y"].to_numpy(),
                 error_x=error_bars(series, *names[:3]),
                 mode="markers",
                 marker=_marker(number),
@@ -97,13 +98,15 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
         confidence: Of the intervals that the hovers tell.
 
     Raises:
-        NothingToShowError: No trial has a bit of its own.
+        NothingToShowError: No trial has a bit of its own, or none has the outcome.
         ValueError: ``outcome`` is another one.
     """
     import plotly.graph_objects as go
 
     check_outcome(outcome)
     values = views.by_bit(run, confidence=confidence)
+    if not values[outcome].any():
+        raise NothingToShowError(views.none_of(values, outcome))
     rows = list(dict.fromkeys(values["place"]))
     bits = np.arange(values["bit"].max(), values["bit"].min() - 1, -1)
     names = rate_columns(outcome)
@@ -142,6 +145,7 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
             yanchor="bottom",
             text=escape(field),
             showarrow=False,
+            name="narrow" if narrow else None,
         )
         if lowest > bits[-1]:
             figure.add_vline(x=lowest - 0.5, line={"width": 1, "color": "#FFFFFF"})
@@ -194,7 +198,7 @@ def criticality(
         confidence: Of the intervals.
 
     Raises:
-        NothingToShowError: No sample was injected.
+        NothingToShowError: No injected sample has the outcome.
         ValueError: ``metric`` is another one.
     """
     import plotly.graph_objects as go
@@ -238,6 +242,13 @@ def _spans(values: pd.DataFrame) -> dict[str, tuple[int, int]]:
         str(field): (int(rows["bit"].max()), int(rows["bit"].min()))
         for field, rows in bits.groupby("bit_field", observed=True)
     }
+
+
+def _spread(rows: pd.Series[int]) -> pd.Series[float]:
+    """Return where the points of a row are drawn: side by side, as they would cover each other."""
+    in_row = rows.groupby(rows)
+    place, count = in_row.cumcount(), in_row.transform("size")
+    return rows + (place - (count - 1) / 2) * 0.6 / count
 
 
 def _marker(number: int) -> dict[str, Any]:

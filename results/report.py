@@ -6,19 +6,18 @@ It holds figures and tables of groups of trials, never the trials: those are in 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import paths
-from results.errors import ResultsError
 from results.report_content import content
 from results.snapshot import Snapshot
+from results.storage import LocalStorage
 
 if TYPE_CHECKING:
+    import os
+
     from jinja2 import Environment
 
     from results.run import Run
@@ -31,7 +30,7 @@ def write_report(run: Run, file: str | os.PathLike[str]) -> Path:
 
     Args:
         run: The run, finished or not.
-        file: The HTML file to write, on this machine. Its folder is there.
+        file: The HTML file to write, on this machine.
 
     Returns:
         The file.
@@ -40,20 +39,21 @@ def write_report(run: Run, file: str | os.PathLike[str]) -> Path:
         ResultsError: The file cannot be written, or a part of the run is damaged.
     """
     target = Path(file)
-    text = render_report(run)
-    aside = target.with_name(paths.aside(target.name, secrets.token_hex(4)))
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
-        raise ResultsError(
-            f"the report cannot be written: {error.strerror}",
-            place=str(target),
-            hint="Name another file with `injecttf2 report RUN -o FILE.html`.",
-        ) from error
+    LocalStorage(target.parent).publish(target.name, render_report(run).encode())
     return target
+
+
+def publish_report(run: Run) -> str:
+    """Write the report of a run into its directory, as ``report.html``.
+
+    Returns:
+        Where it is: a path or, on object storage, a URI.
+
+    Raises:
+        ResultsError: As for ``write_report``.
+    """
+    run._storage.publish(paths.REPORT, render_report(run).encode())
+    return run._storage.path(paths.REPORT)
 
 
 def render_report(run: Run) -> str:

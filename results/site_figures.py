@@ -35,6 +35,13 @@ HIGHEST = 30
 """Places that a ranking shows, and classes of a drift; a figure of all would not be readable."""
 
 
+MOST_POINTS = 2_000
+"""Parts of a layer in a row of points: those with the highest lower bounds."""
+
+MOST_BARS = 100
+"""Points that have error bars; of more, only hovers tell the interval."""
+
+
 def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
     """Return which classes the sdc samples of each golden class are taken for.
 
@@ -71,7 +78,7 @@ def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
             customdata=table["count"].to_numpy(np.float64),
             hovertemplate="golden class %{y}, faulty class %{x}<br>%{customdata:,} sdc samples, "
             f"%{{z:{PERCENT}}} of those of the golden class<extra></extra>",
-            **heat_colours(share),
+            **heat_colours(share, power=1),
         )
     )
     return figure
@@ -97,7 +104,8 @@ def vulnerability_map(
         confidence: Of the intervals.
 
     Returns:
-        A heat map where positions have two axes, else a row of points with intervals.
+        A heat map where positions have two axes, else a row of points; of more than
+        ``MOST_POINTS`` those whose rates are surely the highest.
 
     Raises:
         NothingToShowError: No injection was recorded.
@@ -149,23 +157,29 @@ def _points(values: pd.DataFrame, axis: str, *, outcome: str, title: str) -> go.
     import plotly.graph_objects as go
 
     names = [name for name in rate_columns(outcome) if name != "trials"]
+    label, bars = axis, {}
+    if len(values) > MOST_POINTS:
+        label = f"{axis} ({MOST_POINTS:,} of {len(values):,})"
+        values = values.nlargest(MOST_POINTS, names[1]).sort_values(axis)
+    if len(values) <= MOST_BARS:
+        bars = {"error_y": error_bars(values, *names[:3])}
     figure = new_figure(
         title=title,
         height=320,
-        xaxis={"title": {"text": axis}, "showgrid": False},
+        xaxis={"title": {"text": label}, "showgrid": False},
         yaxis=rate_axis(f"rate of {outcome}"),
     )
     figure.add_trace(
         go.Scatter(
             x=values[axis].to_numpy(),
             y=values[names[0]].to_numpy(),
-            error_y=error_bars(values, *names[:3]),
             mode="markers",
             marker={"color": OUTCOME_COLOURS[outcome], "size": 5},
             customdata=values[names].to_numpy(np.float64),
             hovertemplate=f"{axis} %{{x}}<br>"
             + rate_hover(outcome, trials=False)
             + "<extra></extra>",
+            **bars,
         )
     )
     return figure

@@ -112,22 +112,28 @@ def by_bit_field(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
 
 
 def ranking(run: Run, *, metric: str = "sdc", confidence: float = 0.95) -> pd.DataFrame:
-    """Return layers and bits by rank; where bits were drawn, their field stands for them.
+    """Return the layers and bits that have an outcome, by rank.
+
+    Where bits were drawn, their field stands for them.
 
     Returns:
         ``place``, which names the bit too, then the columns of ``Run.criticality``, by rank.
 
     Raises:
-        NothingToShowError: No sample was injected.
+        NothingToShowError: No injected sample has the outcome.
     """
     keys = [*places(run), "bit_field", "bit"]
-    ranked = run.criticality(keys, metric=metric, confidence=confidence)
-    ranked = ranked[ranked["injected"] > 0].sort_values("rank", kind="stable")
+    every = run.criticality(keys, metric=metric, confidence=confidence)
+    ranked = _labelled(every[every[metric] > 0])
     if ranked.empty:
-        raise NothingToShowError("No sample was injected.")
-    ranked = _labelled(ranked)
+        raise NothingToShowError(none_of(every, metric))
     bits = zip(ranked["place"], ranked["bit"], ranked["bit_field"].astype(object), strict=True)
     return ranked.assign(place=[_with_bit(*names) for names in bits])
+
+
+def none_of(summary: pd.DataFrame, outcome: str) -> str:
+    """Return the sentence that no injected sample of a summary has an outcome."""
+    return f"None of the {summary['injected'].sum():,} injected samples is {outcome}."
 
 
 def drift(run: Run) -> pd.DataFrame:
@@ -161,7 +167,8 @@ class Worst:
 
     Args:
         layer: Its address.
-        variable: Its variable with that rate; None where outputs have it.
+        variable: None where outputs have that rate; for weights the variable with most of the sdc
+            samples.
         groupings: By which parts its map can be drawn.
     """
 
@@ -178,15 +185,16 @@ def worst_layer(run: Run) -> Worst:
     Raises:
         NothingToShowError: Nothing was recorded, or no sample of a layer is sdc.
     """
-    _recorded(run)
-    rows = run.summary(["layer", "target", "variable"])
+    recorded = _recorded(run)
+    rows = run.summary(["layer", "target"])
     rows = rows[rows["layer"].isin(list(run.header.layers)) & (rows["sdc"] > 0)]
     if rows.empty:
         raise NothingToShowError("No injected sample of a single layer is sdc.")
-    worst = rows.nlargest(1, "sdc_rate").astype({"layer": object, "variable": object})
-    layer, variable = worst[["layer", "variable"]].to_numpy()[0]
-    if isinstance(variable, str):
-        return Worst(layer, variable, ("element",))
+    layer, target = rows.nlargest(1, "sdc_rate")[["layer", "target"]].astype(str).to_numpy()[0]
+    if target == "weights":
+        harmful = (recorded["layer"] == layer) & (recorded["outcome"] == "sdc")
+        variables = recorded.loc[harmful, "variable"].value_counts()
+        return Worst(layer, str(variables.index[0]), ("element",))
     shape = run.header.layers[layer]["shape"]
     mapped = len(shape) > 1 and None not in shape
     return Worst(layer, None, ("position", "channel") if mapped else ("element",))
@@ -212,7 +220,9 @@ def _with_bit(place: str, bit: object, field: object) -> str:
     """Return what a place and its bit, or the field that it was drawn from, are called."""
     if isinstance(bit, int | np.integer):
         return f"{place} bit {bit}"
-    return f"{place} {field}" if isinstance(field, str) else place
+    if isinstance(field, str):
+        return f"{place} any bit" if field == "any" else f"{place} {field}"
+    return place
 
 
 def _labelled(frame: pd.DataFrame, columns: list[str] | None = None) -> pd.DataFrame:

@@ -47,6 +47,11 @@ function pageColours() {
   return { ink: body.color, paper: body.backgroundColor, line };
 }
 
+// On a phone, gaps would take most of a heat map, and a short bit field has no room for its name.
+function narrow() {
+  return window.innerWidth < 600;
+}
+
 function themed(layout) {
   const { ink, paper, line } = pageColours();
   const axis = (given) => ({ ...given, gridcolor: line, linecolor: line, tickcolor: line });
@@ -56,14 +61,17 @@ function themed(layout) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { ...layout.font, color: ink },
     hoverlabel: { ...layout.hoverlabel, bgcolor: paper, bordercolor: ink, font: { color: ink } },
+    annotations: (layout.annotations ?? []).filter((one) => one.name !== "narrow" || !narrow()),
     xaxis: axis(layout.xaxis),
     yaxis: axis(layout.yaxis),
   };
 }
 
 function themedTrace(trace) {
-  if (trace.type !== "bar") return trace;
-  return { ...trace, error_x: { ...trace.error_x, color: pageColours().ink } };
+  if (trace.type === "bar") {
+    return { ...trace, error_x: { ...trace.error_x, color: pageColours().ink } };
+  }
+  return trace.type === "heatmap" && narrow() ? { ...trace, xgap: 0 } : trace;
 }
 
 const drawn = new WeakMap();

@@ -80,6 +80,7 @@ def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path
         "injections": injected,
         "reevaluated": 0,
         "stopped": None,
+        "report": str(folder / "report.html"),
     }
 
 

@@ -101,6 +101,7 @@ def test_status_and_plan_say_how_many_trials_there_are(
         "run", precise, "--executor", "inline", "--output", tmp_path / "run", "--json"
     )
     assert (again.code, again.json["trials"], again.json["done"]) == (0, done, done)
+    assert injecttf2("status", tmp_path / "run", "--json").json["planned"] == done
     text = injecttf2("plan", precise).out
     assert f"at least {planned['at_least']}, at most {planned['at_most']} trials" in text
     assert f"{planned['fixed']} trials" in text.replace("\n", "")

@@ -12,6 +12,7 @@ from orchestrator.messages import (
     ChunkDone,
     ChunkFailed,
     Finish,
+    MoreWork,
     Range,
     StartWorker,
     Stop,
@@ -49,6 +50,23 @@ def test_the_last_done_trial_finishes_the_run() -> None:
     assert scheduler.remaining == 1
     assert scheduler.on(ChunkDone(0, 1, 0.5)) == [Finish(None)]
     assert scheduler.remaining == 0
+
+
+def test_more_work_comes_before_the_chunk_that_brought_it_about() -> None:
+    scheduler = schedule([(5, 6)], [], workers=1)
+    with_workers(scheduler, workers=1)
+    assert scheduler.on(MoreWork(1, ((8, 10),))) == [Assign(0, Chunk(2, 1, ((8, 9),)))]
+    assert scheduler.remaining == 3
+    assert scheduler.on(ChunkDone(0, 1, 0.5)) == [Assign(0, Chunk(3, 1, ((9, 10),)))]
+    assert scheduler.on(ChunkDone(0, 2, 0.5)) == []
+    assert scheduler.on(ChunkDone(0, 3, 0.5)) == [Finish(None)]
+
+
+def test_more_work_starts_more_workers() -> None:
+    scheduler = schedule([(0, 1)], workers=3)
+    assert scheduler.start() == [StartWorker(0)]
+    scheduler.on(WorkerReady(0))
+    assert scheduler.on(MoreWork(0, ((1, 9),)))[:2] == [StartWorker(1), StartWorker(2)]
 
 
 def test_stop_finishes_with_a_reason() -> None:

@@ -67,6 +67,42 @@ def campaigns(draw: st.DrawFn) -> list[list[Range]]:
     ]
 
 
+later = st.lists(st.integers(0, 8), unique=True).map(
+    lambda numbers: [
+        (number % 3, (90 + 10 * number, 91 + 10 * number + number)) for number in numbers
+    ]
+)
+"""Ranges of up to nine trials of any of three groups, which come in the middle of the run."""
+
+
+@many
+@given(campaigns(), crowds, orders, later)
+def test_work_that_comes_later_is_done_too(
+    groups: list[list[Range]], settings: Settings, order: Random, more: list[tuple[int, Range]]
+) -> None:
+    crowd = Crowd(groups, settings, order, later=more)
+    crowd.run()
+    assert crowd.finish == Finish(None)
+    assert crowd.done == crowd.trials
+    assert len(crowd.trials) >= sum(len(trials_of(ranges)) for ranges in groups)
+
+
+@many
+@given(campaigns(), impatient_crowds, orders, troubles, later)
+def test_work_that_comes_later_is_settled_whatever_happens(
+    groups: list[list[Range]],
+    settings: Settings,
+    order: Random,
+    trouble: Trouble,
+    more: list[tuple[int, Range]],
+) -> None:
+    crowd = Crowd(groups, settings, order, trouble, later=more)
+    crowd.run()
+    assert crowd.finish is not None
+    if crowd.finish.reason is None:
+        assert crowd.done | crowd.given_up.keys() == crowd.trials
+
+
 @many
 @given(campaigns(), crowds, orders)
 def test_without_failures_every_trial_is_done_and_none_given_up(

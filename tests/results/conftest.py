@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from results import TRIALS, GivenUp, RunHeader, injections_table, trials_table
+from results import (
+    TRIALS,
+    GivenUp,
+    Run,
+    RunHeader,
+    RunWriter,
+    injections_table,
+    open_run,
+    trials_table,
+)
 from results.storage import Storage, open_storage
 
 LAYERS = ("conv2d", "dense", "activation")
@@ -106,6 +116,36 @@ def trial_id_of(number: int) -> int:
     return 2**64 - 1 - number * 7919
 
 
+def hits_of(*rows: Row, number: int = 0) -> pa.Table:
+    """Injections of trial ``number``, in element 0 of sample 0 unless told otherwise."""
+    row = {
+        "trial_id": trial_id_of(number),
+        "layer": "conv2d",
+        "sample": 0,
+        "variable": None,
+        "element": 0,
+        "bit": 31,
+        "original": 1.0,
+        "corrupted": -1.0,
+        "outcome": "sdc",
+        "golden_class": 7,
+        "faulty_class": 1,
+    }
+    return injections_table([{**row, **change} for change in rows])
+
+
+def repetitions_of(bit: int, counts: list[int], **changes: object) -> list[pa.Table]:
+    """Trials of one cell, of 10 injected samples each, ``counts`` of them sdc."""
+    same = {"injected": 10, "masked": 0, "due": 0, "sdc_critical": 0, "cell_id": bit, "bit": bit}
+    same |= {"layer": "conv2d", "layer_index": 0}
+    return [
+        trials_table_of(
+            100 * bit + n, **{**same, "repetition": n, "sdc": sdc, "benign": 10 - sdc, **changes}
+        )
+        for n, sdc in enumerate(counts)
+    ]
+
+
 @pytest.fixture
 def trials() -> Callable[..., pa.Table]:
     return trials_table_of
@@ -134,6 +174,20 @@ def run_header() -> RunHeader:
 @pytest.fixture
 def trial_id() -> Callable[[int], int]:
     return trial_id_of
+
+
+@pytest.fixture
+def made(tmp_path: Path, header: RunHeader) -> Callable[..., Run]:
+    """Makes a run directory of the tables given, with changes of its header, and opens it."""
+
+    def make(
+        *tables: pa.Table, injections: pa.Table | None = None, name: str = "run", **changes: object
+    ) -> Run:
+        with RunWriter.open(tmp_path / name, replace(header, **changes)) as writer:  # type: ignore[arg-type]
+            writer.append(pa.concat_tables(tables), injections)
+        return open_run(tmp_path / name)
+
+    return make
 
 
 @pytest.fixture(params=["local", "s3"])

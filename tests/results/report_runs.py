@@ -84,7 +84,7 @@ def site_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def write_run(
-    folder: Path,
+    folder: Path | str,
     rows: Sequence[Row],
     *,
     planned: int | None = None,

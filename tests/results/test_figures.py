@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results import NothingToShowError, Run, figures
+from results import NothingToShowError, Run, figures, views
 from results.figure_style import OUTCOME_COLOURS, SERIES
 from tests.results.report_runs import cell_rows, site_rows, usual_rows, write_run
 
@@ -101,6 +101,44 @@ def test_without_bits_there_is_no_heat_map_but_a_reason(tmp_path: Path) -> None:
     with pytest.raises(NothingToShowError, match="The faults have no bits"):
         figures.bit_fields(run)
     assert list(figures.criticality(run).data[0].text) == ["conv"]
+
+
+def test_where_nothing_happened_there_is_no_figure_but_a_reason(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=0))
+    with pytest.raises(NothingToShowError, match="None of the 100 injected samples is due"):
+        figures.bit_heatmap(run, "due")
+    with pytest.raises(NothingToShowError, match="None of the 100 injected samples is sdc"):
+        figures.criticality(run)
+
+
+def test_of_many_elements_the_surest_are_shown_without_bars(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("results.site_figures.MOST_POINTS", 5)
+    monkeypatch.setattr("results.site_figures.MOST_BARS", 4)
+    (points,) = figures.vulnerability_map(run, "dense").data
+    assert points.type == "heatmap"
+    figure = figures.vulnerability_map(run, "dense", by="element")
+    assert figure.layout.xaxis.title.text == "element (5 of 48)"
+    assert len(figure.data[0].x) == 5
+    assert figure.data[0].error_y.array is None
+    lows = run.vulnerability_map("dense")["sdc_low"]
+    assert figure.data[0].customdata[:, 1].min() >= lows.nlargest(5).min()
+
+
+def test_the_worst_layers_weights_are_mapped_by_the_variable_that_does_most_harm(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        *cell_rows("conv", 0, bit=30, sdc=3),
+        *cell_rows("dense", 1, bit=30, sdc=5, target="weights"),
+    ]
+    sites = site_rows(rows)
+    for site in sites:
+        if site["layer"] == "dense":
+            site["variable"] = "bias" if site["sample"] == 0 else "kernel"
+    run = write_run(tmp_path / "run", rows, sites=sites)
+    assert views.worst_layer(run) == views.Worst("dense", "kernel", ("element",))
 
 
 def test_targets_and_faults_have_rows_of_their_own(tmp_path: Path) -> None:

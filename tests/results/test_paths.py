@@ -34,7 +34,7 @@ def test_only_our_own_unfinished_files_are_recognised() -> None:
 
 
 def test_only_names_of_a_run_are_at_its_top() -> None:
-    for name in ("campaign.json", ".campaign.json.torn", "lock", "trials", "heartbeat.json"):
+    for name in ("campaign.json", ".campaign.json.torn", "lock", "trials", "report.html"):
         assert paths.is_top(name)
     for name in ("notes.txt", ".git", "campaign.yaml", ".trials.torn"):
         assert not paths.is_top(name)

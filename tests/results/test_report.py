@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from results import ResultsError, Run, write_report
-from results.report import in_script, render_report
+from results.report import in_script, publish_report, render_report
+from results.storage import open_storage
 from tests.results.report_runs import cell_rows, site_rows, usual_rows, write_run
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "results.md"
 NASTY = 'conv</script><b>&"'
 
 
@@ -184,9 +187,16 @@ def test_the_file_is_replaced_all_at_once_and_nothing_is_left_aside(tmp_path: Pa
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", usual_rows())
-    with pytest.raises(ResultsError, match="the report cannot be written") as caught:
-        write_report(run, tmp_path / "missing" / "report.html")
-    assert caught.value.place == str(tmp_path / "missing" / "report.html")
+    place = tmp_path / "run" / "campaign.json" / "report.html"
+    with pytest.raises(ResultsError, match=re.escape(str(place.parent))):
+        write_report(run, place)
+
+
+def test_a_run_on_object_storage_keeps_its_report_there(s3: str) -> None:
+    place = publish_report(write_run(s3, usual_rows()))
+    assert place == f"{s3}/report.html"
+    assert open_storage(s3).read("report.html").startswith(b"<!doctype html>")
+    assert len(write_run(s3, usual_rows(["conv", "dense"])).trials()) == 24
 
 
 def test_the_run_directory_is_still_a_runs_with_a_report_in_it(tmp_path: Path) -> None:
@@ -194,3 +204,23 @@ def test_the_run_directory_is_still_a_runs_with_a_report_in_it(tmp_path: Path) -
     write_report(run, tmp_path / "run" / "report.html")
     again = write_run(tmp_path / "run", usual_rows(["conv", "dense"]))
     assert len(again.trials()) == 24
+
+
+def test_the_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = usual_rows()
+    write_run(tmp_path / "runs" / "digits", rows, sites=site_rows(rows))
+    monkeypatch.chdir(tmp_path)
+    section = GUIDE.read_text().partition("## The report")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    exec(code, {})  # noqa: S102 - our own page
+    assert (tmp_path / "digits.html").is_file()
+
+
+def test_more_injections_than_a_report_reads_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("results.snapshot.MOST_INJECTIONS", 1199)
+    rows = usual_rows()
+    page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
+    for name in ("drift", "map"):
+        assert "1,200 injections were recorded, more than the 1,199" in page.sections[name]

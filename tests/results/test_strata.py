@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.intervals import clopper_pearson, wilson
-from results.strata import Strata, clustered, korn_graubard, stratified
+from results.intervals import clopper_pearson, korn_graubard, wilson
+from results.strata import Strata, clustered, stratified
 
 MEMBERS = np.array([9_100, 1_950, 5_500, 10_850, 2_100, 5_500, 9_000])
 ASKED = np.array([636, 451, 481, 611, 493, 575, 588])

@@ -1,0 +1,98 @@
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from results import Run
+from results.criticality import ranks
+from results.intervals import Interval, wilson
+
+Table = Callable[..., pa.Table]
+Make = Callable[..., Run]
+
+
+def at_rate(trials: Table, *sdc: int) -> list[pa.Table]:
+    """Trials of one bit each, with ``sdc`` of 1,000 injected samples."""
+    tallies = {"samples": 1_000, "injected": 1_000, "masked": 0, "due": 0, "sdc_critical": 0}
+    return [
+        trials(2 * bit, **tallies, sdc=count, benign=1_000 - count) for bit, count in enumerate(sdc)
+    ]
+
+
+def test_groups_are_ranked_with_the_ranks_that_are_possible(made: Make, trials: Table) -> None:
+    table = made(*at_rate(trials, 100, 500, 110, 0)).criticality("bit")
+    assert table["bit"].tolist() == [30, 29, 31, 28]
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert table["rank_low"].tolist() == [1, 2, 2, 4]
+    assert table["rank_high"].tolist() == [1, 3, 3, 4]
+    assert table["certain"].tolist() == [True, False, False, True]
+    assert table["sdc_rate"].tolist() == [0.5, 0.11, 0.1, 0]
+
+
+def test_table_of_ranks_has_a_fixed_order_of_columns(made: Make, trials: Table) -> None:
+    assert made(trials(0)).criticality(["layer", "bit"]).columns.tolist() == [
+        *("layer", "bit", "trials", "injected"),
+        *("sdc", "sdc_rate", "sdc_low", "sdc_high", "due", "due_rate", "due_low", "due_high"),
+        *("rank", "rank_low", "rank_high", "certain", "method"),
+    ]
+
+
+def test_intervals_are_those_of_the_summary(made: Make, trials: Table) -> None:
+    opened = made(*at_rate(trials, 100, 500))
+    row = opened.criticality("bit").iloc[0]
+    assert (row["sdc_low"], row["sdc_high"]) == wilson(500, 1_000)
+
+
+def test_groups_can_be_ranked_by_due_or_a_criterion(made: Make, trials: Table) -> None:
+    tables = [trials(0, due=0, benign=3, sdc_top5=3), trials(2, sdc_top5=0)]
+    opened = made(*tables, columns=("sdc_top5",))
+    assert opened.criticality("bit", metric="due")["bit"].tolist() == [30, 31]
+    by_top5 = opened.criticality("bit", metric="sdc_top5")
+    assert by_top5["bit"].tolist() == [31, 30]
+    assert by_top5.columns.tolist()[11:15] == [
+        "sdc_top5",
+        "sdc_top5_rate",
+        "sdc_top5_low",
+        "sdc_top5_high",
+    ]
+
+
+def test_group_without_injections_has_no_rank(made: Make, trials: Table) -> None:
+    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    table = made(trials(0), trials(2, **nothing)).criticality("bit")
+    assert table["bit"].tolist() == [31, 30]
+    assert table["rank"].isna().tolist() == [False, True]
+    assert table["certain"].tolist() == [True, False]
+
+
+def test_run_without_trials_has_no_ranks(made: Make, trials: Table) -> None:
+    table = made(trials()).criticality()
+    assert len(table) == 0
+    assert table["rank"].dtype == "Int64"
+
+
+def test_metric_that_there_is_not_is_refused(made: Make, trials: Table) -> None:
+    with pytest.raises(ValueError, match="metric names 'sdcs', expected one of: sdc"):
+        made(trials(0)).criticality(metric="sdcs")
+
+
+def test_equal_rates_share_a_rank() -> None:
+    rate = np.array([0.2, 0.5, 0.5, np.nan, 0.1])
+    place, first, last = ranks(rate, (rate, rate))
+    assert place[[0, 1, 2, 4]].tolist() == [3, 1, 1, 4]
+    assert first[[0, 1, 2, 4]].tolist() == [3, 1, 1, 4]
+    assert last[[0, 1, 2, 4]].tolist() == [3, 2, 2, 4]
+
+
+def test_true_ranks_are_all_within_their_bounds_as_often_as_asked() -> None:
+    """2,000 tables of 12 rates; every rank of a table has to be right at once."""
+    rng = np.random.default_rng(4)
+    truth = np.linspace(0.02, 0.3, 12)
+    true_rank = np.arange(12, 0, -1)
+    right = 0
+    for counts in rng.binomial(300, truth, (2_000, 12)):
+        interval: Interval = wilson(counts, 300, 0.95 ** (1 / 12))
+        _, first, last = ranks(counts / 300, interval)
+        right += bool(((first <= true_rank) & (true_rank <= last)).all())
+    assert right / 2_000 >= 0.945

@@ -1,0 +1,177 @@
+"""Which interval a row of a summary gets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from results import Run, RunHeader, RunWriter, open_run, wilson
+from results.intervals import clopper_pearson
+from results.strata import Strata, clustered, stratified
+
+Table = Callable[..., pa.Table]
+Make = Callable[..., Run]
+WEIGHTS = {
+    "target": "weights",
+    "variable": "kernel",
+    "injected": 10,
+    "masked": 5,
+    "sdc_critical": 0,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, header: RunHeader) -> Make:
+    def make(*tables: pa.Table, complete: dict[str, int] | None = None) -> Run:
+        plan = {**header.plan, "exhaustive": complete or {}}
+        with RunWriter.open(tmp_path / "run", replace(header, plan=plan)) as writer:
+            for table in tables:
+                writer.append(table)
+        return open_run(tmp_path / "run")
+
+    return make
+
+
+def bounds(row: object, name: str = "sdc") -> tuple[float, float, float]:
+    return tuple(row[f"{name}_{end}"] for end in ("rate", "low", "high"))  # type: ignore[index, return-value]
+
+
+def test_cells_with_as_many_trials_get_wilson_on_the_sums(run: Make, trials: Table) -> None:
+    row = run(trials(*range(16))).summary("layer").iloc[0]
+    assert row["method"] == "wilson"
+    assert bounds(row) == (32 / 96, *wilson(32, 96))
+
+
+def test_cell_with_more_trials_counts_for_no_more(run: Make, trials: Table) -> None:
+    """Cell 0 has 2 trials with 2 of 6, cell 1 has 1 trial with 0 of 6."""
+    row = run(trials(0, 1), trials(2, sdc=0, sdc_critical=0, benign=4)).summary("layer").iloc[0]
+    expected = stratified([4, 0], [12, 6], Strata.of([6, 6]))
+    assert row["method"] == "stratified wilson"
+    assert bounds(row) == pytest.approx(
+        ((2 / 6 + 0) / 2, float(expected.low[0]), float(expected.high[0]))
+    )
+    assert (row["sdc"], row["injected"]) == (4, 18)
+
+
+def test_cells_weigh_as_much_as_they_inject_in_a_trial(run: Make, trials: Table) -> None:
+    """So the rate is the pooled one as soon as the trials are as many."""
+    seldom = {
+        "probability": 0.1,
+        "injected": 2,
+        "masked": 0,
+        "benign": 1,
+        "sdc": 0,
+        "sdc_critical": 0,
+    }
+    some = run(trials(0), trials(2, 3, **seldom))
+    assert some.summary("layer")["sdc_rate"][0] == pytest.approx(2 / (6 + 2))
+    again = run(trials(1))
+    assert again.summary("layer")["sdc_rate"][0] == 4 / (12 + 4)
+
+
+def test_one_cell_gets_wilson_however_many_trials_it_has(run: Make, trials: Table) -> None:
+    summary = run(trials(0, 1), trials(2)).summary()
+    assert summary["method"].tolist() == ["wilson", "wilson"]
+
+
+def test_trials_are_the_units_for_weights(run: Make, trials: Table) -> None:
+    tables = [
+        trials(n, **WEIGHTS, cell_id=1, repetition=n, sdc=sdc, benign=4 - sdc)
+        for n, sdc in enumerate((0, 3, 1, 0))
+    ]
+    row = run(*tables).summary("layer").iloc[0]
+    expected = clustered([0, 3, 1, 0], [10] * 4, [0] * 4, Strata.of([1.0]))
+    assert row["method"] == "korn-graubard"
+    assert bounds(row) == pytest.approx((0.1, float(expected.low[0]), float(expected.high[0])))
+    assert row["sdc_high"] > wilson(4, 40)[1]
+
+
+def test_weight_faults_that_were_never_seen_are_bounded_by_their_number(
+    run: Make, trials: Table
+) -> None:
+    """30 trials on 10 samples each are 30 faults, not 300."""
+    never = {**WEIGHTS, "cell_id": 1, "sdc": 0, "benign": 4}
+    tables = [trials(n, **never, repetition=n) for n in range(30)]
+    row = run(*tables).summary("target").iloc[0]
+    assert bounds(row) == pytest.approx((0, *clopper_pearson(0, 30)))
+
+
+def test_outputs_and_weights_in_one_group_have_trials_as_units(run: Make, trials: Table) -> None:
+    opened = run(trials(0, 1), trials(2, 3, **WEIGHTS))
+    assert opened.summary("layer")["method"].tolist() == ["korn-graubard"]
+    assert opened.summary("target")["method"].tolist() == ["wilson", "korn-graubard"]
+
+
+def test_complete_exhaustive_cells_are_exact(run: Make, trials: Table) -> None:
+    opened = run(trials(0, 1, 2, sampling="exhaustive"), complete={"0": 2, "1": 2})
+    summary = opened.summary()
+    assert summary["method"].tolist() == ["korn-graubard", "exact"]  # bits 30 and 31
+    assert bounds(summary.iloc[1]) == (1 / 3, 1 / 3, 1 / 3)
+    assert bounds(summary.iloc[1], "due") == (1 / 6, 1 / 6, 1 / 6)
+    assert opened.summary("layer")["method"].tolist() == ["korn-graubard"]
+    again = run(trials(3, sampling="exhaustive"), complete={"0": 2, "1": 2})
+    assert again.summary("layer")["method"].tolist() == ["exact"]
+
+
+def test_exhaustive_cell_that_the_plan_does_not_know_is_not_exact(run: Make, trials: Table) -> None:
+    assert run(trials(0, 1, sampling="exhaustive")).summary()["method"].tolist() == [
+        "korn-graubard"
+    ]
+
+
+def test_exhaustive_and_random_cells_share_a_group(run: Make, trials: Table) -> None:
+    """The complete one has no error: the interval is narrower than of two random ones."""
+    opened = run(trials(0, 1, sampling="exhaustive"), trials(2, 3), complete={"0": 2})
+    row = opened.summary("layer").iloc[0]
+    assert row["method"] == "stratified wilson"
+    assert bounds(row) == pytest.approx((1 / 3, *wilson(48 / 3, 48)))
+
+
+def test_cells_that_share_their_sites_are_one_observation(run: Make, trials: Table) -> None:
+    """8 bits at the same 12 sites are 12 observations, not 96."""
+    row = run(trials(*range(16), sampling="paired")).summary("layer").iloc[0]
+    assert row["method"] == "stratified wilson"
+    assert bounds(row) == pytest.approx((1 / 3, *wilson(4, 12)))
+
+
+def test_paired_bits_apart_are_as_any_cells(run: Make, trials: Table) -> None:
+    summary = run(trials(*range(16), sampling="paired")).summary("bit")
+    assert set(summary["method"]) == {"wilson"}
+
+
+def test_paired_weights_vary_together(run: Make, trials: Table) -> None:
+    """Two bits with the same outcomes are as certain as one of them."""
+    tables = [
+        trials(
+            2 * n + cell,
+            **WEIGHTS,
+            sampling="paired",
+            cell_id=cell,
+            bit=cell,
+            repetition=n,
+            sdc=sdc,
+            benign=4 - sdc,
+        )
+        for n, sdc in enumerate((0, 3, 1, 0))
+        for cell in range(2)
+    ]
+    opened = run(*tables)
+    one, both = opened.summary("bit").iloc[0], opened.summary("target").iloc[0]
+    assert bounds(both) == pytest.approx(bounds(one))
+
+
+def test_group_without_injections_has_no_bounds(run: Make, trials: Table) -> None:
+    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    summary = run(
+        trials(0, 1, **nothing), trials(2, 3, **nothing, target="weights", variable="kernel")
+    ).summary("target")
+    assert np.isnan(summary[["sdc_rate", "sdc_low", "due_high"]].to_numpy(float)).all()
+
+
+def test_cell_without_injections_takes_nothing_from_others(run: Make, trials: Table) -> None:
+    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    row = run(trials(0), trials(2, 3, **nothing)).summary("layer").iloc[0]
+    assert bounds(row) == pytest.approx((1 / 3, *wilson(2, 6)))
