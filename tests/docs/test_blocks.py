@@ -112,7 +112,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "record": "injections",
     }
     grids = {
-        "digits": {"layers": ["conv2d", "dense_1"], "bits": [30], "probabilities": 1.0},
+        "digits": {"layers": ["conv2d", "dense", "dense_1"], "bits": [30], "probabilities": 1.0},
         "paired": {"layers": "dense_1", "bits": [22, 23, 30], "probabilities": 0.5},
     }
     for name, grid in grids.items():
