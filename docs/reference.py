@@ -94,6 +94,8 @@ def command_line_page() -> str:
     """Return the reference of the command line."""
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="injecttf2")
+    for name, one in command.commands.items():  # typer cuts these lines short
+        text = re.sub(rf"^\* `{name}`: .*$", f"* `{name}`: {one.help}", text, flags=re.MULTILINE)
     text = text.replace("# `injecttf2`", "# Command-line reference\n\n" + WRITTEN, 1)
     return _escaped(text.replace("```console", "```text")).rstrip() + "\n"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,6 +13,7 @@ import yaml
 from orchestrator.campaign import Campaign
 from results.schema import INJECTIONS, TRIALS
 from tests.docs.pages import DOCS, ROOT, blocks, command
+from tests.docs.scripts import load
 
 SCHEMA = json.loads((DOCS / "campaign.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -37,19 +36,10 @@ def read(text: str) -> Any:
     return yaml.load(text, EditorLoader)  # noqa: S506 - a SafeLoader
 
 
-def written() -> dict[Path, str]:
-    """What docs/reference.py would write."""
-    spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    pages: dict[Path, str] = module.pages()
-    return pages
-
-
 def test_the_pages_are_up_to_date() -> None:
-    stale = [file.name for file, text in written().items() if file.read_text() != text]
+    stale = [
+        file.name for file, text in load("reference").pages().items() if file.read_text() != text
+    ]
     assert stale == [], "run: make reference"
 
 
