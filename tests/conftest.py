@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -21,6 +22,16 @@ hypothesis.settings.load_profile("project")
 device.configure(threads=2, gpu=False)
 
 DATA = os.environ.get("INJECTTF2_DATA")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the imports have left.
+
+    Keras collects whenever a session is cleared, so most tests would look at those millions of
+    objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

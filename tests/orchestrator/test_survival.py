@@ -28,7 +28,7 @@ from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.s3 import AWS
 
 TRIALS = 3 * 13 * 3 * 3
-INLINE = ("--executor", "inline")
+INLINE = ("--executor", "inline", "--no-report")
 
 
 @pytest.fixture
