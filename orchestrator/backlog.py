@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from orchestrator.looks import Looks, without
 from orchestrator.messages import Range
 from orchestrator.plan import Plan
 from results import RunWriter, open_run
-from results.ids import Ids, contains, union
+from results.ids import Ids, ascending, contains, difference, union
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Backlog:
         outside: Published trials that are not in the plan, by layer: the grid was narrowed.
         failed_outside: uint64 [n], ascending: ids of trials that were given up on and are not in
             the plan.
+        failed: uint64 [n], ascending: ids of all trials that are not to be tried again.
         withheld: By layer, trials of the plan that are neither done nor to do before a look at
             their cell decides on them.
         looks: The looks at the cells; None where all trials of the plan are to be done.
@@ -40,6 +40,7 @@ class Backlog:
     given_up: int = 0
     outside: Mapping[str, int] = field(default_factory=dict)
     failed_outside: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
+    failed: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
     withheld: Mapping[str, int] = field(default_factory=dict)
     looks: Looks | None = None
 
@@ -66,37 +67,42 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
     """
     grid, identity = plan.grid, plan.identity
     done, failed = writer.done_ids(), writer.failed_ids()
-    compared = grid.compare(identity, done)
+    looks, later = plan.new_looks(), np.empty(0, np.uint64)
+    withheld = Counter(grid.by_layer())
+    if looks is not None and len(done):
+        rows = open_run(output).trials(["trial_id", *looks.columns])
+        looks.resume(rows)
+        groups = looks.held_back(rows)
+        later = ascending(rows["trial_id"].to_numpy()[groups >= 0])
+        withheld.subtract(grid.groups[group].layer for group in groups[groups >= 0].tolist())
+    released = [(0, len(grid))]
+    if looks is not None:
+        released = list(without(released, looks.withheld()))
+    compared = grid.compare(identity, done, released)
+    outside = difference(compared.outside, later)
     open_trials = by_group(grid, compared.missing)
     todo = open_trials
-    outside = compared.outside
+    settled = outside
     if len(failed):
-        settled = grid.compare(identity, union(done, failed))
-        outside = settled.outside
+        both = grid.compare(identity, union(done, failed), released)
+        settled = difference(both.outside, later)
         if not retry_failed:
-            todo = by_group(grid, settled.missing)
-    given_up = sum(map(_length, open_trials)) - sum(map(_length, todo))
-    looks = plan.new_looks()
-    withheld: dict[str, int] = {}
-    if looks is not None:
-        if len(done):
-            looks.resume(open_run(output).trials(looks.columns))
-        due = by_group(grid, without(chain.from_iterable(todo), looks.withheld()))
-        for group, every, now in zip(grid.groups, todo, due, strict=True):
-            kept = _length(every) - _length(now)
-            withheld[group.layer] = withheld.get(group.layer, 0) + kept
-        todo = due
+            todo = by_group(grid, both.missing)
+    withheld = Counter(grid.by_layer())
+    for group, spans in zip(grid.groups, by_group(grid, released), strict=True):
+        withheld[group.layer] -= _length(spans)
     return Backlog(
         todo=todo,
         begun=frozenset(
             index
-            for index, group in enumerate(grid.groups)
-            if _length(open_trials[index]) < len(group)
+            for index, spans in enumerate(by_group(grid, released))
+            if _length(open_trials[index]) < _length(spans)
         ),
-        done=len(done) - len(compared.outside),
-        given_up=given_up,
-        outside=_by_layer(output, compared.outside) if len(compared.outside) else {},
-        failed_outside=outside[contains(failed, outside)],
+        done=len(done) - len(outside),
+        given_up=sum(map(_length, open_trials)) - sum(map(_length, todo)),
+        outside=_by_layer(output, outside) if len(outside) else {},
+        failed_outside=settled[contains(failed, settled)],
+        failed=np.empty(0, np.uint64) if retry_failed else failed,
         withheld=withheld,
         looks=looks,
     )

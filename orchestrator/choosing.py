@@ -54,15 +54,18 @@ class Chooser:
     Args:
         campaign: The campaign.
         graph: Its model.
+        sampling: Says how many trials its cells get.
         samples: Samples in its data set.
     """
 
-    def __init__(self, campaign: Campaign, graph: Graph, samples: int) -> None:
+    def __init__(
+        self, campaign: Campaign, graph: Graph, sampling: SamplingPlan, samples: int
+    ) -> None:
         self._campaign = campaign
         self._graph = graph
         self._samples = samples
         self._infos = {info.layer: info for info in graph.layers}
-        self._sampling = SamplingPlan(campaign, graph, samples)
+        self._sampling = sampling
 
     def choose(self) -> Chosen:
         """Return what is injected into which layers.
@@ -86,7 +89,7 @@ class Chooser:
             together = [tuple(info.layer for info in named)]
             self._check_together(index, spec, together[0])
         faults = self._faults(index, spec)
-        made: list[Product] = []
+        made: dict[Scope, Product] = {}
         for layers in together:
             scope = Scope(layers, spec.target)
             variables = self._variables(index, spec, layers)
@@ -94,9 +97,8 @@ class Chooser:
                 for fault, key in faults:
                     self._check(index, key, fault, scope, dtypes)
             once = list(dict.fromkeys(fault for fault, _ in faults))
-            products = self._sampling.products(index, scope, list(variables), once)
-            chosen.products.setdefault(scope, []).extend(products)
-            made.extend(products)
+            made[scope] = self._sampling.product(index, scope, list(variables), once)
+            chosen.products.setdefault(scope, []).append(made[scope])
         self._sampling.check_size(index, made)
 
     def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:

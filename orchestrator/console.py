@@ -56,6 +56,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
                 "seconds": round(summary.seconds, 3),
                 "stopped": summary.stopped,
                 "report": report,
+                **({"unmet": summary.unmet} if summary.unmet else {}),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )

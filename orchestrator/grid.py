@@ -8,8 +8,9 @@ grow with their number.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,23 +33,18 @@ class Product:
         faults: Fault models.
         rates: How many sites a trial gets.
         variables: Weight variables; None for all of a layer together, and for outputs.
-        repetitions: Trials a cell.
+        repetitions: Trials a cell, or what returns it for a cell.
         paired: Whether the cells are paired.
     """
 
     faults: tuple[Fault, ...]
     rates: Sequence[Rate]
     variables: tuple[str | None, ...] = (None,)
-    repetitions: int = 1
+    repetitions: int | Callable[[Cell], int] = 1
     paired: bool = False
 
     def __len__(self) -> int:
         return len(self.variables) * len(self.faults) * len(self.rates)
-
-    @property
-    def trials(self) -> int:
-        """Trials of all cells."""
-        return len(self) * self.repetitions
 
     def cell(self, scope: Scope, index: int) -> Cell:
         """Return the cell at ``index``, in a scope."""
@@ -107,11 +103,6 @@ class Listing:
     def __len__(self) -> int:
         return len(self.cells)
 
-    @property
-    def trials(self) -> int:
-        """Trials of all cells."""
-        return len(self.cells)
-
     def cell(self, scope: Scope, index: int) -> Cell:
         """Return the cell at ``index``."""
         del scope  # the cells know it
@@ -139,7 +130,40 @@ def union(products: Iterable[Cells]) -> tuple[Cells, ...]:
     return (*disjoint, *([Listing(tuple(listed))] if listed else []))
 
 
-@dataclass(frozen=True)
+class Numbered:
+    """Cells one after another, each with its trials.
+
+    Args:
+        cells: The cells.
+        scope: What they corrupt.
+    """
+
+    def __init__(self, cells: Cells, scope: Scope) -> None:
+        self.cells = cells
+        self._scope = scope
+        self._each = cells.repetitions if isinstance(cells.repetitions, int) else None
+        self._ends: npt.NDArray[np.int64] | None = None
+        if not isinstance(cells.repetitions, int):
+            counts = [cells.repetitions(cells.cell(scope, index)) for index in range(len(cells))]
+            self._ends = np.cumsum(counts, dtype=np.int64)
+
+    def __len__(self) -> int:
+        if self._ends is None:
+            return len(self.cells) * (self._each or 0)
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def at(self, offset: int) -> tuple[Cell, int, int]:
+        """Return the cell of the trial at ``offset``, its repetition, and how many there are."""
+        if self._ends is None:
+            assert self._each is not None  # noqa: S101 - one of them is
+            index, repetition = divmod(offset, self._each)
+            return self.cells.cell(self._scope, index), repetition, self._each
+        index = int(np.searchsorted(self._ends, offset, side="right"))
+        first = int(self._ends[index - 1]) if index else 0
+        cell = self.cells.cell(self._scope, index)
+        return cell, offset - first, int(self._ends[index]) - first
+
+
 class Group:
     """The trials of one scope: one range of positions.
 
@@ -147,13 +171,14 @@ class Group:
         scope: What is corrupted.
         products: Disjoint; what is injected there.
         start: Position of the first trial.
-        stop: One past the position of the last.
     """
 
-    scope: Scope
-    products: tuple[Cells, ...]
-    start: int
-    stop: int
+    def __init__(self, scope: Scope, products: Iterable[Cells], start: int) -> None:
+        self.scope = scope
+        self._blocks = [Numbered(product, scope) for product in products]
+        self._ends = list(accumulate(map(len, self._blocks)))
+        self.start = start
+        self.stop = start + (self._ends[-1] if self._ends else 0)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -166,16 +191,14 @@ class Group:
     @property
     def cells(self) -> int:
         """How many cells it has."""
-        return sum(map(len, self.products))
+        return sum(len(block.cells) for block in self._blocks)
 
     def at(self, offset: int) -> tuple[Cell, int, int]:
         """Return the cell of the trial at ``offset``, its repetition, and how many there are."""
-        for product in self.products:
-            if offset < product.trials:
-                index, repetition = divmod(offset, product.repetitions)
-                return product.cell(self.scope, index), repetition, product.repetitions
-            offset -= product.trials
-        raise IndexError(offset)
+        if not 0 <= offset < len(self):
+            raise IndexError(offset)
+        number = bisect_right(self._ends, offset)
+        return self._blocks[number].at(offset - (self._ends[number - 1] if number else 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +225,8 @@ class Grid:
         groups: list[Group] = []
         start = 0
         for scope, products in scopes:
-            disjoint = union(products)
-            stop = start + sum(product.trials for product in disjoint)
-            groups.append(Group(scope, disjoint, start, stop))
-            start = stop
+            groups.append(Group(scope, union(products), start))
+            start = groups[-1].stop
         self.groups = tuple(groups)
         self._starts = [group.start for group in groups]
 
@@ -261,9 +282,8 @@ class Grid:
 
         The ids are uint64 [``BLOCK_TRIALS``], fewer in the last block.
         """
-        for start in range(0, len(self), BLOCK_TRIALS):
-            stop = min(start + BLOCK_TRIALS, len(self))
-            yield start, run_ids(identity, self.runs([(start, stop)]))
+        for block in _blocks([(0, len(self))]):
+            yield block[0][0], run_ids(identity, self.runs(block))
 
     def missing(self, identity: Identity, done: npt.NDArray[np.uint64]) -> Iterator[Range]:
         """Yield the ranges of positions whose trials are not among ``done``, ascending.
@@ -272,37 +292,67 @@ class Grid:
             identity: What the ids are made from.
             done: uint64 [n], ids of finished trials, ascending, each once.
         """
-        return self._missing(identity, done, np.zeros(len(done), np.bool_))
+        return self._missing(identity, done, np.zeros(len(done), np.bool_), [(0, len(self))])
 
-    def compare(self, identity: Identity, done: npt.NDArray[np.uint64]) -> Comparison:
+    def compare(
+        self,
+        identity: Identity,
+        done: npt.NDArray[np.uint64],
+        ranges: Iterable[Range] | None = None,
+    ) -> Comparison:
         """Return what ``done`` lacks of this grid and what it holds beside it, in one pass.
 
         Args:
             identity: What the ids are made from.
             done: uint64 [n], ids of finished trials, ascending, each once.
+            ranges: The positions that count, ascending; None for all.
         """
         met = np.zeros(len(done), np.bool_)
-        missing = tuple(self._missing(identity, done, met))
+        spans = [(0, len(self))] if ranges is None else ranges
+        missing = tuple(self._missing(identity, done, met, spans))
         return Comparison(missing, done[~met])
 
     def _missing(
-        self, identity: Identity, done: npt.NDArray[np.uint64], met: npt.NDArray[np.bool_]
+        self,
+        identity: Identity,
+        done: npt.NDArray[np.uint64],
+        met: npt.NDArray[np.bool_],
+        ranges: Iterable[Range],
     ) -> Iterator[Range]:
         """Yield what is missing, and mark in ``met``, bool [n], those of ``done`` that are met."""
-        begin: int | None = None
-        for start, ids in self.ids(identity):
-            place = _places(done, ids)
-            open_here = place < 0
-            met[place[~open_here]] = True
-            edges = np.flatnonzero(np.diff(open_here, prepend=begin is not None))
-            for edge in (edges + start).tolist():
-                if begin is None:
-                    begin = edge
-                else:
-                    yield begin, edge
-                    begin = None
-        if begin is not None:
-            yield begin, len(self)
+        begin = end = -1
+        for block in _blocks(ranges):
+            place = _places(done, run_ids(identity, self.runs(block)))
+            met[place[place >= 0]] = True
+            positions = np.concatenate([np.arange(*span) for span in block])[place < 0]
+            edges = np.flatnonzero(np.diff(positions, prepend=-2, append=-2) != 1)
+            for first, last in pairwise(edges.tolist()):
+                start, stop = int(positions[first]), int(positions[last - 1]) + 1
+                if start != end:
+                    if begin < end:
+                        yield begin, end
+                    begin = start
+                end = stop
+        if begin < end:
+            yield begin, end
+
+
+def _blocks(ranges: Iterable[Range]) -> Iterator[list[Range]]:
+    """Yield ranges cut into blocks of ``BLOCK_TRIALS`` trials, the last of what is left."""
+    block: list[Range] = []
+    room = BLOCK_TRIALS
+    for start, stop in ranges:
+        begin = start
+        while begin < stop:
+            end = min(stop, begin + room)
+            block.append((begin, end))
+            room -= end - begin
+            begin = end
+            if not room:
+                yield block
+                block, room = [], BLOCK_TRIALS
+    if block:
+        yield block
 
 
 def _places(

@@ -118,7 +118,8 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             planned = backlog.planned(plan.grid)
             writer.set_planned(planned)
             if not backlog.trials:
-                return Summary(planned.total(), backlog.done, backlog.given_up)
+                unmet = 0 if backlog.looks is None else backlog.looks.unmet
+                return Summary(planned.total(), backlog.done, backlog.given_up, unmet=unmet)
             executor = stack.enter_context(_executor(plan, options))
             progress = make_progress(console)
             stack.callback(progress.close)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from injecttf2.rates import Exhaustive
@@ -21,6 +22,9 @@ from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
 from orchestrator.grid import Grid
 from orchestrator.messages import Range
 from orchestrator.precision import Precision, Tally
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,7 @@ class _State:
         looks: Trials at its looks, of which the last may be cut off.
         tally: What its trials have brought, as far as they are released.
         next: Which look comes next; ``len(looks)`` when the cell goes no further.
+        is_met: Whether it is known as well as asked.
         later: Trials of earlier runs that are done and not released.
     """
 
@@ -61,6 +66,7 @@ class _State:
     looks: tuple[int, ...]
     tally: Tally
     next: int = 0
+    is_met: bool = False
     later: _Done | None = None
 
     @property
@@ -89,6 +95,7 @@ class _State:
         while self.is_open and self.tally.trials == self.looks[self.next]:
             self.next += 1
             if precision.is_met(self.tally):
+                self.is_met = True
                 self.looks = self.looks[: self.next]
             self._add_later()
 
@@ -143,13 +150,35 @@ class Looks:
         """The columns of trials that a look needs."""
         return ("cell_id", "repetition", "injected", self._precision.metric)
 
+    @property
+    def unmet(self) -> int:
+        """How many cells go no further without being known as well as asked."""
+        return sum(not state.is_open and not state.is_met for state in self._cells.values())
+
     def withheld(self) -> Iterator[Range]:
         """Yield the positions that are not released, ascending."""
         for state in self._cells.values():
             if state.released < state.trials:
                 yield state.start + state.released, state.start + state.trials
 
-    def resume(self, trials: pa.Table) -> None:
+    def held_back(self, trials: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Return the groups of trials that are of this plan but not released, -1 for all others.
+
+        Args:
+            trials: ``cell_id`` and ``repetition`` of trials that are done.
+
+        Returns:
+            int64 [trials].
+        """
+        keys = zip(trials["cell_id"].tolist(), trials["repetition"].tolist(), strict=True)
+        groups = np.full(len(trials), -1, np.int64)
+        for row, (key, repetition) in enumerate(keys):
+            state = self._cells.get(key)
+            if state is not None and state.released <= repetition < state.trials:
+                groups[row] = state.group
+        return groups
+
+    def resume(self, trials: pa.Table | pd.DataFrame) -> None:
         """Take in what earlier runs have done: look at each cell as often as its trials allow.
 
         Args:
@@ -174,7 +203,7 @@ class Looks:
             released += [(state.group, span) for span in state.ranges(first, earlier)]
         return released
 
-    def _by_cell(self, trials: pa.Table) -> Iterator[tuple[_State, _Done]]:
+    def _by_cell(self, trials: pa.Table | pd.DataFrame) -> Iterator[tuple[_State, _Done]]:
         """Yield the trials of each cell that is looked at."""
         keys, *columns = (trials[name].to_numpy() for name in self.columns)
         order = np.argsort(keys, kind="stable")

@@ -26,7 +26,7 @@ from orchestrator.campaign import Campaign
 from orchestrator.choosing import Chooser
 from orchestrator.grid import Grid
 from orchestrator.looks import Looks, is_adaptive
-from orchestrator.sampling_plan import populations, units
+from orchestrator.sampling_plan import SamplingPlan
 from orchestrator.typed_spec import TypedSpec
 from results.summary import RATED
 
@@ -37,12 +37,13 @@ class TrialRange(NamedTuple):
     Args:
         at_least: If all cells have enough at their first look.
         at_most: If all go on to their last.
-        fixed: In a plan that gives every cell the sample size of Leveugle et al. (DATE 2009).
+        fixed: In a plan that gives every cell the sample size of Leveugle et al. (DATE 2009); None
+            for a relative precision, which has no such size.
     """
 
     at_least: int
     at_most: int
-    fixed: int
+    fixed: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ class Plan:
         model: The model, ready to be sent.
         dataset: The data as the model takes them.
         graph: The model's graph, with the shapes that it has for these data.
+        sampling: Says how many trials each cell gets.
         assessment: What is asked of outputs.
         sent_assessment: The same, ready to be sent.
     """
@@ -70,6 +72,7 @@ class Plan:
     model: Portable
     dataset: Dataset
     graph: Graph
+    sampling: SamplingPlan
     assessment: Assessment
     sent_assessment: PortableAssessment
 
@@ -80,14 +83,13 @@ class Plan:
 
     def hits(self, cell: Cell) -> float:
         """Return how many samples a trial of a cell is expected to hit."""
-        samples = len(self.dataset)
-        return samples if cell.target == WEIGHTS else units(cell, self._infos, samples)
+        return len(self.dataset) if cell.target == WEIGHTS else self.sampling.units(cell)
 
     def new_looks(self) -> Looks | None:
         """Return the looks at the cells, before any trial is done; None without a precision."""
         if self.campaign.precision is None:
             return None
-        return Looks(self.grid, self.identity, self.campaign.precision, self.looks)
+        return Looks(self.grid, self.identity, self.campaign.precision, self.sampling.looks)
 
     def trial_range(self) -> TrialRange | None:
         """Return how many trials there are at least, at most, and in a plan of one size for all.
@@ -102,20 +104,10 @@ class Plan:
             if not is_adaptive(cell):
                 at_least, fixed = at_least + trials, fixed + trials
                 continue
-            sites = sum(
-                elements * choice.places
-                for population in populations(self.graph, cell.scope, cell.variable, cell.fault)
-                for elements, choice in population
-            )
-            population = sites * (1 if cell.target == WEIGHTS else samples)
-            at_least += self.looks(cell)[0]
-            fixed += precision.fixed(units(cell, self._infos, samples), population)
-        return TrialRange(at_least, len(self.grid), fixed)
-
-    def looks(self, cell: Cell) -> tuple[int, ...]:
-        """Return after how many trials a cell is looked at; the last is all that it may get."""
-        assert self.campaign.precision is not None  # noqa: S101 - by the callers
-        return self.campaign.precision.looks(units(cell, self._infos, len(self.dataset)))
+            population = self.sampling.places(cell) * (1 if cell.target == WEIGHTS else samples)
+            at_least += self.sampling.looks(cell)[0]
+            fixed += precision.fixed(self.sampling.units(cell), population)
+        return TrialRange(at_least, len(self.grid), fixed if precision.half_width else None)
 
     def exhaustive(self) -> dict[str, int]:
         """Return the number of trials of each cell that goes through every site, by its id."""
@@ -157,7 +149,8 @@ def make_plan(campaign: Campaign) -> Plan:
     identity = Identity(
         model_digest(model, graph), dataset.digest, campaign.seed, judge=assessment.identity()
     )
-    chosen = Chooser(campaign, graph, len(dataset)).choose()
+    sampling = SamplingPlan(campaign, graph, len(dataset))
+    chosen = Chooser(campaign, graph, sampling, len(dataset)).choose()
     if not chosen.products:
         raise CampaignError(
             "the grid is empty: none of the layers it names can be injected",
@@ -173,6 +166,7 @@ def make_plan(campaign: Campaign) -> Plan:
         model=portable,
         dataset=dataset,
         graph=graph,
+        sampling=sampling,
         assessment=assessment,
         sent_assessment=sent,
     )

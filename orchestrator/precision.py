@@ -7,7 +7,7 @@ of the cell's trials up to there, so two executions stop at the same trial.
 Looks at every trial would stop too often where the estimate is extreme by chance; therefore there
 are few, each half as many trials again after the one before, and the first waits until an interval
 could be as narrow as wanted (no success among n: Wilson's half width is z^2 / 2(n + z^2)). The last
-is where any rate is known that well.
+is where any rate is known that well, also if a trial has fewer hits than are expected.
 
 A campaign file is checked without the package ``results``, which loads pyarrow: that is imported
 where it is used.
@@ -75,15 +75,17 @@ class Precision(Schema):
             return (self.minimum,)
         first, last = self._sizes()
         sizes = [first]
-        while sizes[-1] * GROWTH < last:
+        while sizes[-1] * GROWTH < last[0]:
             sizes.append(sizes[-1] * GROWTH)
-        counts = [math.ceil(size / hits) for size in [*sizes, last]]
+        counts = [math.ceil(size / hits) for size in [*sizes, *last]]
         highest = self.maximum or max(counts[-1], self.minimum)
         inside = {min(max(count, self.minimum), highest) for count in counts}
         return tuple(sorted({*inside, highest}))
 
     def fixed(self, hits: float, population: int) -> int:
         """Return the trials that a plan of one size for all would give a cell, by Leveugle.
+
+        There is no such size for a relative precision: the answer is then the last look.
 
         Args:
             hits: As for :meth:`looks`.
@@ -108,17 +110,23 @@ class Precision(Schema):
             wanted = self.relative * tally.rate
         return (high - low) / 2 <= wanted
 
-    def _sizes(self) -> tuple[float, float]:
-        """Return how many injections there are at the first and the last look."""
+    def _sizes(self) -> tuple[float, tuple[float, float]]:
+        """Return how many injections there are at the first look and at the last two.
+
+        The last two are where the worst rate is known well enough if everything goes as expected,
+        and where it is even if chance takes three standard deviations away.
+        """
         from results.sample_size import sample_size
 
         z = NormalDist().inv_cdf(0.5 + self.confidence / 2)
         if self.half_width is not None:
-            fewest = z**2 * (1 / (2 * self.half_width) - 1)
-            last = int(sample_size(self.half_width, self.confidence))
-            return max(FEWEST, fewest), max(FEWEST, last)
+            first = z**2 * (1 / (2 * self.half_width) - 1)
+            size = int(sample_size(self.half_width, self.confidence))
+            last = max(FEWEST, size), max(FEWEST, size + 3 * math.sqrt(size))
+            return max(FEWEST, first), last
         assert self.relative is not None  # noqa: S101 - one of them is
-        return FEWEST, (z / self.relative) ** 2 * (1 - RAREST) / RAREST
+        rare = math.ceil((z / self.relative) ** 2 * (1 - RAREST) / RAREST)
+        return FEWEST, (rare, rare * (1 + 3 * self.relative / z))
 
 
 @dataclass(frozen=True)

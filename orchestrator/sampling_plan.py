@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from injecttf2.errors import CampaignError
@@ -23,34 +24,15 @@ RATE_KEYS = {"probabilities": "probability", "counts": "count", "bers": "ber"}
 EXHAUSTIVE_LIMIT = 100_000_000
 """Injections of an exhaustive grid that need no leave."""
 
+MOST_TRIALS = 2**31
+"""Trials that a cell can number."""
+
 Population = Sequence[tuple[int, Choice]]
 """Elements, of one sample or of variables, and what may be hit within one."""
 
 
-def units(cell: Cell, infos: Mapping[str, LayerInfo], samples: int) -> float:
-    """Return how many independent injections a trial of a cell is expected to have.
-
-    In outputs that are the samples that it hits; a fault in weights is one, whatever the samples.
-
-    Args:
-        cell: The cell.
-        infos: The model's layers by address.
-        samples: Samples in the data set.
-    """
-    if cell.target == WEIGHTS:
-        return 1.0
-    if isinstance(cell.rate, Listed):
-        return cell.rate.samples
-    spared = 1.0
-    for info in (infos[layer] for layer in cell.scope.layers):
-        choice = cell.fault.choice(info.dtype)
-        elements = info.elements or 1
-        spared *= 1 - share_hit(cell.rate, choice, samples=samples, elements=elements)
-    return samples * (1 - spared)
-
-
 class SamplingPlan:
-    """Makes the products of a grid for a scope.
+    """Says how many trials each cell gets.
 
     Args:
         campaign: The campaign.
@@ -63,14 +45,16 @@ class SamplingPlan:
         self._graph = graph
         self._samples = samples
         self._infos: Mapping[str, LayerInfo] = {info.layer: info for info in graph.layers}
+        self._populations: dict[tuple[Scope, str | None, Fault], Sequence[Population]] = {}
+        self._looks: dict[float, tuple[int, ...]] = {}
 
-    def products(
+    def product(
         self,
         index: int,
         scope: Scope,
         variables: Sequence[str | None],
         faults: Sequence[Fault],
-    ) -> list[Product]:
+    ) -> Product:
         """Return the cells of a scope with their numbers of trials.
 
         Args:
@@ -89,75 +73,131 @@ class SamplingPlan:
         rates = _rates(spec)
         for variable in variables:
             for fault in faults:
-                for population in populations(self._graph, scope, variable, fault):
+                for population in self.populations(scope, variable, fault):
                     self._check_rates(index, fault, rates, scope, population)
         paired, repetitions = self._campaign.paired, self._campaign.repetitions
-        if self._campaign.precision is not None:
-            return self._precise(scope, variables, faults, rates)
-        return [Product(tuple(faults), rates, tuple(variables), repetitions, paired)]
+        if self._campaign.precision is None:
+            return Product(tuple(faults), rates, tuple(variables), repetitions, paired)
+        self._check_looks(index, scope, faults, rates)
+        return Product(tuple(faults), rates, tuple(variables), self.most_trials, paired)
 
-    def _precise(
-        self,
-        scope: Scope,
-        variables: Sequence[str | None],
-        faults: Sequence[Fault],
-        rates: Sequence[Rate],
-    ) -> list[Product]:
-        """Return products in which a cell has as many trials as it gets at most."""
-        precision, paired = self._campaign.precision, self._campaign.paired
-        assert precision is not None  # noqa: S101 - by the caller
-        found: dict[tuple[Rate, int], list[Fault]] = {}
+    def looks(self, cell: Cell) -> tuple[int, ...]:
+        """Return after how many trials a cell is looked at; the last is all that it may get."""
+        precision = self._campaign.precision
+        assert precision is not None  # noqa: S101 - by the callers
+        hits = self.units(cell)
+        if hits not in self._looks:
+            self._looks[hits] = precision.looks(hits)
+        return self._looks[hits]
+
+    def most_trials(self, cell: Cell) -> int:
+        """Return how many trials a cell may get."""
+        return self.looks(cell)[-1]
+
+    def _check_looks(
+        self, index: int, scope: Scope, faults: Iterable[Fault], rates: Iterable[Rate]
+    ) -> None:
+        """See that no cell may take more trials than can be numbered."""
         for rate in rates:
-            for fault in faults:
-                cell = Cell(scope.layer, fault, rate, scope.target)
-                looks = precision.looks(units(cell, self._infos, self._samples))
-                found.setdefault((rate, looks[-1]), []).append(fault)
-        return [
-            Product(tuple(same), (rate,), tuple(variables), trials, paired)
-            for (rate, trials), same in found.items()
-        ]
+            most = max(
+                self.most_trials(Cell(scope.layer, fault, rate, scope.target)) for fault in faults
+            )
+            if most >= MOST_TRIALS:
+                key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
+                raise CampaignError(
+                    f"a cell of the {rate.name} {rate.value:g} would take up to {most:,} trials to "
+                    f"be known that well; expected fewer than {MOST_TRIALS:,}",
+                    place=self._campaign.place("grid", index, key),
+                    hint="give the precision a `maximum`, or cells that hit more samples",
+                )
 
     def _exhaustive(
-        self,
-        index: int,
-        scope: Scope,
-        variables: Iterable[str | None],
-        faults: Sequence[Fault],
-    ) -> list[Product]:
-        """Return products in which a cell has a trial for each of its places."""
-        place = self._campaign.place("grid", index, "exhaustive")
-        found: dict[tuple[str | None, int], list[Fault]] = {}
+        self, index: int, scope: Scope, variables: Sequence[str | None], faults: Sequence[Fault]
+    ) -> Product:
+        """Return a product in which a cell has a trial for each of its places."""
         for variable in variables:
             for fault in faults:
-                (population,) = populations(self._graph, scope, variable, fault)
+                (population,) = self.populations(scope, variable, fault)
                 if any(choice.draws for _, choice in population):
                     raise CampaignError(
                         f"the fault {fault.name} is drawn by chance, so its sites cannot be gone "
                         "through",
-                        place=place,
+                        place=self._campaign.place("grid", index, "exhaustive"),
                         hint="give it a grid of its own with a rate",
                     )
-                places = sum(elements * choice.places for elements, choice in population)
-                found.setdefault((variable, places), []).append(fault)
-        return [
-            Product(tuple(same), (Exhaustive(),), (variable,), places)
-            for (variable, places), same in found.items()
-        ]
+        return Product(tuple(faults), (Exhaustive(),), tuple(variables), self.places)
 
-    def check_size(self, index: int, products: Iterable[Product]) -> None:
+    def places(self, cell: Cell) -> int:
+        """Return how many places a cell has that a fault may fall on, in one sample or weights."""
+        return sum(
+            elements * choice.places
+            for population in self.populations(cell.scope, cell.variable, cell.fault)
+            for elements, choice in population
+        )
+
+    def populations(self, scope: Scope, variable: str | None, fault: Fault) -> Sequence[Population]:
+        """Return what a trial draws its sites from, of one sample or of weights.
+
+        Args:
+            scope: What is corrupted.
+            variable: Weight variable; None for all together, and for outputs.
+            fault: The fault model.
+
+        Returns:
+            One for each layer that is hit in outputs; one for weights.
+        """
+        key = scope, variable, fault
+        if key not in self._populations:
+            self._populations[key] = self._population(scope, variable, fault)
+        return self._populations[key]
+
+    def _population(self, scope: Scope, variable: str | None, fault: Fault) -> Sequence[Population]:
+        if scope.target == OUTPUTS:
+            infos = (self._infos[layer] for layer in scope.layers)
+            return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
+        weights = [one for layer in scope.layers for one in weights_of(self._graph, layer)]
+        named = [one for one in weights if variable in (None, one.name)]
+        return [[(one.elements, fault.choice(one.dtype)) for one in named]]
+
+    def units(self, cell: Cell) -> float:
+        """Return how many independent injections a trial of a cell is expected to have.
+
+        In outputs that are the samples that it hits; a fault in weights is one, whatever the
+        samples.
+        """
+        if cell.target == WEIGHTS:
+            return 1.0
+        if isinstance(cell.rate, Listed):
+            return cell.rate.samples
+        shares = [
+            share_hit(cell.rate, choice, samples=self._samples, elements=elements)
+            for ((elements, choice),) in self.populations(cell.scope, None, cell.fault)
+        ]
+        if len(shares) == 1:
+            return self._samples * shares[0]
+        return self._samples * (1 - math.prod(1 - share for share in shares))
+
+    def check_size(self, index: int, products: Mapping[Scope, Product]) -> None:
         """See that an exhaustive grid is not larger than what is allowed.
 
         Args:
             index: Which of the campaign's grids.
-            products: Its products in all scopes.
+            products: Its products.
 
         Raises:
             CampaignError: It is.
         """
         exhaustive = self._campaign.grid[index].exhaustive
-        injections = sum(product.trials for product in products) * self._samples
-        if exhaustive and injections > (EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive):
-            limit = EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive
+        if not exhaustive:
+            return
+        limit = EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive
+        cells = (
+            product.cell(scope, number)
+            for scope, product in products.items()
+            for number in range(len(product))
+        )
+        injections = sum(map(self.places, cells)) * self._samples
+        if injections > limit:
             raise CampaignError(
                 f"every site once is {injections:,} injections; expected {limit:,} at most",
                 place=self._campaign.place("grid", index, "exhaustive"),
@@ -185,26 +225,6 @@ class SamplingPlan:
                     place=self._campaign.place("grid", index, "counts"),
                     hint="give a smaller count, or layers that are larger a grid of their own",
                 )
-
-
-def populations(graph: Graph, scope: Scope, variable: str | None, fault: Fault) -> list[Population]:
-    """Return what a trial draws its sites from, of one sample or of weights.
-
-    Args:
-        graph: The model.
-        scope: What is corrupted.
-        variable: Weight variable; None for all together, and for outputs.
-        fault: The fault model.
-
-    Returns:
-        One for each layer that is hit in outputs; one for weights.
-    """
-    if scope.target == OUTPUTS:
-        infos = (graph.info(layer) for layer in scope.layers)
-        return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
-    weights = [one for layer in scope.layers for one in weights_of(graph, layer)]
-    named = [one for one in weights if variable in (None, one.name)]
-    return [[(one.elements, fault.choice(one.dtype)) for one in named]]
 
 
 def _rates(spec: GridSpec) -> tuple[Rate, ...]:

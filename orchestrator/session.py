@@ -58,6 +58,7 @@ class Summary:
         reevaluated: Those of them that a faster level left to level ``dense``.
         seconds: Time of this run, from the start of the workers.
         busy: Share of the workers' time, from ready to the end, that the engine took.
+        unmet: Cells that have had all their trials and are not known as well as asked.
         stopped: Why it stopped before all was done; None when it did not.
     """
 
@@ -68,6 +69,7 @@ class Summary:
     reevaluated: int = 0
     seconds: float = 0.0
     busy: float | None = None
+    unmet: int = 0
     stopped: str | None = None
 
 
@@ -144,6 +146,7 @@ class Session:
             reevaluated=self._reevaluated,
             seconds=now - begin,
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
+            unmet=0 if self._backlog.looks is None else self._backlog.looks.unmet,
             stopped=stopped,
         )
 
@@ -234,11 +237,16 @@ class Session:
         """Have the scheduler do what is released by trials that are done."""
         if self._backlog.looks is None:
             return
+        grid, failed = self._plan.grid, self._backlog.failed
         for group, span in self._backlog.looks.done(result.trials):
-            layer = self._plan.grid.groups[group].layer
+            layer = grid.groups[group].layer
+            todo = tuple(grid.compare(self._plan.identity, failed, [span]).missing)
+            released = sum(stop - start for start, stop in todo)
             self._planned[layer] += span[1] - span[0]
-            self._listener.trials_released(layer, span[1] - span[0])
-            self._act(self._scheduler.on(MoreWork(group, (span,))))
+            self._failed += span[1] - span[0] - released
+            self._listener.trials_released(layer, released)
+            if todo:
+                self._act(self._scheduler.on(MoreWork(group, todo)))
 
     def _lose(self, worker: int, error: str) -> None:
         since = self._ready.pop(worker, None)

@@ -34,6 +34,8 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
         line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
+    if summary.unmet:
+        line += f"; {summary.unmet:,} cells have had their last trials and are not known as asked"
     where = [f"results: {shown_path(run)}"] + ([f"report: {report}"] if report else [])
     return Group(Text(line), *(Text(one, no_wrap=True, overflow="ignore") for one in where))
 
@@ -130,11 +132,9 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
         f"{_size(expected.bytes)}"
     )
     if span := plan.trial_range():
-        line = (
-            f"at least {span.at_least:,}, at most {line}\n"
-            f"every cell until it is known as asked; the sample size by Leveugle et al. for every "
-            f"cell: {span.fixed:,} trials"
-        )
+        line = f"at least {span.at_least:,}, at most {line}\neach cell until it is known as asked"
+        if span.fixed is not None:
+            line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
     if inside:
         line += "; for each injection inside a layer or model, all of that is run"
     return _with_line(table, line)

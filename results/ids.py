@@ -26,6 +26,11 @@ def union(*sets: Ids) -> Ids:
     return ascending(np.concatenate(sets))
 
 
+def difference(ids: Ids, others: Ids) -> Ids:
+    """Return those of ``ids`` that are not among ``others``."""
+    return ids[~contains(others, ids)]
+
+
 def contains(ids: Ids, wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     """Tell for each of ``wanted``, uint64 [m], whether it is among ``ids``.
 

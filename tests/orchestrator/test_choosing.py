@@ -13,6 +13,7 @@ from injecttf2.errors import CampaignError
 from injecttf2.graph import Graph
 from orchestrator.campaign import load_campaign
 from orchestrator.choosing import Chooser, Chosen
+from orchestrator.sampling_plan import SamplingPlan
 from tests import families, networks
 
 SAMPLES = 70
@@ -36,7 +37,9 @@ def choose(graph: Graph, tmp_path: Path) -> Choose:
     def chosen(grid: str) -> Chosen:
         file = tmp_path / "c.yaml"
         file.write_text(f"model: model.keras\ndataset: data.npz\ngrid: {grid}\n")
-        return Chooser(load_campaign(file), graph, SAMPLES).choose()
+        campaign = load_campaign(file)
+        sampling = SamplingPlan(campaign, graph, SAMPLES)
+        return Chooser(campaign, graph, sampling, SAMPLES).choose()
 
     return chosen
 

@@ -217,11 +217,34 @@ def test_a_position_outside_is_an_index_error(position: int) -> None:
 
 
 def test_a_cell_outside_its_group_is_an_index_error() -> None:
-    group = Group(Scope(("conv",), "weights"), (product_of(flips(0), (0.5, 1.0)),), 0, 2)
+    group = Group(Scope(("conv",), "weights"), [product_of(flips(0), (0.5, 1.0))], 0)
     cell = Cell("conv", BitFlip(bit=0), Probability(1.0), target="weights")
     assert group.at(1) == (cell, 0, 1)
     with pytest.raises(IndexError):
         group.at(2)
+
+
+@given(products, st.lists(st.integers(0, 3), min_size=12, max_size=12), st.data())
+def test_cells_of_a_product_may_have_different_numbers_of_trials(
+    product: Product, numbers: list[int], data: st.DataObject
+) -> None:
+    cells = pairs_of(product)
+    count = {cell: numbers[index % 12] for index, cell in enumerate(cells)}
+    other = product_of(flips(7), (0.25,))
+    counted = replace(product, repetitions=lambda cell: count[replace(cell, layer="layer")])
+    grid = Grid([(Scope(("a",)), [counted]), (Scope(("b",)), [other]), (Scope(("c",)), [counted])])
+    expected = [
+        (replace(cell, layer=layer), repetition)
+        for layer, of_layer in (("a", cells), ("b", pairs_of(other)), ("c", cells))
+        for cell in of_layer
+        for repetition in range(count.get(cell, 1))
+    ]
+    assert list(grid) == expected
+    assert [grid[position] for position in range(len(grid))] == expected
+    wanted = data.draw(st.sets(st.integers(0, max(len(grid) - 1, 0)), max_size=9))
+    spans = [(position, position + 1) for position in sorted(wanted) if position < len(grid)]
+    found = grid.compare(IDENTITY, as_done([]), spans).missing
+    assert [p for span in found for p in range(*span)] == [start for start, _ in spans]
 
 
 def test_an_empty_grid_has_no_trials() -> None:

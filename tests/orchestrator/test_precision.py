@@ -18,7 +18,7 @@ from orchestrator.precision import Precision, Tally
         (
             Precision(half_width=0.01),
             1,
-            (189, 283, 424, 636, 953, 1430, 2145, 3217, 4825, 7237, 9604),
+            (189, 283, 424, 636, 953, 1430, 2145, 3217, 4825, 7237, 9604, 9898),
         ),
         (Precision(half_width=0.01), 500, (1, 2, 3, 5, 7, 10, 15, 20)),
         (Precision(half_width=0.01), 10_000, (1,)),
@@ -36,7 +36,8 @@ def test_looks(precision: Precision, hits: float, expected: tuple[int, ...]) -> 
 
 
 def test_the_last_look_of_a_relative_precision_knows_a_rate_of_a_thousandth() -> None:
-    last = Precision(relative=0.1).looks(1)[-1]
+    *_, last, beyond = Precision(relative=0.1).looks(1)
+    assert beyond == math.ceil(last * (1 + 3 * 0.1 / 1.959964))
     assert last == math.ceil((1.959964 / 0.1) ** 2 * 999)
     tally = Tally(last, last, round(last / 1000))
     assert Precision(relative=0.101).is_met(tally)

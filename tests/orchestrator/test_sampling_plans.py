@@ -47,7 +47,9 @@ def test_every_cell_stops_at_the_first_look_that_is_narrow_enough(
     lengths = set()
     for _, rows in cells:
         assert rows["repetition"].tolist() == list(range(len(rows)))
-        looks = plan.looks(next(cell for cell, _ in plan.grid.cells() if is_of(cell, rows)))
+        looks = plan.sampling.looks(
+            next(cell for cell, _ in plan.grid.cells() if is_of(cell, rows))
+        )
         assert len(rows) in looks
         for look in looks[: looks.index(len(rows))]:
             assert half_width(rows[:look]) > HALF_WIDTH
