@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from injecttf2.levels import Level
+from injecttf2.levels import LEVELS, Level
 from orchestrator.campaign import Campaign
 from orchestrator.console import messages
 from orchestrator.errors import StoppedError
@@ -62,9 +62,11 @@ def run(
     Raises:
         UserError: The campaign, its model or its data is wrong.
         ResultsError: The run directory is another campaign's, in use, or cannot be written.
+        ValueError: An argument is not one of those named.
         StoppedError: Not all is done: no worker could be had, or it was interrupted. The same call
             goes on.
     """
+    _check(executor, levels, workers)
     options = Options(
         str(output) if output is not None else f"runs/{campaign.name}",
         executor=executor,
@@ -82,3 +84,18 @@ def run(
             f"{summary.done:,} of {summary.trials:,} trials are done: {summary.stopped}"
         )
     return open_run(options.output)
+
+
+def _check(executor: str, levels: Sequence[str] | None, workers: int | None) -> None:
+    """See that arguments are what the command line would take.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if executor not in ("ray", "inline"):
+        raise ValueError(f"executor is {executor!r}, expected 'ray' or 'inline'")
+    for level in levels or ():
+        if level not in LEVELS:
+            raise ValueError(f"levels names {level!r}, expected some of {', '.join(LEVELS)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}, expected 1 or more, or None")

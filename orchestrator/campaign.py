@@ -20,6 +20,8 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -47,6 +49,14 @@ ORIGINAL_KEYS = {
     "probabilities": ("probability",),
 }
 """Keys of the original InjectTF2 that say what a key of a grid says, the first that is given."""
+
+
+def _allows(exhaustive: object) -> bool:
+    """Return whether `exhaustive` is given and makes sense; its own check says what does not."""
+    try:
+        return every_site(exhaustive) is not None
+    except ValueError:
+        return False
 
 
 def _exhaustive(grid: object, exhaustive: object) -> object:
@@ -136,11 +146,34 @@ class Campaign(Schema):
         "none", description="Rows beside the trials: none, or injections, one a site; default none."
     )
 
+    @field_validator("precision", "exhaustive")
+    @classmethod
+    def _is_the_only_plan(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse two answers to how many trials there are."""
+        others = [key for key in ("repetitions", "precision") if key in info.data]
+        given = [
+            key for key in others if key != info.field_name and info.data[key] not in (1, None)
+        ]
+        if value is not None and given:
+            raise ValueError(f"nothing: {given[0]} says how many trials there are")
+        return value
+
+    @field_validator("grid")
+    @classmethod
+    def _has_what_is_exhaustive(
+        cls, value: tuple[GridSpec, ...], info: ValidationInfo
+    ) -> tuple[GridSpec, ...]:
+        if info.data.get("exhaustive") and not any(spec.exhaustive for spec in value):
+            raise ValueError(
+                "a grid without a rate, which hits every site once; or no `exhaustive`"
+            )
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _exhaustive_grids(cls, data: Any) -> Any:
         """Have grids without a rate hit every site where the campaign says so."""
-        if not isinstance(data, dict) or data.get("exhaustive") in (None, False):
+        if not isinstance(data, dict) or not _allows(data.get("exhaustive")):
             return data
         grid = data.get("grid")
         every = grid if isinstance(grid, list | tuple) else [grid]
@@ -261,16 +294,9 @@ def _parsed(source: YamlSource) -> Campaign:
     if is_original(source):
         return _from_original(parse_config(source), name)
     try:
-        campaign = Campaign.model_validate({"name": name, **source.data})
+        return Campaign.model_validate({"name": name, **source.data})
     except ValidationError as error:
         raise source.error(error, {**SCHEMAS, "": Campaign}) from None
-    if campaign.precision is not None and "repetitions" in source.data:
-        raise CampaignError(
-            "received repetitions beside a precision, which says how many there are",
-            place=source.place(("repetitions",), key=True),
-            hint="leave one of them out; `minimum` and `maximum` of a precision are trials",
-        )
-    return campaign
 
 
 def _from_original(section: InjectLayer, name: str) -> Campaign:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -171,7 +171,8 @@ class Session:
         self._writer.maybe_flush()
         if self._backlog.looks is not None and time.monotonic() >= self._tell_planned_at:
             self._tell_planned_at = time.monotonic() + PLANNED_SECONDS
-            self._writer.set_planned(self._planned)
+            with suppress(ResultsError):  # it is told again; rows meet what lasts
+                self._writer.set_planned(self._planned)
         self._listener.tick()
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:

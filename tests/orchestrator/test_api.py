@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,19 @@ def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
         run(wrong, tmp_path / "run", executor="inline", quiet=True)
     with pytest.raises(ValueError, match="a bit from 0 to 63"):
         Campaign(model="builtin:digits_cnn", dataset="digits", grid={"bits": 64, "counts": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"executor": "inlin"}, "executor is 'inlin', expected 'ray' or 'inline'"),
+        ({"levels": ["foo"]}, "levels names 'foo', expected some of drop, difference"),
+        ({"workers": 0}, "workers is 0, expected 1 or more, or None"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        run(made(tmp_path), tmp_path / "run", quiet=True, **arguments)
 
 
 def test_a_run_that_stops_is_an_error(

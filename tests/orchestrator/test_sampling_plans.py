@@ -14,7 +14,9 @@ from scipy.stats import binomtest
 from orchestrator.campaign import load_campaign
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.plan import make_plan
+from orchestrator.precision import Precision
 from results import open_run
+from results.clusters import cluster_wilson
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 
 GRID = "grid: {layers: [conv, logits], bits: [0, 30], probabilities: [0.2, 1.0]}\n"
@@ -132,17 +134,28 @@ def test_weights_and_criteria_have_a_precision_too(
     head = campaign.read_text().partition("repetitions:")[0]
     campaign.write_text(
         f"{head}criteria: confidence_10\n"
-        "precision: {metric: sdc_confidence_10, half_width: 0.1, maximum: 60}\n"
-        "grid: {layers: conv, target: weights, bits: [0, 30], counts: 1}\n"
+        "precision: {metric: sdc_confidence_10, half_width: 0.06}\n"
+        "grid: {layers: conv, target: weights, bits: [0, exponent], counts: 1}\n"
     )
     assert run(campaign, tmp_path / "run").failed == 0
-    counts = open_run(tmp_path / "run").trials().groupby("bit", observed=True).size()
-    assert counts.tolist() == [60, 60]  # fewer faults do not tell that a rate is below 0.2
+    trials = open_run(tmp_path / "run").trials()
+    (_, grave), (_, harmless) = trials.groupby("bit_field", observed=True)
+    assert (harmless["sdc_confidence_10"].sum(), len(harmless)) == (0, 100)  # the first look
+    looks = Precision(half_width=0.06).looks(1)
+    for look in looks[: looks.index(len(grave)) + 1]:
+        hits = grave["sdc_confidence_10"].to_numpy()[:look]
+        low, high = cluster_wilson(look, 70 * look, hits.sum(), (hits**2).sum())
+        assert ((high - low) / 2 <= 0.06) == (look == len(grave))
+    assert len(grave) > 100
 
 
 WRONG = {
     "precision: {half_width: 0.1, metric: accuracy}": "metric: received 'accuracy'",
-    "precision: {half_width: 0.1}\nrepetitions: 3": "received repetitions beside a precision",
+    "precision: {half_width: 0.1}\nrepetitions: 3": "precision: received {'half_width': 0.1}, "
+    "expected nothing: repetitions says how many trials there are",
+    "exhaustive: true": "expected a grid without a rate, which hits every site once; or no",
+    "repetitions: 3\nexhaustive: true": "exhaustive: received true, expected nothing: repetitions",
+    "precision: {half_width: 0.1}\nexhaustive: true": "expected nothing: precision says how many",
     "precision: {half_width: 0.1, minmum: 3}": "unknown key 'minmum'; did you mean 'minimum'?",
     "precision: 0.1": "precision: received 0.1, expected a mapping",
     "exhaustive: -1": "expected true, or the number of injections that are allowed",
@@ -258,3 +271,9 @@ def test_paired_cells_share_their_samples(campaign: Path, run: Run, tmp_path: Pa
         one, other = (same[same["bit"] == bit][places].to_numpy() for bit in (0, 30))
         assert np.array_equal(one, other)
         assert len(one)
+    assert sites.groupby(keys, observed=True).ngroups == 2 * 2 * 3
+    hit = {
+        probability: set(map(tuple, rows[["layer", "bit", "repetition", *places]].to_numpy()))
+        for probability, rows in sites.groupby("probability")
+    }
+    assert hit[0.2] < hit[1.0]
