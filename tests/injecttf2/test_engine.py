@@ -420,3 +420,8 @@ def test_trials_of_two_layers_at_once_are_refused() -> None:
     ]
     with pytest.raises(ValueError, match="one scope"):
         engine_of("cnn").evaluate(trials)
+
+
+def test_sites_are_recorded_only_where_that_is_asked_for() -> None:
+    trials = trials_of(Cell("logits", BitFlip(bit=3), Probability(1.0)), 2)
+    assert engine_of("cnn").evaluate(trials).injections is None

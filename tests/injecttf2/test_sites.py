@@ -410,6 +410,8 @@ def test_weights_take_no_probability() -> None:
 def test_more_sites_than_can_be_numbered_are_refused() -> None:
     with pytest.raises(ValueError, match=rf"^at most 2\^63 - 1 sites .* received {2**63}$"):
         outputs(Count(1), WORDS, samples=2**3, elements=2**60)
+    with pytest.raises(ValueError, match=rf"^at most 2\^63 - 1 sites .* received {2**64}$"):
+        outputs(Count(1), WORDS, samples=2, elements=2**63)
     assert len(outputs(Count(1), WORDS, samples=1, elements=2**63 - 1)) == 1
 
 
