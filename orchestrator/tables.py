@@ -35,7 +35,8 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
     if summary.unmet:
-        line += f"; {summary.unmet:,} cells have had their last trials and are not known as asked"
+        cells = "cell has" if summary.unmet == 1 else "cells have"
+        line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
     where = [f"results: {shown_path(run)}"] + ([f"report: {report}"] if report else [])
     return Group(Text(line), *(Text(one, no_wrap=True, overflow="ignore") for one in where))
 

@@ -15,7 +15,7 @@ from orchestrator.campaign import load_campaign
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.plan import make_plan
 from orchestrator.precision import Precision
-from results import open_run
+from results import GivenUp, RunWriter, open_run
 from results.clusters import cluster_wilson
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 
@@ -277,3 +277,48 @@ def test_paired_cells_share_their_samples(campaign: Path, run: Run, tmp_path: Pa
         for probability, rows in sites.groupby("probability")
     }
     assert hit[0.2] < hit[1.0]
+
+
+def test_cells_that_stay_unknown_are_told(
+    precise: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    text = precise.read_text()
+    precise.write_text(text.replace("0.04}", "0.04, maximum: 2}"))
+    options = ("--executor", "inline", "--no-report", "--output", tmp_path / "run")
+    ended = injecttf2("run", precise, *options, "--json")
+    rows = open_run(tmp_path / "run").trials()
+    unmet = [rows for _, rows in rows.groupby("cell_id") if half_width(rows) > HALF_WIDTH]
+    assert ended.json["unmet"] == len(unmet) > 0
+    assert all(len(rows) == 2 for rows in unmet)
+    again = injecttf2("run", precise, *options)
+    assert f"{len(unmet)} cells have had all trials without being known as asked" in (
+        " ".join(again.out.split())
+    )
+
+
+def test_a_trial_that_was_given_up_on_is_not_tried_again_when_its_look_comes(
+    precise: Path, run: Run, tmp_path: Path
+) -> None:
+    """It failed under a larger plan; the looks of this one come to it in the middle of the run."""
+    run(precise, tmp_path / "undisturbed")
+    longest = max(open_run(tmp_path / "undisturbed").trials().groupby("cell_id"), key=by_length)[1]
+    last = longest.iloc[-1]
+    plan = make_plan(load_campaign(precise))
+    header = open_run(tmp_path / "undisturbed").header
+    with RunWriter.open(str(tmp_path / "run"), header) as writer:
+        cell = next(cell for cell, _ in plan.grid.cells() if is_of(cell, longest))
+        given_up = GivenUp(
+            np.array([last["trial_id"]], np.uint64), cell.to_dict(), int(last["repetition"])
+        )
+        writer.record_failures([given_up], error="no room", traceback="")
+    summary = run(precise, tmp_path / "run")
+    rows = open_run(tmp_path / "run").trials()
+    assert last["trial_id"] not in {*rows["trial_id"]}
+    assert (summary.failed, summary.done) == (1, len(rows))
+    again = run(precise, tmp_path / "run", retry_failed=True)
+    assert (again.failed, again.trials) == (0, again.done)
+    assert_equal_rows(tmp_path / "run", tmp_path / "undisturbed")
+
+
+def by_length(group: tuple[object, pd.DataFrame]) -> int:
+    return len(group[1])
