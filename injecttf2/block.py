@@ -165,7 +165,7 @@ class GoldenBlock:
             self._graph.step(key.layer).inputs[0] if isinstance(key, Sums) else key
             for key in self._extra
         ]
-        steps = set(self._graph.ancestors(needed))
+        steps = set(self._graph.cutter.ancestors(needed))
         values = self._graph.run([step for step in self._cut.suffix if step in steps], values)
         return tuple(golden_of(self._graph, key, values) for key in self._extra)
 

@@ -40,7 +40,7 @@ class ChannelPath(Path):
     def __init__(self, graph: Graph, layer: str, sparse: int | None = None) -> None:
         super().__init__(graph, layer, sparse)
         self._step = graph.step(layer)
-        self.frontier = graph.cut_around([layer]).frontier
+        self.frontier = graph.cut_of([layer], weights=True).frontier
         self.read = self._step.inputs
         self._exact = False  # the layer itself sums
 
@@ -85,7 +85,7 @@ def has_channels(graph: Graph, layer: str) -> bool:
     step = place.step
     if not _is_plain(step.operation, axes=len(graph.shape(step.outputs[0]))):
         return False
-    return graph.users([step.operation]) == [step]
+    return graph.cutter.users([step.operation]) == [step]
 
 
 def channel_of(

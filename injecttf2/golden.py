@@ -72,7 +72,7 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
     assessment.check(dataset.labels, Output(shape, str(graph.output.dtype)))
     size = batch_size(graph, graph.steps)
     arrays = dataset.input_arrays
-    steps = graph.ancestors([id(graph.output)])
+    steps = graph.cutter.ancestors([id(graph.output)])
 
     def forward(*inputs: Any) -> Any:
         return graph.run(steps, graph.feed(inputs))[id(graph.output)]

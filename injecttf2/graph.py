@@ -76,9 +76,8 @@ class Graph:
         self.name = model.name
         self.steps, self.inputs, self.outputs = flat.steps, flat.inputs, flat.outputs
         self._by_layer = {step.layer: step for step in self.steps}
-        self._step_places = {
-            place.layer: place for step in self.steps for place in self._places_of(step)
-        }
+        places = (place for step in self.steps for place in self._places_of(step))
+        self._step_places = {place.layer: place for place in places}
         self._chosen = None if output is None else self._named_output(output)
         tensors = [tensor for step in self.steps for tensor in step.made]
         self.dtypes: dict[int, str] = {id(tensor): tensor.dtype for tensor in tensors}
@@ -124,16 +123,14 @@ class Graph:
             raise ModelError(
                 f"the model {self.name!r} has {len(self.outputs)} outputs, "
                 f"{', '.join(self.output_names)}, and it is not said which of them is judged",
-                hint="say it in the campaign, for example "
-                f"judge: {{type: top1, output: {self.output_names[0]}}}",
+                hint=f"say it, for example judge: {{type: top1, output: {self.output_names[0]}}}",
             )
         return self.outputs[0]
 
     @property
     def output_name(self) -> str:
         """Address of the output that is judged."""
-        keys = [id(tensor) for tensor in self.outputs]
-        return self.output_names[keys.index(id(self.output))]
+        return self.output_names[[id(one) for one in self.outputs].index(id(self.output))]
 
     @property
     def output_names(self) -> list[str]:
@@ -144,7 +141,7 @@ class Graph:
     def feed(self, inputs: Any) -> Values:
         """Return the model's inputs by key: one tensor, or several in a tuple or list."""
         tensors = inputs if isinstance(inputs, tuple | list) else (inputs,)
-        return {id(one): value for one, value in zip(self.inputs, tensors, strict=True)}
+        return dict(zip(map(id, self.inputs), tensors, strict=True))
 
     def signature(self, samples: int) -> list[tf.TensorSpec]:
         """Return shapes and dtypes of the inputs for a number of samples."""
@@ -207,7 +204,7 @@ class Graph:
         """Return the shape of one sample's part of the tensor ``key``.
 
         Raises:
-            ModelError: The size depends on the data, and no input shape was given.
+            ModelError: It depends on the data, and no input shape was given.
         """
         shape = self.shapes[key]
         if None in shape:
@@ -289,26 +286,24 @@ class Graph:
 
     def cut(self, layer: str) -> Cut:
         """Split the model at the output of ``layer``; see :meth:`Cutter.at`."""
-        return self._cutter.at(self.place(layer))
-
-    def cut_before(self, layers: Sequence[str]) -> Cut:
-        """Split the model before the first of some layers, which are in the suffix then."""
-        return self._cutter.before([self.place(layer).step for layer in layers])
-
-    def cut_around(self, layers: Sequence[str]) -> Cut:
-        """Split the model before the first step that uses a weight of some layers."""
-        return self._cutter.around(self.place(layer).operation for layer in layers)
+        return self.cutter.at(self.place(layer))
 
     def cut_of(self, layers: Sequence[str], *, weights: bool = False) -> Cut:
         """Split the model where a fault in one layer, or in several together, comes in.
+
+        Before the first of several layers, or before the first step that uses one of the weights;
+        what is hit is then behind the cut.
 
         Args:
             layers: Their addresses, in the order of the model.
             weights: Whether their weights are hit, and not their outputs.
         """
+        places = [self.place(layer) for layer in layers]
         if weights:
-            return self.cut_around(layers)
-        return self.cut(layers[0]) if len(layers) == 1 else self.cut_before(layers)
+            return self.cutter.around(place.operation for place in places)
+        if len(places) == 1:
+            return self.cutter.at(places[0])
+        return self.cutter.before([place.step for place in places])
 
     def reason_of_cut(self, layers: Sequence[str], *, weights: bool = False) -> str | None:
         """Return why the model cannot be split there, or None when it can; see :meth:`cut_of`."""
@@ -317,16 +312,9 @@ class Graph:
         frontier = self.cut_of(layers, weights=weights).frontier
         return None if self.not_per_sample.isdisjoint(frontier) else BY_PASSED
 
-    def users(self, operations: Iterable[Any]) -> list[Step]:
-        """Return the steps that use a weight of some operations, in order."""
-        return self._cutter.users(operations)
-
-    def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
-        """Return the steps that compute ``keys``, in order."""
-        return self._cutter.ancestors(keys)
-
     @cached_property
-    def _cutter(self) -> Cutter:
+    def cutter(self) -> Cutter:
+        """What splits the model."""
         return Cutter(self.steps, self._trace, [id(tensor) for tensor in self.outputs])
 
     def has_masks(self, keys: Iterable[int]) -> bool:
@@ -409,5 +397,5 @@ class Graph:
 
 def _shapes(input_shape: tuple[Any, ...]) -> tuple[Shape, ...]:
     """Return shapes of several inputs: those given, or the only one given."""
-    several = bool(input_shape) and all(isinstance(one, tuple) for one in input_shape)
-    return input_shape if several else (input_shape,)
+    flat = not input_shape or not all(isinstance(one, tuple) for one in input_shape)
+    return (input_shape,) if flat else input_shape

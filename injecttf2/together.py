@@ -34,7 +34,7 @@ class TogetherSuffix(OutputsSuffix):
     def __init__(
         self, graph: Graph, name: str, layers: Sequence[str], assessment: Assessment
     ) -> None:
-        super(OutputsSuffix, self).__init__(graph, name, graph.cut_before(layers), assessment)
+        super(OutputsSuffix, self).__init__(graph, name, graph.cut_of(layers), assessment)
         self._places = [graph.place(layer) for layer in layers]
 
     @property

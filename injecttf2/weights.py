@@ -160,7 +160,7 @@ class WeightsSuffix(DenseSuffix):
     def __init__(
         self, graph: Graph, name: str, layers: Sequence[str], assessment: Assessment
     ) -> None:
-        super().__init__(graph, name, graph.cut_around(layers), assessment)
+        super().__init__(graph, name, graph.cut_of(layers, weights=True), assessment)
         self.weights = weights_in(graph, layers)
         self.golden = tuple(np.array(weight.variable.numpy()) for weight in self.weights)
         self._on_device = tuple(tf.constant(values) for values in self.golden)

@@ -1,12 +1,10 @@
 """Tensors that differ from golden inside a window only: what level ``difference`` computes on.
 
-A fault in one element changes a small box of the tensors behind it. Of a batch of injected
-samples, :class:`Differences` knows for every tensor the box that may differ, the **window**, and
-reads any box of such a tensor as golden with the window laid over it. That one operation is all
-that the rules of the layers need.
+A fault in one element changes a small box of the tensors behind it. Of a batch of injected samples,
+:class:`Differences` knows for every tensor the box that may differ, the **window**, and reads any
+box as golden with the window laid over it. That one operation is all that the layers' rules need.
 
-Everything here is traced into a compiled function: extents of boxes are fixed when the function is
-made, offsets are computed for each sample.
+All is traced into a compiled function: extents are fixed then, offsets computed for each sample.
 """
 
 from __future__ import annotations
@@ -392,9 +390,8 @@ def _written(golden: Any, rows: Any, window: Window) -> Any:
         index = index[..., tf.newaxis] * shape[axis] + _on_axis(places, axis)
     slices = math.prod(shape[lead:])
     # Equal gathers become one when a graph is optimised. What is written in place is gathered in a
-    # shape of its own, which no tensor has, so that it is nobody else's.
+    # shape of its own, so that it is nobody else's; scattering would copy the batch.
     own = tf.gather(tf.reshape(golden, (golden.shape[0], 1, 1, -1, 1, 1)), rows)
-    # tf.tensor_scatter_nd_update would copy the batch, which takes as long as gathering it.
     result = tf.raw_ops.InplaceUpdate(
         x=tf.reshape(own, (-1, slices)),
         i=tf.reshape(index, (-1,)),

@@ -456,7 +456,7 @@ def test_of_several_outputs_one_is_chosen_by_its_layer() -> None:
         _ = graph.output
     assert str(caught.value) == (
         "the model 'two' has 2 outputs, box, classes, and it is not said which of them is judged\n"
-        "  say it in the campaign, for example judge: {type: top1, output: box}"
+        "  say it, for example judge: {type: top1, output: box}"
     )
     assert Graph(model, output="classes").output.shape == (None, 3)
     with pytest.raises(ModelError, match=r"no output 'class'; did you mean 'classes'\?"):
