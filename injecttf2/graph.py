@@ -162,7 +162,7 @@ class Graph:
             addresses.of(step.path)
         found: list[Place] = []
         for step in self.steps:
-            wrapped = self._is_wrapped(step)
+            wrapped = self._wrapped and not step.is_input
             inside = list(inner_places(step, self._trace, addresses, wrapped=wrapped))
             found.extend([*inside, *self._places_of(step)])
         return tuple(found)
@@ -331,11 +331,8 @@ class Graph:
             if place.step.index == step.index and place.inner is not None
         )
 
-    def _is_wrapped(self, step: Step) -> bool:
-        return self._wrapped and not step.is_input
-
     def _places_of(self, step: Step) -> list[Place]:
-        return step_places(step, wrapped=self._is_wrapped(step))
+        return step_places(step, wrapped=self._wrapped and not step.is_input)
 
     def _named_output(self, name: str) -> Any:
         tensors = dict(zip(self.output_names, self.outputs, strict=True))
