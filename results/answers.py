@@ -183,12 +183,13 @@ class Answers(ABC):
     ) -> pd.DataFrame:
         """Return the differences in rate between cells that differ in nothing but ``of``.
 
-        Cells of a paired campaign share their sites: for bits, bit fields and probabilities they
-        are compared trial by trial, where at least ``differences.MIN_PAIRS`` trials show the
-        outcome. Others are taken as independent.
+        Cells of a paired campaign share their sites: for faults, their parameters, bits, bit fields
+        and probabilities they are compared trial by trial, where at least ``pairing.MIN_PAIRS``
+        trials show the outcome. Others are taken as independent.
 
         Args:
-            of: A column of ``differences.CELL``. Cells in which it is null are left out.
+            of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
+                compared whatever their fields; bit fields are those from which bits were drawn.
             baseline: The value that the others are compared with; None for all pairs.
             metric: ``sdc``, ``due`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
