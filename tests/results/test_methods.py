@@ -115,6 +115,16 @@ def test_complete_exhaustive_cells_are_exact(run: Make, trials: Table) -> None:
     assert again.summary("layer")["method"].tolist() == ["exact"]
 
 
+def test_exhaustive_cells_of_a_wider_plan_stay_exact(run: Make, trials: Table) -> None:
+    tables = [trials(0, 1, sampling="exhaustive"), trials(2, 3, sampling="exhaustive")]
+    run(*tables, complete={"0": 2, "1": 2})
+    narrowed = run(complete={"0": 2})
+    assert narrowed.summary()["method"].tolist() == ["exact", "exact"]
+    assert narrowed.plan["exhaustive"] == {"0": 2, "1": 2}
+    again = run(trials(4, 5, sampling="exhaustive"), complete={"2": 2})
+    assert again.summary("layer")["method"].tolist() == ["exact"]
+
+
 def test_exhaustive_cell_that_the_plan_does_not_know_is_not_exact(run: Make, trials: Table) -> None:
     assert run(trials(0, 1, sampling="exhaustive")).summary()["method"].tolist() == [
         "cluster wilson"
