@@ -55,9 +55,13 @@ class Answers(ABC):
         A rate is the weighted mean of the rates of a group's cells, each of which counts as much
         as it has injected samples in a trial: cells that got more trials count for no more. Where
         all have the same number of trials it is the sum of the outcomes over that of the injected.
+        Exhaustive cells count by their number of places too, so that the rate is that of all sites.
+
+        Accuracies and metrics are over all samples of a trial. Of a group they are the mean of the
+        cells' means, which count equally, exhaustive ones by their number of places.
 
         ``method`` says how the bounds were found: ``wilson``, on the sums; ``stratified wilson``,
-        where cells have different numbers of trials or share their sites; ``korn-graubard``, with
+        where cells have different numbers of trials or share their sites; ``cluster wilson``, with
         whole trials as units, where one fault is in many samples, as in weights; ``exact``, where
         every site was hit.
 
@@ -69,8 +73,8 @@ class Answers(ABC):
         Returns:
             One row a group that occurs (null is a value too), sorted by ``by``, with these
             columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
-            ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means weighted by
-            samples; ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
+            ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means of the cells;
+            ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
             ``due_high`` over the injected samples, NaN where there are none; each metric, a mean
             as the accuracy is; for each criterion its sum and rate, as for ``sdc``; ``method``.
 
@@ -132,7 +136,9 @@ class Answers(ABC):
         """Return what became of the recorded injections in each part of a layer.
 
         Every site counts by itself, with the outcome of its sample: where a fault hits several
-        places of a sample, each of them has its outcome.
+        places of a sample, each of them has its outcome. Counts are of the rows. Rates weigh each
+        row by one over the trials of its cell, so that cells that got more trials count for no
+        more; bounds are found as in ``summary``.
 
         Args:
             layer: The layer's address.
@@ -160,7 +166,7 @@ class Answers(ABC):
         Returns:
             One row a pair of classes that occurs in sdc samples: ``golden_class``,
             ``faulty_class``, Int32; ``count``, how many of them; ``share`` of those with that
-            golden class, 0 to 1.
+            golden class, 0 to 1, each weighed by one over the trials of its cell.
 
         Raises:
             ResultsError: No injections were recorded, or the model does not classify.
@@ -177,12 +183,13 @@ class Answers(ABC):
     ) -> pd.DataFrame:
         """Return the differences in rate between cells that differ in nothing but ``of``.
 
-        Cells of a paired campaign share their sites: for bits, bit fields and probabilities they
-        are compared trial by trial, where at least ``differences.MIN_PAIRS`` trials show the
-        outcome. Others are taken as independent.
+        Cells of a paired campaign share their sites: for faults, their parameters, bits, bit fields
+        and probabilities they are compared trial by trial, where at least ``pairing.MIN_PAIRS``
+        trials show the outcome. Others are taken as independent.
 
         Args:
-            of: A column of ``differences.CELL``. Cells in which it is null are left out.
+            of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
+                compared whatever their fields; bit fields are those from which bits were drawn.
             baseline: The value that the others are compared with; None for all pairs.
             metric: ``sdc``, ``due`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from results.estimates import CLUSTERED, EXACT
 from results.frames import check_columns
-from results.intervals import Floats, check_confidence, paired_t, square_and_add
+from results.intervals import Floats, check_confidence, square_and_add
+from results.pairing import AT_ONCE, PAIRED, paired_differences
 from results.schema import RATE_ENDS, criteria_of
 from results.summary import NEEDED, RATED, summarise
 
@@ -32,15 +33,11 @@ CELL = (
 )
 """Columns that say what a cell is, in the order in which cells are told."""
 
-NEWCOMBE, SQUARE_AND_ADD, PAIRED = "newcombe", "square and add", "paired t"
-"""How a difference can have been estimated, beside exactly."""
+NEWCOMBE, SQUARE_AND_ADD = "newcombe", "square and add"
+"""How a difference can have been estimated, beside exactly and trial by trial."""
 
-MIN_PAIRS = 10
-"""Trials that two cells share, and in which either shows the outcome, for them to be compared
-trial by trial: with fewer, Student's t is wide, and not to be trusted near a rate of 0."""
-
-_SHARING = ("bit", "bit_field", "probability")
-_AT_ONCE = 2_000_000
+_SHARING = ("fault", "parameters", "bit", "bit_field", "probability")
+"""In what paired cells may differ and yet share their sites."""
 
 
 def differences(
@@ -52,6 +49,12 @@ def differences(
     check_columns([metric], [*RATED, *criteria], "metric")
     keys = [*CELL, "sampling"]
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
+    if of in ("bit", "bit_field"):
+        # A numbered bit has a field too, the one that it lies in: bits of all fields are compared,
+        # and fields by the cells whose bits were drawn from them.
+        keys.remove("bit_field" if of == "bit" else "bit")
+        numbered = trials["bit"].notna()
+        trials = trials[numbered if of == "bit" else ~numbered].reset_index(drop=True)
     cells = summarise(
         trials, keys, check_confidence(confidence), criteria=criteria, sites=run.complete_cells
     )
@@ -158,53 +161,25 @@ def _take_pairs(
         cells = np.asarray(wide.index, np.int64)
         counts, sizes = (np.asarray(wide[name], np.float64) for name in (metric, "injected"))
         rows = np.flatnonzero(np.isin(pairs[0], cells))
-        step = max(1, _AT_ONCE // counts.shape[1])
+        step = max(1, AT_ONCE // counts.shape[1])
         for start in range(0, len(rows), step):
             these = rows[start : start + step]
-            at = [np.searchsorted(cells, side[these]) for side in pairs]
-            told = _paired([counts[one] for one in at], [sizes[one] for one in at], confidence)
-            rates.loc[these, "pairs"] = told.pop("pairs").astype(np.int64)
-            enough = told.pop("telling") >= MIN_PAIRS
-            for name, values in told.items():
-                rates.loc[these[enough], name] = values[enough]
-            rates.loc[these[enough], "method"] = PAIRED
+            a, b = (np.searchsorted(cells, side[these]) for side in pairs)
+            told = paired_differences((counts[a], counts[b]), (sizes[a], sizes[b]), confidence)
+            put_pairs(rates, these, told)
 
 
-def _paired(counts: list[Floats], sizes: list[Floats], confidence: float) -> dict[str, Floats]:
-    """Return the differences of cells from the trials that they share.
-
-    Args:
-        counts: Of first and second cells, float64 [pairs, repetitions], NaN where there is no
-            trial.
-        sizes: The same for the injected samples.
-        confidence: Confidence level of the bounds.
-
-    Returns:
-        float64 [pairs] each: columns of ``difference``; ``pairs``, how many trials are shared;
-        ``telling``, in how many of them either cell has a count.
-    """
-    missing = np.isnan(counts[0] + counts[1])
-    rate, linear = [], []
-    for count, size in zip(counts, sizes, strict=True):
-        k, m = np.where(missing, 0.0, count), np.where(missing, 0.0, size)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rate.append(k.sum(1) / m.sum(1))
-            # A cell's rate is a ratio of sums; this is what each trial adds to its error.
-            mean = m.sum(1) / (~missing).sum(1)
-            linear.append((k - rate[-1][:, None] * m) / mean[:, None])
-    middle = rate[1] - rate[0]
-    each = np.where(missing, np.nan, middle[:, None] + linear[1] - linear[0])
-    low, high = paired_t(each, confidence)
-    seen = ~missing & ((counts[0] > 0) | (counts[1] > 0))
-    return {
-        "rate_a": rate[0],
-        "rate_b": rate[1],
-        "difference": middle,
-        "low": np.maximum(low, -1.0),
-        "high": np.minimum(high, 1.0),
-        "pairs": (~missing).sum(1).astype(np.float64),
-        "telling": seen.sum(1).astype(np.float64),
-    }
+def put_pairs(
+    rates: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    told: tuple[dict[str, Floats], npt.NDArray[np.int64], npt.NDArray[np.bool_]],
+) -> None:
+    """Put into ``rows`` of ``rates`` what ``paired_differences`` told, where it tells enough."""
+    values, shared, enough = told
+    rates.loc[rows, "pairs"] = shared
+    for name, column in values.items():
+        rates.loc[rows[enough], name] = column[enough]
+    rates.loc[rows[enough], "method"] = PAIRED
 
 
 def _floats(values: pd.Series[float]) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from results.errors import ResultsError
+from results.estimates import trial_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +24,13 @@ def class_drift(run: Answers) -> pd.DataFrame:
         )
     # A sample with several sites has a row for each.
     sdc = rows[rows["outcome"] == "sdc"].drop_duplicates(["trial_id", "sample"])
-    keys = ["golden_class", "faulty_class"]
-    drift = sdc.groupby(keys).size().rename("count").reset_index()
-    share = drift["count"] / drift.groupby("golden_class")["count"].transform("sum")
-    return drift.assign(share=share.astype("float64"))
+    trials = run.trials(["trial_id", "cell_id", "sampling"])
+    weights = trials[["trial_id"]].assign(weight=trial_weights(trials, run.complete_cells))
+    weighted = sdc.merge(weights, on="trial_id", how="left")
+    pairs = weighted.groupby(["golden_class", "faulty_class"])
+    drift = pairs["weight"].agg(count="size", share="sum").reset_index()
+    drift["share"] /= drift.groupby("golden_class")["share"].transform("sum")
+    return drift
 
 
 def recorded(run: Answers) -> pd.DataFrame:

@@ -13,31 +13,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from results.clusters import clustered
 from results.intervals import Floats, wilson
-from results.strata import Codes, Estimate, Strata, add_up, clustered, stratified
+from results.strata import Codes, Estimate, Strata, add_up, stratified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-DESIGN = (
-    "cell_id",
-    "layer",
-    "target",
-    "variable",
-    "fault",
-    "parameters",
-    "count",
-    "ber",
-    "sampling",
-)
+DESIGN = ("cell_id", "layer", "target", "variable", "count", "ber", "sampling")
 """Columns of trials that ``Estimator`` needs, beside ``repetition``, ``injected`` and the keys."""
 
-EXACT, WILSON, STRATIFIED, CLUSTERED = "exact", "wilson", "stratified wilson", "korn-graubard"
+EXACT, WILSON, STRATIFIED, CLUSTERED = "exact", "wilson", "stratified wilson", "cluster wilson"
 """What a row of a summary can have in its column ``method``."""
 
 _FAMILY = tuple(name for name in DESIGN if name != "cell_id")
+"""What paired cells with the same draws have in common: neither the fault nor the value of a
+probability, which is the rate where ``count`` and ``ber`` are null."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +45,25 @@ class Estimator:
     _injected: npt.NDArray[np.int64]
     _cell: Codes
     _unit: Codes
+    _share: Floats
     _strata: Strata
 
     @classmethod
-    def of(cls, trials: pd.DataFrame, group: Codes, sites: Mapping[str, int]) -> Estimator:
+    def of(
+        cls,
+        trials: pd.DataFrame,
+        group: Codes,
+        sites: Mapping[str, int],
+        *,
+        size: npt.NDArray[np.int64] | None = None,
+    ) -> Estimator:
         """Return the estimator of groups of ``trials``.
 
         Args:
             trials: Trials with the columns ``DESIGN``, ``repetition`` and ``injected``.
             group: [trials], the group of each, 0 and up, each of them there.
             sites: ``plan["exhaustive"]``: by ``cell_id``, how many trials are all of a cell's.
+            size: [trials], how many trials its cell has; by default as many as are in the group.
         """
         import pandas as pd
 
@@ -70,7 +72,7 @@ class Estimator:
         _, first = np.unique(cell, return_index=True)
         cells = trials.iloc[first]
         injected = trials["injected"].to_numpy(np.int64)
-        n = np.bincount(cell)
+        n = np.bincount(cell) if size is None else size[first]
         shared = _families(cells)
         of_paired = (cells["sampling"] == "paired").to_numpy()
         repetition = trials["repetition"].to_numpy(np.int64)
@@ -79,14 +81,26 @@ class Estimator:
             units = pd.DataFrame({"shared": shared[cell], "repetition": repetition})
             together = units.groupby(["shared", "repetition"]).ngroup().to_numpy("int64")
             unit = np.where(of_paired[cell], together, len(trials) + unit)
+        places = Places.of(cells, n, sites)
+        share = places.share(group[first])
         strata = Strata(
             group[first],
             int(group.max(initial=-1)) + 1,
-            add_up(injected, cell, len(n)) / np.maximum(n, 1),
+            share * add_up(injected, cell, len(n)) / np.maximum(n, 1),
             shared,
-            sampled(cells, n, sites),
+            places.sampled,
         )
-        return cls(_methods(cells, n, strata), injected, cell, unit, strata)
+        return cls(_methods(cells, n, strata), injected, cell, unit, share, strata)
+
+    def mean(self, values: npt.ArrayLike) -> Floats:
+        """Return the mean of the cells' means of ``values``, [trials], by group: float64 [groups].
+
+        Cells count equally, exhaustive ones by ``Places.share``: a value such as the accuracy is
+        over all samples of a trial, whatever part of them is injected.
+        """
+        cells = len(self._share)
+        means = add_up(values, self._cell, cells) / np.bincount(self._cell, minlength=cells)
+        return self._strata.sum(self._share * means) / self._strata.sum(self._share)
 
     def estimate(self, counts: npt.NDArray[np.int64], confidence: float) -> Estimate:
         """Return the rate of ``counts``, [trials], in the injected samples, by group.
@@ -122,16 +136,69 @@ def _families(cells: pd.DataFrame) -> Codes:
     return np.where(paired, len(cells) + alike, each)
 
 
-def sampled(cells: pd.DataFrame, n: npt.NDArray[np.int64], sites: Mapping[str, int]) -> Floats:
-    """Return which part of its sites each cell has had, as far as that matters: [cells]."""
-    exhaustive = np.flatnonzero((cells["sampling"] == "exhaustive").to_numpy())
-    part = np.zeros(len(cells))
-    names = cells["cell_id"].to_numpy()
-    for place in exhaustive:
-        total = sites.get(str(names[place]))
-        if total:
-            part[place] = min(n[place] / total, 1.0)
-    return part
+@dataclass(frozen=True)
+class Places:
+    """How many places exhaustive cells have, each of which a trial hits.
+
+    Args:
+        number: float64 [cells]; 0 for cells whose sites are drawn.
+        sampled: float64 [cells], 0 to 1, which part of them was hit; 0 where the number is not
+            known.
+    """
+
+    number: Floats
+    sampled: Floats
+
+    @classmethod
+    def of(cls, cells: pd.DataFrame, n: npt.NDArray[np.int64], sites: Mapping[str, int]) -> Places:
+        """Return the places of cells.
+
+        Args:
+            cells: A trial of each, with the columns ``cell_id`` and ``sampling``.
+            n: [cells], how many trials it has.
+            sites: See ``Estimator.of``.
+        """
+        number, part = np.zeros(len(cells)), np.zeros(len(cells))
+        names = cells["cell_id"].to_numpy()
+        for at in np.flatnonzero((cells["sampling"] == "exhaustive").to_numpy()):
+            total = sites.get(str(names[at]))
+            number[at] = total or n[at]
+            part[at] = min(n[at] / total, 1.0) if total else 0.0
+        return cls(number, part)
+
+    def share(self, group: Codes) -> Floats:
+        """Return by how much cells count in their groups beside what they inject in a trial.
+
+        Exhaustive cells count by their places, so that a group of them has the rate of all its
+        sites; on average they count for 1, as much as cells whose sites are drawn.
+
+        Args:
+            group: int64 [cells], the group of each.
+
+        Returns:
+            float64 [cells].
+        """
+        exhaustive = self.number > 0
+        length = int(group.max(initial=-1)) + 1
+        count = np.maximum(add_up(exhaustive, group, length), 1)
+        mean = (add_up(self.number, group, length) / count)[group]
+        return np.where(exhaustive, self.number / np.where(exhaustive, mean, 1.0), 1.0)
+
+
+def trial_weights(trials: pd.DataFrame, sites: Mapping[str, int]) -> Floats:
+    """Return by how much each trial counts, so that its cell counts for no more with more of them.
+
+    Args:
+        trials: Trials with the columns ``cell_id`` and ``sampling``.
+        sites: See ``Estimator.of``.
+
+    Returns:
+        float64 [trials], ``Places.share`` over the number of the cell's trials.
+    """
+    _, first, cell = np.unique(trials["cell_id"].to_numpy(), return_index=True, return_inverse=True)
+    n = np.bincount(cell, minlength=len(first))
+    places = Places.of(trials.iloc[first], n, sites)
+    return (places.share(np.zeros_like(first)) / n)[cell]
 
 
 def _methods(

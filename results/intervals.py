@@ -79,51 +79,6 @@ def clopper_pearson(
     return low, high
 
 
-def korn_graubard(
-    rate: npt.ArrayLike,
-    variance: npt.ArrayLike,
-    freedom: npt.ArrayLike,
-    *,
-    outcomes: npt.ArrayLike,
-    alike: npt.ArrayLike,
-    confidence: float = 0.95,
-) -> Interval:
-    """Return the interval of a rate from clusters: Clopper and Pearson's on an effective size.
-
-    The size is that of independent outcomes with this variance, made smaller for variances that
-    few clusters tell.
-
-    Args:
-        rate: The estimate; all arrays are of shapes that broadcast.
-        variance: Its variance.
-        freedom: Degrees of freedom of the variance: clusters less strata, at least 1.
-        outcomes: Number of outcomes: the effective size is not larger.
-        alike: The size to take where all clusters have the same rate, such as 0: the number of
-            clusters, for what rarely happens may have been missed by all of them.
-        confidence: Two-sided confidence level, strictly between 0 and 1.
-
-    Returns:
-        Lower and upper bound, float64 of the broadcast shape; NaN where the rate is.
-
-    Raises:
-        ValueError: ``confidence`` is outside its range.
-
-    Source: E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected
-    number of positive counts estimated from survey data", Survey Methodology 24 (1998), 193-201.
-    """
-    from scipy.special import stdtrit
-
-    p, spread = np.asarray(rate, np.float64), np.asarray(variance, np.float64)
-    t = stdtrit(np.asarray(freedom, np.float64), 0.5 + confidence / 2)
-    # Rounding leaves a trace of variance where all clusters have the same rate.
-    same = spread <= 1e-24 * p**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = p * (1 - p) / spread * (normal_quantile(confidence) / t) ** 2
-    size = np.where(same, alike, np.minimum(size, outcomes))
-    size = np.where(np.isnan(p), 0.0, size)
-    return clopper_pearson(np.nan_to_num(p) * size, size, confidence)
-
-
 def square_and_add(
     rate_a: npt.ArrayLike,
     interval_a: tuple[npt.ArrayLike, npt.ArrayLike],

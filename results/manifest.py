@@ -33,7 +33,7 @@ class RunHeader:
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
             of published trials that are not in it, and ``"failed_outside": [id]`` of trials in its
             layers that were given up on and are not in it; ``"exhaustive": {str(cell_id): trials}``
-            how many trials hit all sites of a cell, for exhaustive ones.
+            how many trials hit all sites of a cell, for exhaustive ones; of earlier plans too.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its
@@ -92,11 +92,17 @@ class Manifest:
         return cls(header, created_at=now, updated_at=now)
 
     def updated(self, *, header: RunHeader | None = None, golden: Json | None = None) -> Self:
-        """Return the manifest with what is given put in its place and ``updated_at`` set to now."""
+        """Return the manifest with what is given put in its place and ``updated_at`` set to now.
+
+        How many places an exhaustive cell has stays known when a narrower plan leaves it out: its
+        trials are still there.
+        """
         now = datetime.now(UTC)
         earlier = self.earlier_provenance
         if header is not None and header.provenance != self.header.provenance:
             earlier += ({**self.header.provenance, "until": now.isoformat()},)
+        if header is not None and "exhaustive" in self.header.plan:
+            header = _with_places(header, self.header.plan["exhaustive"])
         return replace(
             self,
             header=header or self.header,
@@ -220,6 +226,12 @@ def _is_json(text: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _with_places(header: RunHeader, earlier: Json) -> RunHeader:
+    """Return the header with the exhaustive cells of an earlier plan beside those of its own."""
+    places = {**earlier, **header.plan.get("exhaustive", {})}
+    return replace(header, plan={**header.plan, "exhaustive": places})
 
 
 def _is_plan(plan: Json) -> bool:

@@ -4,17 +4,18 @@ Each function is on arrays and says where it comes from; see the modules that ho
 """
 
 from results.bootstrap import cluster_bootstrap
-from results.intervals import clopper_pearson, korn_graubard, paired_t, square_and_add, wilson
+from results.clusters import cluster_wilson, clustered
+from results.intervals import clopper_pearson, paired_t, square_and_add, wilson
 from results.sample_size import finite_population, relative_sample_size, sample_size
-from results.strata import Strata, clustered, stratified
+from results.strata import Strata, stratified
 
 __all__ = [
     "Strata",
     "clopper_pearson",
     "cluster_bootstrap",
+    "cluster_wilson",
     "clustered",
     "finite_population",
-    "korn_graubard",
     "paired_t",
     "relative_sample_size",
     "sample_size",

@@ -3,8 +3,8 @@
 An adaptive plan gives some cells more trials than others. Adding up the outcomes would let those
 cells count for more; here a group's rate is the weighted mean of its cells' rates.
 
-Outcomes that are independent get Wilson's interval, those that come in clusters Korn and
-Graubard's: both on an effective sample size, that of a simple random sample as precise.
+Outcomes that are independent get Wilson's interval on an effective sample size, that of a simple
+random sample as precise; see ``clusters`` for those that come in clusters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from results.intervals import Floats, Interval, korn_graubard, wilson
+from results.intervals import Floats, Interval, wilson
 
 Codes = npt.NDArray[np.int64]
 """Which of n things something belongs to: int64, 0 to n - 1."""
@@ -79,6 +79,13 @@ class Strata:
     def sum(self, values: npt.ArrayLike) -> Floats:
         """Return the sums of ``values``, [cells], by group: float64 [groups]."""
         return add_up(values, self.group, self.groups)
+
+    def mean(self, rates: npt.ArrayLike) -> Floats:
+        """Return the weighted means of ``rates``, [cells], by group: float64 [groups].
+
+        They are kept within [0, 1], which rounding of the weights' sum may leave.
+        """
+        return np.clip(self.sum(self.proportion * np.asarray(rates, np.float64)), 0.0, 1.0)
 
     def variance(self, variances: Floats) -> Floats:
         """Return the variances of the weighted means by group: float64 [groups].
@@ -145,78 +152,29 @@ def stratified(
     k, n = np.asarray(successes, np.float64), np.asarray(sizes, np.float64)
     there = np.maximum(n, 1.0)
     rates = k / there
-    rate = _within(strata.sum(strata.proportion * rates))
+    rate = strata.mean(rates)
     variance = strata.variance(rates * (1 - rates) / there)
-    kish = strata.variance(1 / there)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.fmin(1 / kish, rate * (1 - rate) / variance)
-    size = np.where(np.isnan(rate), 0.0, np.fmin(size, _CERTAIN))
-    low, high = wilson(np.nan_to_num(rate) * size, size, confidence)
+    low, high = at_size(rate, effective_size(rates, there, strata), confidence)
     return Estimate(rate, variance, low, high)
 
 
-def clustered(
-    successes: npt.ArrayLike,
-    sizes: npt.ArrayLike,
-    cell: npt.ArrayLike,
-    strata: Strata,
-    confidence: float = 0.95,
-    *,
-    unit: npt.ArrayLike | None = None,
-) -> Estimate:
-    """Return the rates of groups whose outcomes come in clusters, such as all samples of a trial.
-
-    Between clusters of a cell nothing is assumed but that they are independent. Cells of a single
-    cluster, which show no spread of their own, are taken as clusters of one cell. See
-    ``korn_graubard`` for the interval.
+def effective_size(rates: Floats, sizes: Floats, strata: Strata) -> Floats:
+    """Return how many independent outcomes tell a group's rate as precisely: float64 [groups].
 
     Args:
-        successes: [clusters], how many outcomes of a cluster are successes.
-        sizes: [clusters], how many outcomes it has.
-        cell: [clusters], which of the cells it belongs to.
-        strata: The cells. Those that share their sites have to have their clusters numbered in
-            ``unit``; how they vary together is then seen, nothing is assumed about it.
-        confidence: Two-sided confidence level, strictly between 0 and 1.
-        unit: int64 [clusters]; clusters of a group with the same number are one, spread over
-            several cells. By default each is one.
-
-    Raises:
-        ValueError: An argument is outside its range.
-
-    Source: W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, sections 6.3 and 6.4: Taylor
-    linearisation of a ratio.
+        rates: [cells], the share of successes.
+        sizes: [cells], of how many independent outcomes, at least 1.
+        strata: The cells.
     """
-    k, m = np.asarray(successes, np.float64), np.asarray(sizes, np.float64)
-    place = np.asarray(cell, np.int64)
-    cells = len(strata.group)
-    group = strata.group[place]
-    n, injected = np.bincount(place, minlength=cells), add_up(m, place, cells)
-    there = np.maximum(injected, 1.0)
-    rates = add_up(k, place, cells) / there
-    rate = _within(strata.sum(strata.proportion * rates))
-    lone = n == 1
-    merged = strata.sum(lone)[strata.group]
-    peers = np.where(lone, merged, n)
-    centre = np.where(lone, rate[strata.group], rates)
-    scale = (
-        strata.proportion / there * np.sqrt((1 - strata.sampled) * peers / np.maximum(peers - 1, 1))
-    )
-    residuals = scale[place] * (k - centre[place] * m)
-    which = np.arange(len(k)) if unit is None else np.asarray(unit, np.int64)
-    units, member = np.unique(np.stack([group, which]), axis=1, return_inverse=True)
-    total = add_up(residuals, member.ravel(), units.shape[1])
-    variance = add_up(total**2, units[0], strata.groups)
-    count = np.bincount(units[0], minlength=strata.groups)
-    families = np.unique(np.stack([strata.group, np.where(lone, -1, strata.shared)]), axis=1)
-    freedom = np.maximum(count - np.bincount(families[0], minlength=strata.groups), 1)
-    with np.errstate(divide="ignore"):
-        alike = 1 / strata.variance(1 / np.maximum(n, 1))
-    low, high = korn_graubard(
-        rate, variance, freedom, outcomes=strata.sum(injected), alike=alike, confidence=confidence
-    )
-    return Estimate(rate, variance, low, high)
+    rate = strata.mean(rates)
+    variance = strata.variance(rates * (1 - rates) / sizes)
+    kish = strata.variance(1 / sizes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.fmin(np.fmin(1 / kish, rate * (1 - rate) / variance), _CERTAIN)
 
 
-def _within(rate: Floats) -> Floats:
-    """Return rates within [0, 1], which rounding of the weights' sum may leave."""
-    return np.clip(rate, 0.0, 1.0)
+def at_size(rate: Floats, size: Floats, confidence: float) -> Interval:
+    """Return Wilson's interval of rates, NaN where there is none, at an effective sample size."""
+    there = ~np.isnan(rate)
+    sizes = np.where(there, size, 0.0)
+    return wilson(np.where(there, rate, 0.0) * sizes, sizes, confidence)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEANS = ("accuracy", "golden_accuracy")
-"""Columns that are averaged over a group's trials, weighted by their samples."""
+"""Columns that are averaged over a group's cells, in each over its trials."""
 
 KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
 """Columns that trials can be grouped by."""
@@ -68,11 +68,9 @@ def summarise(
     import pandas as pd
 
     keys = list(by)
-    means = [*MEANS, *metrics]
-    rows = trials.assign(**{name: trials[name] * trials["samples"] for name in means}, trials=1)
+    rows = trials.assign(trials=1)
     groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
-    sums = groups[["trials", "samples", *COUNTS, *means, *criteria]].sum().reset_index()
-    samples = sums["samples"].where(sums["samples"] > 0).astype("float64")
+    sums = groups[["trials", *COUNTS, *criteria]].sum().reset_index()
     estimator = Estimator.of(trials, np.asarray(groups.ngroup(), np.int64), sites or {})
 
     def rated(name: str) -> dict[str, Floats]:
@@ -82,11 +80,11 @@ def summarise(
 
     summary = sums[[*keys, "trials", *COUNTS]].copy()
     for name in MEANS:
-        summary[name] = sums[name].astype("float64") / samples
+        summary[name] = estimator.mean(trials[name])
     for name in RATED:
         summary = summary.assign(**rated(name))
     for name in metrics:
-        summary[name] = sums[name].astype("float64") / samples
+        summary[name] = estimator.mean(trials[name])
     for name in criteria:
         summary = summary.assign(**{name: sums[name]}, **rated(name))
     return summary.assign(method=pd.Series(estimator.method, dtype="str"))

@@ -47,7 +47,8 @@ def accuracy_by_rate(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     """
     keys = [*places(run), *RATES, "sampling"]
     trials = run.trials([*keys, "cell_id", "accuracy", "golden_accuracy"])
-    return _labelled(mean_accuracy(trials, keys, confidence=confidence))
+    means = mean_accuracy(trials, keys, confidence=confidence, sites=run.complete_cells)
+    return _labelled(means)
 
 
 def by_place(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:

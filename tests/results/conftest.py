@@ -134,13 +134,16 @@ def hits_of(*rows: Row, number: int = 0) -> pa.Table:
     return injections_table([{**row, **change} for change in rows])
 
 
-def repetitions_of(bit: int, counts: list[int], **changes: object) -> list[pa.Table]:
-    """Trials of one cell, of 10 injected samples each, ``counts`` of them sdc."""
-    same = {"injected": 10, "masked": 0, "due": 0, "sdc_critical": 0, "cell_id": bit, "bit": bit}
+def repetitions_of(cell: int, counts: list[int], **changes: object) -> list[pa.Table]:
+    """Trials of one cell, of 10 injected samples each, ``counts`` of them sdc.
+
+    The number of the cell is its bit too.
+    """
+    same = {"injected": 10, "masked": 0, "due": 0, "sdc_critical": 0, "cell_id": cell, "bit": cell}
     same |= {"layer": "conv2d", "layer_index": 0}
     return [
         trials_table_of(
-            100 * bit + n, **{**same, "repetition": n, "sdc": sdc, "benign": 10 - sdc, **changes}
+            100 * cell + n, **{**same, "repetition": n, "sdc": sdc, "benign": 10 - sdc, **changes}
         )
         for n, sdc in enumerate(counts)
     ]

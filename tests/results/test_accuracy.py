@@ -6,9 +6,15 @@ from scipy import stats
 from results.accuracy import mean_accuracy
 
 
-def trials_of(*cells: list[float]) -> pd.DataFrame:
+def trials_of(*cells: list[float], sampling: str = "random") -> pd.DataFrame:
     rows = [
-        {"layer": "conv", "cell_id": cell, "accuracy": accuracy, "golden_accuracy": 0.9}
+        {
+            "layer": "conv",
+            "cell_id": cell,
+            "sampling": sampling,
+            "accuracy": accuracy,
+            "golden_accuracy": 0.9,
+        }
         for cell, accuracies in enumerate(cells)
         for accuracy in accuracies
     ]
@@ -53,3 +59,18 @@ def test_a_single_trial_has_no_interval() -> None:
 
 def test_bounds_stay_within_0_and_1() -> None:
     assert interval([0.0, 1.0])[1:] == (0.0, 1.0)
+
+
+def test_exhaustive_cells_count_by_their_places_and_are_exact() -> None:
+    trials = trials_of([0.4, 0.5, 0.6], [0.9], sampling="exhaustive")
+    row = mean_accuracy(trials, ["layer"], sites={"0": 3, "1": 1}).iloc[0]
+    assert row["accuracy"] == pytest.approx(0.6)
+    assert row["accuracy_low"] == row["accuracy"] == row["accuracy_high"]
+
+
+def test_unfinished_exhaustive_cell_keeps_an_interval() -> None:
+    trials = trials_of([0.4, 0.5, 0.6], [0.9], sampling="exhaustive")
+    row = mean_accuracy(trials, ["layer"], sites={"0": 9, "1": 1}).iloc[0]
+    half = stats.t.ppf(0.975, 2) * 0.9 * np.sqrt(0.1**2 / 3 * (1 - 3 / 9))
+    assert row["accuracy"] == pytest.approx((9 * 0.5 + 0.9) / 10)
+    assert row["accuracy_high"] - row["accuracy"] == pytest.approx(half)

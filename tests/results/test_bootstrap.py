@@ -3,8 +3,9 @@ import pytest
 from scipy.stats import bootstrap
 
 from results.bootstrap import cluster_bootstrap
+from results.clusters import clustered
 from results.intervals import clopper_pearson
-from results.strata import Strata, clustered
+from results.strata import Strata
 
 
 def faults(count: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from results import Run, compare
-from results.intervals import square_and_add, wilson
+from results.intervals import paired_t, square_and_add, wilson
 from tests.results.conftest import repetitions_of
 
 Table = Callable[..., pa.Table]
@@ -47,7 +48,8 @@ def test_comparison_has_a_fixed_order_of_columns(made: Make, trials: Table) -> N
     assert compare(a, a, 0.9).columns.tolist() == [
         *("layer", "target", "variable", "fault", "parameters", "bit_field", "bit"),
         *("probability", "count", "ber", "runs", "trials_a", "trials_b"),
-        *("injected_a", "injected_b", "rate_a", "rate_b", "difference", "low", "high", "method"),
+        *("injected_a", "injected_b", "pairs", "rate_a", "rate_b", "difference", "low", "high"),
+        "method",
     ]
 
 
@@ -56,6 +58,51 @@ def test_runs_can_be_compared_by_another_metric(made: Make, trials: Table) -> No
     assert compare(a, b, metric="due")["difference"].tolist() == [-1 / 6]
     with pytest.raises(ValueError, match="metric names 'sdc_top5'"):
         compare(a, b, metric="sdc_top5")
+
+
+PAIRED = {"sampling": "paired"}
+
+
+def test_paired_cells_of_two_models_are_compared_trial_by_trial(made: Make, trials: Table) -> None:
+    model = {"version": 1, "model": "cc33", "data": "bb22", "seed": 7}
+    a = made(*repetitions_of(3, A, **PAIRED), *repetitions_of(4, A), name="a")
+    b = made(
+        *repetitions_of(3, [*B, 9], **PAIRED, cell_id=99),
+        *repetitions_of(4, B),
+        name="b",
+        identity=model,
+    )
+    table = compare(a, b).set_index("bit")
+    row = table.loc[3]
+    assert (row["method"], row["pairs"], row["trials_b"]) == ("paired t", 12, 13)
+    assert (row["rate_a"], row["rate_b"]) == (sum(A) / 120, sum(B) / 120)
+    assert (row["low"], row["high"]) == pytest.approx(paired_t((np.array(B) - np.array(A)) / 10))
+    assert table.loc[4, ["method", "pairs"]].tolist() == ["newcombe", 0]
+
+
+def test_paired_run_does_not_differ_from_itself(made: Make, trials: Table) -> None:
+    a = made(*repetitions_of(3, A, **PAIRED), *repetitions_of(5, B, **PAIRED), name="a")
+    table = compare(a, a)
+    assert table[["difference", "low", "high"]].to_numpy().tolist() == [[0, 0, 0]] * 2
+    assert table["method"].tolist() == ["paired t"] * 2
+
+
+@pytest.mark.parametrize("other", [{"seed": 8}, {"data": "dd44"}])
+def test_other_data_or_seed_have_other_sites(
+    made: Make, trials: Table, other: dict[str, object]
+) -> None:
+    cells = repetitions_of(3, A, **PAIRED)
+    identity = {"version": 1, "model": "aa11", "data": "bb22", "seed": 7}
+    a, b = made(*cells, name="a"), made(*cells, name="b", identity=identity | other)
+    assert compare(a, b)[["method", "pairs"]].to_numpy().tolist() == [["newcombe", 0]]
+
+
+def test_paths_are_no_runs(made: Make, trials: Table) -> None:
+    a = made(trials(0), name="a")
+    with pytest.raises(TypeError, match=r"run_a is 'runs/a', expected a run: open it with open_r"):
+        compare("runs/a", a)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="run_b is None"):
+        compare(a, None)  # type: ignore[arg-type]
 
 
 def test_run_without_trials_has_no_cells(made: Make, trials: Table) -> None:

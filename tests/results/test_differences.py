@@ -141,10 +141,59 @@ def test_cells_differ_in_nothing_else(made: Make, trials: Table) -> None:
     opened = made(trials(0), trials(2, probability=0.25), trials(4, fault="stuck_at"))
     assert len(opened.differences("bit")) == 0
     assert opened.differences("bit").columns.tolist() == [
-        *("layer", "target", "variable", "fault", "parameters", "bit_field", "probability"),
+        *("layer", "target", "variable", "fault", "parameters", "probability"),
         *("count", "ber", "sampling", "bit_a", "bit_b", "pairs", "rate_a", "rate_b"),
         *("difference", "low", "high", "method"),
     ]
+
+
+FIELDS = {31: "sign", 30: "exponent", 0: "mantissa"}
+
+
+def test_bits_of_different_fields_are_compared(made: Make, trials: Table) -> None:
+    """Rows of numbered bits have the field that the bit lies in; drawn bits are left out."""
+    paired = {"sampling": "paired"}
+    tables = [
+        table
+        for bit, field in FIELDS.items()
+        for table in repetitions_of(bit, A, **paired, bit_field=field)
+    ]
+    drawn = repetitions_of(7, B, **paired, bit=None, bit_field="sign")
+    table = made(*tables, *drawn).differences("bit")
+    assert table[["bit_a", "bit_b"]].to_numpy().tolist() == [[0, 30], [0, 31], [30, 31]]
+    assert table[["pairs", "method"]].to_numpy().tolist() == [[12, "paired t"]] * 3
+    based = made(*tables, *drawn).differences("bit", baseline=31)
+    assert based[["bit_a", "bit_b"]].to_numpy().tolist() == [[31, 0], [31, 30]]
+
+
+def test_fields_are_compared_by_the_bits_drawn_from_them(made: Make, trials: Table) -> None:
+    numbered = [
+        table for bit, field in FIELDS.items() for table in repetitions_of(bit, B, bit_field=field)
+    ]
+    drawn = [
+        table
+        for n, field in enumerate(FIELDS.values())
+        for table in repetitions_of(40 + n, A, bit=None, bit_field=field)
+    ]
+    opened = made(*numbered, *drawn)
+    table = opened.differences("bit_field", baseline="sign")
+    assert table[["bit_field_a", "bit_field_b"]].to_numpy().tolist() == [
+        ["sign", "exponent"],
+        ["sign", "mantissa"],
+    ]
+    assert table["rate_a"].tolist() == [sum(A) / 120] * 2
+    assert "bit" not in table
+
+
+def test_paired_faults_share_their_sites(made: Make, trials: Table) -> None:
+    paired = {"sampling": "paired", "bit": None}
+    cells = [
+        *repetitions_of(3, A, **paired, fault="zero"),
+        *repetitions_of(5, B, **paired, fault="negate"),
+    ]
+    row = made(*cells).differences("fault").iloc[0]
+    assert (row["fault_a"], row["fault_b"]) == ("negate", "zero")
+    assert (row["method"], row["pairs"]) == ("paired t", 12)
 
 
 def test_layers_can_be_compared_too(made: Make, trials: Table) -> None:

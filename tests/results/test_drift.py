@@ -29,6 +29,15 @@ def test_sample_with_several_sites_counts_once(made: Make, trials: Table) -> Non
     assert drift["count"].tolist() == [1]
 
 
+def test_cell_with_more_trials_leans_no_share(made: Make, trials: Table) -> None:
+    """Cell 0 went to class 1 in both of its trials, cell 1 to class 3 in its only one."""
+    rows = pa.concat_tables(
+        [hits_of({}, number=0), hits_of({}, number=1), hits_of({"faulty_class": 3}, number=2)]
+    )
+    drift = made(trials(0, 1, 2), injections=rows).class_drift()
+    assert drift.to_numpy().tolist() == [[7, 1, 2, 0.5], [7, 3, 1, 0.5]]
+
+
 def test_model_without_classes_has_no_drift(made: Make, trials: Table) -> None:
     rows = hits_of({"golden_class": None, "faulty_class": None})
     with pytest.raises(ResultsError, match="have no classes"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, compare, open_run
+from tests.results.conftest import hits_of
 
 Table = Callable[..., pa.Table]
 
@@ -46,7 +47,8 @@ def runs(
                 writer.append(trials(number, **more, sdc=4 - sdc, benign=1 + sdc))
                 many = {"trial_id": 20_000 + number, "cell_id": 900 + number, "probability": 1.0}
                 writer.append(
-                    trials(number, **many, injected=10, masked=6, benign=3 - sdc, sdc=sdc)
+                    trials(number, **many, injected=10, masked=6, benign=3 - sdc, sdc=sdc),
+                    hits_of({"trial_id": many["trial_id"], "element": number, "outcome": "masked"}),
                 )
             nulls = {"trial_id": 5, "cell_id": 77, "bit": None, "bit_field": "any"}
             writer.append(trials(0, **nulls, sdc=sdc, benign=4 - sdc))

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
-from results.intervals import clopper_pearson
-from results.strata import Strata, clustered, stratified
+from results.clusters import cluster_wilson
+from results.strata import Strata, stratified
 
 Table = Callable[..., pa.Table]
 Make = Callable[..., Run]
@@ -83,9 +83,8 @@ def test_trials_are_the_units_for_weights(run: Make, trials: Table) -> None:
         for n, sdc in enumerate((0, 3, 1, 0))
     ]
     row = run(*tables).summary("layer").iloc[0]
-    expected = clustered([0, 3, 1, 0], [10] * 4, [0] * 4, Strata.of([1.0]))
-    assert row["method"] == "korn-graubard"
-    assert bounds(row) == pytest.approx((0.1, float(expected.low[0]), float(expected.high[0])))
+    assert row["method"] == "cluster wilson"
+    assert bounds(row) == pytest.approx((0.1, *cluster_wilson(4, 40, 4, 9 + 1)))
     assert row["sdc_high"] > wilson(4, 40)[1]
 
 
@@ -96,29 +95,39 @@ def test_weight_faults_that_were_never_seen_are_bounded_by_their_number(
     never = {**WEIGHTS, "cell_id": 1, "sdc": 0, "benign": 4}
     tables = [trials(n, **never, repetition=n) for n in range(30)]
     row = run(*tables).summary("target").iloc[0]
-    assert bounds(row) == pytest.approx((0, *clopper_pearson(0, 30)))
+    assert bounds(row) == pytest.approx((0, *wilson(0, 30)))
 
 
 def test_outputs_and_weights_in_one_group_have_trials_as_units(run: Make, trials: Table) -> None:
     opened = run(trials(0, 1), trials(2, 3, **WEIGHTS))
-    assert opened.summary("layer")["method"].tolist() == ["korn-graubard"]
-    assert opened.summary("target")["method"].tolist() == ["wilson", "korn-graubard"]
+    assert opened.summary("layer")["method"].tolist() == ["cluster wilson"]
+    assert opened.summary("target")["method"].tolist() == ["wilson", "cluster wilson"]
 
 
 def test_complete_exhaustive_cells_are_exact(run: Make, trials: Table) -> None:
     opened = run(trials(0, 1, 2, sampling="exhaustive"), complete={"0": 2, "1": 2})
     summary = opened.summary()
-    assert summary["method"].tolist() == ["korn-graubard", "exact"]  # bits 30 and 31
+    assert summary["method"].tolist() == ["cluster wilson", "exact"]  # bits 30 and 31
     assert bounds(summary.iloc[1]) == (1 / 3, 1 / 3, 1 / 3)
     assert bounds(summary.iloc[1], "due") == (1 / 6, 1 / 6, 1 / 6)
-    assert opened.summary("layer")["method"].tolist() == ["korn-graubard"]
+    assert opened.summary("layer")["method"].tolist() == ["cluster wilson"]
     again = run(trials(3, sampling="exhaustive"), complete={"0": 2, "1": 2})
+    assert again.summary("layer")["method"].tolist() == ["exact"]
+
+
+def test_exhaustive_cells_of_a_wider_plan_stay_exact(run: Make, trials: Table) -> None:
+    tables = [trials(0, 1, sampling="exhaustive"), trials(2, 3, sampling="exhaustive")]
+    run(*tables, complete={"0": 2, "1": 2})
+    narrowed = run(complete={"0": 2})
+    assert narrowed.summary()["method"].tolist() == ["exact", "exact"]
+    assert narrowed.plan["exhaustive"] == {"0": 2, "1": 2}
+    again = run(trials(4, 5, sampling="exhaustive"), complete={"2": 2})
     assert again.summary("layer")["method"].tolist() == ["exact"]
 
 
 def test_exhaustive_cell_that_the_plan_does_not_know_is_not_exact(run: Make, trials: Table) -> None:
     assert run(trials(0, 1, sampling="exhaustive")).summary()["method"].tolist() == [
-        "korn-graubard"
+        "cluster wilson"
     ]
 
 
@@ -175,3 +184,52 @@ def test_cell_without_injections_takes_nothing_from_others(run: Make, trials: Ta
     nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
     row = run(trials(0), trials(2, 3, **nothing)).summary("layer").iloc[0]
     assert bounds(row) == pytest.approx((1 / 3, *wilson(2, 6)))
+
+
+def test_exhaustive_cells_have_the_rate_of_all_their_sites(run: Make, trials: Table) -> None:
+    """A kernel of 6 places and a bias of 2: the rate is that of 8 places, in 10 samples each."""
+    every = {**WEIGHTS, "sampling": "exhaustive"}
+    kernel = [
+        trials(n, **every, cell_id=1, repetition=n, sdc=n % 2, benign=4 - n % 2, accuracy=0.5)
+        for n in range(6)
+    ]
+    bias = [
+        trials(10 + n, **every | {"variable": "bias"}, cell_id=2, repetition=n, sdc=4, benign=0)
+        for n in range(2)
+    ]
+    row = run(*kernel, *bias, complete={"1": 6, "2": 2}).summary("layer").iloc[0]
+    assert (row["method"], row["sdc"], row["injected"]) == ("exact", 11, 80)
+    assert bounds(row) == pytest.approx((11 / 80, 11 / 80, 11 / 80), abs=1e-15)
+    assert row["accuracy"] == pytest.approx((6 * 0.5 + 2 * 0.8) / 8)
+
+
+def test_unfinished_exhaustive_cells_count_by_their_places_too(run: Make, trials: Table) -> None:
+    """4 of 90 places and 2 of 10: what was found in the first counts for nine tenths."""
+    every = {**WEIGHTS, "sampling": "exhaustive"}
+    tables = [
+        trials(10 * cell + n, **every, cell_id=cell, repetition=n, sdc=sdc, benign=4 - sdc)
+        for cell, counts in ((1, (0, 1, 2, 1)), (2, (4, 4)))
+        for n, sdc in enumerate(counts)
+    ]
+    row = run(*tables, complete={"1": 90, "2": 10}).summary("target").iloc[0]
+    assert row["method"] == "cluster wilson"
+    assert row["sdc_rate"] == pytest.approx(0.9 * 4 / 40 + 0.1 * 8 / 20)
+    assert row["sdc_low"] < row["sdc_rate"] < row["sdc_high"]
+
+
+def test_paired_cells_of_other_faults_share_their_sites(run: Make, trials: Table) -> None:
+    """Two faults at the same 12 sites are 12 observations, not 24."""
+    faults = ({"fault": "zero"}, {"fault": "scale", "parameters": '{"factor":2}'})
+    tables = [
+        trials(2 * cell, 2 * cell + 1, sampling="paired", bit=None, **fault)
+        for cell, fault in enumerate(faults)
+    ]
+    assert bounds(run(*tables).summary("layer").iloc[0]) == pytest.approx((1 / 3, *wilson(4, 12)))
+
+
+def test_paired_cells_of_other_counts_are_independent(run: Make, trials: Table) -> None:
+    tables = [
+        trials(2 * cell, 2 * cell + 1, sampling="paired", probability=None, count=count)
+        for cell, count in enumerate((1, 2))
+    ]
+    assert bounds(run(*tables).summary("layer").iloc[0]) == (1 / 3, *wilson(8, 24))

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
+from results.views import accuracy_by_rate
 
 Table = Callable[..., pa.Table]
 NOTHING = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
@@ -61,10 +63,23 @@ def test_counts_are_summed_and_rates_are_over_the_injected(
     assert (row["due_low"], row["due_high"]) == wilson(16, 96)
 
 
-def test_accuracy_is_weighted_by_samples(run: Callable[..., Run], trials: Table) -> None:
-    row = run(trials(0), trials(1, samples=30, accuracy=0.4)).summary("layer").iloc[0]
-    assert row["accuracy"] == pytest.approx((10 * 0.8 + 30 * 0.4) / 40, abs=1e-15)
-    assert row["golden_accuracy"] == pytest.approx(0.9, abs=1e-15)
+def test_accuracy_and_metrics_are_means_of_the_cells(
+    header: RunHeader, tmp_path: Path, trials: Table
+) -> None:
+    """One cell has 3 trials, the other 1; the report says the same."""
+    header = replace(header, columns=["metric_loss"])
+    with RunWriter.open(tmp_path / "run", header) as writer:
+        writer.append(trials(0, accuracy=0.8, metric_loss=1.0))
+        for n in range(2):
+            again = {"trial_id": n, "repetition": 5 + n}
+            writer.append(trials(0, accuracy=0.5, metric_loss=2.5, **again))
+        writer.append(trials(2, accuracy=0.2, metric_loss=4.0))
+    opened = open_run(tmp_path / "run")
+    row = opened.summary("layer").iloc[0]
+    assert row["accuracy"] == pytest.approx((0.6 + 0.2) / 2)
+    assert row["golden_accuracy"] == pytest.approx(0.9)
+    assert row["metric_loss"] == pytest.approx((2.0 + 4.0) / 2)
+    assert accuracy_by_rate(opened)["accuracy"][0] == row["accuracy"]
 
 
 def test_bounds_follow_the_confidence(run: Callable[..., Run], trials: Table) -> None:
