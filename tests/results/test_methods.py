@@ -115,6 +115,14 @@ def test_complete_exhaustive_cells_are_exact(run: Make, trials: Table) -> None:
     assert again.summary("layer")["method"].tolist() == ["exact"]
 
 
+def test_exact_rate_may_be_0_beside_rates_of_clusters(run: Make, trials: Table) -> None:
+    nothing = {"sdc": 0, "sdc_critical": 0, "benign": 4}
+    tables = [trials(n, sampling="exhaustive", **nothing) for n in (0, 1, 2)]
+    summary = run(*tables, complete={"0": 2, "1": 2}).summary()
+    assert summary["method"].tolist() == ["cluster wilson", "exact"]
+    assert bounds(summary.iloc[1]) == (0, 0, 0)
+
+
 def test_exhaustive_cells_of_a_wider_plan_stay_exact(run: Make, trials: Table) -> None:
     tables = [trials(0, 1, sampling="exhaustive"), trials(2, 3, sampling="exhaustive")]
     run(*tables, complete={"0": 2, "1": 2})
