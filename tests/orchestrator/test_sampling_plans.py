@@ -323,3 +323,26 @@ def test_a_trial_that_was_given_up_on_is_not_tried_again_when_its_look_comes(
 
 def by_length(group: tuple[object, pd.DataFrame]) -> int:
     return len(group[1])
+
+
+def test_bits_of_a_paired_campaign_are_compared_across_fields(
+    campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(
+        f"{head}paired: true\nrepetitions: 12\n"
+        "grid: {layers: [conv, logits], bits: [3, 28, 31], probabilities: 1.0}\n"
+    )
+    run(campaign, tmp_path / "run")
+    opened = open_run(tmp_path / "run")
+    found = opened.differences("bit")
+    assert found["layer"].tolist() == ["conv"] * 3 + ["logits"] * 3
+    assert (
+        list(zip(found["bit_a"], found["bit_b"], strict=True)) == [(3, 28), (3, 31), (28, 31)] * 2
+    )
+    assert (found["pairs"] == 12).all()
+    rates = opened.summary(["layer", "bit"]).set_index(["layer", "bit"])["sdc_rate"]
+    for row in found.to_dict("records"):
+        expected = rates[row["layer"], row["bit_b"]] - rates[row["layer"], row["bit_a"]]
+        assert row["difference"] == pytest.approx(expected, abs=1e-12)
+        assert row["low"] <= row["difference"] <= row["high"]
