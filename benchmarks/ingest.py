@@ -111,6 +111,7 @@ def trial_rows(draw: np.random.Generator, ids: np.ndarray, layer: int) -> pa.Tab
         "bit_field": ["exponent"] * count,
         "probability": draw.choice([0.01, 0.1, 1.0], size=count),
         "repetition": np.arange(count) % 30,
+        "sampling": ["random"] * count,
         "sites": masked + benign + sdc + due,
         "samples": np.full(count, 10_000),
         "injected": masked + benign + sdc + due,

@@ -127,6 +127,7 @@ def rows(
         "bit_field": [one.fault.field("float32") for one in chosen],
         "probability": [one.rate.value for one in chosen],
         "repetition": repetition,
+        "sampling": ["random"] * len(chosen),
         "sites": injected,
         "samples": np.full(len(chosen), SAMPLES),
         "injected": injected,

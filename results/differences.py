@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.estimates import CLUSTERED, EXACT
-from results.frames import check_columns
+from results.frames import IN_A_LAYER, check_columns
 from results.intervals import Floats, check_confidence, square_and_add
 from results.pairing import AT_ONCE, PAIRED, paired_differences
 from results.schema import RATE_ENDS, criteria_of
@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 
     from results.answers import Answers
 
-CELL = (
-    "layer",
-    "target",
-    "variable",
-    "fault",
-    "parameters",
-    "bit_field",
-    "bit",
-    "probability",
-    "count",
-    "ber",
-)
+CELL = ("layer", *IN_A_LAYER)
 """Columns that say what a cell is, in the order in which cells are told."""
 
 NEWCOMBE, SQUARE_AND_ADD = "newcombe", "square and add"

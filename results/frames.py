@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-TRIAL_ORDER = (
-    "layer_index",
+IN_A_LAYER = (
     "target",
     "variable",
     "fault",
@@ -25,9 +24,10 @@ TRIAL_ORDER = (
     "probability",
     "count",
     "ber",
-    "repetition",
-    "trial_id",
 )
+"""Columns that tell the cells of a layer apart, in grid order."""
+
+TRIAL_ORDER = ("layer_index", *IN_A_LAYER, "repetition", "trial_id")
 """The columns that trials are sorted by: cells in grid order, their repetitions together."""
 
 INJECTION_ORDER = ("trial_id", "sample", "layer", "variable", "element", "bit")

@@ -23,11 +23,16 @@ GRID = "grid: {layers: [conv, logits], bits: [0, 30], probabilities: [0.2, 1.0]}
 HALF_WIDTH = 0.04
 
 
+def rewrite(campaign: Path, keys: str) -> None:
+    """Keep name, model, data and seed of a campaign, and give it other keys."""
+    head = campaign.read_text().partition("repetitions:")[0]
+    campaign.write_text(f"{head}{keys}")
+
+
 @pytest.fixture
 def precise(campaign: Path) -> Path:
     """A campaign of eight cells at a precision."""
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(f"{head}precision: {{half_width: {HALF_WIDTH}}}\n{GRID}")
+    rewrite(campaign, f"precision: {{half_width: {HALF_WIDTH}}}\n{GRID}")
     return campaign
 
 
@@ -132,11 +137,11 @@ def test_a_run_of_repetitions_goes_on_at_a_precision_and_the_other_way_round(
 def test_weights_and_criteria_have_a_precision_too(
     campaign: Path, run: Run, tmp_path: Path
 ) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(
-        f"{head}criteria: confidence_10\n"
+    rewrite(
+        campaign,
+        "criteria: confidence_10\n"
         "precision: {metric: sdc_confidence_10, half_width: 0.06}\n"
-        "grid: {layers: conv, target: weights, bits: [0, exponent], counts: 1}\n"
+        "grid: {layers: conv, target: weights, bits: [0, exponent], counts: 1}\n",
     )
     assert run(campaign, tmp_path / "run").failed == 0
     trials = open_run(tmp_path / "run").trials()
@@ -168,8 +173,7 @@ WRONG = {
 def test_what_is_wrong_is_told_with_its_place(
     keys: str, campaign: Path, injecttf2: Command
 ) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(f"{head}{keys}\n{GRID}")
+    rewrite(campaign, f"{keys}\n{GRID}")
     ended = injecttf2("plan", campaign)
     assert ended.code == 2
     assert f"{campaign}:6:" in ended.err or f"{campaign}:7:" in ended.err
@@ -177,13 +181,13 @@ def test_what_is_wrong_is_told_with_its_place(
 
 
 def test_exhaustive_campaigns_hit_every_site_once(campaign: Path, run: Run, tmp_path: Path) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(
-        f"{head}exhaustive: true\nrecord: injections\ngrid:\n"
+    rewrite(
+        campaign,
+        "exhaustive: true\nrecord: injections\ngrid:\n"
         "- {layers: logits, bits: [30, exponent]}\n"
         "- {layers: logits, fault: zero}\n"
         "- {layers: conv, target: weights, variables: [bias, kernel], bits: sign}\n"
-        "- {layers: pool, bits: 30, probabilities: 0.5}\n"
+        "- {layers: pool, bits: 30, probabilities: 0.5}\n",
     )
     run(campaign, tmp_path / "run")
     opened = open_run(tmp_path / "run")
@@ -206,10 +210,10 @@ def test_exhaustive_campaigns_hit_every_site_once(campaign: Path, run: Run, tmp_
 def test_exhaustive_trials_can_be_replayed(
     campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
 ) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(
-        f"{head}paired: true\ngrid:\n- {{layers: logits, bits: 30, exhaustive: 350}}\n"
-        "- {layers: logits, bits: 30, probabilities: 0.5}\n"
+    rewrite(
+        campaign,
+        "paired: true\ngrid:\n- {layers: logits, bits: 30, exhaustive: 350}\n"
+        "- {layers: logits, bits: 30, probabilities: 0.5}\n",
     )
     run(campaign, tmp_path / "run")
     trials = open_run(tmp_path / "run").trials()
@@ -248,8 +252,7 @@ def test_exhaustive_trials_can_be_replayed(
 def test_what_cannot_be_gone_through_is_refused(
     grid: str, said: str, campaign: Path, injecttf2: Command
 ) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(f"{head}grid: {grid}\n")
+    rewrite(campaign, f"grid: {grid}\n")
     ended = injecttf2("plan", campaign)
     assert ended.code == 2
     assert said in ended.err
@@ -257,8 +260,7 @@ def test_what_cannot_be_gone_through_is_refused(
 
 
 def test_paired_cells_share_their_samples(campaign: Path, run: Run, tmp_path: Path) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(f"{head}paired: true\nrepetitions: 3\nrecord: injections\n{GRID}")
+    rewrite(campaign, f"paired: true\nrepetitions: 3\nrecord: injections\n{GRID}")
     run(campaign, tmp_path / "run")
     opened = open_run(tmp_path / "run")
     sites = opened.injections().merge(
@@ -328,10 +330,10 @@ def by_length(group: tuple[object, pd.DataFrame]) -> int:
 def test_bits_of_a_paired_campaign_are_compared_across_fields(
     campaign: Path, run: Run, tmp_path: Path
 ) -> None:
-    head = campaign.read_text().partition("repetitions:")[0]
-    campaign.write_text(
-        f"{head}paired: true\nrepetitions: 12\n"
-        "grid: {layers: [conv, logits], bits: [3, 28, 31], probabilities: 1.0}\n"
+    rewrite(
+        campaign,
+        "paired: true\nrepetitions: 12\n"
+        "grid: {layers: [conv, logits], bits: [3, 28, 31], probabilities: 1.0}\n",
     )
     run(campaign, tmp_path / "run")
     opened = open_run(tmp_path / "run")
