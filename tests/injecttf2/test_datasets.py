@@ -207,7 +207,6 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(30)
 def test_mnist_that_cannot_be_downloaded_names_the_two_ways_out(
     no_network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +218,6 @@ def test_mnist_that_cannot_be_downloaded_names_the_two_ways_out(
     assert capsys.readouterr().out == ""  # where results go as JSON
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
 def test_other_data_sets_that_cannot_be_downloaded_name_a_way_out(
     name: str, no_network: Path

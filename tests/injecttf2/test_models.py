@@ -195,7 +195,6 @@ def test_an_application_that_cannot_be_built_says_why(
     )
 
 
-@pytest.mark.timeout(30)
 def test_weights_that_cannot_be_downloaded_are_the_users_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

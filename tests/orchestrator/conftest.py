@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,31 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(launching, "_settings", lambda *how: replace(usual(*how), **changes))
 
     return change
+
+
+class Clock:
+    """The clock that a session reads: time goes on by itself, and a test may skip some of it.
+
+    What is late is so by this clock, so that no test has to be as quick as a deadline.
+    """
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._skipped
+
+    def skip(self) -> None:
+        """Let so much time pass that every deadline and all patience are over."""
+        self._skipped += 10_000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the sessions of a test."""
+    clock = Clock()
+    monkeypatch.setattr("orchestrator.session.time", clock)
+    return clock
 
 
 Run = Callable[..., Summary]

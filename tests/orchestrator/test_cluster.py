@@ -19,7 +19,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.executors import Done, Lost, Reply, Started
 from orchestrator.executors.ray import RayExecutor
 from results import open_run
-from tests.orchestrator.conftest import Nodes, Run, assert_equal_rows
+from tests.orchestrator.conftest import Clock, Nodes, Run, assert_equal_rows
 from tests.processes import descendants, is_alive, title
 
 TRIALS = 3 * 13 * 3 * 3
@@ -79,9 +79,7 @@ def test_machines_that_come_and_go(
             nodes.add()
 
     seen = watch(disturb)
-    summary = run(
-        campaign, tmp_path / "disturbed", "ray", address=nodes.address, workers=2, patience=60.0
-    )
+    summary = run(campaign, tmp_path / "disturbed", "ray", address=nodes.address, workers=2)
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert copies == [3]  # the head's machine, from where it came, and two others
     assert any(isinstance(one, Lost) and one.blameless for one in seen)
@@ -150,35 +148,56 @@ def test_a_worker_that_hangs_is_ended_and_its_trials_go_elsewhere(
     run: Run,
     tmp_path: Path,
     watch: Callable[[Watch], list[Reply]],
-    settings: Callable[..., None],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run(campaign, tmp_path / "undisturbed")
     hung: list[int] = []
+    given: list[int] = []
+    submit = RayExecutor.submit
 
     def hang(_: RayExecutor, reply: Reply) -> None:
         if isinstance(reply, Started) and not hung:
             hung.append(process(reply))
             os.kill(hung[0], signal.SIGSTOP)
 
+    def skip(self: RayExecutor, worker: int, chunk: int, runs: Any) -> None:
+        submit(self, worker, chunk, runs)
+        if not given:
+            clock.skip()
+        given.append(chunk)
+
     watch(hang)
-    settings(first_deadline=5.0, least_deadline=5.0)
+    monkeypatch.setattr(RayExecutor, "submit", skip)
     summary = run(campaign, tmp_path / "run", "ray", workers=1)
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "run")
     events = open_run(tmp_path / "run").events()
     (lost,) = events[events["event"] == "worker_lost"]["error"]
-    assert "not done after" in lost
+    assert "not done after 10" in lost  # thousand seconds, and some
     assert not is_alive(hung[0])
 
 
+@pytest.fixture
+def impatient(watch: Callable[[Watch], list[Reply]], clock: Clock) -> None:
+    """Let the patience be over once a worker was lost."""
+
+    def skip(_: RayExecutor, reply: Reply) -> None:
+        if isinstance(reply, Lost):
+            clock.skip()
+
+    watch(skip)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_workers_that_cannot_start(
     campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = {"KERAS_BACKEND": "nonsense"}
     monkeypatch.setattr("orchestrator.executors.ray._worker_environment", lambda *_: broken)
-    summary = run(campaign, tmp_path / "run", "ray", workers=1, patience=5.0)
+    summary = run(campaign, tmp_path / "run", "ray", workers=1)
     assert summary.stopped is not None
-    assert summary.stopped.startswith("no worker could be had for 5 s: ")
+    assert summary.stopped.startswith("no worker could be had for 300 s: ")
     assert "nonsense" in summary.stopped
     assert summary.done == 0
 
@@ -232,12 +251,13 @@ def call_without_token(address: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("impatient")
 def test_workers_that_ray_kills_for_their_memory(
     campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    summary = run(campaign, tmp_path / "run", "ray", workers=1, patience=5.0)
+    summary = run(campaign, tmp_path / "run", "ray", workers=1)
     assert summary.stopped is not None
     assert "OutOfMemoryError" in summary.stopped
     assert summary.done + summary.failed < TRIALS

@@ -15,7 +15,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.ray import RayExecutor, RayWorker
 from orchestrator.worker import Ready, Worker, WorkerSettings
 from results import open_run
-from tests.orchestrator.conftest import Command, Run
+from tests.orchestrator.conftest import Clock, Command, Run
 
 TRIALS = 3 * 13 * 3 * 3
 
@@ -85,13 +85,16 @@ def test_a_machine_that_stays_short_of_something_stops_the_run_and_is_told(
     injecttf2: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    settings: Callable[..., None],
+    clock: Clock,
 ) -> None:
-    monkeypatch.setattr(Worker, "_start", raising(MemoryError("no room"), times=10**6))
-    settings(patience=2.0)
+    def failing(*_: Any) -> Ready:
+        clock.skip()
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Worker, "_start", failing)
     ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
     assert ended.code == 3
-    assert "no worker could be had for 2 s: MemoryError: no room" in ended.err
+    assert "no worker could be had for 300 s: MemoryError: no room" in ended.err
 
 
 def test_an_inline_executor_without_work_waits(monkeypatch: pytest.MonkeyPatch) -> None:
