@@ -4,7 +4,8 @@ Ray's servers listen on every interface and run whatever they are sent. So the m
 authentication is set on every path, never left to what an earlier command has set:
 
 - A Ray that is started here takes only calls that carry a token, a random one that lives in this
-  process's environment and in those of its children; nothing is written.
+  process's environment and in those of its children; nothing is written. Its sockets lie in a
+  folder of its own, which no other user may enter.
 - A cluster that is joined is joined with the token that the user's environment or ``~/.ray`` holds,
   and without authentication where there is none.
 """
@@ -15,6 +16,7 @@ import importlib.util
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -28,6 +30,7 @@ from typing import Any
 from injecttf2.device import cores
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
+from orchestrator.executors.ray_folder import RAY, WITHOUT_RAY, private_folder
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,18 +69,21 @@ class Connection:
 
     Raises:
         CampaignError: No cluster answers, it refuses, or metrics cannot be served.
+        StoppedError: Ray cannot start on this machine.
     """
 
     def __init__(
         self, address: str | None, *, cpus: int = 0, metrics_port: int | None = None
     ) -> None:
         self._before = dict(os.environ)
+        self._folder: Path | None = None
         self._next_look = 0.0
         try:
             if address:
                 self.ray = _join(address)
             else:
-                self.ray = _start(max(cores(), cpus), metrics_port)
+                self._folder = private_folder(os.environ)
+                self.ray = _start(max(cores(), cpus), metrics_port, self._folder)
         except BaseException:
             self._end()
             raise
@@ -122,6 +128,8 @@ class Connection:
             import ray
 
             ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # a process that ends may write there
         for name in (*QUIET, MODE, TOKEN, METRICS):
             os.environ.pop(name, None)
             if name in self._before:
@@ -149,8 +157,12 @@ def reread_environment() -> None:
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _start(cpus: int, metrics_port: int | None) -> Any:
-    """Start Ray on this machine; only who has the token can talk to it."""
+def _start(cpus: int, metrics_port: int | None, folder: Path) -> Any:
+    """Start Ray on this machine; only who has the token can talk to it.
+
+    Raises:
+        StoppedError: It cannot start.
+    """
     if metrics_port is not None and importlib.util.find_spec("opencensus") is None:
         raise CampaignError(
             "metrics need Ray's agent, which is not installed",
@@ -162,15 +174,23 @@ def _start(cpus: int, metrics_port: int | None) -> Any:
     os.environ[MODE] = "token"
     os.environ[TOKEN] = secrets.token_hex(32)
     ray = _quiet_ray()
-    with _signals_later():
-        ray.init(
-            "local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _metrics_export_port=metrics_port,
-        )
+    try:
+        with _signals_later():
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _metrics_export_port=metrics_port,
+                _temp_dir=str(folder / RAY),
+            )
+    except Exception as error:
+        raise StoppedError(
+            f"Ray cannot start on this machine: {first_sentence(error)}\n"
+            "  see that there is memory, and that /dev/shm can be written to and has room, "
+            f"or {WITHOUT_RAY}"
+        ) from error
     return ray
 
 

@@ -1,0 +1,69 @@
+"""The folder of a Ray that is started here: for this user alone, and with a short path."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.errors import StoppedError
+
+RAY = "r"
+"""Name of the folder in it that Ray makes, and opens to all users."""
+
+SOCKET = f"/{RAY}/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+"""What Ray appends for the longest path of a socket."""
+
+LONGEST = 107
+"""Bytes that the path of a socket may have: ``sun_path`` of unix(7), less its ending zero."""
+
+LEAST_FREE = 100 * 2**20
+"""Bytes that must be free: Ray writes logs there, and objects that its memory does not hold."""
+
+WITHOUT_RAY = "run with --executor inline, which needs no Ray"
+
+SYSTEM = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - folders with random names are made there
+
+
+def private_folder(environment: Mapping[str, str]) -> Path:
+    """Make a folder that only this user may enter, and return it; Ray takes ``RAY`` in it.
+
+    Ray's own default is a folder that all users of a machine share, in which others could put
+    sockets of theirs in the place of Ray's.
+
+    Args:
+        environment: ``RAY_TMPDIR`` and ``TMPDIR`` name the first places to try.
+
+    Raises:
+        StoppedError: No place is short, writable and has room.
+    """
+    named = [environment[name] for name in ("RAY_TMPDIR", "TMPDIR") if environment.get(name)]
+    reasons = []
+    for place in dict.fromkeys([*named, *SYSTEM]):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="injecttf2-", dir=place))
+        except OSError as error:
+            reasons.append(f"{place}: {error.strerror}")
+            continue
+        if (reason := _unusable(folder)) is None:
+            return folder
+        folder.rmdir()
+        reasons.append(f"{place}: {reason}")
+    raise StoppedError(
+        f"Ray needs a folder for its sockets and logs, and there is none ({'; '.join(reasons)})\n"
+        "  set RAY_TMPDIR to a folder with a short path that can be written to, "
+        f"or {WITHOUT_RAY}"
+    )
+
+
+def _unusable(folder: Path) -> str | None:
+    """Return why Ray cannot live in a folder; None if it can."""
+    length = len(os.fsencode(folder)) + len(SOCKET)
+    if length > LONGEST:
+        return f"the path of a socket in it has {length} bytes, {LONGEST} at most are allowed"
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE:
+        return f"{free / 2**20:.0f} MB are free, {LEAST_FREE / 2**20:.0f} at least are needed"
+    return None
