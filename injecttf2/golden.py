@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from injecttf2.batches import batch_size, batches, padded, side_by_side
 from injecttf2.datasets import Dataset
 from injecttf2.errors import DatasetError
 from injecttf2.graph import Graph
-from injecttf2.judges import Assessment, Output, Verdict
+from injecttf2.judges import Assessment, Output, Verdict, output_kind
 from injecttf2.judges.golden import golden_verdict
 
 
@@ -65,11 +66,24 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
         assessment: What is asked of outputs.
 
     Raises:
-        ModelError: The judge or a metric does not fit the model.
+        ModelError: The judge or a metric does not fit the model, or takes probabilities for logits
+            or logits for probabilities.
         DatasetError: The golden output of a sample holds NaN or Inf, or the labels do not fit.
     """
-    shape = graph.shapes[id(graph.output)]
-    assessment.check(dataset.labels, Output(shape, str(graph.output.dtype)))
+    output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    assessment.check(dataset.labels, output)
+    found = np.concatenate(list(outputs(graph, dataset)))
+    output_kind.check(found, assessment.reading_logits(output))
+    size = batch_size(graph, graph.steps)
+    return GoldenRun(found, golden_verdict(assessment, found, dataset.labels, batch=size))
+
+
+def outputs(graph: Graph, dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
+    """Yield the model's outputs for the data set, [samples, ...], a batch at a time.
+
+    Raises:
+        DatasetError: The output of a sample holds NaN or Inf.
+    """
     size = batch_size(graph, graph.steps)
     arrays = dataset.input_arrays
     steps = graph.cutter.ancestors([id(graph.output)])
@@ -82,18 +96,20 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
     def run_batch(bound: tuple[int, int]) -> Any:
         return compiled(*(tf.constant(padded(array[slice(*bound)], size)) for array in arrays))
 
-    parts = [part.numpy() for part in side_by_side(run_batch, batches(len(dataset), size))]
-    outputs = np.concatenate(parts)[: len(dataset)]
-    _check_finite(outputs)
-    return GoldenRun(outputs, golden_verdict(assessment, outputs, dataset.labels, batch=size))
+    bounds = list(batches(len(dataset), size))
+    for (start, stop), part in zip(bounds, side_by_side(run_batch, bounds), strict=True):
+        found = part.numpy()[: stop - start]
+        _check_finite(found, start)
+        yield found
 
 
-def _check_finite(outputs: npt.NDArray[Any]) -> None:
+def _check_finite(outputs: npt.NDArray[Any], start: int) -> None:
     rows = outputs.reshape(len(outputs), -1).astype(np.float64)
     broken = ~np.isfinite(rows).all(axis=1)
     if broken.any():
+        where = f"{len(outputs)} samples" + (f" from {start} on" if start else "")
         raise DatasetError(
             f"without any fault the model gives NaN or Inf for {np.count_nonzero(broken)} of "
-            f"{len(outputs)} samples, the first of them sample {int(broken.argmax())}",
+            f"{where}, the first of them sample {start + int(broken.argmax())}",
             hint="check scale, mean and std of the data set, and the model's weights",
         )

@@ -121,7 +121,8 @@ class Campaign(Schema):
     ] = Field(
         JudgeSpec(type="top1"),
         description="What counts as a decision: top1 (default), topk, threshold, per_position, "
-        "regression, or package.module:Class; a name, or a mapping of type, parameters and output.",
+        "regression, or package.module:Class; a name, or a mapping of type, parameters, output, "
+        "which one is judged, and outputs, probabilities or logits.",
     )
     metrics: Annotated[TypedList, typed_list("metric", may_be_empty=True)] = Field(
         (),

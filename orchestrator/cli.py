@@ -186,6 +186,7 @@ def plan(
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     device.configure(gpu=False)
+    from injecttf2.judges.output_kind import told
     from orchestrator.estimate import estimate
     from orchestrator.plan import make_plan
     from orchestrator.tables import plan_table
@@ -200,6 +201,7 @@ def plan(
                 "injections": round(planned.injections),
                 "seconds": round(expected.seconds, 1),
                 "bytes": expected.bytes,
+                **told(planned.outputs),
                 **({} if (span := planned.trial_range()) is None else span._asdict()),
             }
         )

@@ -45,6 +45,8 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
     from results.storage import shown_path
 
     if as_json:
+        from injecttf2.judges.output_kind import told
+
         print_json(
             {
                 "run": shown_path(folder),
@@ -57,6 +59,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
                 "stopped": summary.stopped,
                 "report": report,
                 **({"unmet": summary.unmet} if summary.unmet else {}),
+                **told(summary.outputs),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
             }
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from injecttf2.fields import Text
@@ -18,8 +20,13 @@ class JudgeSpec(TypedSpec):
     output: Text | None = Field(
         None, description="Name of the output that is judged, where the model has several."
     )
+    outputs: Literal["probabilities", "logits"] | None = Field(
+        None,
+        description="What the model's outputs are, where the judge, a metric or a criterion "
+        "depends on it; default what their values without any fault show.",
+    )
 
 
 def judge_mapping(value: object) -> object:
     """Return the mapping that ``NAME`` and ``{type: NAME, parameter: ...}`` stand for."""
-    return typed(value, "judge", ("output",))
+    return typed(value, "judge", ("output", "outputs"))

@@ -16,7 +16,7 @@ from orchestrator.campaign import Campaign
 from orchestrator.errors import StoppedError
 from orchestrator.provenance import provenance
 from orchestrator.settings import Settings
-from orchestrator.tables import skipped_lines
+from orchestrator.tables import outputs_lines, skipped_lines
 from results import (
     ResultsError,
     RunCorruptError,
@@ -103,6 +103,8 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     plan = make_plan(campaign)
     for line in skipped_lines(plan.skipped):
         console.print(line, style="yellow")
+    for line in outputs_lines(plan.outputs):
+        console.print(line)
     _check_record(campaign, options)
     began = False
     try:
@@ -119,7 +121,8 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             writer.set_planned(planned)
             if not backlog.trials:
                 unmet = 0 if backlog.looks is None else backlog.looks.unmet
-                return Summary(planned.total(), backlog.done, backlog.given_up, unmet=unmet)
+                done, failed = backlog.done, backlog.given_up
+                return Summary(planned.total(), done, failed, unmet=unmet, outputs=plan.outputs)
             executor = stack.enter_context(_executor(plan, options))
             progress = make_progress(console)
             stack.callback(progress.close)

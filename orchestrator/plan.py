@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 import keras
 
-from injecttf2 import datasets, models
+from injecttf2 import datasets, golden, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError, placed
 from injecttf2.graph import Graph, LayerInfo
 from injecttf2.judge_names import Named
-from injecttf2.judges import Assessment, Output, loading
+from injecttf2.judges import Assessment, Output, loading, output_kind
 from injecttf2.judges.loading import PortableAssessment
+from injecttf2.judges.output_kind import OutputKind
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.models import Portable
 from injecttf2.rates import Exhaustive
@@ -62,6 +63,7 @@ class Plan:
         sampling: Says how many trials each cell gets.
         assessment: What is asked of outputs.
         sent_assessment: The same, ready to be sent.
+        outputs: What the model's outputs are taken for; None where nothing depends on it.
     """
 
     campaign: Campaign
@@ -75,6 +77,7 @@ class Plan:
     sampling: SamplingPlan
     assessment: Assessment
     sent_assessment: PortableAssessment
+    outputs: OutputKind | None
 
     @property
     def injections(self) -> float:
@@ -141,11 +144,9 @@ def make_plan(campaign: Campaign) -> Plan:
     with placed(campaign.place("dataset")):
         loaded = _load_data(campaign, model)
     graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
-    sent, assessment = _assessment(campaign, graph)
-    output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    asked = _asked(campaign, graph, loaded)
+    assessment, dataset = asked.assessment, asked.dataset
     _check_metric(campaign, assessment)
-    raw = datasets.labels_of(loaded.labels, graph.output_name, graph.output_names)
-    dataset = Dataset(loaded.inputs, assessment.labels(raw, output))
     identity = Identity(
         model_digest(model, graph), dataset.digest, campaign.seed, judge=assessment.identity()
     )
@@ -168,7 +169,8 @@ def make_plan(campaign: Campaign) -> Plan:
         graph=graph,
         sampling=sampling,
         assessment=assessment,
-        sent_assessment=sent,
+        sent_assessment=asked.sent,
+        outputs=asked.outputs,
     )
 
 
@@ -194,16 +196,56 @@ def _load_data(campaign: Campaign, model: keras.Model) -> Dataset:
     return datasets.prepare(raw, how, model_inputs(model, raw.inputs), labels=lambda labels: labels)
 
 
-def _assessment(campaign: Campaign, graph: Graph) -> tuple[PortableAssessment, Assessment]:
-    """Return what is asked of outputs, also in the form that is sent to workers."""
-    last = graph.made_by(id(graph.output)).operation
-    return loading.resolve(
-        _named(campaign.judge, campaign.place("judge")),
-        [_named(one, campaign.place("metrics", at)) for at, one in enumerate(campaign.metrics)],
-        [_named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)],
-        logits=gives_logits(last),
-        folder=campaign.folder,
-    )
+class _Asked(NamedTuple):
+    """What is asked of outputs.
+
+    Args:
+        assessment: The judge, metrics and criteria.
+        sent: The same, ready to be sent.
+        dataset: The data with labels as the judge takes them.
+        outputs: What the model's outputs are taken for; None where nothing depends on it.
+    """
+
+    assessment: Assessment
+    sent: PortableAssessment
+    dataset: Dataset
+    outputs: OutputKind | None
+
+
+def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
+    """Return what is asked of outputs, and find out what they are if it depends on that."""
+    judge = _named(campaign.judge, campaign.place("judge"))
+    metrics = [
+        _named(one, campaign.place("metrics", at)) for at, one in enumerate(campaign.metrics)
+    ]
+    criteria = [
+        _named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)
+    ]
+    output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    raw = datasets.labels_of(loaded.labels, graph.output_name, graph.output_names)
+
+    operation = graph.made_by(id(graph.output)).operation
+
+    def asked(kind: OutputKind | None, *, logits: bool) -> _Asked:
+        sent, assessment = loading.resolve(
+            judge, metrics, criteria, logits=logits, folder=campaign.folder
+        )
+        dataset = Dataset(loaded.inputs, assessment.labels(raw, output))
+        return _Asked(assessment, sent, dataset, kind)
+
+    # What the last operation says stays where nothing depends on it, and so do ids.
+    first = asked(None, logits=(supposed := gives_logits(operation)))
+    parts = first.assessment.reading_logits(output)
+    if not parts:
+        return first
+    with placed(judge.place):
+        kind = output_kind.stated(
+            campaign.judge.outputs, [judge, *metrics, *criteria]
+        ) or output_kind.decide(golden.outputs(graph, loaded), operation, parts)
+    logits = kind.kind == "logits"
+    if all(getattr(part, "logits", supposed) == logits for part in parts):
+        return first._replace(outputs=kind)
+    return asked(kind, logits=logits)
 
 
 def _check_metric(campaign: Campaign, assessment: Assessment) -> None:

@@ -56,9 +56,13 @@ def replay(
 def _check_identity(plan: Plan, recorded: Any) -> None:
     differing = [key for key, value in plan.identity.to_dict().items() if recorded[key] != value]
     if differing:
+        asked = {"judge", "metrics", "criteria"} & {*differing}
         raise CampaignError(
             f"the run was made with another {' and '.join(differing)} than the one found now",
-            hint="give the original ones with --model and --dataset",
+            hint="another version made it, which took the model's outputs for something else: run "
+            "the campaign into another --output"
+            if asked
+            else "give the original ones with --model and --dataset",
         )
 
 

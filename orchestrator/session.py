@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from injecttf2.errors import InjectTF2Error
+from injecttf2.judges.output_kind import OutputKind, told
 from injecttf2.trials import run_ids
 from orchestrator import rows
 from orchestrator.backlog import Backlog
@@ -59,6 +60,7 @@ class Summary:
         seconds: Time of this run, from the start of the workers.
         busy: Share of the workers' time, from ready to the end, that the engine took.
         unmet: Cells that have had all their trials and are not known as well as asked.
+        outputs: What the model's outputs were taken for; None where nothing depends on it.
         stopped: Why it stopped before all was done; None when it did not.
     """
 
@@ -70,6 +72,7 @@ class Summary:
     seconds: float = 0.0
     busy: float | None = None
     unmet: int = 0
+    outputs: OutputKind | None = None
     stopped: str | None = None
 
 
@@ -147,6 +150,7 @@ class Session:
             seconds=now - begin,
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
             unmet=0 if self._backlog.looks is None else self._backlog.looks.unmet,
+            outputs=self._plan.outputs,
             stopped=stopped,
         )
 
@@ -212,7 +216,7 @@ class Session:
             RunMismatchError: It does not, and no other worker has ever been ready.
         """
         try:
-            self._writer.set_golden(ready.golden)
+            self._writer.set_golden({**ready.golden, **told(self._plan.outputs)})
         except RunMismatchError as error:
             if not self._any_ready:
                 raise

@@ -16,6 +16,7 @@ from results.storage import shown_path
 
 if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
+    from injecttf2.judges.output_kind import OutputKind
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
@@ -102,6 +103,12 @@ def skipped_lines(skipped: Iterable[LayerInfo]) -> Iterator[str]:
         yield f"skipping {', '.join(layers)}{joined}{reason}"
 
 
+def outputs_lines(outputs: OutputKind | None) -> Iterator[str]:
+    """Yield what the model's outputs are taken for, and why, if anything depends on it."""
+    if outputs is not None:
+        yield f"the model's outputs are {outputs.kind}: {outputs.reason}"
+
+
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     """Return what a plan would do and take."""
     table = _table(f"plan of {plan.campaign.name}")
@@ -138,7 +145,7 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
             line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
     if inside:
         line += "; for each injection inside a layer or model, all of that is run"
-    return _with_line(table, line)
+    return _with_line(table, "\n".join([line, *outputs_lines(plan.outputs)]))
 
 
 def status_table(run: str, status: RunStatus) -> RenderableType:

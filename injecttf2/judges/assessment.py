@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from injecttf2.digest import described
 from injecttf2.errors import DatasetError, ModelError, UserError
+from injecttf2.judges.by_criterion import ByCriterion
 from injecttf2.judges.criteria import Criterion
 from injecttf2.judges.judge import Judge, Output, Part
 from injecttf2.judges.metrics import Metric
@@ -83,6 +84,12 @@ class Assessment:
     def worst(self) -> npt.NDArray[np.float64]:
         """The worst value of each metric, float64 [metrics]."""
         return np.array([metric.worst for metric in self.metrics], np.float64)
+
+    def reading_logits(self, output: Output) -> tuple[Part, ...]:
+        """Return the judge, metrics and criteria to which it matters that outputs are logits."""
+        judge = self.judge.criterion if isinstance(self.judge, ByCriterion) else self.judge
+        parts = (judge, *self.metrics, *self.criteria)
+        return tuple(part for part in parts if part.reads_logits(output))
 
     def identity(self) -> dict[str, Any]:
         """Return plain values for a trial's identity; none where this is top-1 and nothing else."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
@@ -40,23 +41,31 @@ class Output:
 
 
 class Part:
-    """What judges, metrics and criteria have in common: a name."""
+    """What judges, metrics and criteria have in common: a name, and what they take outputs for."""
+
+    exclusive: ClassVar[bool] = True
+    """Whether it takes probabilities for those of classes of which a sample has one."""
 
     @property
     def name(self) -> str:
         """What it is called in columns and messages; letters, digits, ``_`` and ``.``."""
         return type(self).__name__
 
+    def reads_logits(self, output: Output) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether it matters that outputs are logits, as a parameter ``logits`` says."""
+        return "logits" in inspect.signature(type(self)).parameters
+
 
 class Judge(Part, ABC):
     """What counts as a decision.
 
     A judge of your own is a subclass, best a frozen dataclass whose fields are the parameters that
-    the campaign file gives; a field ``logits`` is filled in where the file does not give it. The
-    methods on outputs run in a compiled function, on TensorFlow's tensors, whose first axis is the
-    samples. Outputs come as float32, or as float64 where the model's dtype is that or an integer
-    type. They are always finite: a sample whose outputs are not is ``due``, and has its golden
-    outputs in their place. Samples must not depend on one another.
+    the campaign file gives; a field ``logits`` is filled in, whether the model's outputs are logits
+    and not probabilities: see ``output_kind``. The methods on outputs run in a compiled function,
+    on TensorFlow's tensors, whose first axis is the samples. Outputs come as float32, or as float64
+    where the model's dtype is that or an integer type. They are always finite: a sample whose
+    outputs are not is ``due``, and has its golden outputs in their place. Samples must not depend
+    on one another.
     """
 
     def check(self, output: Output) -> None:

@@ -192,7 +192,7 @@ def resolve(
         metrics: Metrics, each a column.
         criteria: Criteria, each a column.
         logits: Whether the model's outputs are logits, not probabilities, where a campaign does not
-            say it for one of them; see :func:`probabilities.gives_logits`.
+            say it for one of them; see ``output_kind``.
         folder: Where a module is looked up before the Python path.
 
     Returns:

@@ -39,6 +39,7 @@ class PerPosition(Judge):
     """
 
     name: ClassVar[str] = "per_position"
+    exclusive: ClassVar[bool] = False
 
     ignore: int | None = None
     tolerance: float = 0.0
@@ -65,6 +66,10 @@ class PerPosition(Judge):
                 "needs at least two axes, the positions and, last, the channels",
                 hint="for one row of yes and no take `judge: threshold`",
             )
+
+    def reads_logits(self, output: Output) -> bool:
+        """Return whether a single channel has no threshold of the user's own."""
+        return self.threshold is None and output.shape[-1] == 1
 
     def labels(self, labels: npt.NDArray[Any], output: Output) -> npt.NDArray[np.int64]:
         """Return the labels as classes, int64 [samples, positions...]."""

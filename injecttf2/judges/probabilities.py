@@ -55,18 +55,22 @@ def probabilities(outputs: Any, *, logits: bool) -> Any:
 
 
 def gives_logits(operation: Any) -> bool:
-    """Return whether a model whose last operation this is gives logits, not probabilities.
+    """Return whether a model whose last operation this is gives logits, as its class says it.
 
     It does unless the operation is a softmax or a sigmoid, or ends with one.
 
     Args:
-        operation: A Keras layer or operation; a wrapper such as ``TimeDistributed`` counts as the
-            layer in it.
+        operation: A Keras layer or operation.
     """
-    if isinstance(inner := getattr(operation, "layer", None), keras.layers.Layer):
-        return gives_logits(inner)
+    operation = unwrapped(operation)
     activations = (keras.activations.softmax, keras.activations.sigmoid)
     if getattr(operation, "activation", None) in activations:
         return False
     is_keras = type(operation).__module__.startswith("keras.")
     return not (is_keras and type(operation).__name__ in ("Softmax", "Sigmoid"))
+
+
+def unwrapped(operation: Any) -> Any:
+    """Return the layer in a wrapper such as ``TimeDistributed``, anything else as it is."""
+    inner = getattr(operation, "layer", None)
+    return unwrapped(inner) if isinstance(inner, keras.layers.Layer) else operation

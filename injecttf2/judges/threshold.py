@@ -52,6 +52,7 @@ class Threshold(Judge):
     """
 
     name: ClassVar[str] = "threshold"
+    exclusive: ClassVar[bool] = False
 
     threshold: float | None = None
     logits: bool = False
@@ -68,6 +69,10 @@ class Threshold(Judge):
                 "the judge threshold needs one number or one row",
                 hint=hint_for(output),
             )
+
+    def reads_logits(self, output: Output) -> bool:  # noqa: ARG002
+        """Return whether there is no threshold of the user's own."""
+        return self.threshold is None
 
     def labels(self, labels: npt.NDArray[Any], output: Output) -> npt.NDArray[np.int64]:
         """Return the labels as 0 and 1, int64 [samples, outputs]."""

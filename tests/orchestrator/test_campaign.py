@@ -130,7 +130,7 @@ repetitions: 30
 paired: true
 levels: [difference]
 record: injections
-judge: {type: topk, k: 3, output: classes}
+judge: {type: topk, k: 3, output: classes, outputs: logits}
 metrics: [top5_accuracy, {type: my.module:Metric, scale: 2}]
 criteria: confidence_10
 grid:
@@ -177,7 +177,12 @@ grid:
         "paired": True,
         "levels": ("difference",),
         "record": "injections",
-        "judge": {"type": "topk", "output": "classes", "parameters": {"k": 3}},
+        "judge": {
+            "type": "topk",
+            "output": "classes",
+            "outputs": "logits",
+            "parameters": {"k": 3},
+        },
         "metrics": (
             {"type": "top5_accuracy", "parameters": {}},
             {"type": "my.module:Metric", "parameters": {"scale": 2}},
