@@ -12,6 +12,7 @@ from rich.text import Text
 
 from results import Compacted, RunStatus, open_run
 from results.labels import fault_label
+from results.report_tables import percent
 from results.storage import shown_path
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
 
 
 def outcome_table(run: str) -> RenderableType:
-    """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault."""
+    """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault.
+
+    Where nothing was hit there is no rate, but a dash.
+    """
     summary = open_run(run).summary(by=["layer", "target", "fault", "parameters", "bit_field"])
     usual = {"target": "outputs", "fault": "bit_flip"}
     keys = [name for name, value in usual.items() if (summary[name] != value).any()]
@@ -66,11 +70,11 @@ def outcome_table(run: str) -> RenderableType:
                 _told_apart(row, keys),
                 f"{row['trials']:,}",
                 f"{row['injected']:,}",
-                f"{row['accuracy']:.2%}",
+                percent(row["accuracy"]),
                 f"{row['sdc']:,}",
-                f"{row['sdc_rate']:.2%}",
+                percent(row["sdc_rate"]),
                 f"{row['due']:,}",
-                f"{row['due_rate']:.2%}",
+                percent(row["due_rate"]),
                 end_section=place == len(rows) - 1,
             )
     golden = f"golden accuracy {summary['golden_accuracy'].iloc[0]:.2%}" if len(summary) else ""

@@ -40,6 +40,12 @@ def recorded(run: Answers) -> pd.DataFrame:
         ResultsError: There are none.
     """
     injections = run.injections()
+    if len(injections) == 0 and run.header.campaign.get("record") == "injections":
+        raise ResultsError(
+            "no injections were recorded: no finished trial has hit anything",
+            place=run.path,
+            hint="Take higher rates, more repetitions, or wait for more trials.",
+        )
     if len(injections) == 0:
         raise ResultsError(
             "no injections were recorded, expected a row for each injected site",

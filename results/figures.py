@@ -63,6 +63,7 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
         xaxis={"title": {"text": "accuracy"}, "tickformat": "~%"},
         yaxis=row_axis(rows),
     )
+    bounds = " (%{customdata[1]:.2%} to %{customdata[2]:.2%})"
     for number, rate in enumerate(rates):
         series = values[values["rate"] == rate]
         names = ["accuracy", "accuracy_low", "accuracy_high", "golden_accuracy", "trials", "cells"]
@@ -76,9 +77,12 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
                 marker=_marker(number),
                 text=escaped(series["place"]),
                 customdata=series[names].to_numpy(np.float64),
-                hovertemplate="%{text}<br>" + escape(rate) + "<br>accuracy %{x:.2%} "
-                "(%{customdata[1]:.2%} to %{customdata[2]:.2%})<br>golden %{customdata[3]:.2%}<br>"
-                "%{customdata[4]:,} trials in %{customdata[5]:,} cells<extra></extra>",
+                hovertemplate=[
+                    f"%{{text}}<br>{escape(rate)}<br>accuracy %{{x:.2%}}{'' if lone else bounds}"
+                    "<br>golden %{customdata[3]:.2%}<br>"
+                    "%{customdata[4]:,} trials in %{customdata[5]:,} cells<extra></extra>"
+                    for lone in series["accuracy_low"].isna()
+                ],
             )
         )
     golden = values["golden_accuracy"].iloc[0]

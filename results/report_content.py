@@ -213,7 +213,7 @@ def _facts(run: Run, status: RunStatus) -> list[tuple[str, str, str]]:
     golden, samples = trials["golden_accuracy"].iloc[0], trials["samples"].iloc[0]
     facts.append(("golden accuracy", percent(golden), f"on {samples:,} samples"))
     targets = run.summary("target")
-    for row in targets[targets["injected"] > 0].to_dict("records"):
+    for row in targets.to_dict("records"):
         of = f" in {row['target']}" if len(targets) > 1 else ""
         for outcome in OUTCOME_COLOURS:
             value, low, high = (row[f"{outcome}_{end}"] for end in ("rate", "low", "high"))

@@ -82,7 +82,7 @@ def arranged(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 def columns_of(frame: pd.DataFrame) -> tuple[Column, ...]:
     """Return the columns that show ``frame``; bounds are part of the rate that they belong to.
 
-    Columns without any value are left out.
+    Columns without any value are left out, but for rates, where nothing was hit.
     """
     return tuple(_columns(frame))
 
@@ -152,7 +152,7 @@ def _columns(frame: pd.DataFrame) -> Iterator[Column]:
         label = _LABELS.get(name, name.replace("_", " "))
         if name.endswith(("_low", "_high")) and not name.startswith(("rank", "metric_")):
             continue
-        if frame[name].isna().all():
+        if frame[name].isna().all() and not name.endswith("_rate"):
             continue
         if low in frame and (name.endswith("_rate") or name == "accuracy"):
             yield Column(name, label, "rate", low, high)

@@ -83,15 +83,15 @@ def by_bit(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
         ``place``, then the columns of ``Run.summary`` by place, ``bit_field`` and ``bit``.
 
     Raises:
-        NothingToShowError: No trial has a bit of its own.
+        NothingToShowError: No trial has a bit of its own, or none of them hit a sample.
     """
     summary = run.summary([*places(run), "bit_field", "bit"], confidence=confidence)
-    summary = summary[summary["bit"].notna() & (summary["injected"] > 0)]
+    summary = summary[summary["bit"].notna()]
     if summary.empty:
         raise NothingToShowError(
             "No cell has a bit of its own: bits were drawn from a set, or the fault has none."
         )
-    return _labelled(summary)
+    return _labelled(_hit(summary))
 
 
 def by_bit_field(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -101,13 +101,14 @@ def by_bit_field(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
         ``place``, empty where nothing differs, then the columns of ``Run.summary``.
 
     Raises:
-        NothingToShowError: No trial has bits.
+        NothingToShowError: No trial has bits, or none of them hit a sample.
     """
     keys = [name for name in places(run) if name not in ("layer", "variable")]
     summary = run.summary([*keys, "bit_field"], confidence=confidence)
-    summary = summary[summary["bit_field"].notna() & (summary["injected"] > 0)]
+    summary = summary[summary["bit_field"].notna()]
     if summary.empty:
         raise NothingToShowError("The faults have no bits.")
+    summary = _hit(summary)
     place = summary["bit_field"].astype(str).map({name: at for at, name in enumerate(FIELDS)})
     return _labelled(summary.iloc[place.argsort(kind="stable")], keys)
 
@@ -121,10 +122,10 @@ def ranking(run: Run, *, metric: str = "sdc", confidence: float = 0.95) -> pd.Da
         ``place``, which names the bit too, then the columns of ``Run.criticality``, by rank.
 
     Raises:
-        NothingToShowError: No injected sample has the outcome.
+        NothingToShowError: No sample was hit, or none has the outcome.
     """
     keys = [*places(run), "bit_field", "bit"]
-    every = run.criticality(keys, metric=metric, confidence=confidence)
+    every = _hit(run.criticality(keys, metric=metric, confidence=confidence))
     ranked = _labelled(every[every[metric] > 0])
     if ranked.empty:
         raise NothingToShowError(none_of(every, metric))
@@ -213,8 +214,23 @@ def _recorded(run: Run) -> pd.DataFrame:
         )
     injections = run.injections()
     if injections.empty:
+        _hit(run.summary(places(run)))
         raise NothingToShowError("No injection is recorded yet.")
     return injections
+
+
+def _hit(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in which samples were injected.
+
+    Raises:
+        NothingToShowError: There are none.
+    """
+    hit = summary[summary["injected"] > 0]
+    if hit.empty:
+        raise NothingToShowError(
+            "Nothing was hit: the rates of these trials are 0, or too low for so few samples."
+        )
+    return hit
 
 
 def _with_bit(place: str, bit: object, field: object) -> str:

@@ -1,0 +1,76 @@
+"""Where no sample was hit there is no rate: a dash, and the reason that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results import NothingToShowError, ResultsError, Run, figures, open_run, views
+from results.report_content import content
+from tests.results.conftest import Row
+from tests.results.report_runs import cell_rows, write_run
+
+REASON = "Nothing was hit: the rates of these trials are 0, or too low for so few samples."
+
+
+def unhit(layer: str = "conv", index: int = 0, *, bit: int | None = 31) -> list[Row]:
+    rows = cell_rows(layer, index, bit=bit, sdc=0, probability=0.0)
+    return [{**row, "injected": 0, "masked": 0, "due": 0, "sites": 0} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "make", [figures.bit_heatmap, figures.bit_fields, figures.criticality, views.by_bit]
+)
+def test_the_reason_is_that_nothing_was_hit(make: Callable[[Run], object], tmp_path: Path) -> None:
+    with pytest.raises(NothingToShowError) as error:
+        make(write_run(tmp_path / "run", unhit()))
+    assert error.value.message == REASON
+
+
+def test_cells_with_bits_that_hit_nothing_beside_others_that_did(tmp_path: Path) -> None:
+    rows = [*unhit(), *cell_rows("dense", 1, bit=None, sdc=3)]
+    run = write_run(tmp_path / "run", rows)
+    with pytest.raises(NothingToShowError, match="Nothing was hit"):
+        views.by_bit(run)
+    assert views.ranking(run)["place"].tolist() == ["dense any bit"]
+
+
+def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_run(folder, unhit())
+    file = folder / "campaign.json"
+    file.write_text(file.read_text().replace('"record": "trials"', '"record": "injections"'))
+    run = open_run(folder)
+    for make in (views.drift, views.worst_layer):
+        with pytest.raises(NothingToShowError) as error:
+            make(run)
+        assert error.value.message == REASON
+    with pytest.raises(ResultsError, match="no finished trial has hit anything"):
+        run.class_drift()
+    with pytest.raises(ResultsError, match="no finished trial has hit anything"):
+        run.vulnerability_map("conv")
+
+
+def test_the_report_has_a_dash(tmp_path: Path) -> None:
+    page = content(write_run(tmp_path / "run", unhit()))
+    assert page["facts"][2:] == [
+        ("sdc rate", "-", "0 of n = 0 injected"),
+        ("due rate", "-", "0 of n = 0 injected"),
+    ]
+    labels = [column.label for column in page["layers"].columns]
+    (row,) = page["layers"].rows
+    assert [row[labels.index(name)] for name in ("n injected", "sdc rate", "due rate")] == [
+        "0",
+        "-",
+        "-",
+    ]
+    assert {plot.missing for section in page["sections"][1:4] for plot in section.plots} == {REASON}
+
+
+def test_of_one_trial_a_hover_tells_no_bounds(tmp_path: Path) -> None:
+    rows = [*unhit()[:1], *cell_rows("dense", 1, bit=30, sdc=3, probability=0.0)]
+    lone, several = figures.accuracy(write_run(tmp_path / "run", rows)).data[0].hovertemplate
+    assert "accuracy %{x:.2%}<br>golden" in lone
+    assert "accuracy %{x:.2%} (%{customdata[1]:.2%} to %{customdata[2]:.2%})<br>golden" in several
