@@ -385,6 +385,16 @@ def test_golden_outputs_that_are_not_finite_are_refused() -> None:
         Engine(networks.branches(), datasets.Dataset(inputs, labels))
 
 
+def test_golden_outputs_that_are_not_finite_are_named_behind_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    inputs, labels = networks.data((12,), 4)
+    inputs[[50, 69]] = np.nan
+    with pytest.raises(DatasetError, match=r"for 2 of 22 samples from 48 on.*them sample 50"):
+        Engine(networks.branches(), datasets.Dataset(inputs, labels))
+
+
 def test_a_label_that_is_no_class_of_the_model_is_refused() -> None:
     inputs, labels = networks.data((12,), 4)
     labels[5] = 4
