@@ -11,7 +11,7 @@ import dis
 import hashlib
 import json
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from injecttf2.graph import Graph
+from injecttf2.keras_settings import DEFAULTS, KerasSettings
 from injecttf2.steps import inner_layers
 
 LIBRARIES = frozenset({"keras", "tensorflow", "numpy", "builtins", "injecttf2"})
@@ -30,9 +31,10 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
 
     It covers each step's address, class, configuration and call, the code of classes and functions
-    that are not Keras' own, and each weight's dtype, shape and contents. So it does not change when
-    the same model is saved in another format, and does when a layer computes something else. Code
-    is compared as compiled by Python, whose bytecode may differ between versions of it.
+    that are not Keras' own, each weight's dtype, shape and contents, and settings of Keras that are
+    not its defaults. So it does not change when the same model is saved in another format, and does
+    when a layer computes something else. Code is compared as compiled by Python, whose bytecode may
+    differ between versions of it.
 
     Args:
         model: The model.
@@ -70,6 +72,8 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     for array in model.get_weights():
         result.update(f"{array.dtype.name}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    if (settings := KerasSettings.current()) != DEFAULTS:  # a layer may ask for them when it runs
+        result.update(json.dumps(asdict(settings), sort_keys=True).encode())
     return result.hexdigest()
 
 

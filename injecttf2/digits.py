@@ -7,6 +7,7 @@ The digits (1,797 images of 8x8 pixels, values 0 to 16) are scaled to 28x28 with
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -55,28 +56,48 @@ def example_cnn() -> Any:
 def trained_model() -> Any:
     """Return the CNN trained on the digits, from the user's cache folder or trained now.
 
+    It is the same whatever Keras' settings are.
+
     Raises:
         ModelError: The cache folder cannot be written to.
     """
+    from injecttf2.keras_settings import defaults
+
+    folder = Path(platformdirs.user_cache_dir("injecttf2"))
+    with defaults():
+        for path in sorted(folder.glob("digits_cnn-2-*.keras")):
+            if (model := _kept(path)) is not None:
+                return model
+        aside = folder / f".{os.getpid()}-digits_cnn.keras"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            model = _train()
+            model.save(aside)
+            aside.replace(folder / f"digits_cnn-2-{_digest(aside)}.keras")
+        except OSError as error:
+            raise ModelError(
+                f"the trained model cannot be kept: {error.strerror or error}",
+                place=str(folder),
+                hint="set XDG_CACHE_HOME to a folder that can be written to",
+            ) from error
+    return model
+
+
+def _kept(path: Path) -> Any:
+    """Return the model in a file whose content is what its name says; None where it is not."""
     import keras
 
-    path = Path(platformdirs.user_cache_dir("injecttf2")) / "digits_cnn-1.keras"
-    if path.is_file():
-        with contextlib.suppress(Exception):  # whatever is wrong with the file, it is made again
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model = _train()
-        model.save(aside)
-        aside.replace(path)
-    except OSError as error:
-        raise ModelError(
-            f"the trained model cannot be kept: {error.strerror or error}",
-            place=str(path),
-            hint="set XDG_CACHE_HOME to a folder that can be written to",
-        ) from error
-    return model
+    with contextlib.suppress(Exception):  # whatever is wrong with the file, it is made again
+        if path.stem.endswith(f"-{_digest(path)}"):
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            configs = [[one.get_config() for one in m.layers] for m in (model, example_cnn())]
+            if configs[0] == configs[1]:
+                return model
+    return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _train() -> Any:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from injecttf2.applications import APPLICATIONS, application
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError, UserError
+from injecttf2.keras_settings import DEFAULTS, KerasSettings
 from injecttf2.references import import_function, is_function, pickled
 from injecttf2.suggest import nearest
 from injecttf2.wrapping import is_subclassed
@@ -45,21 +46,24 @@ class FileModel:
         content: The bytes of the file.
         suffix: Its suffix, which tells Keras the format.
         name: What the user called it.
+        settings: Keras' settings that it is built with.
     """
 
     content: bytes
     suffix: str
     name: str
+    settings: KerasSettings = field(default_factory=KerasSettings.current)
 
     def build(self) -> keras.Model:
-        """Load the model.
+        """Load the model; Keras' settings are those of the model from then on.
 
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
         if self.suffix == ".keras" and not zipfile.is_zipfile(io.BytesIO(self.content)):
             raise ModelError("it is not a .keras file, or its end is missing", place=self.name)
-        keras.utils.clear_session()
+        keras.utils.clear_session()  # forgets a policy of dtypes, too
+        self.settings.apply()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
             file.write(self.content)
             file.flush()
@@ -85,19 +89,22 @@ class FunctionModel:
         function: The function, pickled with the modules beside the campaign file by value.
         weights: Arrays in the order of ``model.get_weights()``; None before the first call.
         name: What the user called it.
+        settings: Keras' settings that it is called with.
     """
 
     function: bytes
     weights: Weights | None
     name: str
+    settings: KerasSettings = field(default_factory=KerasSettings.current)
 
     def build(self) -> keras.Model:
-        """Call the function and set the weights.
+        """Call the function and set the weights; Keras' settings are those of the model then.
 
         Raises:
             ModelError: The function raises, or returns something else than a Keras model.
         """
         keras.utils.clear_session()
+        self.settings.apply()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
                 model = cloudpickle.loads(self.function)()
@@ -129,7 +136,7 @@ def resolve(
     input_shape: tuple[int, ...] | None = None,
     classes: int | None = None,
 ) -> tuple[Portable, keras.Model]:
-    """Find the model that ``reference`` names.
+    """Find the model that ``reference`` names; Keras' settings are those of the model then.
 
     Args:
         reference: File, ``builtin:NAME``, ``keras.applications:NAME`` or
@@ -170,7 +177,7 @@ def _resolve_builtin(name: str) -> tuple[Portable, keras.Model]:
             f"there is no builtin model {name!r}{nearest(name, BUILTIN)}",
             hint=f"expected builtin: and one of {', '.join(BUILTIN)}",
         )
-    return _as_file(BUILTIN[name](), f"builtin:{name}")
+    return _as_file(BUILTIN[name], f"builtin:{name}")
 
 
 def _resolve_application(
@@ -185,9 +192,13 @@ def _resolve_application(
     if classes is not None:
         arguments["classes"] = classes
     keras.utils.clear_session()
-    try:
+
+    def build() -> keras.Model:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras draws a progress bar there
-            model = builder(**arguments)
+            return builder(**arguments)
+
+    try:
+        return _as_file(build, place)
     except Exception as error:
         raise ModelError(
             f"it cannot be built: {_first_line(error)}",
@@ -195,11 +206,15 @@ def _resolve_application(
             hint="where the ImageNet weights cannot be downloaded, give `weights: FILE` or "
             "`weights: random` beside `source` in the campaign file's `model:` mapping",
         ) from error
-    return _as_file(model, place)
 
 
-def _as_file(model: keras.Model, name: str) -> tuple[FileModel, keras.Model]:
-    """Return the model as a ``.keras`` file; for models made of Keras' own layers."""
+def _as_file(build: Callable[[], keras.Model], name: str) -> tuple[FileModel, keras.Model]:
+    """Return a model as a ``.keras`` file; for models made of Keras' own layers.
+
+    It is built with Keras' defaults, which hold from then on.
+    """
+    DEFAULTS.apply()
+    model = build()
     with tempfile.NamedTemporaryFile(suffix=".keras") as file:
         model.save(file.name)
         return FileModel(Path(file.name).read_bytes(), ".keras", name), model
@@ -208,7 +223,8 @@ def _as_file(model: keras.Model, name: str) -> tuple[FileModel, keras.Model]:
 def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, keras.Model]:
     function = import_function(reference, folder, ModelError)
     content = pickled(function, folder)
-    model = FunctionModel(content, None, reference).build()
+    called = FunctionModel(content, None, reference)
+    model = called.build()
     if is_subclassed(model) and not model.built:
         raise ModelError(
             f"the function returned a subclassed model, {type(model).__name__}, that has not been "
@@ -217,7 +233,7 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, ke
             hint="call it once on an array of the right shape before it is returned, for example "
             "model(np.zeros((1, 28, 28, 1)))",
         )
-    return FunctionModel(content, tuple(model.get_weights()), reference), model
+    return replace(called, weights=tuple(model.get_weights())), model
 
 
 def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:

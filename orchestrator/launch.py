@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -92,6 +92,13 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     _check(options)
     inline = options.executor == "inline"
     device.configure(threads=device.cores() if inline else 1, gpu=inline)
+    from injecttf2.keras_settings import kept
+
+    with kept():  # the model brings its own
+        return _launch(campaign, options, console)
+
+
+def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.backlog import take_stock
     from orchestrator.listener import Listeners
@@ -226,7 +233,7 @@ def _header(plan: Plan) -> RunHeader:
     return RunHeader(
         campaign=plan.campaign.resolved(),
         identity=plan.identity.to_dict(),
-        provenance=provenance(plan.campaign.folder),
+        provenance={**provenance(plan.campaign.folder), "keras": asdict(plan.model.settings)},
         plan={
             "trials": len(plan.grid),
             "layers": plan.grid.by_layer(),

@@ -128,6 +128,8 @@ class Plan:
 def make_plan(campaign: Campaign) -> Plan:
     """Load the model and the data and lay out the grid; TensorFlow must have been configured.
 
+    Keras' settings are those of the model then.
+
     Raises:
         UserError: The model, the data or the grid is wrong.
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError
+from injecttf2.keras_settings import kept
 from injecttf2.listed import Listed
 from injecttf2.rates import RATES, Exhaustive, Rate
 from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
@@ -42,10 +43,10 @@ def replay(
     recorded = run.trial(trial_id)
     folder = Path(str(run.provenance.get("folder", ".")))
     campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
-    plan = make_plan(campaign)
-    _check_identity(plan, run.identity)
-    trial = _trial_of(plan, recorded)
-    now = _evaluate(plan, trial)
+    with kept():
+        plan = make_plan(campaign)
+        _check_identity(plan, run.identity)
+        now = _evaluate(plan, _trial_of(plan, recorded))
     return {
         name: (recorded[name], value)
         for name, value in now.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import keras
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from injecttf2 import digits, models
+from injecttf2 import digits
 from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 
-CACHED = Path("injecttf2") / "digits_cnn-1.keras"
+CACHE = "injecttf2"
 
 
 def test_the_test_data_are_500_digits_in_the_form_of_mnist() -> None:
@@ -79,7 +80,9 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     trained = digits.trained_model()
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.keras")] == [CACHED]
+    (cached,) = tmp_path.rglob("*.keras")
+    digest = hashlib.blake2b(cached.read_bytes(), digest_size=16).hexdigest()
+    assert cached.relative_to(tmp_path) == Path(CACHE) / f"digits_cnn-2-{digest}.keras"
     images, labels = digits.test_data()
     right = trained.predict(images, verbose=0).argmax(axis=1) == labels
     assert right.mean() > 0.95
@@ -91,15 +94,37 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
     assert model_digest(digits.trained_model()) == model_digest(trained)
 
 
-def test_a_damaged_model_in_the_cache_is_trained_again_and_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", ["cut short", "a flipped bit", "another model"])
+def test_a_model_in_the_cache_that_is_not_what_was_kept_is_trained_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(digits, "_train", digits.example_cnn)
-    (tmp_path / CACHED).parent.mkdir()
-    (tmp_path / CACHED).write_bytes(b"PK\x03\x04 cut short")
-    trained = digits.trained_model()
-    assert model_digest(models.load_file(tmp_path / CACHED)) == model_digest(trained)
+    made: list[keras.Model] = []
+
+    def train() -> keras.Model:
+        made.append(digits.example_cnn())
+        return made[-1]
+
+    monkeypatch.setattr(digits, "_train", train)
+    digits.trained_model()
+    (cached,) = (tmp_path / CACHE).iterdir()
+    content = bytearray(cached.read_bytes())
+    if damage == "cut short":
+        cached.write_bytes(content[:1000])
+    elif damage == "a flipped bit":
+        content[len(content) // 2] ^= 1  # in the weights: Keras loads it
+        cached.write_bytes(content)
+    else:
+        other = tmp_path / "other.keras"
+        keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()]).save(other)
+        digest = hashlib.blake2b(other.read_bytes(), digest_size=16).hexdigest()
+        cached.unlink()
+        other.rename(cached.with_name(f"digits_cnn-2-{digest}.keras"))
+    again = digits.trained_model()
+    assert len(made) == 2
+    assert model_digest(again) == model_digest(made[1])
+    assert model_digest(digits.trained_model()) == model_digest(again)
+    assert len(made) == 2
 
 
 def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
@@ -109,7 +134,7 @@ def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ModelError) as caught:
         digits.trained_model()
-    assert caught.value.place == str(tmp_path / "cache" / CACHED)
+    assert caught.value.place == str(tmp_path / "cache" / CACHE)
     assert str(caught.value).endswith(
         ": the trained model cannot be kept: Not a directory\n"
         "  set XDG_CACHE_HOME to a folder that can be written to"

@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import pyarrow.parquet as pq
 import pytest
 
 from injecttf2 import batches
+from injecttf2.keras_settings import kept
 from orchestrator.executors.inline import InlineExecutor
+from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows, pure_rows
 
 TRIALS = 3 * 13 * 3 * 3
@@ -101,3 +104,25 @@ def test_probability_zero_rows_are_golden(campaign: Path, run: Run, tmp_path: Pa
     assert len(untouched) == TRIALS // 3
     assert (untouched["injected"] == 0).all()
     assert (untouched["accuracy"] == untouched["golden_accuracy"]).all()
+
+
+def test_workers_have_the_drivers_settings_of_keras(
+    campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    few = campaign.read_text().replace("[conv, pool, logits]", "[logits]")
+    campaign.write_text(few.replace("[0, 22, 23-30, 31, random, exponent]", "[30]"))
+    run(campaign, tmp_path / "defaults")
+    with kept():
+        keras.config.set_epsilon(1e-6)
+        run(campaign, tmp_path / "inline")
+        run(campaign, tmp_path / "ray", "ray", workers=1)
+        assert keras.config.epsilon() == 1e-6
+    assert_equal_rows(tmp_path / "inline", tmp_path / "ray")
+    assert open_run(tmp_path / "ray").provenance["keras"] == {
+        "floatx": "float32",
+        "epsilon": 1e-6,
+        "image_data_format": "channels_last",
+        "dtype_policy": None,
+    }
+    ids = [set(pure_rows(tmp_path / name)["trial_id"]) for name in ("defaults", "ray")]
+    assert ids[0].isdisjoint(ids[1])
