@@ -60,7 +60,7 @@ def parse_config(source: YamlSource) -> InjectLayer:
     try:
         return OriginalFile.model_validate(source.data).inject_layer
     except ValidationError as error:
-        raise source.error(error, {"": OriginalFile, "inject_layer": InjectLayer}) from None
+        raise source.error(error, OriginalFile) from None
 
 
 def read_config(path: Path) -> InjectLayer:

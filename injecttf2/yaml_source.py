@@ -23,19 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from injecttf2.errors import CampaignError
-from injecttf2.parameters import shown
+from injecttf2.odd_characters import Odd, misleading, misplaced
+from injecttf2.problems import KeyPath, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from pydantic import BaseModel, ValidationError
-    from pydantic_core import ErrorDetails
-
-    Schemas = Mapping[str, type[BaseModel]]
-
-KeyPath = tuple[str | int, ...]
-"""The way to a value: keys of mappings and indices of lists, from the top of the document."""
 
 MAX_NODES = 100_000
 """Values a file may hold with its aliases written out; far above any campaign, below any harm."""
@@ -95,19 +90,11 @@ class YamlSource:
         """Return ``file:line:column`` of what :meth:`position` finds."""
         return _place(self.file, self.position(path, key=key))
 
-    def error(self, error: ValidationError, schemas: Schemas) -> CampaignError:
+    def error(self, error: ValidationError, schema: type[BaseModel]) -> CampaignError:
         """Return one error that names all that is wrong with the data, in the file's order."""
-        details = error.errors(include_url=False)
-        unknown = {
-            detail["loc"]: _guess(detail["loc"], schemas)
-            for detail in details
-            if detail["type"] == "extra_forbidden"
-        }
-        misspelt = {(*path[:-1], guess) for path, guess in unknown.items()}
         problems = {
-            (self.position(detail["loc"], key=detail["loc"] in unknown), _problem(detail, schemas))
-            for detail in details
-            if detail["type"] != "missing" or detail["loc"] not in misspelt
+            (self.position(problem.path, key=problem.is_unknown), problem.sentence)
+            for problem in problems_of(error, schema)
         }
         (position, first), *others = sorted(problems)
         text = "\n".join([first, *(f"{_place(self.file, at)}: {also}" for at, also in others)])
@@ -122,7 +109,7 @@ def read_yaml(file: Path) -> YamlSource:
             given twice; a tag is not allowed; an alias contains itself or multiplies.
     """
     text = _read_text(file)
-    builder = _Builder(file)
+    builder = _Builder(file, text)
     try:
         root = yaml.compose(text, Loader=_Loader)
         data = builder.build(root) if root is not None else None
@@ -133,6 +120,8 @@ def read_yaml(file: Path) -> YamlSource:
     if root is None or data is None:
         raise CampaignError("the file is empty", place=str(file), hint=EXAMPLE_HINT)
     if not isinstance(data, dict):
+        if isinstance(root, yaml.ScalarNode) and (odd := _odd_line(file, text, 0, root.end_mark)):
+            raise odd
         raise CampaignError(
             f"received a {'list' if isinstance(data, list) else 'single value'} at the top level; "
             "expected a mapping, `key: value` on every line",
@@ -174,8 +163,9 @@ _SCALARS: dict[str, Callable[[str], object]] = {
 class _Builder:
     """Turns nodes into data and notes where each value stands."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, text: str) -> None:
         self.file = file
+        self._text = text
         self.positions: dict[KeyPath, _Places] = {}
         self._open: set[int] = set()
         self._count = 0
@@ -232,6 +222,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode) -> object:
         self._check_tag(node, _SCALARS)
+        self._check_characters(node)
         try:
             return _SCALARS[node.tag](node.value)
         except (ValueError, LookupError):
@@ -246,6 +237,15 @@ class _Builder:
                 node,
                 "remove the tag",
             )
+
+    def _check_characters(self, node: yaml.ScalarNode) -> None:
+        """Refuse an unquoted text that is not what it seems."""
+        start, end = node.start_mark.index, node.end_mark.index
+        if node.style is None and (odd := misleading(self._text[start:end])):
+            raise _bad_character(
+                self.file, _end(self._text[: start + odd.at]), odd,
+                ", or put the whole text in quotes if it belongs to it",
+            )  # fmt: skip
 
     @contextmanager
     def _inside(self, node: yaml.Node) -> Iterator[None]:
@@ -340,6 +340,9 @@ def _bad_yaml(file: Path, text: str, error: yaml.YAMLError) -> CampaignError:
         message = f"received the control character U+{ord(text[error.position]):04X}; expected text"
         place = _place(file, _end(text[: error.position]))
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        begin = (error.context_mark or error.problem_mark).line
+        if odd := _odd_line(file, text, begin, error.problem_mark):
+            return odd
         reported = f"{error.context or ''} {error.problem or ''}".strip()
         known = (plain for pattern, plain in _PROBLEMS if re.search(pattern, reported))
         message = next(known, f"this is no valid YAML: {reported}")
@@ -351,40 +354,25 @@ def _bad_yaml(file: Path, text: str, error: yaml.YAMLError) -> CampaignError:
     return CampaignError(message, place=place, hint=CORRECT_HINT)
 
 
-_EXPECTED = {
-    "string_type": "text (a number or true needs quotes to be text)",
-    "string_too_short": "text that is not empty",
-    "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
-    "literal_error": "{expected}",
-    "model_type": "a mapping",
-    "value_error": "{error}",
-}
-"""What was expected, by pydantic's type of error; a ValueError's own text is just that."""
+def _odd_line(file: Path, text: str, begin: int, end: yaml.Mark) -> CampaignError | None:
+    """Return the error of a character by which YAML may have gone wrong, the nearest to its end.
+
+    Args:
+        file: The file.
+        text: What it holds.
+        begin: The line, from 0, where what went wrong begins; the line with text before it may
+            belong to it, too.
+        end: Where it was noticed.
+    """
+    lines = text.split("\n")
+    before = [number for number in range(begin) if lines[number].partition("#")[0].strip()]
+    first = before[-1] if before else 0
+    for number in range(text[: end.index].count("\n"), first - 1, -1):
+        if odd := misplaced(lines[number]):
+            return _bad_character(file, Position(number + 1, odd.at + 1), odd)
+    return None
 
 
-def _problem(detail: ErrorDetails, schemas: Schemas) -> str:
-    """Return the sentence for one of pydantic's errors, without its place."""
-    path, kind = detail["loc"], detail["type"]
-    name = next(part for part in reversed(path) if isinstance(part, str))
-    fields = _schema(path, schemas).model_fields
-    if kind == "missing":
-        return f"the key {name!r} is missing: {fields[name].description}"
-    if kind == "extra_forbidden":
-        guess = _guess(path, schemas)
-        question = f"; did you mean {guess!r}?" if guess else ""
-        return f"unknown key {name!r}{question} (valid keys: {', '.join(fields)})"
-    expected = _EXPECTED.get(kind, detail["msg"]).format(**detail.get("ctx", {}))
-    return f"{name}: received {shown(detail['input'])}, expected {expected}"
-
-
-def _schema(path: KeyPath, schemas: Schemas) -> type[BaseModel]:
-    """Return the schema of the mapping that holds the last key of ``path``."""
-    keys = ["", *(part for part in path if isinstance(part, str))]
-    return schemas[keys[-2]]
-
-
-def _guess(path: KeyPath, schemas: Schemas) -> str:
-    """Return the valid key that is nearest to the one at ``path``, or an empty string."""
-    known = list(_schema(path, schemas).model_fields)
-    return "".join(difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.65))
+def _bad_character(file: Path, at: Position, odd: Odd, otherwise: str = "") -> CampaignError:
+    message = f"received a character that is not what it looks like, {odd.name}: {odd.remedy}"
+    return CampaignError(f"{message}{otherwise}", place=_place(file, at), hint=CORRECT_HINT)

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -41,7 +40,7 @@ from orchestrator.grid_spec import RATES, GridSpec, LayerType, every_site
 from orchestrator.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
-from orchestrator.typed_spec import TypedList, TypedSpec, typed_list
+from orchestrator.typed_spec import TypedList, typed_list
 
 ORIGINAL_KEYS = {
     "layers": ("layer_name",),
@@ -214,18 +213,6 @@ class Campaign(Schema):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-SCHEMAS: dict[str, type[BaseModel]] = {
-    "model": ModelSpec,
-    "dataset": DatasetSpec,
-    "grid": GridSpec,
-    "layers": LayerType,
-    "fault": TypedSpec,
-    "judge": JudgeSpec,
-    "precision": Precision,
-}
-"""The schema of each mapping of a campaign, by the key that holds it."""
-
-
 def load_campaign(path: Path, *, model: str | None = None, dataset: str | None = None) -> Campaign:
     """Read a campaign file.
 
@@ -297,7 +284,7 @@ def _parsed(source: YamlSource) -> Campaign:
     try:
         return Campaign.model_validate({"name": name, **source.data})
     except ValidationError as error:
-        raise source.error(error, {**SCHEMAS, "": Campaign}) from None
+        raise source.error(error, Campaign) from None
 
 
 def _from_original(section: InjectLayer, name: str) -> Campaign:
