@@ -1,16 +1,21 @@
 """Checked values that YAML files are made of: numbers, texts and mappings.
 
-A validator raises ``ValueError`` with what it expected and nothing else; ``yaml_source`` adds what
-was received, and where.
+A validator raises ``ValueError`` with what it expected and nothing else; ``problems`` adds what was
+received, and where.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from injecttf2.errors import CampaignError
+from injecttf2.plain_values import plain_values
+from injecttf2.problems import refused
 
 HIGHEST_BIT = 63
 """The highest bit of the widest word, float64; a layer's own width is checked with the model."""
@@ -70,6 +75,62 @@ Probability = Annotated[
 
 
 class Schema(BaseModel):
-    """A mapping whose keys are all known, frozen once it is checked."""
+    """A mapping whose keys are all known, fixed once it is checked.
+
+    Values may be what a script has them in, see ``plain_values``.
+
+    Raises:
+        CampaignError: A key or a value is wrong; what is wrong is said with its path, as
+            ``grid.bits``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, **data: Any) -> None:
+        plain = plain_values(data)
+        with _told(type(self), plain):
+            super().__init__(**plain)
+
+    # Mappings inside are checked with the one around them, which tells the whole path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """Return what a mapping says."""
+        plain = plain_values(obj)
+        with _told(cls, plain):
+            return super().model_validate(plain, **how)
+
+    @classmethod
+    def parse(cls, obj: Any) -> Self:
+        """Return what plain values say; what is wrong is an error of pydantic, as validators want.
+
+        Raises:
+            ValidationError: A key or a value is wrong.
+        """
+        return super().model_validate(obj)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, which are checked."""
+        if update:
+            given = {name: getattr(self, name) for name in self.model_fields_set}
+            checked = type(self).model_validate({**given, **update})
+            update = {name: getattr(checked, name) for name in update}
+        return super().model_copy(update=update, deep=deep)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise CampaignError(
+                f"received {name} for something that is fixed once it is made",
+                hint=f"make another: .model_copy(update={{{name!r}: ...}})",
+            )
+        super().__setattr__(name, value)
+
+
+@contextmanager
+def _told(schema: type[BaseModel], data: Any) -> Iterator[None]:
+    """Turn pydantic's error into one of ours."""
+    try:
+        yield
+    except ValidationError as error:
+        raise refused(error, schema, data) from None

@@ -58,7 +58,7 @@ def parse_config(source: YamlSource) -> InjectLayer:
         CampaignError: It is wrong; the message names file, line and column of all that is.
     """
     try:
-        return OriginalFile.model_validate(source.data).inject_layer
+        return OriginalFile.parse(source.data).inject_layer
     except ValidationError as error:
         raise source.error(error, OriginalFile) from None
 

@@ -73,7 +73,7 @@ def shown(value: object) -> str:
         return "nothing"
     if isinstance(value, bool | float):
         return re.sub("(?=nan|inf)", ".", str(value).lower())
-    text = repr(value)
+    text = re.sub(r"\s*\n\s*", " ", repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

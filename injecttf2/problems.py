@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 
+from injecttf2.errors import CampaignError
 from injecttf2.odd_characters import told
 from injecttf2.parameters import shown
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 """The way to a value: keys of mappings and indices of lists, from the top."""
+
+AS_IN_A_FILE = "keys and values are those of a campaign file: see `injecttf2 schema`"
 
 
 class Problem(NamedTuple):
@@ -56,6 +59,29 @@ def problems_of(error: ValidationError, schema: type[BaseModel]) -> list[Problem
         for detail in details
         if detail["type"] != "missing" or detail["loc"] not in misspelt
     ]
+
+
+def refused(error: ValidationError, schema: type[BaseModel], data: Any) -> CampaignError:
+    """Return one error that names all that ``schema`` refuses of ``data``, which no file holds."""
+    first, *others = [
+        (_dotted(problem.path, data) or schema.__name__, problem.message)
+        for problem in problems_of(error, schema)
+    ]
+    text = "\n".join([first[1], *(f"{path}: {message}" for path, message in others)])
+    return CampaignError(text, place=first[0], hint=AS_IN_A_FILE)
+
+
+def _dotted(path: KeyPath, data: Any) -> str:
+    """Return a path as ``grid[1].bits``, without the index where one value stands for a list."""
+    text = ""
+    for part in path:
+        if isinstance(part, str):
+            text += f".{part}" if text else part
+            data = data.get(part) if isinstance(data, Mapping) else getattr(data, part, None)
+        elif isinstance(data, list | tuple):
+            text += f"[{part}]"
+            data = data[part] if part < len(data) else None
+    return text
 
 
 _EXPECTED = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
 from injecttf2.levels import LEVELS, Level
+from injecttf2.plain_values import plain_values
 from orchestrator.campaign import Campaign
 from orchestrator.console import messages
 from orchestrator.errors import StoppedError
@@ -66,7 +68,11 @@ def run(
         StoppedError: Not all is done: no worker could be had, or it was interrupted. The same call
             goes on.
     """
-    _check(executor, levels, workers)
+    workers, cpus_per_worker = plain_values([workers, cpus_per_worker])
+    gpus_per_worker, chosen = plain_values([gpus_per_worker, levels])
+    levels = cast("Sequence[Level] | None", [chosen] if isinstance(chosen, str) else chosen)
+    counts = {"workers": 1 if workers is None else workers, "cpus_per_worker": cpus_per_worker}
+    _check(executor, levels, counts)
     options = Options(
         str(output) if output is not None else f"runs/{campaign.name}",
         executor=executor,
@@ -86,7 +92,7 @@ def run(
     return open_run(options.output)
 
 
-def _check(executor: str, levels: Sequence[str] | None, workers: int | None) -> None:
+def _check(executor: str, levels: Sequence[str] | None, counts: Mapping[str, object]) -> None:
     """See that arguments are what the command line would take.
 
     Raises:
@@ -97,5 +103,8 @@ def _check(executor: str, levels: Sequence[str] | None, workers: int | None) -> 
     for level in levels or ():
         if level not in LEVELS:
             raise ValueError(f"levels names {level!r}, expected some of {', '.join(LEVELS)}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}, expected 1 or more, or None")
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise ValueError(
+                f"{name} is {count!r}, expected 1 or more{', or None' * (name == 'workers')}"
+            )

@@ -1,8 +1,8 @@
 """The campaign file: its schema, and loading it.
 
 What leaves it is checked, complete and frozen: single values have become lists, ranges numbers,
-and paths absolute. A validator raises ``ValueError`` with what it expected; ``yaml_source`` adds
-what was received, and where.
+and paths absolute. A validator raises ``ValueError`` with what it expected; ``problems`` adds what
+was received, and where.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ from injecttf2.fields import (
 )
 from injecttf2.levels import DENSE, LEVELS, Level
 from injecttf2.original_config import InjectLayer, is_original, parse_config
+from injecttf2.plain_values import plain_values
 from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
-from orchestrator.grid_spec import RATES, GridSpec, LayerType, every_site
+from orchestrator.grid_spec import RATES, GridSpec, every_site
 from orchestrator.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
@@ -213,7 +214,9 @@ class Campaign(Schema):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def load_campaign(path: Path, *, model: str | None = None, dataset: str | None = None) -> Campaign:
+def load_campaign(
+    path: str | Path, *, model: str | Path | None = None, dataset: str | Path | None = None
+) -> Campaign:
     """Read a campaign file.
 
     Args:
@@ -224,7 +227,7 @@ def load_campaign(path: Path, *, model: str | None = None, dataset: str | None =
     Raises:
         CampaignError: The file cannot be read or is wrong, or no model or data set is given.
     """
-    campaign = _parsed(source := read_yaml(path))
+    campaign = _parsed(source := read_yaml(Path(path)))
     specs = {
         "model": _given(ModelSpec, "--model", model) or campaign.model,
         "dataset": _given(DatasetSpec, "--dataset", dataset) or campaign.dataset,
@@ -246,8 +249,8 @@ def reload_campaign(
     resolved: Mapping[str, Any],
     folder: Path,
     *,
-    model: str | None = None,
-    dataset: str | None = None,
+    model: str | Path | None = None,
+    dataset: str | Path | None = None,
 ) -> Campaign:
     """Return the campaign that a run directory recorded.
 
@@ -282,7 +285,7 @@ def _parsed(source: YamlSource) -> Campaign:
     if is_original(source):
         return _from_original(parse_config(source), name)
     try:
-        return Campaign.model_validate({"name": name, **source.data})
+        return Campaign.parse({"name": name, **source.data})
     except ValidationError as error:
         raise source.error(error, Campaign) from None
 
@@ -305,14 +308,15 @@ def _as_written(source: YamlSource, path: tuple[str | int, ...]) -> tuple[str | 
     return ("inject_layer", *given[:1])
 
 
-def _options(model: str | None, dataset: str | None) -> tuple[str, ...]:
+def _options(model: object, dataset: object) -> tuple[str, ...]:
     """Return the options of the command line that replace something."""
     given = {"--model": model, "--dataset": dataset}
     return tuple(option for option, source in given.items() if source is not None)
 
 
-def _given(kind: type[SourceSpec], option: str, source: str | None) -> SourceSpec | None:
+def _given(kind: type[SourceSpec], option: str, given: str | Path | None) -> SourceSpec | None:
     """Return what the command line names, its path absolute."""
+    source = plain_values(given)
     if source == "":
         raise CampaignError("received an empty text, expected a source", place=option)
     if source is None:

@@ -73,7 +73,7 @@ LayerSelector = str | LayerType
 
 def _selector(value: object) -> LayerSelector:
     if isinstance(value, dict | LayerType):
-        return LayerType.model_validate(value)
+        return LayerType.parse(value)
     if not isinstance(value, str) or not value:
         raise ValueError("all, a layer's name, a pattern such as conv*, or {type: Conv2D}")
     return value

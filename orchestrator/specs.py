@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from injecttf2.applications import APPLICATIONS
 from injecttf2.datasets import Images, Interpolation
 from injecttf2.fields import Finite, Positive, Schema, Text, TrueOrFalse, Whole, as_list
+from injecttf2.parameters import plain
 from injecttf2.references import is_function
 from orchestrator import sources
 
@@ -170,4 +171,12 @@ def from_text(value: object) -> object:
         return {"source": value}
     if value is None or isinstance(value, dict | SourceSpec):
         return value
-    raise ValueError("text, or a mapping with the key 'source'")
+    expected = "text, or a mapping with the key 'source'"
+    try:
+        plain(value)
+    except ValueError:
+        expected += (
+            "; save what is in memory first (model.save('model.keras'), or "
+            "numpy.savez('data.npz', x=inputs, y=labels)) and give the name of the file"
+        )
+    raise ValueError(expected)

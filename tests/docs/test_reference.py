@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from injecttf2.errors import CampaignError
 from orchestrator.campaign import Campaign
 from results.schema import INJECTIONS, TRIALS
 from tests.docs.pages import DOCS, ROOT, blocks, command
@@ -88,7 +89,7 @@ GRID = {"bits": 30, "counts": 1}
 )
 def test_an_editor_marks_what_the_campaign_refuses(wrong: dict[str, Any]) -> None:
     assert not VALIDATOR.is_valid(wrong)
-    with pytest.raises(ValueError, match="validation error"):
+    with pytest.raises(CampaignError):
         Campaign(**wrong)
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from injecttf2.errors import CampaignError
@@ -42,6 +43,23 @@ def test_a_campaign_made_here_gives_the_rows_of_its_file(
     assert_equal_rows(tmp_path / "mine", tmp_path / "file")
 
 
+def test_arguments_may_be_what_a_script_has(campaign: Path, tmp_path: Path) -> None:
+    found = run(
+        made(tmp_path),
+        tmp_path / "run",
+        executor="inline",
+        cpus_per_worker=np.int64(1),  # type: ignore[arg-type]
+        levels=np.array(["drop"]),  # type: ignore[arg-type]
+        quiet=True,
+    )
+    assert len(found.trials()) == 8
+    again = load_campaign(str(campaign), model=tmp_path / "m.h5", dataset=Path("digits"))
+    assert again.model is not None
+    assert again.model.source == str(tmp_path / "m.h5")
+    assert again.dataset is not None
+    assert again.dataset.source == str(Path("digits").resolve())
+
+
 def test_paths_are_relative_to_the_current_folder(
     campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,8 +73,6 @@ def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
     wrong = made(tmp_path).model_copy(update={"dataset": None})
     with pytest.raises(CampaignError, match="a campaign needs a model and a dataset"):
         run(wrong, tmp_path / "run", executor="inline", quiet=True)
-    with pytest.raises(ValueError, match="a bit from 0 to 63"):
-        Campaign(model="builtin:digits_cnn", dataset="digits", grid={"bits": 64, "counts": 1})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +81,9 @@ def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
         ({"executor": "inlin"}, "executor is 'inlin', expected 'ray' or 'inline'"),
         ({"levels": ["foo"]}, "levels names 'foo', expected some of drop, difference"),
         ({"workers": 0}, "workers is 0, expected 1 or more, or None"),
+        ({"workers": True}, "workers is True, expected 1 or more, or None"),
+        ({"workers": "2"}, "workers is '2', expected 1 or more, or None"),
+        ({"cpus_per_worker": 1.5}, "cpus_per_worker is 1.5, expected 1 or more"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -15,13 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injecttf2.errors import CampaignError
-from orchestrator.campaign import (
-    Campaign,
-    GridSpec,
-    LayerType,
-    load_campaign,
-    locate,
-)
+from orchestrator.campaign import Campaign, load_campaign, locate
+from orchestrator.grid_spec import GridSpec, LayerType
 from orchestrator.judge_spec import JudgeSpec
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec

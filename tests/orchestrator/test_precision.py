@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from pydantic import ValidationError
 from scipy.stats import binomtest
 
+from injecttf2.errors import CampaignError
 from orchestrator.precision import Precision, Tally
 
 
@@ -88,7 +88,7 @@ def test_the_trial_is_the_unit_where_samples_share_a_fault() -> None:
         ({"half_width": 0}, "a number above 0 and below 1"),
         ({"relative": 1}, "a number above 0 and below 1"),
         ({"half_width": 0.1, "confidence": 95}, "a number above 0 and below 1"),
-        ({"half_width": 0.1, "minimum": 0}, "greater than or equal to 1"),
+        ({"half_width": 0.1, "minimum": 0}, "minimum: received 0, expected 1 or more"),
         (
             {"half_width": 0.1, "minimum": 5, "maximum": 4},
             "a maximum that is not below the minimum",
@@ -96,7 +96,7 @@ def test_the_trial_is_the_unit_where_samples_share_a_fault() -> None:
     ],
 )
 def test_a_precision_that_makes_no_sense_is_refused(keys: dict[str, float], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(CampaignError, match=said):
         Precision(**keys)
 
 
