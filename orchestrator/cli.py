@@ -317,7 +317,7 @@ def layers(
 @app.command()
 def replay(
     run: RunFolder,
-    trial_id: Annotated[int, typer.Argument(metavar="TRIAL_ID", help="As in the results.")],
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL_ID", help="As in the results.")],
     model: ModelOption = None,
     dataset: DatasetOption = None,
     as_json: Json = False,

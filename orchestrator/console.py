@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -27,9 +28,21 @@ def screen() -> Console:
     return Console(markup=False, emoji=False, highlight=False)
 
 
+IDS = ("trial_id", "cell_id")
+"""Keys whose numbers have 64 bits; most readers of JSON know 53."""
+
+
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON on the standard output."""
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    """Print a value as one line of JSON on the standard output, ids as texts."""
+    sys.stdout.write(json.dumps(_with_text_ids(value), default=str) + "\n")
+
+
+def _with_text_ids(value: object, *, of_id: bool = False) -> object:
+    if isinstance(value, Mapping):
+        return {key: _with_text_ids(item, of_id=key in IDS) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_text_ids(item, of_id=of_id) for item in value]
+    return str(value) if of_id and isinstance(value, int) else value
 
 
 def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | None) -> None:

@@ -21,13 +21,13 @@ Differences = dict[str, tuple[Any, Any]]
 
 
 def replay(
-    path: str, trial_id: int, *, model: str | None = None, dataset: str | None = None
+    path: str, trial_id: int | str, *, model: str | None = None, dataset: str | None = None
 ) -> Differences:
     """Run a trial again in this process; TensorFlow must have been configured.
 
     Args:
         path: The run directory.
-        trial_id: The trial.
+        trial_id: The trial's id, a number or the text of one.
         model: Where the model is now, if it has moved.
         dataset: Where the data are now, if they have moved.
 

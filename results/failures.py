@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results import paths
-from results.ids import Ids, ascending, contains
+from results.ids import Ids, as_texts, ascending, contains, from_json
 
 if TYPE_CHECKING:
     from results.manifest import Json
@@ -83,7 +83,7 @@ class Failures:
         """Return those that are in a plan: in one of its layers, and not named as outside of it."""
         layers = (entry.given_up.trial.get("layer") for entry in self._entries)
         planned = np.array([name is None or name in plan["layers"] for name in layers], np.bool_)
-        outside = ascending(np.array(plan.get("failed_outside", ()), np.uint64))
+        outside = ascending(from_json(plan.get("failed_outside", ())))
         return self._only(planned[self._entry] & ~contains(outside, self.ids))
 
     def by_layer(self) -> Counter[str]:
@@ -124,7 +124,7 @@ def failures_file(given_up: Sequence[GivenUp], *, error: str, traceback: str) ->
             {
                 "trial": dict(cell.trial),
                 "repetition": cell.repetition,
-                "trial_ids": [int(trial_id) for trial_id in cell.ids],
+                "trial_ids": as_texts(cell.ids),
             }
             for cell in given_up
         ],
@@ -182,16 +182,10 @@ def _cells(contents: Mapping[str, Any]) -> Iterator[GivenUp]:
         for cell in contents["cells"]:
             repetition = cell["repetition"]
             yield GivenUp(
-                _ids(cell["trial_ids"]),
+                from_json(cell["trial_ids"]),
                 dict(cell["trial"]),
                 None if repetition is None else int(repetition),
             )
         return
     for trial in contents.get("trials", [contents]):
-        yield GivenUp(_ids([trial["trial_id"]]), dict(trial["trial"]))
-
-
-def _ids(values: Sequence[object]) -> npt.NDArray[np.uint64]:
-    if not all(isinstance(value, int) and 0 <= value < 2**64 for value in values):
-        raise ValueError(f"trial ids are {values!r}, expected numbers of 64 bits")
-    return np.array(values, np.uint64)
+        yield GivenUp(from_json([trial["trial_id"]]), dict(trial["trial"]))

@@ -31,9 +31,10 @@ class RunHeader:
             asked of outputs. A run directory holds the trials of one identity only.
         provenance: What the results are made with: git commit, package versions, machine.
         plan: ``{"trials": int, "layers": {layer: trials}}``; ``"outside": {layer: trials}`` tells
-            of published trials that are not in it, and ``"failed_outside": [id]`` of trials in its
-            layers that were given up on and are not in it; ``"exhaustive": {str(cell_id): trials}``
-            how many trials hit all sites of a cell, for exhaustive ones; of earlier plans too.
+            of published trials that are not in it, and ``"failed_outside": [str(id)]`` of trials in
+            its layers that were given up on and are not in it;
+            ``"exhaustive": {str(cell_id): trials}`` how many trials hit all sites of a cell, for
+            exhaustive ones; of earlier plans too.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its

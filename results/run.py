@@ -17,7 +17,7 @@ from results.errors import ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
 from results.failures import read_failures
 from results.heartbeat import Heartbeat, read_heartbeat
-from results.ids import Ids, ascending, contains
+from results.ids import Ids, as_texts, ascending, contains, difference, parsed, rounded_to
 from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
 from results.parts import find_parts, numbers, read_columns, read_dataset
@@ -211,18 +211,22 @@ class Run(Answers):
         """
         return StatusReader(self._storage).read(self._manifest, now)
 
-    def trial(self, trial_id: int) -> dict[str, Any]:
+    def trial(self, trial_id: int | str) -> dict[str, Any]:
         """Return one trial's row as a mapping from column to value, None where it is null.
 
+        Args:
+            trial_id: Its id, a number or the text of one.
+
         Raises:
-            TrialNotFoundError: The run holds no such row.
+            TrialNotFoundError: The run holds no such row; an id that a reader of JSON rounded to a
+                double is told with those that it may have been.
         """
         from pyarrow import dataset
 
         rows: list[dict[str, Any]] = []
-        schema = self.header.schema
-        if 0 <= trial_id < 2**64:
-            same = dataset.field("trial_id") == pa.scalar(int(trial_id), pa.uint64())
+        schema, number = self.header.schema, parsed(trial_id)
+        if number is not None and 0 <= number < 2**64:
+            same = dataset.field("trial_id") == pa.scalar(number, pa.uint64())
             table, unreadable = self._read(
                 paths.TRIALS,
                 schema,
@@ -231,12 +235,24 @@ class Run(Answers):
             self._warn(unreadable)
             rows = table.to_pylist()
         if not rows:
-            raise TrialNotFoundError(
-                f"the run holds no finished trial {trial_id}",
-                place=self._storage.path(),
-                hint="Ids are in the column trial_id of trials(); what failed is in failures().",
-            )
+            raise self._not_found(trial_id, number)
         return rows[0]
+
+    def _not_found(self, given: int | str, number: int | None) -> TrialNotFoundError:
+        """Return the error of an id that no row has."""
+        hint = "Ids are in the column trial_id of trials(); what failed is in failures()."
+        message = f"the run holds no finished trial {given}"
+        if number is None:
+            message = f"received {given!r} for a trial; expected its id, a whole number of 64 bits"
+        else:
+            done = ascending(self._done_ids()[0])
+            failed = difference(read_failures(self._storage)[0].ids, done)
+            found = as_texts(rounded_to(done, number))
+            found += [f"{one}, given up on" for one in as_texts(rounded_to(failed, number))]
+            if found:
+                message += f"; it was rounded to 53 bits and may be {' or '.join(found)}"
+                hint = "Give all digits; many readers of JSON round numbers, but leave texts alone."
+        return TrialNotFoundError(message, place=self._storage.path(), hint=hint)
 
     def _done_ids(self) -> tuple[Ids, list[str]]:
         """Return the ids of the finished trials and the names of the parts that are unreadable."""

@@ -20,7 +20,7 @@ from results.errors import ResultsError, RunMismatchError
 from results.events import EventLog
 from results.failures import GivenUp, failures_file, read_failures
 from results.heartbeat import HeartbeatWriter
-from results.ids import Ids, contains, union
+from results.ids import Ids, as_texts, contains, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
 from results.outage import Outage, last_refusal
 from results.outbox import Outbox
@@ -274,7 +274,7 @@ class RunWriter:
         plan = {**header.plan, "outside": dict(outside), "failed_outside": []}
         if len(failed):  # those of other layers are not named: a whole layer may have failed
             named = read_failures(self._storage)[0].among(failed).of_plan(plan)
-            plan["failed_outside"] = named.ids.tolist()
+            plan["failed_outside"] = as_texts(named.ids)
         if plan != {"outside": {}, "failed_outside": [], **header.plan}:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.campaign import load_campaign
+from orchestrator.console import print_json
 from results import open_run
 from tests.orchestrator.conftest import Command, Run
 
@@ -160,12 +162,47 @@ def test_replay_equals_the_row_and_finds_a_forged_one(
         index = table.schema.get_field_index(name)
         table = table.set_column(index, table.schema.field(name), pa.array(values, pa.int64()))
     pq.write_table(table, part)
-    ended = injecttf2("replay", folder, table["trial_id"][place].as_py(), "--json")
+    trial_id = table["trial_id"][place].as_py()
+    ended = injecttf2("replay", folder, trial_id, "--json")
     assert ended.code == 1
+    assert ended.json["trial_id"] == str(trial_id)
     assert ended.json["differences"] == {
         "masked": [masked[place], masked[place] + 1],
         "benign": [benign[place], benign[place] - 1],
     }
+
+
+def test_replay_of_an_id_that_was_rounded_names_it(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    ids = open_run(tmp_path / "run").trials()["trial_id"].tolist()
+    trial_id = next(one for one in ids if one > 2**53 and int(float(one)) not in ids)
+    same = " or ".join(str(one) for one in sorted(ids) if float(one) == float(trial_id))
+    for given in (f"{float(trial_id):.0f}", repr(float(trial_id))):
+        ended = injecttf2("replay", tmp_path / "run", given)
+        assert ended.code == 2
+        assert f"{given}; it was rounded to 53 bits and may be {same}" in ended.err
+
+
+def test_ids_are_texts_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where a column that differs is one."""
+    trial_id = 2**64 - 1
+    value = {
+        "failed": ({"trial_id": trial_id, "trial": "layer conv"},),
+        "differences": {
+            "cell_id": (trial_id, 2**53 + 1),
+            "sdc": (trial_id, 1),
+            "layer": ("a", "b"),
+        },
+        "done": trial_id,
+    }
+    print_json(value)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["failed"] == [{"trial_id": "18446744073709551615", "trial": "layer conv"}]
+    assert printed["differences"]["cell_id"] == ["18446744073709551615", "9007199254740993"]
+    assert printed["differences"]["sdc"] == [trial_id, 1]
+    assert printed["done"] == trial_id
 
 
 def test_replay_with_another_model_is_refused(

@@ -65,12 +65,12 @@ def test_failures_are_on_disk_at_once_in_one_file(
             {
                 "trial": {"layer": "conv2d", "bit": 0},
                 "repetition": 3,
-                "trial_ids": [trial_id(0), trial_id(1)],
+                "trial_ids": [str(trial_id(0)), str(trial_id(1))],
             },
             {
                 "trial": {"layer": "conv2d", "bit": 1},
                 "repetition": None,
-                "trial_ids": [trial_id(2)],
+                "trial_ids": [str(trial_id(2))],
             },
         ],
     }
@@ -150,6 +150,23 @@ def test_file_with_an_entry_for_each_trial_is_read_too(path: Path) -> None:
     assert frame["trial"].tolist() == [{"bit": 3, "repetition": 0}, {"bit": 3, "repetition": 1}]
 
 
+def test_ids_are_read_as_texts_and_as_the_numbers_that_they_used_to_be(path: Path) -> None:
+    ids = [2**64 - 1, 2**53 + 1, 7]
+    (path / "failures").mkdir()
+    for second, written in enumerate([ids, [str(one) for one in ids[:2]]]):
+        contents = {
+            "error": f"e{second}",
+            "traceback": "t",
+            "failed_at": f"2026-11-23T06:30:0{second}+00:00",
+            "cells": [{"trial": {}, "repetition": None, "trial_ids": written}],
+        }
+        name = f"20261123T06300{second}.001234Z-0a1b2c3d.json"
+        (path / "failures" / name).write_text(json.dumps(contents))
+    frame = open_run(path).failures()
+    assert frame["trial_id"].tolist() == [7, 2**53 + 1, 2**64 - 1]
+    assert frame["error"].tolist() == ["e0", "e1", "e1"]
+
+
 def test_repetitions_of_a_cell_are_told_one_by_one(path: Path, header: RunHeader) -> None:
     with RunWriter.open(path, header) as writer:
         cells = [given_up_of(7, 5, 6, repetition=4, bit=31), given_up_of(8, repetition=0, bit=2)]
@@ -186,7 +203,7 @@ def test_trial_that_is_given_up_on_takes_some_tens_of_bytes(path: Path, header: 
     assert status.failed[19].trial == "layer dense, bit 0, probability 0.5, repetition 19"
     assert peak < 200 * count
     (file,) = (path / "failures").iterdir()
-    assert file.stat().st_size < 22 * count
+    assert file.stat().st_size < 25 * count
 
 
 @pytest.mark.parametrize(
@@ -200,7 +217,11 @@ def test_trial_that_is_given_up_on_takes_some_tens_of_bytes(path: Path, header: 
         '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
         ' "trials": [{"trial_id": -1, "trial": {}}]}',
         '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
-        ' "cells": [{"trial_ids": [1, "2"], "trial": {}, "repetition": 0}]}',
+        ' "cells": [{"trial_ids": [1, "two"], "trial": {}, "repetition": 0}]}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
+        ' "cells": [{"trial_ids": ["18446744073709551616"], "trial": {}, "repetition": 0}]}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
+        ' "cells": [{"trial_ids": [1.8446744073709552e19], "trial": {}, "repetition": 0}]}',
         '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
         ' "cells": [{"trial_ids": [1], "trial": {}, "repetition": "first"}]}',
     ],

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from results import (
     TrialNotFoundError,
     open_run,
 )
+from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
 Id = Callable[[int], int]
@@ -181,6 +183,51 @@ def test_trial_is_one_row_with_python_values(
     assert open_run(path).trial(trial_id(5)) == row(5)
     assert open_run(path).trial(np.uint64(trial_id(5))) == row(5)  # type: ignore[arg-type]
     assert list(open_run(path).trial(trial_id(5)))[: len(PURE_COLUMNS)] == list(PURE_COLUMNS)
+
+
+def test_a_trial_is_found_by_the_text_of_its_id(
+    path: Path, header: RunHeader, trials: Table, trial_id: Id, row: Callable[[int], object]
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.append(trials(*range(8)))
+    assert open_run(path).trial(f" {trial_id(5)}\n") == row(5)
+
+
+A, B, C = 2**63 + 1, 2**63 + 1000, 2**63 + 5000
+
+
+@pytest.mark.parametrize(
+    ("asked", "may_be"),
+    [
+        (2**63, f"{A} or {B}"),
+        (float(A), f"{A} or {B}"),
+        ("9223372036854776000", f"{A} or {B}"),  # as JavaScript and jq write that double
+        ("9.223372036854776e+18", f"{A} or {B}"),
+        (float(C), f"{C}, given up on"),
+        (str(int(float(C))), f"{C}, given up on"),
+        (2**63 + 2048, None),
+        (9007199254740992, None),
+    ],
+)
+def test_an_id_that_was_rounded_is_told_with_what_it_was(
+    asked: Any, may_be: str | None, path: Path, header: RunHeader, trials: Table
+) -> None:
+    with RunWriter.open(path, header) as writer:
+        writer.append(trials(0, trial_id=A))
+        writer.append(trials(1, trial_id=B))
+        writer.append(trials(2, trial_id=2**53 - 1))
+        writer.record_failures([given_up_of(C), given_up_of(A)], error="e", traceback="t")
+    with pytest.raises(TrialNotFoundError) as caught:
+        open_run(path).trial(asked)
+    told = f"; it was rounded to 53 bits and may be {may_be}" if may_be else ""
+    assert caught.value.message == f"the run holds no finished trial {asked}{told}"
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("asked", ["first", "", "nan", "1e400", "inf", float("nan"), None])
+def test_what_is_no_id_is_told(asked: Any, path: Path) -> None:
+    with pytest.raises(TrialNotFoundError, match=f"received {asked!r} for a trial; expec"):
+        open_run(path).trial(asked)
 
 
 @pytest.mark.parametrize("number", [1, -1, 2**64])

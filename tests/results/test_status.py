@@ -177,15 +177,16 @@ def test_what_the_plan_says_is_outside_does_not_count_as_done(
     assert status.seconds_left == 37.0
 
 
+@pytest.mark.parametrize("written", [str, int])
 def test_failures_outside_the_plan_are_neither_counted_nor_shown(
-    path: Path, header: RunHeader, trial_id: Callable[[int], int]
+    path: Path, header: RunHeader, trial_id: Callable[[int], int], written: type
 ) -> None:
     with RunWriter.open(path, header) as writer:
         for number, layer in ((40, "dense"), (41, "dense"), (42, "conv2d"), (43, None)):
             cell = given_up_of(trial_id(number), **({"layer": layer} if layer else {}))
             writer.record_failures([cell], error="e", traceback="t")
     plan = {"trials": 32, "layers": {"dense": 16, "activation": 16}}
-    plan |= {"outside": {"conv2d": 16}, "failed_outside": [trial_id(40)]}
+    plan |= {"outside": {"conv2d": 16}, "failed_outside": [written(trial_id(40))]}
     RunWriter.open(path, replace(header, plan=plan)).close()
     status = open_run(path).status()
     assert [failed.trial_id for failed in status.failed] == [trial_id(41), trial_id(43)]

@@ -360,8 +360,8 @@ def test_trials_outside_the_plan_are_recorded(tmp_path: Path, header: RunHeader)
         cells = [given_up_of(7, 3, layer="dense"), given_up_of(5, layer="of an earlier grid")]
         writer.record_failures(cells, error="e", traceback="t")
         for outside, failed, named in (
-            ({"conv": 3}, [3, 5], [3]),
-            ({"conv": 3}, [3, 5, 7], [3, 7]),
+            ({"conv": 3}, [3, 5], ["3"]),
+            ({"conv": 3}, [3, 5, 7], ["3", "7"]),
             ({}, [], []),
         ):
             writer.set_outside(outside, np.array(failed, np.uint64))
