@@ -116,6 +116,53 @@ def test_sites_in_weights_count_the_variables_of_the_trial(list_of: Any) -> None
     assert (second.variable.tolist(), second.element.tolist()) == ([1, 3], [3, 0])
 
 
+def test_names_are_found_with_blanks_around_them_and_na_is_none(list_of: Any) -> None:
+    """As R writes a list of both kinds, and a hand a list with blanks."""
+    found = list_of(
+        "layer, variable, sample, element, bit, fault\n"
+        " conv, NA, 3, 5, 31, NA\n"
+        'logits , bias ,NA,4,30," stuck_at_1"\n'
+        '"logits",None,7,4,30,\n'
+    )
+    assert [(scope.layers, scope.target, len(cells)) for scope, cells in found.items()] == [
+        (("conv",), "outputs", 1),
+        (("logits",), "weights", 1),
+        (("logits",), "outputs", 1),
+    ]
+    (weight,) = found[Scope(("logits",), "weights")]
+    assert weight.fault == StuckAt(bit=30, value=1)
+
+
+def test_names_that_have_blanks_themselves_come_first(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name=" none")])
+    graph = Graph(model)
+    (tmp_path / "faults.csv").write_text(
+        'layer,variable,sample,element,bit\n none,,0,1,3\n" none",kernel,,5,3\n'
+    )
+    found = SiteList(tmp_path / "faults.csv", graph, SAMPLES).trials()
+    assert [(scope.layers, scope.target) for scope in found] == [
+        ((" none",), "outputs"),
+        ((" none",), "weights"),
+    ]
+    keras.utils.clear_session()
+
+
+def test_the_same_site_in_two_parts_is_told_with_both(graph: Graph, tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {"trial": [1, 2], "layer": "conv", "sample": 0, "element": [0, 1], "bit": 1}
+    )
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    for name in ("0.parquet", "1.parquet"):
+        rows.to_parquet(folder / name)
+    with pytest.raises(CampaignError) as caught:
+        SiteList(folder, graph, SAMPLES)
+    assert str(caught.value) == (
+        f"{folder / '1.parquet'}: row 1: the same site as in {folder / '0.parquet'}: row 1; "
+        "expected each site once in a trial"
+    )
+
+
 HEAD = "layer,sample,element,bit\n"
 REFUSED = {
     "no rows": (HEAD, "the fault list has no rows"),
@@ -146,7 +193,7 @@ REFUSED = {
     "sample that is text": (HEAD + "conv,one,0,1\n", "received the sample 'one'; expected a whole"),
     "no element": (HEAD + "conv,0,,1\n", "received no element; expected a whole number from 0"),
     "element outside": (HEAD + "conv,0,256,1\n", "received the element 256; expected 0 to 255"),
-    "huge element": (HEAD + "conv,0,1e30,1\n", "received the element 1e+30; expected a whole"),
+    "huge element": (HEAD + "conv,0,1e30,1\n", "received the element 1e30; expected a whole"),
     "bit outside": (
         HEAD + "conv,0,0,31\nconv,0,0,32\n",
         "row 2: float32 has bits 0 to 31; received bit 32",
@@ -154,7 +201,7 @@ REFUSED = {
     "no bit and no value": (HEAD + "conv,0,0,\n", "received no bit and no value; expected one"),
     "bit and value": (
         "layer,sample,element,bit,value\nconv,0,0,1,2.5\n",
-        "received the bit 1 and the value '2.5'; expected one",
+        "received the bit 1 and the value 2.5; expected one",
     ),
     "value that is text": ("layer,sample,element,value\nconv,0,0,big\n", "'big'"),
     "unknown fault": (
@@ -197,7 +244,10 @@ REFUSED = {
         "layer,variable,element,bit\nconv,bias,4,1\n",
         "received the element 4; expected 0 to 3",
     ),
-    "rows of another length": (HEAD + "conv,0,0\n", "the fault list cannot be read: "),
+    "rows of another length": (
+        HEAD + "conv,0,0,1\n\nconv,0,0\n",
+        "row 2: received 3 cells, 'conv,0,0'; expected 4",
+    ),
     "not a table": ("\x00\x01", "the fault list"),
 }
 
@@ -228,7 +278,8 @@ def test_columns_of_a_type_that_does_not_fit_are_refused(
 
 
 def test_files_that_are_no_lists_are_refused(graph: Graph, tmp_path: Path) -> None:
-    (tmp_path / "junk.parquet").write_text("junk")
+    for name in ("junk.parquet", "faults.xlsx"):
+        (tmp_path / name).write_text("junk")
     for name, message in {
         "absent.csv": "absent.csv: there is no such fault list",
         "junk.parquet": "the fault list cannot be read: ",
@@ -346,6 +397,24 @@ def test_a_list_by_hand_is_injected_exactly(campaign: Path, run: Run, tmp_path: 
     images, _ = networks.data((8, 8, 1), 5)
     golden = networks.cnn()(images).numpy().argmax(-1)
     assert rows["sdc"].tolist()[1] == int(golden[0] != 0) + int(golden[5] != 3)
+
+
+def test_a_list_is_the_same_trials_however_it_is_written(
+    campaign: Path, run: Run, tmp_path: Path
+) -> None:
+    rows = pd.DataFrame({"layer": "logits", "sample": [0, 5, 9], "element": [0, 3, 4], "bit": 30})
+    rows.to_csv(tmp_path / "plain.csv", index=False)
+    rows.to_csv(tmp_path / "other.csv", sep=";", encoding="utf-8-sig")
+    rows.set_index("layer").to_parquet(tmp_path / "index.parquet")
+    text = campaign.read_text()
+    for file in ("plain.csv", "other.csv", "index.parquet"):
+        campaign.write_text(text)
+        listing(campaign, file)
+        run(campaign, tmp_path / file.partition(".")[2] / file)
+    expected = pure_rows(tmp_path / "csv" / "plain.csv")
+    assert len(expected) == 3
+    for name in ("csv/other.csv", "parquet/index.parquet"):
+        pd.testing.assert_frame_equal(pure_rows(tmp_path / name), expected, check_exact=True)
 
 
 def listing(campaign: Path, file: str, more: str = "") -> None:
