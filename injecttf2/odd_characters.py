@@ -81,14 +81,20 @@ def misleading(text: str) -> Odd | None:
     return None
 
 
-def misplaced(line: str) -> Odd | None:
+def misplaced(line: str, *, quotes: bool = False) -> Odd | None:
     """Return the first character by which a line of YAML may be wrong, outside quotes and comments.
 
     A dash is one only where it would begin an item of a list.
+
+    Args:
+        line: The line.
+        quotes: Whether only quotes can be the reason.
     """
     plain = _NOT_YAML.sub(lambda match: " " * len(match[0]), line)
     begin = len(plain) - len(plain.lstrip())
     for odd in odd_characters(plain):
+        if quotes and odd.meant not in ('"', "'"):
+            continue
         if odd.meant in _SYNTAX or (odd.meant == "-" and odd.at == begin):
             return odd
     return None

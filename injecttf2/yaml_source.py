@@ -340,10 +340,11 @@ def _bad_yaml(file: Path, text: str, error: yaml.YAMLError) -> CampaignError:
         message = f"received the control character U+{ord(text[error.position]):04X}; expected text"
         place = _place(file, _end(text[: error.position]))
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        begin = (error.context_mark or error.problem_mark).line
-        if odd := _odd_line(file, text, begin, error.problem_mark):
-            return odd
         reported = f"{error.context or ''} {error.problem or ''}".strip()
+        begin = (error.context_mark or error.problem_mark).line
+        quotes = "a quoted scalar" in reported
+        if odd := _odd_line(file, text, begin, error.problem_mark, quotes=quotes):
+            return odd
         known = (plain for pattern, plain in _PROBLEMS if re.search(pattern, reported))
         message = next(known, f"this is no valid YAML: {reported}")
         place = _place(file, _at(error.problem_mark))
@@ -354,7 +355,9 @@ def _bad_yaml(file: Path, text: str, error: yaml.YAMLError) -> CampaignError:
     return CampaignError(message, place=place, hint=CORRECT_HINT)
 
 
-def _odd_line(file: Path, text: str, begin: int, end: yaml.Mark) -> CampaignError | None:
+def _odd_line(
+    file: Path, text: str, begin: int, end: yaml.Mark, *, quotes: bool = False
+) -> CampaignError | None:
     """Return the error of a character by which YAML may have gone wrong, the nearest to its end.
 
     Args:
@@ -363,12 +366,13 @@ def _odd_line(file: Path, text: str, begin: int, end: yaml.Mark) -> CampaignErro
         begin: The line, from 0, where what went wrong begins; the line with text before it may
             belong to it, too.
         end: Where it was noticed.
+        quotes: Whether only quotes can be the reason.
     """
     lines = text.split("\n")
     before = [number for number in range(begin) if lines[number].partition("#")[0].strip()]
     first = before[-1] if before else 0
     for number in range(text[: end.index].count("\n"), first - 1, -1):
-        if odd := misplaced(lines[number]):
+        if odd := misplaced(lines[number], quotes=quotes):
             return _bad_character(file, Position(number + 1, odd.at + 1), odd)
     return None
 

@@ -87,6 +87,9 @@ NAMED = {
         f"model: x.h5’\n{GRID}", "1:12",
         f'right single quotation mark (U+2019): type "\'"{UNQUOTED}',
     ),
+    "curly quote that ends a straight one": (
+        f'model: "x.h5”\n{GRID}', "1:13", "right double quotation mark (U+201D): type '\"'",
+    ),
     "dash of an item": (
         f"{HEAD}grid:\n  layers:\n    – a\n    – b\n  bits: 3\n", "5:5",
         f"en dash (U+2013): type '-'{UNQUOTED}",
@@ -151,6 +154,8 @@ def test_where_any_character_may_stand_it_is_kept(case: str, tmp_path: Path) -> 
 def test_another_mistake_is_not_put_down_to_a_character(tmp_path: Path) -> None:
     text = f"model: /data/2019–2020/（旧）/m.h5 # “x”：\n  dataset: '：'\n{GRID}"
     assert problem(tmp_path, text).startswith("2:3: the indentation fits none")
+    text = f"model: 'x\ndataset： digits\n{GRID}"
+    assert problem(tmp_path, text).endswith("a quoted text is not closed (see line 1)")
 
 
 def test_tabs_are_named(tmp_path: Path) -> None:
