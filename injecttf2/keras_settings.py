@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
+from keras.src.backend.common import global_state
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,10 @@ class KerasSettings:
         keras.config.set_floatx(self.floatx)
         keras.config.set_epsilon(self.epsilon)
         keras.config.set_image_data_format(self.image_data_format)
-        keras.config.set_dtype_policy(
-            self.floatx
-            if self.dtype_policy is None
-            else keras.dtype_policies.deserialize(json.loads(self.dtype_policy))
-        )
+        policy = None  # not that of floatx: it is to follow where a user's function sets that
+        if self.dtype_policy is not None:
+            policy = keras.dtype_policies.deserialize(json.loads(self.dtype_policy))
+        global_state.set_global_attribute("dtype_policy", policy)
 
 
 DEFAULTS = KerasSettings()

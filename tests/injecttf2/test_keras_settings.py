@@ -28,6 +28,11 @@ keras.config.set_dtype_policy("mixed_bfloat16")
 
 def model():
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
+
+
+def double():
+    keras.config.set_floatx("float64")
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
 """
 
 
@@ -106,18 +111,20 @@ def test_a_file_is_built_elsewhere_with_the_settings_that_it_was_found_with(tmp_
     assert KerasSettings.current() == HALF
 
 
+@pytest.mark.parametrize(("name", "dtype"), [("model", "bfloat16"), ("double", "float64")])
 def test_settings_that_a_module_makes_travel_with_its_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mixed_model_module.py").write_text(MODULE)
-    portable, model = models.resolve("mixed_model_module:model", tmp_path)
-    assert model.get_layer("d").compute_dtype == "bfloat16"
+    module = MODULE if name == "model" else MODULE.replace("keras.config.set_dtype", "# ")
+    (tmp_path / f"{name}_module.py").write_text(module)
+    portable, model = models.resolve(f"{name}_module:{name}", tmp_path)
+    assert model.get_layer("d").compute_dtype == dtype
     told = model_digest(model)
     sent = cloudpickle.dumps(portable)
-    monkeypatch.delitem(sys.modules, "mixed_model_module", raising=False)
+    monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
     DEFAULTS.apply()
     built = cloudpickle.loads(sent).build()
-    assert built.get_layer("d").compute_dtype == "bfloat16"
+    assert built.get_layer("d").compute_dtype == dtype
     assert model_digest(built) == told
 
 
