@@ -49,7 +49,7 @@ class Engine:
         levels: Levels of ``levels.LEVELS`` that may be used; none is level ``dense``.
         routes: Where the routes that were found are kept; None keeps them in this engine.
         assessment: What is asked of outputs.
-        output: Address of the output that is judged, where the model has several.
+        output: Key or address of the output that is judged, where the model has several.
 
     Attributes:
         golden_use: How often golden data were in place or had to be computed.

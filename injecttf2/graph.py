@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.cuts import Cut, Cutter
+from injecttf2.datasets.slots import Slot, in_words
 from injecttf2.errors import ModelError
 from injecttf2.flatten import Addresses, flatten
 from injecttf2.layer_info import LayerInfo
@@ -32,6 +33,7 @@ from injecttf2.places import (
     step_places,
 )
 from injecttf2.steps import Step, Values
+from injecttf2.structure import chosen, slots_of
 from injecttf2.suggest import nearest
 from injecttf2.tracing import TRACED_SAMPLES, Trace, traced
 from injecttf2.wrapping import Shape, function_of
@@ -51,7 +53,7 @@ class Graph:
         input_shape: Shape of one sample, for a model that takes inputs of any size; a tuple of
             shapes for a model of several inputs.
         dtypes: dtypes of the inputs, for a subclassed model.
-        output: Address of the output that is judged, where the model has several.
+        output: Key or address of the output that is judged, where the model has several.
 
     Attributes:
         inputs: Symbolic tensors that go in.
@@ -78,7 +80,8 @@ class Graph:
         self._by_layer = {step.layer: step for step in self.steps}
         places = (place for step in self.steps for place in self._places_of(step))
         self._step_places = {place.layer: place for place in places}
-        self._chosen = None if output is None else self._named_output(output)
+        self._made_from = function._outputs_struct
+        self._chosen = None if output is None else chosen(output, self.output_slots, self.name)
         tensors = [tensor for step in self.steps for tensor in step.made]
         self.dtypes: dict[int, str] = {id(tensor): tensor.dtype for tensor in tensors}
         self.shapes: dict[int, Shape] = {id(one): tuple(one.shape[1:]) for one in tensors}
@@ -93,7 +96,7 @@ class Graph:
         Args:
             model: The model.
             inputs: One array, or several in the order of the model's inputs, [samples, ...].
-            output: Address of the output that is judged, where the model has several.
+            output: Key or address of the output that is judged, where the model has several.
         """
         arrays = inputs if isinstance(inputs, tuple) else (inputs,)
         shapes = tuple(array.shape[1:] for array in arrays)
@@ -117,26 +120,31 @@ class Graph:
         Raises:
             ModelError: The model has several and none was chosen.
         """
+        return self.outputs[self.output_index]
+
+    @property
+    def output_index(self) -> int:
+        """Which of the outputs is judged.
+
+        Raises:
+            ModelError: The model has several and none was chosen.
+        """
         if self._chosen is not None:
             return self._chosen
         if len(self.outputs) != 1:
             raise ModelError(
                 f"the model {self.name!r} has {len(self.outputs)} outputs, "
-                f"{', '.join(self.output_names)}, and it is not said which of them is judged",
-                hint=f"say it, for example judge: {{type: top1, output: {self.output_names[0]}}}",
+                f"{in_words(self.output_slots)}, and it is not said which of them is judged",
+                hint=f"say it, for example judge: {{type: top1, output: "
+                f"{self.output_slots[0].called}}}",
             )
-        return self.outputs[0]
+        return 0
 
-    @property
-    def output_name(self) -> str:
-        """Address of the output that is judged."""
-        return self.output_names[[id(one) for one in self.outputs].index(id(self.output))]
-
-    @property
-    def output_names(self) -> list[str]:
-        """Addresses of the outputs."""
+    @cached_property
+    def output_slots(self) -> tuple[Slot, ...]:
+        """What the outputs are called."""
         names = {place.key: name for name, place in self._step_places.items()}
-        return [names[id(tensor)] for tensor in self.outputs]
+        return slots_of(self._made_from, [names[id(tensor)] for tensor in self.outputs])
 
     def feed(self, inputs: Any) -> Values:
         """Return the model's inputs by key: one tensor, or several in a tuple or list."""
@@ -333,15 +341,6 @@ class Graph:
 
     def _places_of(self, step: Step) -> list[Place]:
         return step_places(step, wrapped=self._wrapped and not step.is_input)
-
-    def _named_output(self, name: str) -> Any:
-        tensors = dict(zip(self.output_names, self.outputs, strict=True))
-        if name not in tensors:
-            raise ModelError(
-                f"the model {self.name!r} has no output {name!r}{nearest(name, tensors)}",
-                hint=f"expected one of {', '.join(tensors)}",
-            )
-        return tensors[name]
 
     def _checked(self, given: tuple[Shape, ...] | None) -> tuple[Shape, ...]:
         """Return the shapes of one sample of each input, those given before the model's own."""

@@ -25,6 +25,7 @@ from injecttf2.models import load_file
 from injecttf2.original_config import read_config
 from injecttf2.rates import Probability
 from injecttf2.trials import Cell, Identity, Trial, trial_ids
+from injecttf2.wrapping import model_inputs
 
 logger = logging.getLogger("injecttf2")
 
@@ -67,7 +68,8 @@ class InjectTF2:
         self._batch_size = batch_size
         graph = Graph(self._model)
         graph.step(config.layer_name)
-        inputs = (ModelInput.of(graph.input),)
+        _ = graph.input  # the only one
+        inputs = model_inputs(self._model)
         data = prepare(_read(tf_dataset, inputs), Preparation(scale=1.0), inputs)
         self._engine = Engine(self._model, data)
         self._cell = Cell(config.layer_name, config.fault, Probability(config.probability))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import keras
+import numpy as np
 
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import ModelInput
-from injecttf2.datasets.arrays import Arrays, parts
+from injecttf2.datasets.arrays import Array, Arrays, parts
 from injecttf2.errors import ModelError
 from injecttf2.steps import is_keras
+from injecttf2.structure import keys_of
 
 Shape = tuple[int | None, ...]
 
@@ -73,24 +77,52 @@ def model_inputs(model: keras.Model, inputs: Arrays | None = None) -> list[Model
     """
     function = graph_run_by(model) or model
     if isinstance(function, keras.Function):
-        return [ModelInput.of(one) for one in function.inputs]
-    arrays = () if inputs is None else parts(inputs)
-    shapes = _built_shapes(model) or [array.shape[1:] for array in arrays]
-    if not shapes:
+        keys, ordered = keys_of(function._inputs_struct)
+        taken = zip(function.inputs, keys, strict=True)
+        return [replace(ModelInput.of(one), key=key, ordered=ordered) for one, key in taken]
+    built = _built(model)
+    arrays: Sequence[Array | None] = () if inputs is None else parts(inputs)
+    if built is None:
+        built = _Built([array.shape[1:] for array in arrays if array is not None])
+    elif built.keys is not None:
+        arrays = [inputs.get(key) for key in built.keys] if isinstance(inputs, dict) else ()
+    if not built.shapes:
         raise _never_called(model)
-    dtypes = [numpy_dtype(str(model.input_dtype))] * len(shapes)
-    for index, array in enumerate(arrays[: len(shapes)]):
-        if array.dtype.kind in "iu" and array.itemsize > 1:
-            dtypes[index] = array.dtype
     return [
-        ModelInput(name, tuple(shape), dtype)
-        for name, shape, dtype in zip(_names(len(shapes)), shapes, dtypes, strict=True)
+        ModelInput(name, shape, _dtype(model, array), key=key, ordered=built.ordered)
+        for name, key, shape, array in zip_longest(
+            built.names(), built.keys or (), built.shapes, arrays[: len(built.shapes)]
+        )
     ]
 
 
-def _names(count: int) -> list[str]:
-    """Return names for the inputs of a model that has none for them."""
-    return ["inputs"] if count == 1 else [f"inputs_{number + 1}" for number in range(count)]
+def _dtype(model: keras.Model, array: Array | None) -> np.dtype[Any]:
+    """Return what a subclassed model takes an input as."""
+    if array is not None and array.dtype.kind in "iu" and array.itemsize > 1:
+        return array.dtype
+    return numpy_dtype(str(model.input_dtype))
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What a subclassed model was called on, as far as it remembers that.
+
+    Args:
+        shapes: Of one sample of each input.
+        keys: Their keys, sorted, where it was called on a dict.
+        ordered: Whether they were written in that order.
+    """
+
+    shapes: Sequence[Shape]
+    keys: Sequence[str] | None = None
+    ordered: bool = True
+
+    def names(self) -> Sequence[str]:
+        """Return names for the inputs of a model that has none for them."""
+        if self.keys is not None:
+            return self.keys
+        count = len(self.shapes)
+        return ["inputs"] if count == 1 else [f"inputs_{number + 1}" for number in range(count)]
 
 
 def _never_called(model: keras.Model) -> ModelError:
@@ -110,29 +142,35 @@ def _inputs_of(
             lambda one: keras.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name),
             model._inputs_struct,
         )
-    if shapes is None:
-        shapes = _built_shapes(model)
-    if shapes is None:
+    built = _built(model) or _Built(())
+    if shapes is not None:
+        built = replace(built, shapes=shapes)
+    if not built.shapes:
         raise _never_called(model)
     if dtypes is None:
-        dtypes = [str(model.input_dtype)] * len(shapes)
+        dtypes = [str(model.input_dtype)] * len(built.shapes)
     inputs = [
         keras.Input(shape, dtype=dtype, name=name)
-        for shape, dtype, name in zip(shapes, dtypes, _names(len(shapes)), strict=True)
+        for shape, dtype, name in zip(built.shapes, dtypes, built.names(), strict=True)
     ]
+    if built.keys is not None:
+        return dict(zip(built.keys, inputs, strict=True))
     return inputs[0] if len(inputs) == 1 else tuple(inputs)
 
 
-def _built_shapes(model: keras.Model) -> list[Shape] | None:
-    """Return the shapes of samples that a model was built for, as far as it remembers them."""
+def _built(model: keras.Model) -> _Built | None:
+    """Return what a model was built for; None if it does not remember or cannot tell."""
     known = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if len(known) != 1:
         return None
     (shape,) = known
     if isinstance(shape, dict):
-        return None
+        if any(isinstance(size, tuple | list) for one in shape.values() for size in one):
+            return None
+        keys = sorted(shape)
+        return _Built([tuple(shape[key][1:]) for key in keys], keys, list(shape) == keys)
     several = bool(shape) and isinstance(shape[0], tuple | list)
-    return [tuple(one[1:]) for one in (shape if several else [shape])]
+    return _Built([tuple(one[1:]) for one in (shape if several else [shape])])
 
 
 def _around(model: keras.Model, inputs: Any) -> Any:

@@ -18,7 +18,8 @@ class JudgeSpec(TypedSpec):
         "confidence_10, or package.module:Class; required."
     )
     output: Text | None = Field(
-        None, description="Name of the output that is judged, where the model has several."
+        None,
+        description="Key or layer of the output that is judged, where the model has several.",
     )
     outputs: Literal["probabilities", "logits"] | None = Field(
         None,

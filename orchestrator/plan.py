@@ -224,7 +224,7 @@ def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
         _named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)
     ]
     output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
-    raw = datasets.labels_of(loaded.labels, graph.output_name, graph.output_names)
+    raw = datasets.labels_of(loaded.labels, graph.output_index, graph.output_slots)
 
     operation = graph.made_by(id(graph.output)).operation
 

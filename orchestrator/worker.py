@@ -39,7 +39,7 @@ class WorkerSettings:
         memory: Bytes of golden activations to keep on the device.
         levels: Levels of ``levels.LEVELS`` that may be used.
         assessment: What is asked of outputs; None for top-1 alone.
-        output: Address of the output that is judged, where the model has several.
+        output: Key or address of the output that is judged, where the model has several.
     """
 
     identity: Identity

@@ -4,7 +4,7 @@
 Nothing here imports TensorFlow before an image folder or a ``tf.data.Dataset`` is read.
 """
 
-from injecttf2.datasets.arrays import Array, Arrays, Raw
+from injecttf2.datasets.arrays import Array, Arrays, Raw, as_arrays
 from injecttf2.datasets.builtin import BUILTIN, load_keras
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.image_folder import INTERPOLATIONS, Images, Interpolation
@@ -13,6 +13,7 @@ from injecttf2.datasets.loading import load
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.preparation import Preparation, prepare
 from injecttf2.datasets.preprocessing import preprocessing
+from injecttf2.datasets.slots import Slot
 
 __all__ = [
     "BUILTIN",
@@ -25,6 +26,8 @@ __all__ = [
     "ModelInput",
     "Preparation",
     "Raw",
+    "Slot",
+    "as_arrays",
     "class_labels",
     "labels_of",
     "load",

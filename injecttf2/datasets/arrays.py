@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,45 @@ def as_arrays(value: object) -> Arrays:
     Raises:
         ValueError: NumPy can make no array of it.
     """
+    if isinstance(value, tuple) and not _are_several(value):
+        return np.asarray(value)
+    return mapped(np.asarray, flat(value, is_several=_are_several))
+
+
+def _are_several(parts: tuple[Any, ...]) -> bool:
+    return any(isinstance(part, Mapping | tuple) or np.ndim(part) > 0 for part in parts)
+
+
+def flat(value: Any, *, is_several: Callable[[tuple[Any, ...]], bool] = lambda _: True) -> Any:
+    """Return values without nesting: one alone as it is, several as a tuple or a dict by name.
+
+    Args:
+        value: One, or several in mappings and tuples, also one in another.
+        is_several: Whether a tuple is several values, and not one.
+
+    Returns:
+        What is inside others has the path as its name, such as ``images/left``.
+    """
+    leaves = list(_leaves(value, (), is_several))
+    if [path for path, _ in leaves] == [()]:
+        return value
+    if isinstance(value, tuple) and all(len(path) == 1 for path, _ in leaves):
+        return tuple(value)
+    return {"/".join(path): leaf for path, leaf in leaves}
+
+
+def _leaves(
+    value: Any, path: tuple[str, ...], is_several: Callable[[tuple[Any, ...]], bool]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     if isinstance(value, Mapping):
-        return {str(name): np.asarray(array) for name, array in value.items()}
-    if isinstance(value, tuple) and any(np.ndim(part) for part in value):
-        return tuple(np.asarray(part) for part in value)
-    return np.asarray(value)
+        inner = list(value.items())
+    elif isinstance(value, tuple) and is_several(value):
+        inner = list(enumerate(value))
+    else:
+        yield path, value
+        return
+    for name, one in inner:
+        yield from _leaves(one, (*path, str(name)), is_several)
 
 
 def parts(arrays: Arrays) -> tuple[Array, ...]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from injecttf2 import labels as forms
 from injecttf2.datasets.arrays import Array, Arrays, parts
+from injecttf2.datasets.slots import Slot, in_words, name_in
 from injecttf2.errors import DatasetError
 from injecttf2.suggest import nearest
 
@@ -30,25 +31,26 @@ def class_labels(labels: Arrays) -> npt.NDArray[np.int64]:
     return forms.class_labels(several[0])
 
 
-def labels_of(labels: Arrays, output: str, outputs: Sequence[str]) -> Array:
+def labels_of(labels: Arrays, output: int, outputs: Sequence[Slot]) -> Array:
     """Return the labels of one output.
 
     Args:
         labels: One array, which then belongs to that output, or one for each output of the model,
             in its order or by name.
-        output: Name of the output.
-        outputs: Names of all outputs of the model.
+        output: Which of the outputs.
+        outputs: All outputs of the model.
 
     Raises:
         DatasetError: There are none for that output.
     """
+    one = outputs[output]
     if isinstance(labels, dict):
-        if output in labels:
-            return labels[output]
-        if len(labels) == 1:
+        if (name := name_in(labels, one, outputs)) is not None:
+            return labels[name]
+        if len(labels) == len(outputs) == 1:
             return parts(labels)[0]
         raise DatasetError(
-            f"there are no labels for the output {output!r}{nearest(output, labels)}",
+            f"there are no labels for the output {one.called!r}{nearest(one.called, labels)}",
             hint=f"received labels for {', '.join(labels)}",
         )
     several = parts(labels)
@@ -57,6 +59,12 @@ def labels_of(labels: Arrays, output: str, outputs: Sequence[str]) -> Array:
     if len(several) != len(outputs):
         raise DatasetError(
             f"there are labels for {len(several)} outputs; the model has {len(outputs)}, "
-            f"{', '.join(outputs)}"
+            f"{in_words(outputs)}"
         )
-    return several[list(outputs).index(output)]
+    if not one.ordered:
+        raise DatasetError(
+            f"there are labels for {len(several)} outputs in an order, but the model gives its "
+            f"outputs by key, {in_words(outputs)}",
+            hint="give a dict of arrays by these keys",
+        )
+    return several[output]

@@ -46,7 +46,7 @@ def load(
         return functions.read(reference, folder, inputs, samples=samples)
     path = Path(reference)
     if path.suffix == ".npz":
-        return npz.read(path, [one.name for one in inputs])
+        return npz.read(path, inputs)
     if path.is_dir():
         return image_folder.read(path, inputs, images or Images(), samples=samples)
     expected = "an .npz file, a folder of images, or package.module:function"

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from injecttf2.bits import numpy_dtype
+from injecttf2.datasets.slots import Slot
 from injecttf2.errors import ModelError
 
 FLOAT32 = np.dtype("float32")
@@ -15,16 +16,14 @@ FLOAT32 = np.dtype("float32")
 
 
 @dataclass(frozen=True)
-class ModelInput:
+class ModelInput(Slot):
     """One of a model's inputs.
 
     Args:
-        name: Its address, the name of the input layer.
         shape: Shape of one sample; None stands for any size.
         dtype: dtype of its values.
     """
 
-    name: str
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any] = FLOAT32
 

@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 
 from injecttf2.datasets.arrays import Arrays, Raw
+from injecttf2.datasets.slots import Slot, name_in
 from injecttf2.errors import DatasetError
 
 NAMES = (("x_test", "y_test"), ("x", "y"))
 """Names of inputs and labels, the first that are found count.
 
-Several inputs are called ``x_test_NAME`` or ``x_NAME`` by the names of the model's inputs, and the
-labels of several outputs ``y_test_NAME`` or ``y_NAME``.
+Several inputs are called ``x_test_NAME`` or ``x_NAME`` by the keys or names of the model's inputs,
+and the labels of several outputs ``y_test_NAME`` or ``y_NAME``.
 """
 
 
-def read(path: Path, inputs: Sequence[str]) -> Raw:
+def read(path: Path, inputs: Sequence[Slot]) -> Raw:
     """Return the inputs and labels of a file, without unpickling anything.
 
     Args:
         path: The file.
-        inputs: Names of the model's inputs.
+        inputs: The model's inputs.
 
     Raises:
         DatasetError: It cannot be read, or holds no inputs and labels.
@@ -49,10 +50,12 @@ def read(path: Path, inputs: Sequence[str]) -> Raw:
         ) from error
 
 
-def _inputs(file: Any, x: str, names: Sequence[str]) -> Arrays | None:
+def _inputs(file: Any, x: str, inputs: Sequence[Slot]) -> Arrays | None:
     if x in file.files:
         return file[x]  # type: ignore[no-any-return]
-    if names and all(f"{x}_{name}" in file.files for name in names):
+    held = [key.removeprefix(f"{x}_") for key in file.files if key.startswith(f"{x}_")]
+    names = [name for one in inputs if (name := name_in(held, one, inputs)) is not None]
+    if names and len(names) == len(inputs):
         return {name: file[f"{x}_{name}"] for name in names}
     return None
 
@@ -66,10 +69,11 @@ def _labels(file: Any, y: str) -> Arrays | None:
     return {one: file[f"{y}_{one}"] for one in named} or None
 
 
-def _lacking(path: Path, found: Sequence[str], inputs: Sequence[str]) -> DatasetError:
+def _lacking(path: Path, found: Sequence[str], inputs: Sequence[Slot]) -> DatasetError:
     expected = "inputs and labels named x_test and y_test, or x and y"
     if len(inputs) > 1:
-        expected += f"; for each of the model's inputs one, {', '.join(f'x_{n}' for n in inputs)}"
+        names = ", ".join(f"x_{one.called}" for one in inputs)
+        expected += f"; for each of the model's inputs one, {names}"
     return DatasetError(
         f"it holds the arrays {', '.join(found) or '(none)'}; expected {expected}", place=str(path)
     )

@@ -13,6 +13,7 @@ from injecttf2.datasets.arrays import Array, Arrays, Raw, mapped, parts
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.labels import class_labels
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.slots import in_words, name_in
 from injecttf2.errors import DatasetError
 from injecttf2.suggest import nearest
 
@@ -129,22 +130,29 @@ def _preprocessed(inputs: Arrays, preprocess: Preprocess) -> Arrays:
 
 def _in_order(values: Arrays, inputs: Sequence[ModelInput]) -> tuple[Array, ...]:
     """Return one array for each input of the model."""
-    names = [one.name for one in inputs]
-    count = "one input" if len(names) == 1 else f"{len(names)} inputs"
-    wanted = f"the model takes {count}, {', '.join(names)}"
+    count = "one input" if len(inputs) == 1 else f"{len(inputs)} inputs"
+    wanted = f"the model takes {count}, {in_words(inputs)}"
     if isinstance(values, dict):
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise DatasetError(
-                f"{wanted}; the data have no {missing[0]!r}{nearest(missing[0], values)}",
-                hint=f"received the inputs {', '.join(values)}",
-            )
-        return tuple(values[name] for name in names)
-    if len(several := parts(values)) != len(names):
+        found = []
+        for one in inputs:
+            if (name := name_in(values, one, inputs)) is None:
+                raise DatasetError(
+                    f"{wanted}; the data have no {one.called!r}{nearest(one.called, values)}",
+                    hint=f"received the inputs {', '.join(values)}",
+                )
+            found.append(values[name])
+        return tuple(found)
+    if len(several := parts(values)) != len(inputs):
         raise DatasetError(
             f"{wanted}; the data have {len(several)}",
             hint="give a dict of arrays by these names, or a tuple of arrays in this order; "
             "a single array or a list is one input",
+        )
+    if not all(one.ordered for one in inputs):
+        raise DatasetError(
+            f"{wanted}, by key; the data have {len(several)} in an order",
+            hint="give a dict of arrays by these keys, as `predict` takes it: Keras sorts the keys "
+            "of the dict that the model was made from, so a tuple does not tell which is which",
         )
     return several
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from injecttf2.datasets.arrays import Array, Raw, parts, rebuilt
+from injecttf2.datasets.arrays import Array, Raw, flat, parts, rebuilt
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.slots import name_in
 from injecttf2.errors import DatasetError
 
 
@@ -44,7 +45,7 @@ def read(
     columns: list[list[Any]] = [[] for part in spec for _ in parts(part)]
     read_so_far = 0
     for element in _elements(dataset, place):
-        values = [value for part in element for value in parts(part)]
+        values = [value for part in element for value in parts(flat(part))]
         for column, value in zip(columns, values, strict=True):
             column.append(value)
         read_so_far += len(values[0]) if batched else 1
@@ -65,7 +66,7 @@ def is_batched(spec: Any, inputs: Sequence[ModelInput], *, place: str | None = N
     only the number of its axes compared.
 
     Args:
-        spec: Element spec of the inputs.
+        spec: Element spec of the inputs, without nesting.
         inputs: What the model takes.
         place: What to call the data set in errors.
 
@@ -73,7 +74,8 @@ def is_batched(spec: Any, inputs: Sequence[ModelInput], *, place: str | None = N
         DatasetError: The shapes are unknown, or are neither those of samples nor of batches.
     """
     if isinstance(spec, dict):
-        pairs = [(spec[one.name].shape, one) for one in inputs if one.name in spec]
+        names = [(name_in(spec, one, inputs), one) for one in inputs]
+        pairs = [(spec[name].shape, one) for name, one in names if name is not None]
     else:
         specs = parts(spec)
         pairs = [(one.shape, model) for one, model in zip(specs, inputs, strict=False)]
@@ -111,14 +113,15 @@ def _fits(found: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:
 
 
 def _checked_spec(dataset: Any, place: str | None) -> tuple[Any, Any]:
-    spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
-        what = f"{len(spec)} parts" if isinstance(spec, tuple) else "no labels"
+    found = dataset.element_spec
+    if not isinstance(found, tuple) or len(found) != 2:
+        what = f"{len(found)} parts" if isinstance(found, tuple) else "no labels"
         raise DatasetError(
             f"its elements have {what}; expected (inputs, labels)",
             place=place,
             hint="tf.data.Dataset.from_tensor_slices((inputs, labels)) makes such a data set",
         )
+    spec = flat(found[0]), flat(found[1])
     for part in spec:
         for one in parts(part):
             if not isinstance(one, tf.TensorSpec):

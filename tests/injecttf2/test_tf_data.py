@@ -170,11 +170,28 @@ def test_elements_without_labels_or_with_weights_are_refused(data: Any, what: st
     )
 
 
-def test_ragged_and_nested_elements_are_refused() -> None:
+def test_ragged_elements_are_refused() -> None:
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
-    nested = {"image": {"left": IMAGES}}
     assert "its elements hold RaggedTensorSpec" in refusal(slices(ragged, [0, 1]))
-    assert "its elements hold {'left': TensorSpec" in refusal(slices(nested))
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_what_is_nested_has_its_path_as_its_name(batch: int | None) -> None:
+    left, right = IMAGES, IMAGES + 1
+    data = slices({"image": {"left": left, "pair": (right, left)}}, (LABELS, {"a": -LABELS}))
+    one = ModelInput("input_layer", (4, 6, 1), key="image/left")
+    raw = read(data if batch is None else data.batch(batch), one)
+    assert isinstance(raw.inputs, dict)
+    assert {name: values(part) for name, part in raw.inputs.items()} == {
+        "image/left": left.tolist(),
+        "image/pair/0": right.tolist(),
+        "image/pair/1": left.tolist(),
+    }
+    assert isinstance(raw.labels, dict)
+    assert {name: values(part) for name, part in raw.labels.items()} == {
+        "0": LABELS.tolist(),
+        "1/a": (-LABELS).tolist(),
+    }
 
 
 def test_an_empty_data_set_is_refused() -> None:

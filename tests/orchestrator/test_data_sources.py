@@ -13,6 +13,7 @@ import tensorflow as tf
 from injecttf2 import device
 from orchestrator.campaign import load_campaign
 from orchestrator.plan import Plan, make_plan
+from results import open_run
 from tests import networks
 from tests.orchestrator.conftest import Command, Run, pure_rows
 
@@ -139,3 +140,46 @@ def test_wrong_data_end_a_plan_with_one_message(
     assert ended.code == 2
     assert ended.err.startswith(f"error: {file}:2:10: {said.format(folder=folder)}")
     assert "Traceback" not in ended.err
+
+
+KEYED = """
+import keras
+import numpy as np
+
+FIRST, SECOND = np.random.default_rng(4).normal(size=(2, 40, 5)).astype("float32")
+BY_KEY = {"before": FIRST, "after": SECOND}
+
+
+def model():
+    keras.utils.set_random_seed(1)
+    a, b = keras.Input((5,), name="before"), keras.Input((5,), name="after")
+    both = keras.layers.Concatenate()([a, keras.layers.Dense(5)(b)])
+    head = keras.layers.Dense(3, "softmax", name="head")(both)
+    return keras.Model({"before": a, "after": b}, {"species": head})
+
+
+def labels():
+    return model().predict(BY_KEY, verbose=0)["species"].argmax(-1)
+
+
+def by_key(): return BY_KEY, {"species": labels()}
+def in_order(): return (FIRST, SECOND), labels()
+"""
+
+
+def test_a_model_made_from_dicts_takes_data_by_key_alone(
+    tmp_path: Path, injecttf2: Command
+) -> None:
+    (tmp_path / "keyed_of_mine.py").write_text(KEYED)
+    file = tmp_path / "campaign.yaml"
+    rest = "judge: {type: top1, output: species}\ngrid: {bits: 30, counts: 1}\n"
+    file.write_text(f"model: keyed_of_mine:model\ndataset: keyed_of_mine:by_key\n{rest}")
+    output = ("--executor", "inline", "--no-report", "--output", tmp_path / "run")
+    assert injecttf2("run", file, *output).code == 0
+    assert (open_run(tmp_path / "run").golden or {})["accuracy"] == 1.0
+    ended = injecttf2("plan", file, "--dataset", "keyed_of_mine:in_order")
+    assert ended.code == 2
+    assert ended.err.startswith(
+        "error: --dataset: the model takes 2 inputs, after, before, by key; the data have 2 in an "
+        "order\n"
+    )
