@@ -12,10 +12,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2.batches import batch_size, batches, padded, side_by_side
+from injecttf2.chance import chance_of
 from injecttf2.datasets import Dataset
 from injecttf2.errors import DatasetError
 from injecttf2.graph import Graph
 from injecttf2.judges import Assessment, Output, Verdict, output_kind
+from injecttf2.judges.assessment import is_builtin
 from injecttf2.judges.golden import golden_verdict
 
 
@@ -26,10 +28,14 @@ class GoldenRun:
     Args:
         outputs: [samples, ...], in the model's output dtype.
         verdict: On these outputs, compared with themselves.
+        chance: How often its classes agree with the labels by chance; None where labels are none.
+        at_chance: Whether they do hardly more often; see :func:`chance.chance_of`.
     """
 
     outputs: npt.NDArray[Any]
     verdict: Verdict
+    chance: float | None = None
+    at_chance: bool = False
 
     @property
     def classes(self) -> npt.NDArray[np.int32]:
@@ -75,7 +81,9 @@ def run(graph: Graph, dataset: Dataset, assessment: Assessment) -> GoldenRun:
     found = np.concatenate(list(outputs(graph, dataset)))
     output_kind.check(found, assessment.reading_logits(output))
     size = batch_size(graph, graph.steps)
-    return GoldenRun(found, golden_verdict(assessment, found, dataset.labels, batch=size))
+    verdict = golden_verdict(assessment, found, dataset.labels, batch=size)
+    chance, at_chance = _chance(assessment, found, verdict.faulty_class, dataset.labels)
+    return GoldenRun(found, verdict, chance, at_chance)
 
 
 def outputs(graph: Graph, dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
@@ -101,6 +109,20 @@ def outputs(graph: Graph, dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
         found = part.numpy()[: stop - start]
         _check_finite(found, start)
         yield found
+
+
+def _chance(
+    assessment: Assessment,
+    outputs: npt.NDArray[Any],
+    classes: npt.NDArray[np.int32],
+    labels: npt.NDArray[Any],
+) -> tuple[float | None, bool]:
+    """Return what chance gives, where samples have one class each and labels are such classes."""
+    one = labels.dtype.kind == "i" and labels.size == len(labels)
+    if not one or not is_builtin(assessment.judge) or (classes < 0).any():
+        return None, False
+    wanted = labels.reshape(-1)
+    return chance_of(classes, wanted, max(2, outputs[:1].size))
 
 
 def _check_finite(outputs: npt.NDArray[Any], start: int) -> None:

@@ -81,13 +81,27 @@ def watched(operation: Any, visit: Visit) -> Iterator[None]:
 
         return call
 
+    with rewired(inner_layers(operation), visiting):
+        yield
+
+
+@contextmanager
+def rewired(
+    layers: Sequence[Any], wrapped: Callable[[Any, Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Have layers called by functions of their own, until the context ends.
+
+    Args:
+        layers: The layers.
+        wrapped: Gets a layer and what it is called by; returns what it shall be called by.
+    """
     # Not setattr, by which Keras and TensorFlow would track what is set.
-    attributes = [(vars(layer), name) for layer in inner_layers(operation) for name in CALLED]
+    attributes = [(vars(layer), name) for layer in layers for name in CALLED]
     before = [held.get(name) for held, name in attributes]
     try:
-        for layer in inner_layers(operation):
+        for layer in layers:
             for name in CALLED:
-                vars(layer)[name] = visiting(layer, getattr(layer, name))
+                vars(layer)[name] = wrapped(layer, getattr(layer, name))
         yield
     finally:
         for (held, name), own in zip(attributes, before, strict=True):

@@ -21,11 +21,11 @@ from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph import Graph
+from injecttf2.inputs import model_inputs
 from injecttf2.models import load_file
 from injecttf2.original_config import read_config
 from injecttf2.rates import Probability
 from injecttf2.trials import Cell, Identity, Trial, trial_ids
-from injecttf2.wrapping import model_inputs
 
 logger = logging.getLogger("injecttf2")
 
@@ -72,6 +72,12 @@ class InjectTF2:
         inputs = model_inputs(self._model)
         data = prepare(_read(tf_dataset, inputs), Preparation(scale=1.0), inputs)
         self._engine = Engine(self._model, data)
+        if self._engine.golden.at_chance:
+            logger.warning(
+                "the accuracy without faults, %.2f%%, is hardly better than chance, %.2f%%",
+                100 * self._engine.golden.accuracy,
+                100 * (self._engine.golden.chance or 0),
+            )
         self._cell = Cell(config.layer_name, config.fault, Probability(config.probability))
         layer = self._engine.prepare(self._cell.layer)
         try:

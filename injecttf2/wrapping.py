@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import Any
 
 import keras
-import numpy as np
 
-from injecttf2.bits import numpy_dtype
-from injecttf2.datasets import ModelInput
-from injecttf2.datasets.arrays import Array, Arrays, parts
 from injecttf2.errors import ModelError
 from injecttf2.steps import is_keras
-from injecttf2.structure import keys_of
 
 Shape = tuple[int | None, ...]
 
@@ -62,50 +56,9 @@ def is_subclassed(model: keras.Model) -> bool:
     return graph_run_by(model) is None and not isinstance(model, keras.Sequential)
 
 
-def model_inputs(model: keras.Model, inputs: Arrays | None = None) -> list[ModelInput]:
-    """Return what a model takes.
-
-    A subclassed model takes what the data hold, images and other numbers in its own dtype and whole
-    numbers of more than 8 bits, which are often indices, as they are.
-
-    Args:
-        model: The model.
-        inputs: The data, as they were loaded; None as long as they are not.
-
-    Raises:
-        ModelError: A subclassed model has never been called, so that it is not known.
-    """
-    function = graph_run_by(model) or model
-    if isinstance(function, keras.Function):
-        keys, ordered = keys_of(function._inputs_struct)
-        taken = zip(function.inputs, keys, strict=True)
-        return [replace(ModelInput.of(one), key=key, ordered=ordered) for one, key in taken]
-    built = _built(model)
-    arrays: Sequence[Array | None] = () if inputs is None else parts(inputs)
-    if built is None:
-        built = _Built([array.shape[1:] for array in arrays if array is not None])
-    elif built.keys is not None:
-        arrays = [inputs.get(key) for key in built.keys] if isinstance(inputs, dict) else ()
-    if not built.shapes:
-        raise _never_called(model)
-    return [
-        ModelInput(name, shape, _dtype(model, array), key=key, ordered=built.ordered)
-        for name, key, shape, array in zip_longest(
-            built.names(), built.keys or (), built.shapes, arrays[: len(built.shapes)]
-        )
-    ]
-
-
-def _dtype(model: keras.Model, array: Array | None) -> np.dtype[Any]:
-    """Return what a subclassed model takes an input as."""
-    if array is not None and array.dtype.kind in "iu" and array.itemsize > 1:
-        return array.dtype
-    return numpy_dtype(str(model.input_dtype))
-
-
 @dataclass(frozen=True)
-class _Built:
-    """What a subclassed model was called on, as far as it remembers that.
+class Built:
+    """What a subclassed model was called on.
 
     Args:
         shapes: Of one sample of each input.
@@ -125,7 +78,8 @@ class _Built:
         return ["inputs"] if count == 1 else [f"inputs_{number + 1}" for number in range(count)]
 
 
-def _never_called(model: keras.Model) -> ModelError:
+def never_called(model: keras.Model) -> ModelError:
+    """Return what to raise where a subclassed model does not know what it takes."""
     return ModelError(
         f"the model {model.name!r} ({type(model).__name__}) is subclassed and has not been "
         "called, so it is not known what it takes",
@@ -142,11 +96,11 @@ def _inputs_of(
             lambda one: keras.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name),
             model._inputs_struct,
         )
-    built = _built(model) or _Built(())
+    built = built_for(model) or Built(())
     if shapes is not None:
         built = replace(built, shapes=shapes)
     if not built.shapes:
-        raise _never_called(model)
+        raise never_called(model)
     if dtypes is None:
         dtypes = [str(model.input_dtype)] * len(built.shapes)
     inputs = [
@@ -158,7 +112,7 @@ def _inputs_of(
     return inputs[0] if len(inputs) == 1 else tuple(inputs)
 
 
-def _built(model: keras.Model) -> _Built | None:
+def built_for(model: keras.Model) -> Built | None:
     """Return what a model was built for; None if it does not remember or cannot tell."""
     known = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if len(known) != 1:
@@ -168,9 +122,9 @@ def _built(model: keras.Model) -> _Built | None:
         if any(isinstance(size, tuple | list) for one in shape.values() for size in one):
             return None
         keys = sorted(shape)
-        return _Built([tuple(shape[key][1:]) for key in keys], keys, list(shape) == keys)
+        return Built([tuple(shape[key][1:]) for key in keys], keys, list(shape) == keys)
     several = bool(shape) and isinstance(shape[0], tuple | list)
-    return _Built([tuple(one[1:]) for one in (shape if several else [shape])])
+    return Built([tuple(one[1:]) for one in (shape if several else [shape])])
 
 
 def _around(model: keras.Model, inputs: Any) -> Any:

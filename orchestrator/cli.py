@@ -202,6 +202,7 @@ def plan(
                 "seconds": round(expected.seconds, 1),
                 "bytes": expected.bytes,
                 **told(planned.outputs),
+                "data": planned.dataset.told,
                 **({} if (span := planned.trial_range()) is None else span._asdict()),
             }
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -74,6 +74,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
                 **({"unmet": summary.unmet} if summary.unmet else {}),
                 **told(summary.outputs),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
+                **_golden(folder),
             }
         )
         return
@@ -82,3 +83,20 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
     except ResultsError as error:
         messages().print(f"the outcomes cannot be shown: {error}", style="yellow")
     screen().print(summary_lines(folder, summary, report), crop=False)  # a long path stays whole
+
+
+def _golden(folder: str) -> dict[str, Any]:
+    """Return what was done to the data and what the golden run gave; nothing if it is not known."""
+    from results import open_run
+    from results.golden import golden_warning
+
+    try:
+        run = open_run(folder)
+    except ResultsError:
+        return {}
+    golden = run.golden or {}
+    return {
+        "data": run.plan.get("data"),
+        "golden_accuracy": golden.get("accuracy"),
+        "warnings": [warning] if (warning := golden_warning(golden)) else [],
+    }

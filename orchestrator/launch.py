@@ -112,6 +112,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
         console.print(line, style="yellow")
     for line in outputs_lines(plan.outputs):
         console.print(line)
+    console.print(f"data: {plan.dataset.told}")
     _check_record(campaign, options)
     began = False
     try:
@@ -238,6 +239,7 @@ def _header(plan: Plan) -> RunHeader:
             "trials": len(plan.grid),
             "layers": plan.grid.by_layer(),
             "exhaustive": plan.exhaustive(),
+            "data": plan.dataset.told,
         },
         columns=plan.assessment.columns,
         layers={

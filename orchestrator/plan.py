@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError, placed
 from injecttf2.graph import Graph, LayerInfo
+from injecttf2.inputs import model_inputs
 from injecttf2.judge_names import Named
 from injecttf2.judges import Assessment, Output, loading, output_kind
 from injecttf2.judges.loading import PortableAssessment
@@ -22,7 +23,6 @@ from injecttf2.models import Portable
 from injecttf2.rates import Exhaustive
 from injecttf2.suggest import nearest
 from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
-from injecttf2.wrapping import model_inputs
 from orchestrator.campaign import Campaign
 from orchestrator.choosing import Chooser
 from orchestrator.grid import Grid
@@ -232,7 +232,7 @@ def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
         sent, assessment = loading.resolve(
             judge, metrics, criteria, logits=logits, folder=campaign.folder
         )
-        dataset = Dataset(loaded.inputs, assessment.labels(raw, output))
+        dataset = replace(loaded, labels=assessment.labels(raw, output))
         return _Asked(assessment, sent, dataset, kind)
 
     # What the last operation says stays where nothing depends on it, and so do ids.

@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.backlog import Backlog
 from orchestrator.listener import Listener
 from orchestrator.worker import ChunkResult, Ready
+from results.golden import golden_warning
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -58,6 +59,8 @@ class Progress(Listener, ABC):
         if self._first is None:
             accuracy = ready.golden["accuracy"]
             self.console.print(f"golden accuracy {accuracy:.2%} on {ready.device}")
+            if warning := golden_warning(ready.golden):
+                self.console.print(warning, style="yellow")
         self.workers += 1
         self._first = self._first or time.monotonic()
 

@@ -19,6 +19,15 @@ def _channels(value: object) -> object:
     return None if value is None else as_list(value, "one number, or one a channel")
 
 
+def _fraction(value: object) -> object:
+    """Return the number that a text such as 1/255 stands for; what is none as it is."""
+    above, slash, below = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        return float(above) / float(below) if slash else value
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
 def _class_names(value: object) -> object:
     return None if value is None else as_list(value, "the names of two subfolders at least")
 
@@ -109,10 +118,13 @@ class DatasetSpec(SourceSpec):
         None,
         description="Samples to use, from the first, or evenly from a folder; default all.",
     )
-    scale: Positive | None = Field(
+    scale: Annotated[
+        Positive | None,
+        BeforeValidator(_fraction, json_schema_input_type=Positive | str | None),
+    ] = Field(
         None,
-        description="Factor on the raw values; default 1/255 for uint8 data and folders of "
-        "images without preprocess, else 1.",
+        description="Factor on the raw values, also as 1/255; default 1/255 for pixels that the "
+        "model does not scale by itself and that have no preprocess, else 1.",
     )
     mean: Annotated[
         tuple[Finite, ...] | None,

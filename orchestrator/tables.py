@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import Compacted, RunStatus, open_run
+from results.golden import golden_warning
 from results.labels import fault_label
 from results.report_tables import percent
 from results.storage import shown_path
@@ -48,7 +49,8 @@ def outcome_table(run: str) -> RenderableType:
 
     Where nothing was hit there is no rate, but a dash.
     """
-    summary = open_run(run).summary(by=["layer", "target", "fault", "parameters", "bit_field"])
+    opened = open_run(run)
+    summary = opened.summary(by=["layer", "target", "fault", "parameters", "bit_field"])
     usual = {"target": "outputs", "fault": "bit_flip"}
     keys = [name for name, value in usual.items() if (summary[name] != value).any()]
     if (summary.groupby("fault", observed=True)["parameters"].nunique(dropna=False) > 1).any():
@@ -81,6 +83,8 @@ def outcome_table(run: str) -> RenderableType:
     layers = summary["layer"].nunique()
     if layers > SHOWN_LAYERS:
         golden += f"; the first {SHOWN_LAYERS} of {layers} layers"
+    if warning := golden_warning(opened.golden):
+        golden += f"\n{warning}"
     return _with_line(table, golden)
 
 
@@ -149,7 +153,8 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
             line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
     if inside:
         line += "; for each injection inside a layer or model, all of that is run"
-    return _with_line(table, "\n".join([line, *outputs_lines(plan.outputs)]))
+    lines = [line, *outputs_lines(plan.outputs), f"data: {plan.dataset.told}"]
+    return _with_line(table, "\n".join(lines))
 
 
 def status_table(run: str, status: RunStatus) -> RenderableType:

@@ -156,6 +156,8 @@ class Worker:
                 "correct": golden.correct,
                 "samples": len(dataset),
                 "decisions": golden.decisions,
+                "chance": golden.chance,
+                "at_chance": golden.at_chance,
                 "device": used,
             },
         )

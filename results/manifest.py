@@ -34,7 +34,7 @@ class RunHeader:
             of published trials that are not in it, and ``"failed_outside": [str(id)]`` of trials in
             its layers that were given up on and are not in it;
             ``"exhaustive": {str(cell_id): trials}`` how many trials hit all sites of a cell, for
-            exhaustive ones; of earlier plans too.
+            exhaustive ones; of earlier plans too; ``"data"`` in a line what was done to the data.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its

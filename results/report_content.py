@@ -211,7 +211,10 @@ def _facts(run: Run, status: RunStatus) -> list[tuple[str, str, str]]:
     if trials.empty:
         return facts
     golden, samples = trials["golden_accuracy"].iloc[0], trials["samples"].iloc[0]
-    facts.append(("golden accuracy", percent(golden), f"on {samples:,} samples"))
+    told = f"on {samples:,} samples"
+    if (run.golden or {}).get("at_chance"):
+        told += "; hardly better than chance"
+    facts.append(("golden accuracy", percent(golden), told))
     targets = run.summary("target")
     for row in targets.to_dict("records"):
         of = f" in {row['target']}" if len(targets) > 1 else ""

@@ -20,11 +20,13 @@ class Dataset:
             of such arrays, in the model's order.
         labels: [samples, ...], int64 classes, or what else the judge compares with; may be a tuple
             of arrays too.
+        told: What was done to the data, one line for the user.
     """
 
     # Whether there are several is known to the model's graph, not to the type checker.
     inputs: Any
     labels: Any
+    told: str = ""
 
     def __len__(self) -> int:
         return len(self.input_arrays[0])

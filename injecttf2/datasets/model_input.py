@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
 from injecttf2.bits import numpy_dtype
+from injecttf2.datasets.pixels import Beginning
 from injecttf2.datasets.slots import Slot
 from injecttf2.errors import ModelError
 
@@ -22,10 +24,15 @@ class ModelInput(Slot):
     Args:
         shape: Shape of one sample; None stands for any size.
         dtype: dtype of its values.
+        begins: Returns what the model does to pixels of it, for the shape of a sample; by default
+            nothing is known that it does.
     """
 
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any] = FLOAT32
+    begins: Callable[[Sequence[int]], Beginning] = field(
+        default=lambda _: Beginning(), compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, tensor: Any) -> Self:

@@ -13,6 +13,7 @@ from injecttf2.datasets.arrays import Array, Arrays, Raw, mapped, parts
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.labels import class_labels
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.pixels import are_scaled, range_of, sizes
 from injecttf2.datasets.slots import in_words, name_in
 from injecttf2.errors import DatasetError
 from injecttf2.suggest import nearest
@@ -30,8 +31,9 @@ class Preparation:
 
     Args:
         samples: How many samples to keep, from the first; None keeps all.
-        scale: Factor; None is 1/255 for uint8 data and pixels that the model takes as
-            floating-point values and that are not preprocessed, and 1 for any other.
+        scale: Factor; None is 1/255 for pixels that the model takes as floating-point values, does
+            not scale by itself and that are not preprocessed, and 1 for any other; see
+            :func:`pixels.are_scaled`.
         mean: Subtracted after scaling, one number or one a channel.
         std: Divided by after that, one number or one a channel.
         preprocess: Gets a copy of the raw inputs that are kept, all samples at once, as one array,
@@ -67,22 +69,32 @@ def prepare(
     count = _count(values, marks)
     if how.samples is not None and not 1 <= how.samples <= count:
         raise DatasetError(f"samples: {how.samples} asked for; the data set has {count}")
+    whole = values
     values, marks = (mapped(lambda array: array[: how.samples], a) for a in (values, marks))
     converted = labels(marks)
     if how.preprocess is not None:
-        values = _preprocessed(values, how.preprocess)
-    prepared = []
-    for array, one in zip(_in_order(values, inputs), inputs, strict=True):
+        whole = values = _preprocessed(values, how.preprocess)
+    prepared, told = [], []
+    for found, array, one in zip(
+        _in_order(whole, inputs), _in_order(values, inputs), inputs, strict=True
+    ):
         try:
-            fitted = _fitted(array, how, one, pixels=raw.pixels, alone=len(inputs) == 1)
+            fitted, done = _fitted(
+                found, array, how, one, pixels=raw.pixels, alone=len(inputs) == 1
+            )
             _check_finite(fitted)
-            prepared.append(fitted)
         except DatasetError as error:
             if len(inputs) == 1:
                 raise
-            place = f"input {one.name!r}"
+            place = f"input {one.called!r}"
             raise DatasetError(error.message, place=place, hint=error.hint) from None
-    return Dataset(prepared[0] if len(prepared) == 1 else tuple(prepared), converted)
+        prepared.append(fitted)
+        told.append(done)
+    used = f"{len(prepared[0]):,}" + (f" of {count:,}" if len(prepared[0]) < count else "")
+    if len(inputs) == 1:
+        return Dataset(prepared[0], converted, f"{used} samples of {told[0]}")
+    each = (f"{one.called}: {done}" for one, done in zip(inputs, told, strict=True))
+    return Dataset(tuple(prepared), converted, "; ".join((f"{used} samples", *each)))
 
 
 def _check_finite(values: Array) -> None:
@@ -157,17 +169,67 @@ def _in_order(values: Arrays, inputs: Sequence[ModelInput]) -> tuple[Array, ...]
     return several
 
 
-def _fitted(array: Array, how: Preparation, one: ModelInput, *, pixels: bool, alone: bool) -> Array:
-    """Return the values of one input as the model takes them."""
+def _fitted(
+    whole: Array, array: Array, how: Preparation, one: ModelInput, *, pixels: bool, alone: bool
+) -> tuple[Array, str]:
+    """Return the values of one input as the model takes them, and what was done to them.
+
+    Args:
+        whole: All of them.
+        array: Those that are used.
+        how: What is to be done.
+        one: The model's input.
+        pixels: Whether they came from image files.
+        alone: Whether the model has no other input.
+    """
     if array.dtype.kind not in "biuf" and array.dtype.name not in LAYOUTS:
         raise DatasetError(f"the inputs have dtype {array.dtype}; expected numbers")
-    array = _fit(array, one.shape)
+    found, array = _fit(whole, one.shape), _fit(array, one.shape)
+    applied, scaled, why = how, False, ""
     if one.takes_whole_numbers:
-        if not alone:
-            how = Preparation()
+        applied = how if alone else Preparation()
     elif how.scale is None and how.preprocess is None and (pixels or array.dtype == np.uint8):
-        how = replace(how, scale=1 / 255)
-    return np.ascontiguousarray(_cast(_scaled(array, how), one.dtype))
+        shape = found.shape[1:]
+        scaled, why = are_scaled(found, lambda: one.begins(shape), pixels=pixels)
+        applied = replace(how, scale=1 / 255) if scaled else how
+    fitted = np.ascontiguousarray(_cast(_scaled(array, applied), one.dtype))
+    if scaled:
+        _check_units(how)
+    after = "" if how.preprocess is None else " after preprocess"
+    what = f"{sizes(whole.shape[1:])}, {whole.dtype.name} {_told_range(whole)}{after}"
+    return fitted, f"{what}, {_done(applied, fitted, why)}"
+
+
+def _check_units(how: Preparation) -> None:
+    """Refuse a mean or std of pixels from 0 to 255 for pixels that were scaled before it."""
+    for name, given in (("mean", how.mean), ("std", how.std)):
+        if given is not None and (largest := np.max(given)) > 1:
+            raise DatasetError(
+                f"{name} is {largest:g}, but pixels are scaled by 1/255 before it, to 0 to 1",
+                hint="say `scale: 1` if it is that of pixels from 0 to 255; otherwise say "
+                "`scale: 1/255`",
+            )
+
+
+def _done(applied: Preparation, fitted: Array, why: str) -> str:
+    """Return what was done to an input, and what the model gets."""
+    steps = []
+    if applied.scale not in (None, 1):
+        scale = "1/255" if applied.scale == 1 / 255 else f"{applied.scale:g}"
+        steps.append(f"scaled by {scale}")
+    steps += [
+        f"{what} {', '.join(f'{number:g}' for number in np.atleast_1d(given))}"
+        for what, given in (("less the mean", applied.mean), ("over the std", applied.std))
+        if given is not None
+    ]
+    if not steps:
+        return f"as they are: {why}" if why else "as they are"
+    return f"{', '.join(steps)}: {_told_range(fitted)}"
+
+
+def _told_range(array: Array) -> str:
+    low, high = range_of(array)
+    return f"{low:.4g} to {high:.4g}"
 
 
 def _cast(inputs: Array, dtype: np.dtype[Any]) -> Array:

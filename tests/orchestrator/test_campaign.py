@@ -493,6 +493,13 @@ def test_a_grid_that_is_no_mapping_is_refused(file: Path, text: str) -> None:
             "dataset: {source: digits, scale: 0}",
             "2:34: scale: received 0, expected a number above 0",
         ),
+        *(
+            (
+                f"dataset: {{source: digits, scale: {text}}}",
+                f"2:34: scale: received '{text}', expected a number above 0",
+            )
+            for text in ("1/0", "1/x")
+        ),
         (
             "dataset: {source: digits, mean: [0, x]}",
             "2:37: mean: received 'x', expected a finite number",

@@ -73,7 +73,9 @@ def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path
     summary = ended.json
     assert summary.pop("seconds") > 0
     assert 0 < summary.pop("busy") <= 1
-    injected = int(open_run(folder).trials()["injected"].sum())
+    assert "hardly more often than by chance" in summary.pop("warnings")[0]  # it is untrained
+    run = open_run(folder)
+    injected = int(run.trials()["injected"].sum())
     assert summary == {
         "run": str(folder),
         "trials": TRIALS,
@@ -83,6 +85,8 @@ def test_run_json_is_one_line(campaign: Path, injecttf2: Command, tmp_path: Path
         "reevaluated": 0,
         "stopped": None,
         "report": str(folder / "report.html"),
+        "data": "70 samples of 8 x 8 x 1, float32 -4.057 to 3.335, as they are",
+        "golden_accuracy": (run.golden or {})["accuracy"],
     }
 
 
@@ -109,7 +113,7 @@ def test_plan_json_counts_and_runs_nothing(
     assert planned["injections"] == round(3 * 13 * 3 * 70 * 1.2)
     assert planned["bytes"] == TRIALS * 35
     assert planned["seconds"] > 0
-    assert set(planned) == {"trials", "cells", "injections", "seconds", "bytes"}
+    assert set(planned) == {"trials", "cells", "injections", "seconds", "bytes", "data"}
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -183,3 +183,112 @@ def test_a_model_made_from_dicts_takes_data_by_key_alone(
         "error: --dataset: the model takes 2 inputs, after, before, by key; the data have 2 in an "
         "order\n"
     )
+
+
+PIXELS = """
+import keras
+import numpy as np
+
+IMAGES = np.random.default_rng(5).integers(0, 256, (60, 8, 8, 1)).astype("uint8")
+FLAGS = IMAGES[:, :, 0, 0] // 128
+
+
+def rescaling():
+    keras.utils.set_random_seed(1)
+    first = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    return keras.Sequential([*first, keras.layers.Dense(2, "softmax")])
+
+
+def plain():
+    return keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    )
+
+
+def flags():
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, "softmax")])
+
+
+def labels(model, inputs):
+    return model.predict(inputs.astype("float32"), verbose=0).argmax(-1)
+
+
+def images(): return IMAGES, labels(rescaling(), IMAGES)
+def zeros_and_ones(): return FLAGS, labels(flags(), FLAGS)
+def mixed_up(): return FLAGS, np.arange(60) % 2
+def levels(): return IMAGES // 16, labels(rescaling(), IMAGES)
+"""
+
+
+@pytest.fixture
+def pixels(tmp_path: Path) -> Path:
+    (tmp_path / "pixels_of_mine.py").write_text(PIXELS)
+    return tmp_path / "campaign.yaml"
+
+
+def of_pixels(file: Path, model: str, data: str) -> Path:
+    source = f"model: pixels_of_mine:{model}\ndataset: pixels_of_mine:{data}\n"
+    file.write_text(f"{source}grid: {{layers: all, bits: 30, counts: 1}}\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "told"),
+    [
+        ("flags", "zeros_and_ones", "60 samples of 8, uint8 0 to 1, as they are: no value is "),
+        (
+            "rescaling",
+            "images",
+            "60 samples of 8 x 8 x 1, uint8 0 to 255, as they are: the model scales them itself, ",
+        ),
+    ],
+)
+def test_what_the_model_was_made_for_is_given_as_it_is_and_told_everywhere(
+    model: str, data: str, told: str, pixels: Path, injecttf2: Command
+) -> None:
+    file, output = of_pixels(pixels, model, data), pixels.parent / "run"
+    line = injecttf2("plan", file, "--json").json["data"]
+    assert line.startswith(told)
+    assert f"data: {line}" in " ".join(injecttf2("plan", file).out.split())
+    inline = ("--executor", "inline", "--no-report", "--output", output)
+    ended = injecttf2("run", file, *inline, "--json")
+    assert f"data: {line}\n" in ended.err
+    assert {name: ended.json[name] for name in ("data", "golden_accuracy", "warnings")} == {
+        "data": line,
+        "golden_accuracy": 1.0,
+        "warnings": [],
+    }
+    opened = open_run(output)
+    assert opened.plan["data"] == line
+    assert (opened.golden or {})["at_chance"] is False
+
+
+def test_a_golden_run_at_chance_is_warned_of(pixels: Path, injecttf2: Command) -> None:
+    file, output = of_pixels(pixels, "flags", "mixed_up"), pixels.parent / "run"
+    inline = ("--executor", "inline", "--output", output)
+    ended = injecttf2("run", file, *inline)
+    chance = (open_run(output).golden or {})["chance"]
+    warning = (
+        "without faults the classes agree with the labels hardly more often than by chance "
+        f"({chance:.2%}), so outcomes mean little: check what was done to the data (`scale`, "
+        "`mean`, `std`, `preprocess`) and the order of the classes"
+    )
+    assert f"{warning}\n" in ended.err
+    assert warning in " ".join(ended.out.split())
+    assert "hardly better than chance" in (output / "report.html").read_text()
+    assert injecttf2("run", file, *inline, "--json").json["warnings"] == [warning]  # all is done
+
+
+def test_whether_values_are_pixels_is_asked_for(pixels: Path, injecttf2: Command) -> None:
+    file = of_pixels(pixels, "plain", "levels")
+    ended = injecttf2("plan", file)
+    assert ended.code == 2
+    assert ended.err.startswith(
+        f"error: {file}:2:10: the inputs are uint8 0 to 15, 8 x 8 x 1 a sample: it cannot be told "
+    )
+    source = "{source: 'pixels_of_mine:levels', scale: 1/15}"
+    file.write_text(file.read_text().replace("pixels_of_mine:levels", source))
+    assert injecttf2("plan", file, "--json").json["data"] == (
+        "60 samples of 8 x 8 x 1, uint8 0 to 15, scaled by 0.0666667: 0 to 1"
+    )
