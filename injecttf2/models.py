@@ -12,7 +12,6 @@ import io
 import re
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,15 +21,15 @@ import cloudpickle
 import keras
 import numpy.typing as npt
 
+from injecttf2 import model_files
 from injecttf2.applications import APPLICATIONS, application
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError, UserError
 from injecttf2.keras_settings import DEFAULTS, KerasSettings
+from injecttf2.paths import on_disk
 from injecttf2.references import import_function, is_function, pickled
 from injecttf2.suggest import nearest
 from injecttf2.wrapping import is_subclassed
-
-FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 BUILTIN: dict[str, Callable[[], keras.Model]] = {"digits_cnn": trained_model}
 """Models by the name after ``builtin:``."""
@@ -60,8 +59,6 @@ class FileModel:
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
-        if self.suffix == ".keras" and not zipfile.is_zipfile(io.BytesIO(self.content)):
-            raise ModelError("it is not a .keras file, or its end is missing", place=self.name)
         keras.utils.clear_session()  # forgets a policy of dtypes, too
         self.settings.apply()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
@@ -74,8 +71,7 @@ class FileModel:
                 raise ModelError(
                     f"Keras cannot load it: {message}",
                     place=self.name,
-                    hint="a model with layers of your own, or with Lambda layers, is given as "
-                    "package.module:function, a function that returns it",
+                    hint=model_files.refusal(self.content),
                 ) from error
 
 
@@ -237,19 +233,15 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, ke
 
 
 def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:
-    if path.suffix not in FILE_SUFFIXES:
+    path = on_disk(path)
+    known = path.suffix.lower() in model_files.SUFFIXES
+    if not path.name or not (known or path.exists()):
         raise ModelError(
             f"unknown model {str(path)!r}",
             hint="expected a .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
             "package.module:function",
         )
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"the model file cannot be read: {error.strerror}", place=str(path)
-        ) from error
-    portable = FileModel(content, path.suffix, str(path))
+    portable = FileModel(*model_files.read(path), str(path))
     return portable, portable.build()
 
 
