@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from injecttf2.datasets.conversion import as_array
+
 Array = npt.NDArray[Any]
 
 Arrays = Array | tuple[Array, ...] | dict[str, Array]
@@ -37,11 +39,12 @@ def as_arrays(value: object) -> Arrays:
     numbers, is one array.
 
     Raises:
+        DatasetError: A frame holds missing values, or something else than numbers.
         ValueError: NumPy can make no array of it.
     """
     if isinstance(value, tuple) and not _are_several(value):
         return np.asarray(value)
-    return mapped(np.asarray, flat(value, is_several=_are_several))
+    return mapped(as_array, flat(value, is_several=_are_several))
 
 
 def _are_several(parts: tuple[Any, ...]) -> bool:

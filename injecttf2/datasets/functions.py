@@ -49,6 +49,8 @@ def read(
         )
     try:
         return Raw(as_arrays(result[0]), as_arrays(result[1]))
+    except DatasetError as error:
+        raise DatasetError(error.message, place=reference, hint=error.hint) from None
     except ValueError as error:
         raise DatasetError(
             f"the function returned something else than arrays, (inputs, labels): {error}",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from zipfile import is_zipfile
 
 import numpy as np
 
 from injecttf2.datasets.arrays import Arrays, Raw
 from injecttf2.datasets.slots import Slot, name_in
 from injecttf2.errors import DatasetError
+from injecttf2.file_kinds import kind_of
 
 NAMES = (("x_test", "y_test"), ("x", "y"))
 """Names of inputs and labels, the first that are found count.
@@ -18,6 +21,12 @@ NAMES = (("x_test", "y_test"), ("x", "y"))
 Several inputs are called ``x_test_NAME`` or ``x_NAME`` by the keys or names of the model's inputs,
 and the labels of several outputs ``y_test_NAME`` or ``y_NAME``.
 """
+
+
+WRITE_HINT = (
+    "write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused, such as "
+    "sparse matrices (take .toarray()) and frames of several dtypes"
+)
 
 
 def read(path: Path, inputs: Sequence[Slot]) -> Raw:
@@ -43,11 +52,7 @@ def read(path: Path, inputs: Sequence[Slot]) -> Raw:
     except DatasetError:
         raise
     except Exception as error:
-        raise DatasetError(
-            f"it cannot be read as .npz: {error}",
-            place=str(path),
-            hint="write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def _inputs(file: Any, x: str, inputs: Sequence[Slot]) -> Arrays | None:
@@ -69,7 +74,30 @@ def _labels(file: Any, y: str) -> Arrays | None:
     return {one: file[f"{y}_{one}"] for one in named} or None
 
 
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    """Return what to say of a file that is no .npz file, or that would have to be unpickled."""
+    reason, todo = str(error), ""
+    with suppress(OSError), path.open("rb") as stream:
+        if not is_zipfile(stream) and (kind := kind_of(_head(stream), path)):
+            reason, todo = f"this is {kind[0]}", kind[1]
+    return DatasetError(
+        f"it cannot be read as .npz: {reason}", place=str(path), hint=todo or WRITE_HINT
+    )
+
+
+def _head(stream: BinaryIO) -> bytes:
+    stream.seek(0)
+    return stream.read(4096)
+
+
 def _lacking(path: Path, found: Sequence[str], inputs: Sequence[Slot]) -> DatasetError:
+    if {"format", "shape", "data"} <= {*found}:
+        return DatasetError(
+            "it holds a sparse matrix of SciPy, and no labels",
+            place=str(path),
+            hint="give package.module:function, a function that returns "
+            "(scipy.sparse.load_npz(path), labels)",
+        )
     expected = "inputs and labels named x_test and y_test, or x and y"
     if len(inputs) > 1:
         names = ", ".join(f"x_{one.called}" for one in inputs)

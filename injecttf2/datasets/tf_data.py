@@ -128,6 +128,9 @@ def _checked_spec(dataset: Any, place: str | None) -> tuple[Any, Any]:
                 raise DatasetError(
                     f"its elements hold {one}; expected dense tensors, one, a tuple or a dict",
                     place=place,
+                    hint="tf.sparse.to_dense makes them dense, in a function for its map()"
+                    if isinstance(one, tf.SparseTensorSpec)
+                    else None,
                 )
     return spec
 
