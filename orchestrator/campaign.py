@@ -34,6 +34,7 @@ from injecttf2.fields import (
 )
 from injecttf2.levels import DENSE, LEVELS, Level
 from injecttf2.original_config import InjectLayer, is_original, parse_config
+from injecttf2.paths import composed, on_disk
 from injecttf2.plain_values import plain_values
 from injecttf2.yaml_source import YamlSource, read_yaml
 from orchestrator import sources
@@ -67,6 +68,7 @@ def _exhaustive(grid: object, exhaustive: object) -> object:
 
 
 def _folder_name(value: str) -> str:
+    value = composed(value)
     if not re.fullmatch(r"\w[\w.-]*", value) or len(value.encode()) > 200:
         raise ValueError(
             "a folder's name of letters, digits, '_', '-' and '.', the last two inside"
@@ -227,7 +229,7 @@ def load_campaign(
     Raises:
         CampaignError: The file cannot be read or is wrong, or no model or data set is given.
     """
-    campaign = _parsed(source := read_yaml(Path(path)))
+    campaign = _parsed(source := read_yaml(on_disk(Path(path))))
     specs = {
         "model": _given(ModelSpec, "--model", model) or campaign.model,
         "dataset": _given(DatasetSpec, "--dataset", dataset) or campaign.dataset,
@@ -281,7 +283,7 @@ def locate(source: str) -> str:
 
 
 def _parsed(source: YamlSource) -> Campaign:
-    name = re.sub(r"[^\w.-]+", "-", source.file.stem)[:50].strip(".-") or "campaign"
+    name = re.sub(r"[^\w.-]+", "-", composed(source.file.stem))[:50].strip(".-") or "campaign"
     if is_original(source):
         return _from_original(parse_config(source), name)
     try:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from injecttf2.paths import run_on_disk
 from orchestrator.console import messages, print_json, screen, tell_summary
 from orchestrator.exits import EXIT_INTERRUPTED, GOES_ON, end_by, end_of
 
@@ -28,7 +29,9 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run directory.", callback=run_on_disk)
+]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
 ]
@@ -79,6 +82,7 @@ def run(
         typer.Option(
             "--output",
             metavar="DIR",
+            callback=run_on_disk,
             help="Run directory, or s3://, gs:// or abfs:// [default: runs/NAME].",
         ),
     ] = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from injecttf2 import datasets
 from injecttf2.applications import APPLICATIONS
 from injecttf2.errors import CampaignError
+from injecttf2.paths import on_disk
 from injecttf2.references import is_function
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
@@ -27,7 +28,7 @@ def checked(source: str, option: str | None) -> str:
 def may_be_folder(source: str) -> bool:
     """Return whether ``source`` is the name of nothing else than a folder."""
     known = source in datasets.BUILTIN or is_function(source)
-    return not known and not source.endswith(FILE_SUFFIXES)
+    return not known and not source.lower().endswith(FILE_SUFFIXES)
 
 
 def located(source: str, folder: Path) -> str:
@@ -36,11 +37,12 @@ def located(source: str, folder: Path) -> str:
         return source
     if source in datasets.BUILTIN:
         return source
-    is_path = "/" in source or source.endswith(FILE_SUFFIXES) or (folder / source).exists()
+    named = "/" in source or source.lower().endswith(FILE_SUFFIXES)
+    is_path = named or on_disk(folder / source).exists()
     return absolute(source, folder) if is_path else source
 
 
 def absolute(file: str, folder: Path) -> str:
     """Return the absolute path; a link keeps its own name, because its suffix tells the format."""
-    path = folder / (Path(file).expanduser() if file.startswith("~/") else file)
+    path = on_disk(folder / (Path(file).expanduser() if file.startswith("~/") else file))
     return str(path.parent.resolve() / path.name)

@@ -14,6 +14,7 @@ import numpy as np
 from injecttf2.datasets.arrays import Raw
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError
+from injecttf2.paths import on_disk
 from injecttf2.suggest import nearest
 
 Interpolation = Literal[
@@ -119,7 +120,7 @@ def _class_names(folder: Path, given: tuple[str, ...] | None) -> list[str]:
             f"the folder cannot be read: {error.strerror}", place=str(folder)
         ) from error
     subfolders = [name for name in entries if not name.startswith(".")]
-    names = subfolders if given is None else list(given)
+    names = subfolders if given is None else [on_disk(folder / name).name for name in given]
     for name in names:
         if name not in subfolders:
             raise DatasetError(

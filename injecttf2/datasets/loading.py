@@ -15,6 +15,7 @@ from injecttf2.datasets.builtin import BUILTIN
 from injecttf2.datasets.image_folder import Images
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError
+from injecttf2.paths import on_disk
 from injecttf2.references import is_function
 from injecttf2.suggest import nearest
 
@@ -44,8 +45,8 @@ def load(
         return Raw(*BUILTIN[reference]())
     if is_function(reference):
         return functions.read(reference, folder, inputs, samples=samples)
-    path = Path(reference)
-    if path.suffix == ".npz":
+    path = on_disk(Path(reference))
+    if path.suffix.lower() == ".npz":
         return npz.read(path, inputs)
     if path.is_dir():
         return image_folder.read(path, inputs, images or Images(), samples=samples)

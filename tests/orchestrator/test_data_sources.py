@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,48 @@ def test_whether_values_are_pixels_is_asked_for(pixels: Path, injecttf2: Command
     assert injecttf2("plan", file, "--json").json["data"] == (
         "60 samples of 8 x 8 x 1, uint8 0 to 15, scaled by 0.0666667: 0 to 1"
     )
+
+
+def test_names_in_the_other_form_of_unicode_are_found(
+    file: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    there, given = (unicodedata.normalize(one, "größe") for one in ("NFD", "NFC"))
+    for name in ("data.npz", "model.keras", "photos"):
+        path = file.with_name(name)
+        path.rename(path.with_name(f"{there}{path.suffix}"))
+    for source in (f"{given}.npz", given):  # the folder of images
+        file.write_text(f"model: {given}.keras\ndataset: {source}\n{GRID}")
+        campaign = file.rename(file.with_name(f"{there}.yaml"))
+        assert injecttf2("plan", campaign.with_name(f"{given}.yaml"), "--json").code == 0
+        campaign.rename(file)
+    run = tmp_path / "runs" / there
+    options = ("--executor", "inline", "--no-report", "--output")
+    assert injecttf2("run", file, *options, run).code == 0
+    again = injecttf2("run", file, *options, run.with_name(given), "--json")
+    assert (again.json["run"], again.json["injections"]) == (str(run), 0)
+    assert injecttf2("status", run.with_name(given), "--json").json["done"] == 2
+
+
+def test_the_name_of_a_campaign_is_the_same_in_both_forms(file: Path) -> None:
+    names = set()
+    for form in ("NFC", "NFD"):
+        path = write(file, "data.npz").rename(
+            file.with_name(f"{unicodedata.normalize(form, 'größe')}.yaml")  # type: ignore[arg-type]
+        )
+        names.add(load_campaign(path).name)
+    assert names == {unicodedata.normalize("NFC", "größe")}
+
+
+def test_a_wrong_model_file_ends_a_plan_with_what_it_is(file: Path, injecttf2: Command) -> None:
+    file.with_name("exported").mkdir()
+    file.with_name("exported").joinpath("saved_model.pb").touch()
+    file.write_text(f"model: exported\ndataset: data.npz\n{GRID}")
+    ended = injecttf2("plan", file)
+    assert ended.code == 2
+    assert ended.err.startswith(
+        f"error: {file}:1:8: {file.parent}/exported: this is a SavedModel folder, as model.export "
+        "writes it, and Keras 2\n"
+    )
+    file.with_name("model.keras").rename(file.with_name("M.H5"))
+    file.write_text(f"model: M.H5\ndataset: data.npz\n{GRID}")
+    assert injecttf2("plan", file).code == 0
