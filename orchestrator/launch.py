@@ -113,7 +113,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     for line in outputs_lines(plan.outputs):
         console.print(line)
     console.print(f"data: {plan.dataset.told}")
-    _check_record(campaign, options)
+    _check_record(plan, options)
     began = False
     try:
         with ExitStack() as stack:
@@ -208,18 +208,29 @@ def _check(options: Options) -> None:
         )
 
 
-def _check_record(campaign: Campaign, options: Options) -> None:
-    """Refuse to record the sites of the rest of a run only.
+def _check_record(plan: Plan, options: Options) -> None:
+    """Refuse to record the sites of the rest of a run only, or to judge it by another output.
 
     What a damaged ``campaign.json`` said is not known; the writer mends it, or refuses it.
 
     Raises:
-        CampaignError: The run directory holds trials whose sites were not recorded.
+        CampaignError: The run directory holds trials whose sites were not recorded, or that were
+            judged by another output: their ids do not tell.
     """
+    campaign, graph = plan.campaign, plan.graph
     try:
         run = open_run(options.output)
     except (RunNotFoundError, RunCorruptError):
         return
+    judged = (run.campaign.get("judge") or {}).get("output")
+    this = graph.output_slots[graph.output_index]
+    if judged not in (None, this.key, this.name) and run.status().done:
+        raise CampaignError(
+            f"the output {this.called!r} is to be judged; the trials of {options.output} were "
+            f"judged by {judged!r}",
+            place=campaign.place("judge"),
+            hint="choose another --output",
+        )
     done = run.status().done if run.campaign.get("record") != campaign.record else 0
     if campaign.record == "injections" and done:
         raise CampaignError(

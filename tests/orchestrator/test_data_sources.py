@@ -164,6 +164,7 @@ def labels():
 
 
 def by_key(): return BY_KEY, {"species": labels()}
+def plain(): return BY_KEY, labels()
 def in_order(): return (FIRST, SECOND), labels()
 """
 
@@ -183,6 +184,26 @@ def test_a_model_made_from_dicts_takes_data_by_key_alone(
     assert ended.err.startswith(
         "error: --dataset: the model takes 2 inputs, after, before, by key; the data have 2 in an "
         "order\n"
+    )
+
+
+def test_a_run_is_judged_by_one_output(tmp_path: Path, injecttf2: Command) -> None:
+    two = '{"species": head, "size": keras.layers.Dense(3)(both)})'
+    (tmp_path / "keyed_of_mine.py").write_text(KEYED.replace('{"species": head})', two))
+    file = tmp_path / "campaign.yaml"
+    options = ("--executor", "inline", "--no-report", "--output", tmp_path / "run")
+    codes = []
+    for output in ("species", "head", "size"):  # of the same labels, so that ids are the same
+        file.write_text(
+            "model: keyed_of_mine:model\ndataset: keyed_of_mine:plain\n"
+            f"judge: {{type: top1, output: {output}}}\ngrid: {{bits: 30, counts: 1}}\n"
+        )
+        ended = injecttf2("run", file, *options)
+        codes.append(ended.code)
+    assert codes == [0, 0, 2]
+    assert ended.err.endswith(
+        f"error: {file}:3:8: the output 'size' is to be judged; the trials of {tmp_path / 'run'} "
+        "were judged by 'head'\n  choose another --output\n"
     )
 
 
