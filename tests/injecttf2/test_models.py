@@ -126,8 +126,9 @@ def test_a_builtin_model_comes_from_the_users_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     keras.utils.set_random_seed(8)
     kept = digits.example_cnn()  # untrained: training is tested with the digits
-    (tmp_path / "injecttf2").mkdir()
-    kept.save(tmp_path / "injecttf2" / "digits_cnn-1.keras")
+    monkeypatch.setattr(digits, "_train", lambda: kept)
+    digits.trained_model()
+    monkeypatch.setattr(digits, "_train", lambda: pytest.fail("it was kept"))
     portable, model = models.resolve("builtin:digits_cnn")
     assert (portable.name, portable.suffix) == ("builtin:digits_cnn", ".keras")  # type: ignore[union-attr]
     assert model_digest(model) == model_digest(kept)
