@@ -143,7 +143,7 @@ def batches() -> Iterator[tuple[Any, Any]]:
         np.zeros((2, 2)), np.zeros(MOST + 1), range(MOST + 1), itertools.count(), batches(),
         (np.zeros((1, 2)) for _ in itertools.count()), pd.DataFrame({"a": [1]}), b"x",
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_is_no_list_of_plain_values_is_left_as_it_is(value: Any) -> None:
     assert plain_values(value) is value
