@@ -52,7 +52,9 @@ def _taken(model: keras.Model, inputs: Arrays | None) -> list[ModelInput]:
     elif built.keys is not None:
         arrays = [inputs.get(key) for key in built.keys] if isinstance(inputs, dict) else ()
     if not built.shapes:
-        raise never_called(model)
+        if not model.built:
+            raise never_called(model)
+        built = Built([()])  # Keras has not kept it, and the data will tell
     return [
         ModelInput(name, shape, _dtype(model, array), key=key, ordered=built.ordered)
         for name, key, shape, array in zip_longest(

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 Values = dict[int, Any]
 """Computed tensors by the key of the symbolic tensor that they stand for."""
@@ -43,6 +44,11 @@ class Step:
         """Whether it is an input of the model, which calls nothing."""
         return bool(self.node.is_input)
 
+    @property
+    def scope(self) -> str:
+        """What the names of its operations begin with in a graph where it runs once."""
+        return f"step{self.index}"
+
     @cached_property
     def inputs(self) -> tuple[int, ...]:
         """Keys of the tensors that go in."""
@@ -54,12 +60,17 @@ class Step:
         return tuple(id(tensor) for tensor in self.made)
 
     def run(self, values: Values) -> None:
-        """Call the operation on ``values`` in inference mode and add what comes out."""
+        """Call the operation on ``values`` in inference mode and add what comes out.
+
+        Its operations get names behind :attr:`scope`. At the root of a graph TensorFlow takes no
+        name that begins with an underscore or a dash; in ``predict`` the model's name is before it.
+        """
         tensors = zip(self.node.input_tensors, self.inputs, strict=True)
         args, kwargs = self.node.arguments.fill_in({id(one): values[key] for one, key in tensors})
         if "training" in getattr(self.operation, "_call_context_args", {}):
             kwargs = {**kwargs, "training": False}
-        results = keras.tree.flatten(self.operation(*args, **kwargs))
+        with tf.name_scope(self.scope):
+            results = keras.tree.flatten(self.operation(*args, **kwargs))
         values.update(zip(self.outputs, results, strict=True))
 
     def on(self, inputs: Values) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from injecttf2.errors import ModelError
 from injecttf2.steps import is_keras
@@ -38,6 +41,12 @@ def function_of(
             hint="give it an Input, e.g. keras.Sequential([keras.Input(shape), ...])",
         )
     return _around(model, _inputs_of(model, shapes, dtypes)), True
+
+
+def several(shape: tuple[Any, ...]) -> tuple[Shape, ...]:
+    """Return shapes of several inputs: those given, or the only one given."""
+    flat = not shape or not all(isinstance(one, tuple) for one in shape)
+    return (shape,) if flat else shape
 
 
 def graph_run_by(model: Any) -> Any | None:
@@ -80,10 +89,13 @@ class Built:
 
 def never_called(model: keras.Model) -> ModelError:
     """Return what to raise where a subclassed model does not know what it takes."""
+    what = "Keras has not kept what it was called on" if model.built else "has not been called"
     return ModelError(
-        f"the model {model.name!r} ({type(model).__name__}) is subclassed and has not been "
-        "called, so it is not known what it takes",
-        hint="call it once on an array of the right shape, or give a data set",
+        f"the model {model.name!r} ({type(model).__name__}) is subclassed and {what}, so it is not "
+        "known what it takes",
+        hint="define `build(self, input_shape)` in its class, or give a data set"
+        if model.built
+        else "call it once on an array of the right shape, or give a data set",
     )
 
 
@@ -129,7 +141,8 @@ def built_for(model: keras.Model) -> Built | None:
 
 def _around(model: keras.Model, inputs: Any) -> Any:
     try:
-        return keras.Model(inputs, model(inputs))
+        with _named(model):
+            return keras.Model(inputs, model(inputs))
     except Exception as error:
         described = ", ".join(
             f"{tuple(one.shape[1:])} {one.dtype}" for one in keras.tree.flatten(inputs)
@@ -139,3 +152,25 @@ def _around(model: keras.Model, inputs: Any) -> Any:
             f"{described}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
             hint="several inputs are given to it as one tuple, in the order of the data set's",
         ) from error
+
+
+@contextmanager
+def _named(model: keras.Model) -> Iterator[None]:
+    """Have the call of a model name its operations behind a scope, until the context ends.
+
+    Keras traces the call at the root of a graph; see :meth:`Step.run`.
+    """
+    call, own = model.call, vars(model).get("call")
+
+    @functools.wraps(call)
+    def scoped(*args: Any, **kwargs: Any) -> Any:
+        with tf.name_scope("model"):
+            return call(*args, **kwargs)
+
+    vars(model)["call"] = scoped  # not setattr, by which Keras would track it
+    try:
+        yield
+    finally:
+        del vars(model)["call"]
+        if own is not None:
+            vars(model)["call"] = own
