@@ -22,6 +22,7 @@ from keras import layers, ops
 from injecttf2.graph import Graph, Step
 from injecttf2.path import Path
 from injecttf2.rules.linear import activated, golden_sums, is_plain
+from injecttf2.variables import weights_of
 from injecttf2.windows import Differences, GoldenKey, Window
 
 Columns = Sequence[Any]
@@ -40,6 +41,7 @@ class ChannelPath(Path):
     def __init__(self, graph: Graph, layer: str, sparse: int | None = None) -> None:
         super().__init__(graph, layer, sparse)
         self._step = graph.step(layer)
+        self._weights = weights_of(graph, layer)
         self.frontier = graph.cut_of([layer], weights=True).frontier
         self.read = self._step.inputs
         self._exact = False  # the layer itself sums
@@ -71,8 +73,7 @@ class ChannelPath(Path):
         """Return shapes and dtypes of what :func:`channel_of` returns."""
         index = tf.TensorSpec((), tf.int32)
         columns = [
-            tf.TensorSpec(weight.shape[:-1], weight.dtype)
-            for weight in self._step.operation.weights
+            tf.TensorSpec(weight.variable.shape[:-1], weight.dtype) for weight in self._weights
         ]
         return (index, index, *columns, *columns)
 
@@ -85,7 +86,7 @@ def has_channels(graph: Graph, layer: str) -> bool:
     step = place.step
     if not _is_plain(step.operation, axes=len(graph.shape(step.outputs[0]))):
         return False
-    return graph.cutter.users([step.operation]) == [step]
+    return graph.reading.users([step.operation]) == [step]
 
 
 def channel_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from injecttf2.hooks import replaced, tapped
 from injecttf2.places import Place
@@ -66,17 +65,6 @@ class Cutter:
         frontier = self._frontier([], suffix)
         return Cut(frontier, self.ancestors(frontier), tuple(suffix))
 
-    def around(self, operations: Iterable[Any]) -> Cut:
-        """Split before the first step that uses a weight of some operations."""
-        return self.before(self.users(operations))
-
-    def users(self, operations: Iterable[Any]) -> list[Step]:
-        """Return the steps that use a weight of some operations, in order."""
-        used = {id(one) for operation in operations for one in _weights(operation)}
-        return [
-            step for step in self._steps if any(id(one) in used for one in _weights(step.operation))
-        ]
-
     def ancestors(self, keys: Iterable[int]) -> tuple[Step, ...]:
         """Return the steps that compute tensors, in order."""
         needed = set(keys)
@@ -103,8 +91,3 @@ class Cutter:
         read = [key for step in suffix for key in self._trace.read_by(step)]
         needed = dict.fromkeys([*first, *read, *self._outputs])
         return tuple(key for key in needed if key not in made)
-
-
-def _weights(operation: Any) -> Sequence[Any]:
-    weights: Sequence[Any] = getattr(operation, "weights", ())
-    return weights

@@ -34,7 +34,8 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     that are not Keras' own, each weight's dtype, shape and contents, and settings of Keras that are
     not its defaults. So it does not change when the same model is saved in another format, and does
     when a layer computes something else. Code is compared as compiled by Python, whose bytecode may
-    differ between versions of it.
+    differ between versions of it. Where inference does not read some of the weights, which of them
+    counts too: no fault is in those, so trials mean something else than where it reads them.
 
     Args:
         model: The model.
@@ -72,6 +73,9 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     for array in model.get_weights():
         result.update(f"{array.dtype.name}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    unread = [at for at, one in enumerate(model.weights) if not graph.reading.reads(one)]
+    if unread:
+        result.update(f"not read: {unread}".encode())
     if (settings := KerasSettings.current()) != DEFAULTS:  # a layer may ask for them when it runs
         result.update(json.dumps(asdict(settings), sort_keys=True).encode())
     return result.hexdigest()

@@ -24,6 +24,7 @@ from injecttf2.errors import ModelError
 from injecttf2.flatten import Addresses, flatten
 from injecttf2.layer_info import LayerInfo
 from injecttf2.places import (
+    BY_PASSED,
     USED_AS_INDICES,
     Place,
     inner_places,
@@ -31,18 +32,16 @@ from injecttf2.places import (
     reason_of,
     sparse_or_ragged,
     step_places,
+    told_apart,
 )
+from injecttf2.reading import Reading, reading_of
 from injecttf2.steps import Step, Values
 from injecttf2.structure import chosen, slots_of
 from injecttf2.suggest import nearest
 from injecttf2.tracing import TRACED_SAMPLES, Trace, traced
-from injecttf2.wrapping import Shape, function_of
+from injecttf2.wrapping import Shape, function_of, several
 
 __all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
-
-
-BY_PASSED = "a tensor that by-passes it is not one row a sample"
-"""Why a fault cannot come in at a layer that could be injected if it were alone."""
 
 
 class Graph:
@@ -58,6 +57,7 @@ class Graph:
     Attributes:
         inputs: Symbolic tensors that go in.
         outputs: Symbolic tensors that come out.
+        judged: Which of the outputs is judged, where it was said.
         dtypes: dtype of each tensor by key.
 
     Raises:
@@ -72,7 +72,7 @@ class Graph:
         dtypes: Sequence[str] | None = None,
         output: str | None = None,
     ) -> None:
-        given = None if input_shape is None else _shapes(input_shape)
+        given = None if input_shape is None else several(input_shape)
         function, self._wrapped = function_of(model, given, dtypes)
         flat = flatten(function)
         self.name = model.name
@@ -81,7 +81,7 @@ class Graph:
         places = (place for step in self.steps for place in self._places_of(step))
         self._step_places = {place.layer: place for place in places}
         self._made_from = function._outputs_struct
-        self._chosen = None if output is None else chosen(output, self.output_slots, self.name)
+        self.judged = None if output is None else chosen(output, self.output_slots, self.name)
         tensors = [tensor for step in self.steps for tensor in step.made]
         self.dtypes: dict[int, str] = {id(tensor): tensor.dtype for tensor in tensors}
         self.shapes: dict[int, Shape] = {id(one): tuple(one.shape[1:]) for one in tensors}
@@ -129,8 +129,8 @@ class Graph:
         Raises:
             ModelError: The model has several and none was chosen.
         """
-        if self._chosen is not None:
-            return self._chosen
+        if self.judged is not None:
+            return self.judged
         if len(self.outputs) != 1:
             raise ModelError(
                 f"the model {self.name!r} has {len(self.outputs)} outputs, "
@@ -163,7 +163,7 @@ class Graph:
         """All addresses in the order of execution.
 
         Raises:
-            ModelError: The model cannot be run on any number of samples.
+            ModelError: The model cannot be run on any number of samples, or two have one address.
         """
         addresses = Addresses([step.path for step in self.steps])
         for step in self.steps:
@@ -173,7 +173,7 @@ class Graph:
             wrapped = self._wrapped and not step.is_input
             inside = list(inner_places(step, self._trace, addresses, wrapped=wrapped))
             found.extend([*inside, *self._places_of(step)])
-        return tuple(found)
+        return told_apart(found)
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -274,12 +274,12 @@ class Graph:
             values: Tensors that are there already, by key.
             state: Variables, and the values that they have in place of their own.
         """
+        masked = bool(self._trace.masks)  # before the scope, which would keep what it assigns
         with keras.StatelessScope(state_mapping=list(state)):
-            return self._run(steps, values)
+            return self._run(steps, values, masked=masked)
 
-    def _run(self, steps: Sequence[Step], values: Mapping[int, Any]) -> Values:
+    def _run(self, steps: Sequence[Step], values: Mapping[int, Any], *, masked: bool) -> Values:
         computed = dict(values)
-        masked = bool(self._trace.masks)
         for step in steps:
             if step.is_input:
                 continue
@@ -308,7 +308,7 @@ class Graph:
         """
         places = [self.place(layer) for layer in layers]
         if weights:
-            return self.cutter.around(place.operation for place in places)
+            return self.cutter.before(self.reading.users(place.operation for place in places))
         if len(places) == 1:
             return self.cutter.at(places[0])
         return self.cutter.before([place.step for place in places])
@@ -324,6 +324,11 @@ class Graph:
     def cutter(self) -> Cutter:
         """What splits the model."""
         return Cutter(self.steps, self._trace, [id(tensor) for tensor in self.outputs])
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Which variables the model reads at inference."""
+        return reading_of(self.steps, self.inputs, self._sample_shapes, self.outputs, self.run)
 
     def has_masks(self, keys: Iterable[int]) -> bool:
         """Return whether masks of Keras are among or travel beside some tensors."""
@@ -363,7 +368,7 @@ class Graph:
         """Return why a tensor cannot be injected, or None when it can."""
         if place.key in self._trace.indices:
             return USED_AS_INDICES
-        if (reason := place.reason or reason_of(place.tensor)) is not None:
+        if (reason := reason_of(place)) is not None:
             return reason
         if not dense:
             return "its output is sparse or ragged"
@@ -389,9 +394,3 @@ class Graph:
             self.dtypes[id(tensor)] = tensor.dtype
             self.shapes[id(tensor)] = tuple(found.shapes.get(id(tensor), tensor.shape)[1:])
         return found
-
-
-def _shapes(input_shape: tuple[Any, ...]) -> tuple[Shape, ...]:
-    """Return shapes of several inputs: those given, or the only one given."""
-    flat = not input_shape or not all(isinstance(one, tuple) for one in input_shape)
-    return (input_shape,) if flat else input_shape

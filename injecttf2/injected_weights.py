@@ -14,7 +14,8 @@ from injecttf2.injected import Injected, Shared
 from injecttf2.judges import Verdict
 from injecttf2.sites import WeightSites
 from injecttf2.trials import Scope, Trial
-from injecttf2.weights import WeightsSuffix, weights_of
+from injecttf2.variables import weights_of
+from injecttf2.weights import WeightsSuffix
 
 SAMPLES_IN_BLOCKS = 2**22
 """Samples, counted for each trial, whose verdicts are held while golden blocks come and go."""
@@ -28,7 +29,7 @@ class InjectedWeights(Injected):
         scope: The layers.
 
     Raises:
-        ModelError: A layer has no weights.
+        ModelError: A layer has no weights that inference reads.
     """
 
     _suffix: WeightsSuffix
@@ -36,7 +37,7 @@ class InjectedWeights(Injected):
     def __init__(self, shared: Shared, scope: Scope) -> None:
         for layer in scope.layers:
             if not weights_of(shared.graph, layer):
-                raise ModelError(f"the layer {layer!r} has no weights")
+                raise ModelError(f"the layer {layer!r} has no weights that inference reads")
         suffix = WeightsSuffix(shared.graph, scope.layer, scope.layers, shared.assessment)
         super().__init__(shared, scope, suffix)
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from injecttf2 import bits
+from injecttf2.errors import ModelError
 from injecttf2.flatten import Addresses, Conversion
 from injecttf2.hooks import InnerOutput
 from injecttf2.steps import Step, is_keras
 from injecttf2.tracing import Trace
+from injecttf2.trials import TOGETHER
 from injecttf2.wrapping import graph_run_by
 
 IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
 USED_AS_INDICES = "its values are used as indices, and one out of range ends the run"
 NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
+BY_PASSED = "a tensor that by-passes it is not one row a sample"
+LIKE_SEVERAL = f"its name holds {TOGETHER!r}, which stands between layers that are hit together"
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,16 +113,38 @@ def inner_places(
         yield Place(name, step, layer, tensor, None, False, NOT_CALLED)
 
 
+def told_apart(places: Sequence[Place]) -> tuple[Place, ...]:
+    """Return places that have an address of their own each.
+
+    Raises:
+        ModelError: Two have the same; a layer is named as one of another's outputs is.
+    """
+    seen: set[str] = set()
+    for place in places:
+        if place.layer in seen:
+            raise ModelError(
+                f"two tensors of the model have the address {place.layer!r}",
+                hint="an address ends in :0, :1, ... where a layer has several outputs; give the "
+                "other layer another name",
+            )
+        seen.add(place.layer)
+    return tuple(places)
+
+
 def _in_all(within: Iterable[Any]) -> bool:
     """Return whether none of the layers that a layer is called in is a building block of Keras'."""
     return all(graph_run_by(one) is not None or not is_keras(type(one)) for one in within)
 
 
-def reason_of(tensor: Any) -> str | None:
-    """Return why a symbolic tensor cannot be injected, or None when nothing in it says so."""
-    shape = tuple(tensor.shape)
-    if tensor.dtype not in bits.DTYPES:
-        return f"it holds {tensor.dtype} values, which have no words to change"
+def reason_of(place: Place) -> str | None:
+    """Return why a tensor cannot be injected, or None when nothing in it says so."""
+    shape = tuple(place.tensor.shape)
+    if place.reason is not None:
+        return place.reason
+    if TOGETHER in place.layer:
+        return LIKE_SEVERAL
+    if place.tensor.dtype not in bits.DTYPES:
+        return f"it holds {place.tensor.dtype} values, which have no words to change"
     if shape[:1] != (None,):
         return f"its output {shape} is not one value or array a sample"
     return None

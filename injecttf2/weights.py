@@ -31,82 +31,10 @@ from injecttf2.sites import WeightSites, draw_weights, place_in_weights
 from injecttf2.suffix import DenseSuffix, joined_columns, spec_of
 from injecttf2.suggest import nearest
 from injecttf2.trials import Trial
+from injecttf2.variables import weights_in
 
 RANDOM_FAULTS = 16
 """Random faults that ways are measured with; a single one says little of the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Weight:
-    """A weight variable of a layer.
-
-    Args:
-        layer: Address of the layer.
-        name: Name within the layer.
-        variable: Keras' variable.
-    """
-
-    layer: str
-    name: str
-    variable: Any
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of its words."""
-        return str(self.variable.dtype)
-
-    @property
-    def elements(self) -> int:
-        """How many elements it has."""
-        return int(np.prod(self.variable.shape))
-
-
-def weights_of(graph: Graph, layer: str) -> tuple[Weight, ...]:
-    """Return the weights of a layer, in Keras' order; those of layers that it holds among them.
-
-    A name is the last part of the variable's path where no other weight of the layer has it, else
-    all of the path behind the layer's own name.
-    """
-    operation = graph.place(layer).operation
-    variables = list(getattr(operation, "weights", ()))
-    paths = [_path_within(operation, variable) for variable in variables]
-    short = [path.rpartition("/")[2] for path in paths]
-    names = [
-        name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True)
-    ]
-    return tuple(
-        Weight(layer, _numbered(names, index), variable)
-        for index, variable in enumerate(variables)
-        if str(variable.dtype) in bits.DTYPES
-    )
-
-
-def weights_in(graph: Graph, layers: Sequence[str]) -> tuple[Weight, ...]:
-    """Return the weights of some layers, one that layers share once."""
-    found: dict[int, Weight] = {}
-    for layer in layers:
-        for weight in weights_of(graph, layer):
-            found.setdefault(id(weight.variable), weight)
-    return tuple(found.values())
-
-
-def variable_dtypes(graph: Graph, layer: str) -> dict[str, str]:
-    """Return the dtype of each weight of a layer that can be injected, by its name."""
-    return {weight.name: weight.dtype for weight in weights_of(graph, layer)}
-
-
-def _path_within(operation: Any, variable: Any) -> str:
-    """Return a variable's path behind the name of the layer."""
-    parts = str(variable.path).split("/")
-    if operation.name in parts[:-1]:
-        parts = parts[parts.index(operation.name) + 1 :]
-    return "/".join(parts)
-
-
-def _numbered(names: Sequence[str], index: int) -> str:
-    """Return a name, with its number behind it where others before have the same."""
-    before = names[:index].count(names[index])
-    return f"{names[index]}#{before + 1}" if before else names[index]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError, placed
 from injecttf2.fault_model import Fault
 from injecttf2.graph import Graph, LayerInfo
+from injecttf2.rates import Rate
 from injecttf2.suggest import nearest
 from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Scope
-from injecttf2.weights import variable_dtypes
+from injecttf2.variables import (
+    COMPILED,
+    UNREAD,
+    counted_at,
+    reason_of,
+    taken_by_all,
+    unread_of,
+    weights_of,
+)
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Cells, Listing, Product
 from orchestrator.grid_spec import ALL, GridSpec, LayerType
@@ -80,6 +90,7 @@ class Chooser:
                 self._add(index, spec, chosen)
             else:
                 self._add_listed(index, spec.sites, chosen)
+        self._check_once(chosen)
         return chosen
 
     def _add(self, index: int, spec: GridSpec, chosen: Chosen) -> None:
@@ -88,11 +99,17 @@ class Chooser:
         if spec.layers_together and named:
             together = [tuple(info.layer for info in named)]
             self._check_together(index, spec, together[0])
+        elsewhere: dict[str, dict[str, str]] = {}
+        if spec.target == WEIGHTS:
+            self._tell_unread(named, chosen)
+            elsewhere = {} if spec.layers_together else self._elsewhere(named, chosen)
         faults = self._faults(index, spec)
         made: dict[Scope, Product] = {}
         for layers in together:
             scope = Scope(layers, spec.target)
-            variables = self._variables(index, spec, layers)
+            variables = self._variables(index, spec, layers, elsewhere.get(scope.layer, {}))
+            if not variables:
+                continue
             for dtypes in variables.values():
                 for fault, key in faults:
                     self._check(index, key, fault, scope, dtypes)
@@ -107,12 +124,31 @@ class Chooser:
         for scope, cells in listed.items():
             chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
 
+    def _check_once(self, chosen: Chosen) -> None:
+        """See that no two grids hit the same weights by the same fault under two addresses."""
+        seen: dict[tuple[int, Fault, Rate], str] = {}
+        for scope, products in chosen.products.items():
+            alone = scope.target == WEIGHTS and len(scope.layers) == 1
+            weights = weights_of(self._graph, scope.layer) if alone else ()
+            for cells, one in product(products, weights):
+                if not isinstance(cells, Product) or not {None, one.name} & {*cells.variables}:
+                    continue
+                for fault, rate in product(cells.faults, cells.rates):
+                    other = seen.setdefault((id(one.variable), fault, rate), scope.layer)
+                    if other != scope.layer:
+                        raise CampaignError(
+                            f"{one.name!r} of {scope.layer!r} is among the weights of {other!r}, "
+                            "and two grids hit it by the same fault; a place counts once",
+                            place=self._campaign.place("grid"),
+                            hint=f"leave {scope.layer!r} or {other!r} out",
+                        )
+
     def _layers(self, index: int, spec: GridSpec, chosen: Chosen) -> Iterator[LayerInfo]:
         """Yield the layers that a grid names, each once, in the order of the model."""
         found: dict[str, LayerInfo] = {}
         for position, selector in enumerate(spec.layers):
             place = self._campaign.place("grid", index, "layers", position)
-            for info in self._select(selector, place):
+            for info in self._select(selector, spec.target, place):
                 reason = self._reason(info, spec.target)
                 if reason is None:
                     found[info.layer] = info
@@ -135,13 +171,39 @@ class Chooser:
 
     def _reason(self, info: LayerInfo, target: str) -> str | None:
         """Return why a target of a layer cannot be injected, or None when it can."""
-        if target == OUTPUTS:
-            return info.reason
-        if not variable_dtypes(self._graph, info.layer):
-            return "it has no weights"
-        return self._graph.reason_of_cut([info.layer], weights=True)
+        return info.reason if target == OUTPUTS else reason_of(self._graph, info.layer)
 
-    def _select(self, selector: str | LayerType, place: str | None) -> list[LayerInfo]:
+    def _tell_unread(self, named: Iterable[LayerInfo], chosen: Chosen) -> None:
+        """Note which weights of the layers are left out, as inference does not read them."""
+        for info in named:
+            names = [one.name for one in unread_of(self._graph, info.layer)]
+            if names:
+                part = f"{', '.join(names)} of {info.layer}"
+                chosen.skipped[part, UNREAD] = replace(info, layer=part, reason=UNREAD)
+
+    def _elsewhere(self, named: Sequence[LayerInfo], chosen: Chosen) -> dict[str, dict[str, str]]:
+        """Return the weights of each layer that are counted at another, by name, and where.
+
+        They are noted as left out.
+        """
+        left_out = [info for info in chosen.skipped.values() if info.reason == COMPILED]
+        counted = counted_at(self._graph, [*named, *left_out])
+        found: dict[str, dict[str, str]] = {}
+        for info in named:
+            weights = weights_of(self._graph, info.layer)
+            at = {one.name: counted[id(one.variable)].layer for one in weights}
+            others = {name: layer for name, layer in at.items() if layer != info.layer}
+            found[info.layer] = others
+            if others:
+                where = ", ".join(map(repr, dict.fromkeys(others.values())))
+                part, reason = info.layer, f"its weights are those of {where}"
+                if len(others) < len(at):
+                    part = f"{', '.join(others)} of {info.layer}"
+                    reason = f"among the weights of {where}"
+                chosen.skipped[part, reason] = replace(info, layer=part, reason=reason)
+        return found
+
+    def _select(self, selector: str | LayerType, target: str, place: str | None) -> list[LayerInfo]:
         """Return the layers that a selector names.
 
         Layers inside a layer of Keras' own are among those by their name or a pattern only.
@@ -150,50 +212,54 @@ class Chooser:
             CampaignError: It names none.
         """
         layers = list(self._infos.values())
-        computing = [info for info in layers if not info.is_input]
-        of_the_model = [info for info in computing if info.in_all]
+        of_the_model = [info for info in layers if info.in_all]
         if isinstance(selector, LayerType):
             found = [info for info in of_the_model if info.type == selector.type]
             known = {info.type for info in of_the_model}
             what = f"no layer of type {selector.type!r}{nearest(selector.type, known)}"
         elif selector == ALL:
             found, what = of_the_model, "no layer"
+            if target == WEIGHTS:
+                found = taken_by_all(self._graph, layers)
         else:
-            found = [info for info in layers if info.layer == selector] or [
-                info for info in computing if fnmatch.fnmatchcase(info.layer, selector)
-            ]
+            named = [self._infos[layer] for layer in matches(selector, self._infos)]
+            # A pattern stands for inputs only where it stands for nothing else.
+            found = [info for info in named if not info.is_input] or named
             what = f"no layer {selector!r}{nearest(selector, self._infos)}"
         if not found:
             raise CampaignError(f"the model has {what}", place=place, hint=LIST_HINT)
         return found
 
     def _variables(
-        self, index: int, spec: GridSpec, layers: tuple[str, ...]
+        self, index: int, spec: GridSpec, layers: tuple[str, ...], elsewhere: Mapping[str, str]
     ) -> Mapping[str | None, set[str]]:
         """Return the variables that have cells of their own, each with the dtypes that it holds.
 
-        None stands for the outputs, or for all variables of the layers together.
+        None stands for the outputs, or for all variables of the layers together. Where some are
+        counted at another layer, the others have cells of their own.
         """
         if spec.target == OUTPUTS:
             return {None: {self._infos[layer].dtype for layer in layers}}
         known: dict[str, set[str]] = {}
         for layer in layers:
-            for name, dtype in variable_dtypes(self._graph, layer).items():
-                known.setdefault(name, set()).add(dtype)
+            for one in weights_of(self._graph, layer):
+                known.setdefault(one.name, set()).add(one.dtype)
         found: dict[str | None, set[str]] = {}
         for position, selector in enumerate(spec.variables):
-            if selector == ALL:
+            if selector == ALL and not elsewhere:
                 found[None] = set().union(*known.values())
                 continue
-            matching = [name for name in known if fnmatch.fnmatchcase(name, selector)]
+            matching = list(known) if selector == ALL else matches(selector, known)
             if not matching:
+                unread = [one.name for layer in layers for one in unread_of(self._graph, layer)]
+                read = " that inference reads" if matches(selector, unread) else ""
                 raise CampaignError(
-                    f"the layer {' + '.join(layers)!r} has no variable {selector!r}"
+                    f"the layer {' + '.join(layers)!r} has no variable {selector!r}{read}"
                     f"{nearest(selector, known)}",
                     place=self._campaign.place("grid", index, "variables", position),
                     hint=f"it has {', '.join(known)}",
                 )
-            found.update((name, known[name]) for name in matching)
+            found.update((name, known[name]) for name in matching if name not in elsewhere)
         return found
 
     def _faults(self, index: int, spec: GridSpec) -> list[tuple[Fault, str]]:
@@ -251,3 +317,11 @@ class Chooser:
                     place=self._campaign.place("grid", index, key),
                     hint="give layers or variables of another dtype a grid of their own",
                 ) from error
+
+
+def matches(selector: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a selector stands for: one that is equal to it, else a pattern's."""
+    given = list(names)
+    if selector in given:
+        return [selector]
+    return [name for name in given if fnmatch.fnmatchcase(name, selector)]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -296,27 +296,16 @@ def layers(
     device.configure(gpu=False)
     from injecttf2.graph import Graph
     from injecttf2.models import resolve
+    from injecttf2.variables import all_counted
+    from orchestrator.tables import layer_entry, layers_table
 
-    found = Graph(resolve(reference, Path.cwd())[1]).layers
+    graph = Graph(resolve(reference, Path.cwd())[1])
+    weights = all_counted(graph)
     if as_json:
-        entries = []
-        for info in found:
-            entry: dict[str, Any] = {
-                "layer": info.layer,
-                "type": info.type,
-                "shape": list(info.shape),
-                "dtype": info.dtype,
-                "elements": info.elements,
-                "parameters": info.parameters,
-            }
-            if info.inside is not None:
-                entry |= {"inside": info.inside, "in_all": info.in_all}
-            entries.append(entry if info.reason is None else {**entry, "reason": info.reason})
-        print_json(entries)
+        print_json([layer_entry(info, weights[info.layer]) for info in graph.layers])
         return
-    from orchestrator.tables import layers_table
 
-    screen().print(layers_table(model, found))
+    screen().print(layers_table(model, graph.layers, weights))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from injecttf2.rates import RATES as RATE_TYPES
 from injecttf2.rates import BitErrorRate, Count, Exhaustive, Rate
 from injecttf2.sites import Choice, share_hit
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Scope
-from injecttf2.weights import weights_of
+from injecttf2.variables import weights_in
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Product
 from orchestrator.grid_spec import GridSpec
@@ -155,7 +155,7 @@ class SamplingPlan:
         if scope.target == OUTPUTS:
             infos = (self._infos[layer] for layer in scope.layers)
             return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
-        weights = [one for layer in scope.layers for one in weights_of(self._graph, layer)]
+        weights = weights_in(self._graph, scope.layers)
         named = [one for one in weights if variable in (None, one.name)]
         return [[(one.elements, fault.choice(one.dtype)) for one in named]]
 

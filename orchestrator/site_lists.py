@@ -19,7 +19,7 @@ from injecttf2.graph import Graph
 from injecttf2.listed import Listed, SetValue
 from injecttf2.sites import Sites, WeightSites, word_starts
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Scope
-from injecttf2.weights import weights_in
+from injecttf2.variables import weights_in
 from orchestrator.site_columns import NONE
 from orchestrator.site_rows import KINDS, SiteRows
 

@@ -14,9 +14,9 @@ from injecttf2.bits import INTEGER_LAYOUTS
 from injecttf2.faults import BitFlip
 from injecttf2.graph import Graph
 from injecttf2.listed import SetValue
-from injecttf2.sites import NO_BIT, word_starts
+from injecttf2.sites import NO_BIT
 from injecttf2.suggest import nearest
-from injecttf2.weights import weights_in, weights_of
+from injecttf2.variables import UNREAD, reason_of, unread_of, weights_in, weights_of
 from orchestrator.site_columns import MISSING, NONE
 from orchestrator.site_files import read_sites
 
@@ -51,10 +51,12 @@ class SiteRows:
         self._place = read.place
         self._graph = graph
         self._samples = samples
+        self._variables: dict[int, int] = {}
         self.table = pd.DataFrame(index=given.index)
         self.table["trial"] = self._trials(given)
         self.table["layer"] = self._layers(given)
         self.table["variable"] = NONE
+        self.table["place"] = self.table["layer"]  # of a weight, the same wherever it is named
         for name in ("sample", "element", "bit"):
             self.table[name] = given[name]
         missing = given["element"] == NONE
@@ -62,9 +64,10 @@ class SiteRows:
         self._add_faults(given)
         for number, mine in given.groupby(self.table["layer"].to_numpy(), sort=False):
             self._check_layer(int(str(number)), mine)
+        self._check_once()
+        del self.table["place"]
         keys = ["trial", "layer", "variable", "sample", "element", "bit"]
         self.table = self.table.sort_values(keys, kind="stable")
-        self._check_once(keys)
 
     def _refuse(self, wrong: Any, given: pd.DataFrame, message: str, **values: str) -> None:
         """Refuse the first of the rows that are wrong, bool [rows], if there is one.
@@ -157,15 +160,25 @@ class SiteRows:
             self._check_variable(info.layer, str(name), mine, known)
             weight = known[str(name)]
             self._check_words(mine, weight.elements, weight.dtype)
-            self.table.loc[mine.index, "variable"] = places[id(weight.variable)]
+            key = id(weight.variable)
+            self.table.loc[mine.index, "variable"] = places[key]
+            number = self._variables.setdefault(key, len(self._variables))
+            self.table.loc[mine.index, "place"] = len(self._graph.layers) + number
+        if len(given) and (reason := reason_of(self._graph, info.layer)) is not None:
+            message = f"the weights of {info.layer!r} cannot be injected: {reason}"
+            raise self.error(int(str(given.index[0])), message)
 
     def _check_variable(
         self, layer: str, name: str, given: pd.DataFrame, known: Mapping[str, Any]
     ) -> None:
         if name not in known:
+            unread = [one.name for one in unread_of(self._graph, layer)]
+            wrong = f"has no variable {name!r}{nearest(name, known)}"
+            if name in unread:
+                wrong = f"has a variable {name!r}, but {UNREAD}: a fault there changes nothing"
             raise self.error(
                 int(str(given.index[0])),
-                f"the layer {layer!r} has no variable {name!r}{nearest(name, known)}",
+                f"the layer {layer!r} {wrong}",
                 hint=f"it has {', '.join(known) or 'none'}; sites in outputs have none",
             )
 
@@ -191,21 +204,19 @@ class SiteRows:
             row, number = int(str(given.index[int(wrong.argmax())])), numbers[wrong][0]
             raise self.error(row, f"received the {name} {number}; expected 0 to {below - 1}")
 
-    def _check_once(self, keys: list[str]) -> None:
+    def _check_once(self) -> None:
         """See that no trial has a site twice: two flips of it would be none."""
-        columns = [self.table[key].to_numpy() for key in keys]
-        again = np.ones(len(self.table), bool)
-        again[word_starts(*columns)] = False
+        keys = ["trial", "place", "sample", "element", "bit"]
+        again = self.table.duplicated(keys).to_numpy()
         if again.any():
-            rows = self.table.index.to_numpy()
             place = int(again.argmax())
-            here, there = (self._place(int(rows[place - back])) for back in (0, 1))
-            file, _, row = there.rpartition(": ")
-            told = row if here.startswith(f"{file}: ") else there
-            raise self.error(
-                int(rows[place]),
-                f"the same site as in {told}; expected each site once in a trial",
-            )
+            same = self.table[keys].eq(self.table[keys].iloc[place]).all(axis=1)
+            first = int(self.table.index[int(same.to_numpy().argmax())])
+            row = int(self.table.index[place])
+            here, there = self._place(row), self._place(first)
+            file, _, number = there.rpartition(": ")
+            told = number if here.startswith(f"{file}: ") else there
+            raise self.error(row, f"the same site as in {told}; expected each site once in a trial")
 
 
 def _named(written: str, known: Container[str] = ()) -> str | None:

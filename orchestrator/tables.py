@@ -19,6 +19,7 @@ from results.storage import shown_path
 if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
     from injecttf2.judges.output_kind import OutputKind
+    from injecttf2.variables import Counted
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
@@ -239,22 +240,78 @@ def compacted_line(compacted: Compacted) -> str:
     )
 
 
-def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
-    """Return what can be injected in a model."""
+def layer_entry(info: LayerInfo, weights: Sequence[Counted]) -> dict[str, Any]:
+    """Return what can be injected in a layer, as plain values."""
+    entry: dict[str, Any] = {
+        "layer": info.layer,
+        "type": info.type,
+        "shape": list(info.shape),
+        "dtype": info.dtype,
+        "elements": info.elements,
+        "parameters": info.parameters,
+    }
+    if weights:
+        entry["weights"] = [
+            {
+                "variable": one.weight.name,
+                "dtype": one.weight.dtype,
+                "elements": one.weight.elements,
+                "counted_at": None
+                if one.at is None
+                else {"layer": one.at.layer, "variable": one.at.name},
+                **({} if one.reason is None else {"reason": one.reason}),
+            }
+            for one in weights
+        ]
+    if info.inside is not None:
+        entry |= {"inside": info.inside, "in_all": info.in_all}
+    return entry if info.reason is None else {**entry, "reason": info.reason}
+
+
+def layers_table(
+    model: str, layers: Sequence[LayerInfo], weights: Mapping[str, Sequence[Counted]]
+) -> Table:
+    """Return what can be injected in a model.
+
+    Args:
+        model: What it was asked for by.
+        layers: Its layers.
+        weights: By the address of each: its weights.
+    """
     table = _table(model)
     for name in ("layer", "type"):
         table.add_column(name, overflow="fold")
     for name in ("shape", "dtype", "elements", "parameters"):
         table.add_column(name, justify="right")
+    table.add_column("weights", overflow="fold")
     for info in layers:
         elements = "depends on data" if info.elements is None else f"{info.elements:,}"
         name = (
             info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
         )
         table.add_row(
-            name, _kind(info), _shape(info.shape), info.dtype, elements, f"{info.parameters:,}"
+            name,
+            _kind(info),
+            _shape(info.shape),
+            info.dtype,
+            elements,
+            f"{info.parameters:,}",
+            _weights(info.layer, weights[info.layer]),
         )
     return table
+
+
+def _weights(layer: str, weights: Iterable[Counted]) -> str:
+    """Return the weights of a layer, and where they are counted if not there."""
+    told: dict[str, list[str]] = {}
+    for one in weights:
+        where = one.reason or ""
+        if one.at is not None and one.at.layer != layer:
+            where = f"counted at {one.at.layer}"
+        told.setdefault(where, []).append(one.weight.name)
+    return "; ".join(
+        ", ".join(names) + (f" ({where})" if where else "") for where, names in told.items()
+    )
 
 
 def _kind(info: LayerInfo) -> str:

@@ -126,7 +126,17 @@ def test_layers_json_lists_every_layer(campaign: Path, injecttf2: Command) -> No
         "dtype": "float32",
         "elements": 256,
         "parameters": 40,
+        "weights": [
+            {
+                "variable": name,
+                "dtype": "float32",
+                "elements": elements,
+                "counted_at": {"layer": "conv", "variable": name},
+            }
+            for name, elements in (("kernel", 36), ("bias", 4))
+        ],
     }
+    assert "weights" not in layers[2]
     names = ["image", "conv", "pool", "flatten", "dropout", "logits", "softmax"]
     assert [entry["layer"] for entry in layers] == names
 

@@ -98,6 +98,15 @@ def test_layers_says_what_is_inside_what(folder: Path, injecttf2: Command) -> No
         "dtype": "float32",
         "elements": 20,
         "parameters": 8,
+        "weights": [
+            {
+                "variable": name,
+                "dtype": "float32",
+                "elements": 4,
+                "counted_at": {"layer": "block/norm", "variable": name},
+            }
+            for name in ("gamma", "beta")
+        ],
         "inside": "mine",
         "in_all": True,
     }
@@ -106,6 +115,8 @@ def test_layers_says_what_is_inside_what(folder: Path, injecttf2: Command) -> No
         "it is not called by itself when the model runs, or only in a compiled function"
     )
     assert "inside" not in found["mine"]
+    (kernel, _) = found["block/attention/query"]["weights"]
+    assert kernel["counted_at"] == {"layer": "block/attention", "variable": "query/kernel"}
     table = " ".join(injecttf2("layers", "models_of_mine:build").out.split())
     assert "LayerNormalization (inside mine)" in table
     assert "not among `all`" in table
