@@ -28,27 +28,33 @@ Result = TypeVar("Result")
 LARGEST_BATCH = 6144
 """Most samples in a batch; more did not help even where a sample is tiny."""
 
+ALIKE = 24
+"""In batches of a multiple of this many samples, what a sample gives does not depend on its place:
+matrix products on CPUs take rows by threes, or by powers of two, and sum those that are left over
+at the end in another order."""
+
 
 def batch_size(graph: Graph, steps: Iterable[Step], beside: Iterable[int] = ()) -> int:
     """Return how many samples go through ``steps`` at a time.
 
-    The largest 3 * 2^n up to ``LARGEST_BATCH`` for which no tensor that goes into or comes out of
-    a step, or is inside a subclassed model, exceeds ``BATCH_BYTES``; 1 where 3 are too many. So of
-    any two sizes one is a multiple of the other.
-
-    Matrix products on CPUs take rows by threes, or by powers of two; the rows that are left over at
-    the end are summed in another order, so that a sample's result would depend on its place. There
-    are none left over in multiples of 24.
+    As many as the model takes where that is a fixed number; at most ``ALIKE`` where it checks
+    itself, because batches that raise are evaluated again in parts. Else the largest 3 * 2^n up to
+    ``LARGEST_BATCH`` for which no tensor that goes into or comes out of a step, or is inside a
+    subclassed model, exceeds ``BATCH_BYTES``; 1 where 3 are too many. So of any two sizes one is a
+    multiple of the other, and from 24 on a multiple of ``ALIKE``.
 
     Args:
         graph: The model.
         steps: What they go through.
         beside: Keys of other tensors that are held.
     """
+    if graph.batch is not None:
+        return graph.batch
     keys = {key for step in steps for key in (*step.inputs, *step.outputs, *graph.inside(step))}
     keys.update(beside)
     widest = max((graph.row_bytes(key) for key in keys), default=1)
-    fitting = min(LARGEST_BATCH, BATCH_BYTES // max(1, widest))
+    largest = ALIKE if graph.may_raise else LARGEST_BATCH
+    fitting = min(largest, BATCH_BYTES // max(1, widest))
     return 3 * 2 ** ((fitting // 3).bit_length() - 1) if fitting >= 3 else 1
 
 

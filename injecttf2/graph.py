@@ -28,6 +28,7 @@ from injecttf2.places import (
     USED_AS_INDICES,
     Place,
     inner_places,
+    is_per_sample,
     parameters,
     reason_of,
     sparse_or_ragged,
@@ -38,8 +39,8 @@ from injecttf2.reading import Reading, reading_of
 from injecttf2.steps import Step, Values
 from injecttf2.structure import chosen, slots_of
 from injecttf2.suggest import nearest
-from injecttf2.tracing import TRACED_SAMPLES, Trace, traced
-from injecttf2.wrapping import Shape, function_of, several
+from injecttf2.tracing import Trace, fixed_batch, traced, traced_samples
+from injecttf2.wrapping import Shape, function_of, sample_shapes, several
 
 __all__ = ["Cut", "Graph", "LayerInfo", "Step", "Values"]
 
@@ -59,6 +60,7 @@ class Graph:
         outputs: Symbolic tensors that come out.
         judged: Which of the outputs is judged, where it was said.
         dtypes: dtype of each tensor by key.
+        batch: Samples that the model takes at a time; None for any number.
 
     Raises:
         ModelError: The model has no graph, or no such output.
@@ -77,6 +79,7 @@ class Graph:
         flat = flatten(function)
         self.name = model.name
         self.steps, self.inputs, self.outputs = flat.steps, flat.inputs, flat.outputs
+        self.batch = fixed_batch(self.inputs)
         self._by_layer = {step.layer: step for step in self.steps}
         places = (place for step in self.steps for place in self._places_of(step))
         self._step_places = {place.layer: place for place in places}
@@ -85,7 +88,7 @@ class Graph:
         tensors = [tensor for step in self.steps for tensor in step.made]
         self.dtypes: dict[int, str] = {id(tensor): tensor.dtype for tensor in tensors}
         self.shapes: dict[int, Shape] = {id(one): tuple(one.shape[1:]) for one in tensors}
-        self._sample_shapes = self._checked(given)
+        self._sample_shapes = sample_shapes(model.name, self.inputs, given)
         if self._is_sized and any(None in shape for shape in self.shapes.values()):
             self.shapes.update((key, shape[1:]) for key, shape in self._trace.shapes.items())
 
@@ -264,6 +267,7 @@ class Graph:
         values: Mapping[int, Any],
         *,
         state: Iterable[tuple[Any, Any]] = (),
+        scope: Any = None,
     ) -> Values:
         """Run ``steps`` in order on top of ``values`` and return all tensors by key.
 
@@ -273,9 +277,11 @@ class Graph:
             steps: The steps.
             values: Tensors that are there already, by key.
             state: Variables, and the values that they have in place of their own.
+            scope: A ``keras.StatelessScope`` that holds such values, and then what was assigned;
+                in place of ``state``.
         """
         masked = bool(self._trace.masks)  # before the scope, which would keep what it assigns
-        with keras.StatelessScope(state_mapping=list(state)):
+        with scope or keras.StatelessScope(state_mapping=list(state)):
             return self._run(steps, values, masked=masked)
 
     def _run(self, steps: Sequence[Step], values: Mapping[int, Any], *, masked: bool) -> Values:
@@ -334,6 +340,11 @@ class Graph:
         """Return whether masks of Keras are among or travel beside some tensors."""
         return self._trace.has_masks(keys)
 
+    @property
+    def may_raise(self) -> bool:
+        """Whether it has operations that may well raise where a fault is."""
+        return bool(self._trace.checks)
+
     def inside(self, step: Step) -> tuple[int, ...]:
         """Return the keys of the tensors inside a step that is a model without a graph."""
         if not isinstance(step.operation, keras.Model):
@@ -347,18 +358,6 @@ class Graph:
     def _places_of(self, step: Step) -> list[Place]:
         return step_places(step, wrapped=self._wrapped and not step.is_input)
 
-    def _checked(self, given: tuple[Shape, ...] | None) -> tuple[Shape, ...]:
-        """Return the shapes of one sample of each input, those given before the model's own."""
-        if given is None:
-            return tuple(tuple(tensor.shape[1:]) for tensor in self.inputs)
-        if len(given) != len(self.inputs):
-            names = ", ".join(tensor.name for tensor in self.inputs)
-            raise ModelError(
-                f"the model {self.name!r} has {len(self.inputs)} inputs, {names}; received "
-                f"{len(given)}",
-                hint="the data set gives one array for each input, in that order",
-            )
-        return given
 
     @property
     def _is_sized(self) -> bool:
@@ -368,7 +367,7 @@ class Graph:
         """Return why a tensor cannot be injected, or None when it can."""
         if place.key in self._trace.indices:
             return USED_AS_INDICES
-        if (reason := reason_of(place)) is not None:
+        if (reason := reason_of(place, self.batch)) is not None:
             return reason
         if not dense:
             return "its output is sparse or ragged"
@@ -380,10 +379,11 @@ class Graph:
     def not_per_sample(self) -> frozenset[int]:
         """Keys of the tensors whose first axis is not the sample."""
         tensors = [tensor for step in self.steps for tensor in step.made]
-        fixed = {id(one) for one in tensors if tuple(one.shape[:1]) != (None,)}
+        fixed = {id(one) for one in tensors if not is_per_sample(one, self.batch)}
         if not self._is_sized:
             return frozenset(fixed)
-        moved = {key for key, shape in self._trace.shapes.items() if shape[:1] != (TRACED_SAMPLES,)}
+        samples = traced_samples(self.inputs)
+        moved = {key for key, shape in self._trace.shapes.items() if shape[:1] != (samples,)}
         return frozenset(fixed | moved)
 
     @cached_property

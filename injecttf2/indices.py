@@ -1,6 +1,6 @@
-"""Which tensors of a traced model are used as indices.
+"""What of a traced model may raise: checks, and indices that are out of range.
 
-An index out of range ends a run on a CPU, whatever other samples are in the batch.
+An index out of range raises on a CPU; a GPU takes zeros in place of what is not there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,28 @@ FUNCTIONS = (
 
 IN_RANGE = ("ArgMax", "ArgMin", "TopKV2", "Where", "Bucketize", "LowerBound", "UpperBound", "Shape")
 """Operations whose results are in range whatever goes in."""
+
+
+CHECKS = frozenset(
+    ("CheckNumerics", "CheckNumericsV2", "Assert", "PyFunc", "PyFuncStateless", "EagerPyFunc")
+)
+"""Operations that are there to raise, or may do anything."""
+
+
+def checks_in(graph: Any, used: set[Any]) -> set[str]:
+    """Return the types of operations that may well raise, in a graph or a function in it.
+
+    Those that look something up are among them where a variable decides an index.
+
+    Args:
+        graph: A graph of TensorFlow's.
+        used: As :func:`used_as_indices` returns it.
+    """
+    content = graph.as_graph_def()
+    nodes = [*content.node, *(one for f in content.library.function for one in f.node_def)]
+    found = CHECKS.intersection(node.op for node in nodes)
+    looked_up = any(one.deref().op.type == "ReadVariableOp" for one in used)
+    return {*found, *(("Gather",) if looked_up else ())}
 
 
 def used_as_indices(graph: Any) -> set[Any]:

@@ -18,7 +18,9 @@ from injecttf2.trials import TOGETHER
 from injecttf2.wrapping import graph_run_by
 
 IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
-USED_AS_INDICES = "its values are used as indices, and one out of range ends the run"
+USED_AS_INDICES = (
+    "its values are used as indices, and what one out of range does depends on the device"
+)
 NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
 BY_PASSED = "a tensor that by-passes it is not one row a sample"
 LIKE_SEVERAL = f"its name holds {TOGETHER!r}, which stands between layers that are hit together"
@@ -136,18 +138,27 @@ def _in_all(within: Iterable[Any]) -> bool:
     return all(graph_run_by(one) is not None or not is_keras(type(one)) for one in within)
 
 
-def reason_of(place: Place) -> str | None:
-    """Return why a tensor cannot be injected, or None when nothing in it says so."""
-    shape = tuple(place.tensor.shape)
+def reason_of(place: Place, batch: int | None) -> str | None:
+    """Return why a tensor cannot be injected, or None when nothing in it says so.
+
+    Args:
+        place: Where it is.
+        batch: Samples that the model takes at a time; None for any number.
+    """
     if place.reason is not None:
         return place.reason
     if TOGETHER in place.layer:
         return LIKE_SEVERAL
     if place.tensor.dtype not in bits.DTYPES:
         return f"it holds {place.tensor.dtype} values, which have no words to change"
-    if shape[:1] != (None,):
-        return f"its output {shape} is not one value or array a sample"
+    if not is_per_sample(place.tensor, batch):
+        return f"its output {tuple(place.tensor.shape)} is not one value or array a sample"
     return None
+
+
+def is_per_sample(tensor: Any, batch: int | None) -> bool:
+    """Return whether the first axis of a symbolic tensor may be that of the samples."""
+    return tuple(tensor.shape[:1]) in ((None,), (batch,))
 
 
 def parameters(operation: Any) -> int:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from injecttf2.errors import ModelError
 from injecttf2.steps import Step, Values
-from injecttf2.tracing import TRACED_SAMPLES
+from injecttf2.tracing import traced_samples
 
 COMPILED = ("PartitionedCall", "StatefulPartitionedCall")
 """Operations that call what ``tf.function`` compiled."""
@@ -78,8 +78,9 @@ def reading_of(
     held = _held(steps)
     if not held:
         return Reading(steps, {})
+    samples = traced_samples(inputs)
     specs = [
-        tf.TensorSpec((one.shape[0] or TRACED_SAMPLES, *shape), one.dtype)
+        tf.TensorSpec((samples, *shape), one.dtype)
         for one, shape in zip(inputs, shapes, strict=True)
     ]
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from injecttf2.errors import ModelError
 from injecttf2.hooks import Call, InnerOutput, watched
-from injecttf2.indices import used_as_indices
+from injecttf2.indices import checks_in, used_as_indices
 from injecttf2.steps import Step, Values, inner_layers, is_keras
 
 UNUSUAL = (
@@ -39,6 +39,7 @@ class Trace:
         inner: By index of a step: what the layers inside it give out.
         silent: By index of a step: paths of layers inside it that are not called, and the layers.
         indices: Keys of tensors that are used as indices.
+        checks: Types of operations that may well raise.
         tensors: Symbolic tensors that no step gives out: masks, and those inside steps.
     """
 
@@ -49,6 +50,7 @@ class Trace:
     inner: dict[int, list[InnerOutput]] = field(default_factory=dict)
     silent: dict[int, list[tuple[tuple[str, ...], Any]]] = field(default_factory=dict)
     indices: set[int] = field(default_factory=set)
+    checks: set[str] = field(default_factory=set)
     tensors: list[Any] = field(default_factory=list)
 
     def read_by(self, step: Step) -> tuple[int, ...]:
@@ -66,6 +68,30 @@ class Trace:
         beside = {key for reads in self.reads.values() for key, mask in reads if mask is not None}
         beside |= {key for makes in self.makes.values() for key, _ in makes}
         return not (masks | beside).isdisjoint(keys)
+
+
+def fixed_batch(inputs: Sequence[Any]) -> int | None:
+    """Return how many samples a model takes at a time; None where that is any number.
+
+    Args:
+        inputs: Symbolic tensors that go in.
+
+    Raises:
+        ModelError: Its inputs do not agree.
+    """
+    given = {tensor.shape[0] for tensor in inputs} - {None}
+    if len(given) > 1:
+        described = ", ".join(f"{one.name} {tuple(one.shape)}" for one in inputs)
+        raise ModelError(
+            f"the inputs of the model take different numbers of samples at a time: {described}",
+            hint="give all of them the same batch size, or none: keras.Input(shape)",
+        )
+    return given.pop() if given else None
+
+
+def traced_samples(inputs: Sequence[Any]) -> int:
+    """Return how many samples a trace of a model has."""
+    return fixed_batch(inputs) or TRACED_SAMPLES
 
 
 def trace(steps: Sequence[Step], keys: Sequence[int], specs: Sequence[tf.TensorSpec]) -> Trace:
@@ -92,7 +118,9 @@ def trace(steps: Sequence[Step], keys: Sequence[int], specs: Sequence[tf.TensorS
             for key, value in values.items()
             if value.shape.rank is not None
         )
-        used = used_as_indices(tf.compat.v1.get_default_graph())
+        graph = tf.compat.v1.get_default_graph()
+        used = used_as_indices(graph)
+        found.checks.update(checks_in(graph, used))
         found.indices.update(
             key for key, one in values.items() if isinstance(one, tf.Tensor) and one.ref() in used
         )
@@ -106,10 +134,7 @@ def trace(steps: Sequence[Step], keys: Sequence[int], specs: Sequence[tf.TensorS
 def traced(
     steps: Sequence[Step], inputs: Sequence[Any], shapes: Sequence[tuple[int | None, ...]]
 ) -> Trace:
-    """Return what a trace with ``TRACED_SAMPLES`` samples shows.
-
-    Nothing where the model consists of plain layers of Keras' own, or takes one number of samples
-    only.
+    """Return what a trace shows; nothing where the model consists of plain layers of Keras' own.
 
     Args:
         steps: All steps of the model.
@@ -117,14 +142,14 @@ def traced(
         shapes: Shapes of one sample of each.
 
     Raises:
-        ModelError: The model cannot be run on that many samples of these shapes.
+        ModelError: The model cannot be run on samples of these shapes, as many as are traced.
     """
     unsized = any(None in tensor.shape[1:] for tensor in inputs)
-    batched = any(tensor.shape[:1] != (None,) for tensor in inputs)
-    if batched or not (unsized or any(map(_needs_trace, steps))):
+    if not (unsized or any(map(_needs_trace, steps))):
         return Trace()
+    samples = traced_samples(inputs)
     specs = [
-        tf.TensorSpec((TRACED_SAMPLES, *shape), tensor.dtype)
+        tf.TensorSpec((samples, *shape), tensor.dtype)
         for tensor, shape in zip(inputs, shapes, strict=True)
     ]
     try:
@@ -133,10 +158,11 @@ def traced(
         if any(None in shape for shape in shapes):
             return Trace()
         raise ModelError(
-            f"the model cannot be run on {TRACED_SAMPLES} samples, inputs of shape "
+            f"the model cannot be run on {samples} samples, inputs of shape "
             f"{', '.join(str(tuple(spec.shape)) for spec in specs)}: "
             f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
-            hint="it must take any number of samples, and samples of that shape",
+            hint="it must take samples of that shape, and any number of them; one that takes a "
+            "fixed number says so with keras.Input(batch_shape=(number, ...))",
         ) from error
 
 
@@ -203,7 +229,7 @@ def _needs_trace(step: Step) -> bool:
     """Return whether a step may do what its symbolic tensors do not tell.
 
     It may give out another first axis, which Keras' own layers do not, or a mask; have layers
-    inside; or hold whole numbers, which are often indices.
+    inside; or hold whole numbers, which are often indices, as those of a quantised layer may be.
     """
     operation = step.operation
     if step.is_input:
@@ -213,6 +239,7 @@ def _needs_trace(step: Step) -> bool:
         not plain
         or isinstance(operation, UNUSUAL)
         or bool(inner_layers(operation))
+        or bool(getattr(operation, "quantization_mode", None))
         or _whole_numbers(step)
     )
 

@@ -266,7 +266,7 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
     Rounding in 16 bits decides outcomes, whole numbers have no windows, and a mask of Keras travels
     beside its tensor, where it is not seen. Where a step jumps, as an argmax does, or an attention
     on huge numbers, rounding decides too; so only steps that are known not to are taken, and none
-    that a fault is inside of.
+    that a fault is inside of. A model of a fixed batch cannot be run at another.
     """
     keys = {*cut.frontier, *(key for step in cut.suffix for key in step.outputs)}
     wide = all(graph.dtypes[key] in WIDE for key in keys) and all(
@@ -274,6 +274,7 @@ def suits_levels(graph: Graph, cut: Cut) -> bool:
     )
     return (
         wide
+        and graph.batch is None
         and len(graph.outputs) == 1
         and not any(isinstance(step, ChangedStep) for step in cut.suffix)
         and not graph.has_masks(keys)
