@@ -126,6 +126,19 @@ class Changed:
     of_site: Index
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The values at the sites of one layer before their words change.
+
+    Args:
+        values: [sites], of the layer's dtype.
+        unknown: bool [sites], where there is none: the sample makes an operation raise before.
+    """
+
+    values: npt.NDArray[Any]
+    unknown: npt.NDArray[np.bool_]
+
+
 def change(layer: LayerSites, values: npt.NDArray[Any] | None) -> Changed:
     """Return the words of a layer that change at some sites.
 
@@ -144,8 +157,7 @@ def change(layer: LayerSites, values: npt.NDArray[Any] | None) -> Changed:
 
 def nothing_changes(dtype: str) -> Changed:
     """Return no sites and no words of a dtype."""
-    none = np.empty(0, np.int32)
-    return Changed(Words(none, none, changes.nothing(0, dtype)), np.empty(0, np.int64))
+    return Changed(Words.none(dtype), np.empty(0, np.int64))
 
 
 def packed(drawn: Drawn, changed: Sequence[Changed]) -> Packed:

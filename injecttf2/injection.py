@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.drawn import Changed, Drawn, Index, change, nothing_changes, packed
+from injecttf2.drawn import Before, Changed, Drawn, Index, change, nothing_changes, packed
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import Evaluation, joined
 from injecttf2.injected import Injected, Shared
 from injecttf2.outputs_evaluator import OutputsEvaluator
-from injecttf2.packed import Packed
+from injecttf2.packed import Packed, Words
 from injecttf2.suffix import OutputsSuffix
 from injecttf2.together import TogetherSuffix
 from injecttf2.trials import Scope, Trial
@@ -52,7 +52,7 @@ class InjectedOutputs(Injected):
 
     def warm_up(self) -> None:
         """Compile what every trial needs; a block is loaded."""
-        words = tuple(nothing_changes(dtype).words for dtype in self.dtypes)
+        words = tuple(map(Words.none, self.dtypes))
         self.inject(Packed(np.zeros(1, np.int32), words))
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool) -> Evaluation:
@@ -75,23 +75,26 @@ class InjectedOutputs(Injected):
             faulty[chosen] = self._suffix.outputs(self._block, hits)
         return drawn.sample, faulty
 
-    def changes(
-        self, drawn: Drawn, *, record: bool
-    ) -> tuple[list[Changed], list[npt.NDArray[Any] | None]]:
+    def changes(self, drawn: Drawn, *, record: bool) -> tuple[list[Changed], list[Before | None]]:
         """Return what happens at the sites of each layer, and the values there before.
+
+        Where the faults of other layers make an operation raise before a layer is hit, it has no
+        values, and what happens to it does not matter: the sample is ``due``.
 
         Args:
             drawn: Hits of the block that is loaded, whose samples are rows of it.
             record: Whether the values are asked for; without that they may be None.
         """
         changed: list[Changed] = []
-        values: list[npt.NDArray[Any] | None] = []
+        values: list[Before | None] = []
         for index, layer in enumerate(drawn.layers):
-            found = None
+            found: Before | None = None
             if (record or layer.needs_values) and len(layer):
                 later = [nothing_changes(dtype) for dtype in self.dtypes[index:]]
                 hits = packed(drawn, [*changed, *later])
-                found = self._suffix.values(self._block, hits, index, layer.hit, layer.element)
-            changed.append(change(layer, found))
+                sites = (index, layer.hit, layer.element)
+                before, raised = self._suffix.values(self._block, hits, *sites)
+                found = Before(before, np.isin(layer.hit, raised))
+            changed.append(change(layer, None if found is None else found.values))
             values.append(found)
         return changed, values

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.drawn import Changed, Drawn, Index, draw, packed
+from injecttf2.drawn import Before, Changed, Drawn, Index, draw, packed
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import Evaluation, Injections
 from injecttf2.injected import Shared
@@ -186,9 +186,9 @@ class _LayerRows:
         self.original = np.empty(sites, np.float64)
         self.corrupted = np.empty(sites, np.float64)
 
-    def put(self, here: Any, changed: Changed, before: npt.NDArray[Any]) -> None:
-        """Take in what was at some sites, and what their words become."""
+    def put(self, here: Any, changed: Changed, before: Before) -> None:
+        """Take in what was at some sites, and what their words become; NaN where not known."""
         with np.errstate(invalid="ignore"):  # a signalling NaN; casting quiets it
-            after = changed.words.changes[changed.of_site].apply(before)
-            self.original[here] = before.astype(np.float64)
-            self.corrupted[here] = after.astype(np.float64)
+            after = changed.words.changes[changed.of_site].apply(before.values)
+            for column, values in ((self.original, before.values), (self.corrupted, after)):
+                column[here] = np.where(before.unknown, np.nan, values.astype(np.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.batches import batches
-from injecttf2.changes import WordChanges, flipping
+from injecttf2.changes import WordChanges, flipping, nothing
 from injecttf2.graph import Graph
 
 Index = npt.NDArray[np.int32]
@@ -36,6 +36,12 @@ class Words:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    @classmethod
+    def none(cls, dtype: str) -> Words:
+        """Return no words of a dtype."""
+        index = np.empty(0, np.int32)
+        return cls(index, index, nothing(0, dtype))
 
 
 class FaultySamples(Protocol):
@@ -142,33 +148,27 @@ Batch = tuple[Any, tuple[tuple[Any, Any, Any, Any], ...]]
 
 
 def batched(packed: Packed, size: int) -> Iterator[Batch]:
-    """Yield samples in batches of a fixed shape; what fills the last is golden.
-
-    The capacity of words is ``size`` where each sample has one, else the next power of two.
-    """
+    """Yield samples in batches of a fixed shape; what fills the last is golden."""
     for start, stop in batches(len(packed), size):
         part = packed if stop - start == len(packed) else packed.take(slice(start, stop))
-        rows = _filled(part.rows, size, np.zeros(1, np.int32))
-        yield (
-            tf.constant(rows),
-            tuple(_on_device(words, size, single=packed.is_single) for words in part.words),
-        )
+        yield placed(part, np.arange(stop - start), size)
 
 
-def specs(size: int, capacities: Sequence[int], dtypes: Sequence[str]) -> Any:
-    """Return shapes and dtypes of a batch: how compiled functions take it.
+def placed(packed: Packed, place: npt.NDArray[np.int64], size: int) -> Batch:
+    """Return a batch with samples at some places; what fills it is golden.
+
+    The capacity of words is ``size``, or where there are more the next power of two.
 
     Args:
-        size: Samples in it.
-        capacities: For each layer that is hit, the words that there is room for.
-        dtypes: dtype of each of these layers.
+        packed: At most ``size`` samples.
+        place: int64 [samples].
+        size: Samples in the batch.
     """
-    words = []
-    for capacity, dtype in zip(capacities, dtypes, strict=True):
-        index = tf.TensorSpec((capacity,), tf.int32)
-        word = tf.TensorSpec((capacity,), bits.layout(dtype).word)
-        words.append((index, index, word, word))
-    return tf.TensorSpec((size,), tf.int32), tuple(words)
+    rows = np.zeros(size, np.int32)
+    rows[place] = packed.rows
+    single = packed.is_single
+    words = tuple(_on_device(one, place, size, single=single) for one in packed.words)
+    return tf.constant(rows), words
 
 
 def capacities(batch: Batch) -> tuple[int, ...]:
@@ -212,31 +212,31 @@ def change_words(tensor: Any, words: tuple[Any, Any, Any, Any], *, fresh: bool) 
     return tf.reshape(result, tensor.shape)
 
 
-def _on_device(words: Words, size: int, *, single: bool) -> tuple[Any, Any, Any, Any]:
+def _on_device(
+    words: Words, place: npt.NDArray[np.int64], size: int, *, single: bool
+) -> tuple[Any, Any, Any, Any]:
     """Return words at their capacity, filled up with what changes nothing more.
 
     Where each sample has one word, those of the filling samples stay as they are; else the last
     change is written again.
     """
-    columns = (words.slot, words.element, words.changes.keep, words.changes.flip)
-    capacity = size
-    filling: list[npt.NDArray[Any]] = [column[-1:] for column in columns]
-    if single or not len(words):
-        filling = [np.zeros(1, column.dtype) for column in columns]
-        filling[2] = ~filling[2]
-    if not single:
-        capacity = max(size, 1 << (len(words) - 1).bit_length()) if len(words) else size
-    slot, *rest = (
-        tf.constant(_filled(column, capacity, last))
-        for column, last in zip(columns, filling, strict=True)
-    )
+    given = (words.element, words.changes.keep, words.changes.flip)
+    same = (0, ~words.changes.keep.dtype.type(0), 0)
     if single:
-        slot = tf.range(size, dtype=tf.int32)
-    element, keep, flip = rest
+        element, keep, flip = (
+            np.full(size, one, of.dtype) for one, of in zip(same, given, strict=True)
+        )
+        element[place], keep[place], flip[place] = given
+        return tf.range(size, dtype=tf.int32), *map(tf.constant, (element, keep, flip))
+    capacity = size if len(words) <= size else 1 << (len(words) - 1).bit_length()
+    columns = [place[words.slot].astype(np.int32), *given]
+    last = [column[-1] for column in columns] if len(words) else (0, *same)
+    filled = (_filled(one, capacity, value) for one, value in zip(columns, last, strict=True))
+    slot, element, keep, flip = map(tf.constant, filled)
     return slot, element, keep, flip
 
 
 def _filled(array: Any, size: int, value: Any) -> Any:
     """Return ``array`` filled up with a value."""
     missing = size - len(array)
-    return array if not missing else np.concatenate([array, np.repeat(value, missing)])
+    return array if not missing else np.append(array, np.full(missing, value, array.dtype))

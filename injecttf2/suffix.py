@@ -8,29 +8,31 @@ whatever rounding could decide.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from injecttf2 import bits
 from injecttf2.batches import batch_size, batches, padded, padded_count, side_by_side
 from injecttf2.block import GoldenBlock, write_rows
 from injecttf2.errors import EngineError
 from injecttf2.graph import Cut, Graph, Values
 from injecttf2.judges import Assessment, Verdict
-from injecttf2.outcomes import equal_up_to_rounding, is_finite, judge, widened
+from injecttf2.outcomes import DUE, equal_up_to_rounding, is_finite, judge, widened
 from injecttf2.packed import (
     Batch,
     FaultySamples,
     Packed,
-    batched,
+    Words,
     capacities,
     change_words,
+    placed,
     random_sites,
-    specs,
 )
+from injecttf2.parts import Found, Part, evaluated, guarded
 from injecttf2.path import Path
 
 Index = npt.NDArray[np.int64]
@@ -73,6 +75,17 @@ class DenseSuffix(ABC):
         """
 
     @abstractmethod
+    def faultless(self, hits: Any) -> FaultySamples:
+        """Return a sample or more of those that are to be evaluated, without any fault."""
+
+    @abstractmethod
+    def _batch(self, part: Part) -> tuple[Any, tuple[int, ...]]:
+        """Return a part on the device, the rows int32 [batch] first, and what else its shape is."""
+
+    @abstractmethod
+    def _faulty(self, frontier: Any, batch: Any) -> Any:
+        """Return the model's outputs for a batch, as :meth:`_batch` returns it."""
+
     def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: Any) -> Verdict:
         """Inject, run the suffix and judge.
 
@@ -83,17 +96,97 @@ class DenseSuffix(ABC):
             hits: What to inject.
 
         Returns:
-            Verdicts on the hits, NumPy arrays.
+            Verdicts on the hits, NumPy arrays; ``due`` where an operation of the model raises.
         """
+        found = self._evaluated("judge", self._judge, block, (outputs, labels), hits)
+        if len(found.raised) and not self.assessment.is_builtin:
+            self._see_that_the_model_raises(block, hits.take(found.raised), found.error)
+        return Verdict(*found.columns(self.assessment.due))
 
-    @abstractmethod
     def examine(self, block: GoldenBlock, outputs: Any, hits: Any) -> tuple[Any, Any, Any]:
         """Inject, run the suffix and judge by top-1.
 
         Returns:
             Outcome codes uint8 [hits], classes int32 [hits], and how far the outputs are from
-            golden, float [hits], relative to the largest golden magnitude.
+            golden, float64 [hits], relative to the largest golden magnitude; NaN where an operation
+            raises.
         """
+        found = self._evaluated("examine", self._examine, block, (outputs,), hits)
+        code, faulty_class, distance = found.columns(
+            (np.uint8(DUE), np.int32(-1), np.float64(np.nan))
+        )
+        return code, faulty_class, distance
+
+    def outputs(self, block: GoldenBlock, hits: Any) -> npt.NDArray[Any]:
+        """Inject and return the model's outputs [hits, ...], NaN where an operation raises.
+
+        They are in the model's output dtype, or float64 where that cannot hold a NaN.
+        """
+        found = self._evaluated("faulty", self._outputs, block, (), hits)
+        output = self._graph.output
+        dtype = bits.numpy_dtype(output.dtype)
+        if len(found.raised) and "int" in output.dtype:
+            dtype = np.dtype(np.float64)
+        shape = self._graph.shape(id(output))
+        empty = np.full(shape, np.nan if len(found.raised) else 0, dtype)
+        (outputs,) = found.columns((empty,))
+        return outputs
+
+    def _evaluated(
+        self,
+        name: Any,
+        body: Callable[..., Any],
+        block: GoldenBlock,
+        given: tuple[Any, ...],
+        hits: FaultySamples,
+    ) -> Found:
+        """Return what a function makes of hits.
+
+        Args:
+            name: Under which the compiled function is kept.
+            body: Called on the frontier, what is given, and a batch.
+            block: Golden tensors, those of the frontier first.
+            given: Tensors that are the same for all batches.
+            hits: What to inject.
+        """
+        frontier = self._frontier(block)
+
+        def compiled(part: Part) -> tuple[Callable[..., Any], Any]:
+            batch, room = self._batch(part)
+            signature = tf.nest.map_structure(spec_of, (*given, batch))
+            return self._function((name, room), block, body, *signature), batch
+
+        def run(work: tuple[Callable[..., Any], Any]) -> Any:
+            function, batch = work
+            return function(frontier, *given, batch)
+
+        def run_parts(parts: Iterable[Part]) -> Iterator[Any]:
+            return side_by_side(guarded(run), map(compiled, parts))
+
+        return evaluated(hits, self.batch, run_parts, self.faultless(hits))
+
+    def _see_that_the_model_raises(
+        self, block: GoldenBlock, hits: Any, error: Exception | None
+    ) -> None:
+        """See that what raises is the model, not a judge of the user's own.
+
+        Raises:
+            tf.errors.OpError: It is the judge.
+        """
+        found = self._evaluated("faulty", self._outputs, block, (), hits)
+        if len(found.raised) < len(hits) and error is not None:
+            raise error
+
+    def _judge(self, frontier: Any, golden: Any, labels: Any, batch: Any) -> Verdict:
+        rows, _ = batch
+        outputs = self._faulty(frontier, batch)
+        return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))
+
+    def _examine(self, frontier: Any, golden: Any, batch: Any) -> tuple[Any, Any, Any]:
+        return judge(self._faulty(frontier, batch), tf.gather(golden, batch[0]))
+
+    def _outputs(self, frontier: Any, batch: Any) -> tuple[Any]:
+        return (self._faulty(frontier, batch),)
 
     def forget(self) -> None:
         """Forget the compiled functions: golden blocks will have another shape."""
@@ -212,30 +305,14 @@ class OutputsSuffix(DenseSuffix):
         """The dtype of each layer that is hit."""
         return (self._graph.dtypes[self.cut.frontier[0]],)
 
-    def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: Packed) -> Verdict:
-        """Inject, run the suffix and judge; see :meth:`DenseSuffix.judge`."""
-        given = (spec_of(outputs), spec_of(labels))
-        parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), hits)
-        return Verdict.joined(parts).first(len(hits))
-
-    def examine(self, block: GoldenBlock, outputs: Any, hits: Packed) -> tuple[Any, Any, Any]:
-        """Inject, run the suffix and judge by top-1; see :meth:`DenseSuffix.examine`."""
-        parts = self._each_batch(
-            "examine", self._examine, block, (spec_of(outputs),), (outputs,), hits
-        )
-        code, faulty_class, distance = joined_columns(parts, len(hits))
-        return code, faulty_class, distance
-
-    def outputs(self, block: GoldenBlock, hits: Packed) -> npt.NDArray[Any]:
-        """Inject and return the model's outputs [hits, ...]."""
-        parts = self._each_batch("faulty", self._faulty, block, (), (), hits)
-        faulty: npt.NDArray[Any] = np.concatenate([part.numpy() for part in parts])[: len(hits)]
-        return faulty
+    def faultless(self, hits: Packed) -> Packed:
+        """Return the first sample without what is wrong in it."""
+        return Packed(hits.rows[:1], tuple(map(Words.none, self.dtypes)))
 
     def values(
         self, block: GoldenBlock, hits: Packed, layer: int, hit: Index, element: Index
-    ) -> npt.NDArray[Any]:
-        """Return values of a layer before its words change, [sites].
+    ) -> tuple[npt.NDArray[Any], Index]:
+        """Return values of a layer before its words change.
 
         Args:
             block: Golden tensors.
@@ -243,44 +320,21 @@ class OutputsSuffix(DenseSuffix):
             layer: Which of the layers that are hit.
             hit: int64 [sites], which of the hits, ascending.
             element: int64 [sites].
+
+        Returns:
+            [sites], and which of the hits make an operation raise before, so that theirs mean
+            nothing, int64.
         """
         del layer  # there is one, and what it gives out is golden
         target = block.tensors[0]
         size = target.shape.num_elements() // target.shape[0]
         index = hits.rows[hit].astype(np.int64) * size + element
         values: npt.NDArray[Any] = tf.gather(tf.reshape(target, (-1,)), index).numpy()
-        return values
+        return values, np.empty(0, np.int64)
 
-    def _each_batch(
-        self,
-        name: Any,
-        body: Callable[..., Any],
-        block: GoldenBlock,
-        signature: tuple[Any, ...],
-        given: tuple[Any, ...],
-        hits: Packed,
-    ) -> list[Any]:
-        """Return what a function makes of each batch of hits."""
-        frontier = self._frontier(block)
-
-        def compiled(batch: Batch) -> tuple[Callable[..., Any], Batch]:
-            room = capacities(batch)
-            spec = specs(self.batch, room, self.dtypes)
-            return self._function((name, room), block, body, *signature, spec), batch
-
-        def run(work: tuple[Callable[..., Any], Batch]) -> Any:
-            function, batch = work
-            return function(frontier, *given, batch)
-
-        return list(side_by_side(run, map(compiled, batched(hits, self.batch))))
-
-    def _judge(self, frontier: Any, golden: Any, labels: Any, batch: Batch) -> Verdict:
-        rows, _ = batch
-        outputs = self._faulty(frontier, batch)
-        return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))
-
-    def _examine(self, frontier: Any, golden: Any, batch: Batch) -> tuple[Any, Any, Any]:
-        return judge(self._faulty(frontier, batch), tf.gather(golden, batch[0]))
+    def _batch(self, part: Part) -> tuple[Batch, tuple[int, ...]]:
+        batch = placed(part.hits, part.place, self.batch)
+        return batch, capacities(batch)
 
     def _faulty(self, frontier: Any, batch: Batch) -> Any:
         rows, (words,) = batch
@@ -288,12 +342,6 @@ class OutputsSuffix(DenseSuffix):
         target = self.cut.frontier[0]
         values[target] = change_words(values[target], words, fresh=True)
         return self._run(values)
-
-
-def joined_columns(parts: Sequence[Sequence[Any]], count: int) -> list[npt.NDArray[Any]]:
-    """Return columns of several batches one behind the other, without what filled the last."""
-    columns = zip(*parts, strict=True)
-    return [np.concatenate([part.numpy() for part in column])[:count] for column in columns]
 
 
 def spec_of(tensor: Any) -> tf.TensorSpec:

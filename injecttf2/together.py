@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from injecttf2 import bits
 from injecttf2.block import GoldenBlock
 from injecttf2.graph import Graph, Step, Values
 from injecttf2.hooks import Change, ChangedStep
@@ -44,21 +45,18 @@ class TogetherSuffix(OutputsSuffix):
 
     def values(
         self, block: GoldenBlock, hits: Packed, layer: int, hit: Index, element: Index
-    ) -> npt.NDArray[Any]:
-        """Return values of a layer before its own words change, [sites].
+    ) -> tuple[npt.NDArray[Any], Index]:
+        """Return values of a layer before its own words change; see :meth:`OutputsSuffix.values`.
 
         Those are golden in no layer but the first: the words of the layers before have changed.
         """
-        parts = []
-        both = self._each_batch(("values", layer), self._values(layer), block, (), (), hits)
-        for number, (tensor, _) in enumerate(both):
-            start = number * self.batch
-            here = slice(*np.searchsorted(hit, [start, start + self.batch]))
+        found = self._evaluated(("values", layer), self._values(layer), block, (), hits)
+        values = np.zeros(len(hit), bits.numpy_dtype(self.dtypes[layer]))
+        for (tensor, _), here, place in found.by_part(hit):
             flat = tf.reshape(tensor, (self.batch, -1))
-            place = np.stack([hit[here] - start, element[here]], axis=1)
-            parts.append(tf.gather_nd(flat, place).numpy())
-        values: npt.NDArray[Any] = np.concatenate(parts)
-        return values
+            at = np.stack([place, element[here]], axis=1)
+            values[here] = tf.gather_nd(flat, at).numpy()
+        return values, found.raised
 
     def _values(self, layer: int) -> Callable[..., Any]:
         """Return a function that returns what a layer gives out before its words change.

@@ -15,20 +15,19 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2 import bits
-from injecttf2.batches import batches, padded, side_by_side
-from injecttf2.block import GoldenBlock
+from injecttf2.batches import batches, padded
 from injecttf2.changes import flipping, merged
 from injecttf2.channels import ChannelPath, channel_of, has_channels
 from injecttf2.errors import ModelError
 from injecttf2.fault_model import Fault, Hits
 from injecttf2.graph import Graph, Values
-from injecttf2.judges import Assessment, Verdict
+from injecttf2.judges import Assessment
 from injecttf2.listed import Listed
-from injecttf2.outcomes import judge
+from injecttf2.parts import Part
 from injecttf2.path import Path
 from injecttf2.rates import Exhaustive
 from injecttf2.sites import WeightSites, draw_weights, place_in_weights
-from injecttf2.suffix import DenseSuffix, joined_columns, spec_of
+from injecttf2.suffix import DenseSuffix
 from injecttf2.suggest import nearest
 from injecttf2.trials import Trial
 from injecttf2.variables import weights_in
@@ -197,45 +196,15 @@ class WeightsSuffix(DenseSuffix):
             found[index] = flat.reshape(self.golden[index].shape)
         return found
 
-    def judge(self, block: GoldenBlock, outputs: Any, labels: Any, hits: WeightHits) -> Verdict:
-        """Run samples with corrupted weights and judge; see :meth:`DenseSuffix.judge`."""
-        given = tuple(spec_of(one) for one in (outputs, labels))
-        parts = self._each_batch("judge", self._judge, block, given, (outputs, labels), hits)
-        return Verdict.joined(parts).first(len(hits))
+    def faultless(self, hits: WeightHits) -> WeightHits:
+        """Return the first sample with golden weights."""
+        return self.hits(hits.rows[:1], {})
 
-    def examine(self, block: GoldenBlock, outputs: Any, hits: WeightHits) -> tuple[Any, Any, Any]:
-        """Run samples with corrupted weights; see :meth:`DenseSuffix.examine`."""
-        parts = self._each_batch(
-            "examine", self._examine, block, (spec_of(outputs),), (outputs,), hits
-        )
-        code, faulty_class, distance = joined_columns(parts, len(hits))
-        return code, faulty_class, distance
-
-    def outputs(self, block: GoldenBlock, hits: WeightHits) -> npt.NDArray[Any]:
-        """Return the model's outputs [samples, ...]."""
-        parts = self._each_batch("faulty", self._faulty, block, (), (), hits)
-        faulty: npt.NDArray[Any] = np.concatenate([part.numpy() for part in parts])
-        return faulty[: len(hits)]
-
-    def _each_batch(
-        self,
-        name: str,
-        body: Any,
-        block: GoldenBlock,
-        signature: tuple[Any, ...],
-        given: tuple[Any, ...],
-        hits: WeightHits,
-    ) -> list[Any]:
-        """Return what a function makes of each batch of samples."""
-        rows = tf.TensorSpec((self.batch,), tf.int32)
-        weights = map(spec_of, hits.weights)
-        function = self._function(name, block, body, *signature, rows, *weights)
-        frontier = self._frontier(block)
-
-        def run(batch: list[Any]) -> Any:
-            return function(frontier, *given, *batch, *hits.weights)
-
-        return list(side_by_side(run, hits.singles(self.batch)))
+    def _batch(self, part: Part) -> tuple[Any, tuple[int, ...]]:
+        hits: WeightHits = part.hits
+        rows = np.full(self.batch, hits.rows[0])  # one that raises only where one of them does
+        rows[part.place] = hits.rows
+        return (tf.constant(rows), hits.weights), ()
 
     def _check_compiled(self, function: Any) -> None:
         """See that no weight is read past the scope, whose values alone may hold faults.
@@ -257,16 +226,8 @@ class WeightsSuffix(DenseSuffix):
     def _beside(self) -> tuple[Any, ...]:
         return self._on_device
 
-    def _judge(self, frontier: Any, golden: Any, labels: Any, rows: Any, *weights: Any) -> Verdict:
-        outputs = self._faulty(frontier, rows, *weights)
-        return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))
-
-    def _examine(
-        self, frontier: Any, golden: Any, rows: Any, *weights: Any
-    ) -> tuple[Any, Any, Any]:
-        return judge(self._faulty(frontier, rows, *weights), tf.gather(golden, rows))
-
-    def _faulty(self, frontier: Any, rows: Any, *weights: Any) -> Any:
+    def _faulty(self, frontier: Any, batch: Any) -> Any:
+        rows, weights = batch
         return self._run(self._gather(frontier, rows), *weights)
 
     def _run(self, values: Values, *weights: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from tests.networks import _scatter_batch_norm
@@ -256,6 +257,42 @@ class Rounded(keras.Layer):
         return keras.KerasTensor(inputs.shape, dtype=self.whole)
 
 
+class Checked(keras.Layer):
+    """What a check of what goes in gives out, unless it raises."""
+
+    def __init__(self, check: Callable[[Any], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.check = check
+
+    def call(self, inputs: Any) -> Any:
+        """Return as many features as go in."""
+        return tf.ensure_shape(self.check(inputs), inputs.shape)
+
+
+def _bounded(values: Any) -> Any:
+    tf.debugging.assert_less(values, 90.0)
+    return values
+
+
+def _not_too_large(values: Any) -> Any:
+    """A function of the user's own that knows no more than 200 to be right."""
+    if np.abs(values).max() > 200:
+        raise RuntimeError(f"received {np.abs(values).max()}, which no image gives")
+    return values
+
+
+def checked() -> keras.Model:
+    """Checks that raise: for NaN and Inf, an assertion, a function of the user's own."""
+    inputs = keras.Input((6,), name="features")
+    x = layers.Dense(5, name="first")(inputs)
+    x = Checked(lambda t: tf.debugging.check_numerics(t, "first"), name="finite")(x)
+    x = layers.Dense(5, name="second")(keras.ops.tanh(x / 50.0) * 50.0)
+    x = Checked(_bounded, name="bounded")(x)
+    x = layers.Dense(5, name="third")(x)
+    x = Checked(lambda t: tf.numpy_function(_not_too_large, [t], t.dtype), name="known")(x)
+    return keras.Model(inputs, _classes(x))
+
+
 def subclassed() -> keras.Model:
     """A subclassed model with blocks, a Sequential and a layer that it does not call."""
     return Subclassed(name="model")
@@ -276,4 +313,5 @@ FAMILIES = {
     "mixed_bfloat16": Family(mixed("mixed_bfloat16"), ((4, 4, 1),)),
     "quantised": Family(quantised, ((6, 4),)),
     "whole_numbers": Family(whole_numbers, ((6,),)),
+    "checked": Family(checked, ((6,),)),
 }

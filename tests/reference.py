@@ -122,7 +122,9 @@ class Reference:
         self._golden: dict[tuple[str, ...], np.ndarray] = {}
         self._tensors: dict[str, Tensor] = {}
         self._operations: dict[str, Any] = {}
-        self._start = 0
+        self._rows: dict[int, int] = {}
+        self._active: frozenset[str] = frozenset()
+        self._raised: set[int] = set()
         # TensorFlow's own threads take the smallest numbers for 0.
         self._thread = ThreadPoolExecutor(1)
         self._thread.submit(int).result()
@@ -159,6 +161,8 @@ class Reference:
             drawn.append(sites)
         faulty = self._run(layers, cell)
         hit = sorted({site.place for sites in drawn for site in sites})
+        for sample in sorted(self._raised):
+            self._see_what_was_hit(layers, sample)
         result = self._judged(golden, faulty, hit)
         result.sites = sum(map(len, drawn))
         for sample, outcome in zip(hit, result.outcomes, strict=True):
@@ -218,7 +222,8 @@ class Reference:
 
         if not operations:
             with watching(self.model, find):
-                self._call(tuple(tf.constant(array[:1]) for array in self.arrays))
+                rows = np.arange(self.batch) % len(self.labels)
+                self._call(tuple(tf.constant(array[rows]) for array in self.arrays))
         found: dict[int, tuple[int, str, Any]] = {}
         for number, layer in enumerate(layers):
             operation = operations.get(layer) or operations[f"{layer}:0"]
@@ -236,20 +241,50 @@ class Reference:
         return self._golden[tuple(layers)]
 
     def _run(self, layers: Sequence[str], fault: dict[str, Any]) -> np.ndarray:
-        """Run the model on all data with the faults at the sites that the tensors have."""
+        """Run the model on all data with the faults at the sites that the tensors have.
+
+        A sample that makes an operation raise has no outputs: NaN stands for them.
+        """
         if tuple(layers) not in self._compiled:
             self._compiled[tuple(layers)] = self._traced(layers)
-        self._fault = fault
-        outputs = []
-        for start in range(0, len(self.labels), self.batch):
-            self._start = start
-            rows = [array[start : start + self.batch] for array in self.arrays]
-            real = len(rows[0])
-            filled = [
-                np.concatenate([one, np.repeat(one[:1], self.batch - real, axis=0)]) for one in rows
-            ]
-            outputs.append(self._compiled[tuple(layers)](*map(tf.constant, filled)).numpy()[:real])
-        return np.concatenate(outputs).astype(np.float64)
+        self._fault, self._active, self._raised = fault, frozenset(layers), set()
+        count = len(self.labels)
+        batches = [range(at, min(at + self.batch, count)) for at in range(0, count, self.batch)]
+        return np.concatenate([self._outputs(layers, batch) for batch in batches])
+
+    def _outputs(self, layers: Sequence[str], samples: Sequence[int]) -> np.ndarray:
+        """Run some samples together, or each by itself where an operation raises."""
+        try:
+            return self._forward(layers, samples)
+        except tf.errors.OpError:
+            if not self._fault:
+                raise
+        if len(samples) > 1:
+            return np.concatenate([self._outputs(layers, [sample]) for sample in samples])
+        self._raised.add(samples[0])
+        return np.full((1, *next(iter(self._golden.values())).shape[1:]), np.nan)
+
+    def _forward(self, layers: Sequence[str], samples: Sequence[int]) -> np.ndarray:
+        """Run samples at their places in a batch, filled up with the first of them."""
+        self._rows = {sample % self.batch: sample for sample in samples}
+        filled = [self._rows.get(row, samples[0]) for row in range(self.batch)]
+        rows = (tf.constant(array[filled]) for array in self.arrays)
+        outputs = self._compiled[tuple(layers)](*rows).numpy().astype(np.float64)
+        return outputs[[sample % self.batch for sample in samples]]
+
+    def _see_what_was_hit(self, layers: Sequence[str], sample: int) -> None:
+        """See the values of each layer with the faults of those before it, where that runs."""
+        seen: list[dict[Site, tuple[float, float]]] = []
+        for number, layer in enumerate(layers):
+            self._active = frozenset(layers[:number])
+            sites = self._tensors[layer].sites.get(sample, [])
+            try:
+                self._forward(layers, [sample])
+                seen.append({site: self._tensors[layer].seen[site] for site in sites})
+            except tf.errors.OpError:
+                seen.append(dict.fromkeys(sites, (math.nan, math.nan)))
+        for layer, values in zip(layers, seen, strict=True):
+            self._tensors[layer].seen.update(values)
 
     def _traced(self, layers: Sequence[str]) -> Any:
         """The model as one graph, with holes where some layers give something out.
@@ -288,16 +323,16 @@ class Reference:
         tensor = self._tensors.setdefault(layer, Tensor())
         tensor.elements = math.prod(array.shape[1:])
         tensor.dtype = array.dtype.name
-        array = array.copy()
-        for row in range(min(self.batch, len(self.labels) - self._start)):
+        given, array = array, array.copy()
+        for row, sample in self._rows.items():
             flat = array[row].reshape(-1)
-            sites = tensor.sites.get(self._start + row, [])
+            sites = tensor.sites.get(sample, [])
             before = [float(flat[site.element]) for site in sites]
             for site in sites:
                 change(flat, site, self._fault)
             after = [float(flat[site.element]) for site in sites]
             tensor.seen.update(zip(sites, zip(before, after, strict=True), strict=True))
-        return array
+        return array if layer in self._active else given
 
     def _classes(self, golden: Any, faulty: Any, outcome: str) -> tuple[int, int]:
         of = self.judging.classes

@@ -17,7 +17,7 @@ from injecttf2.judges.criteria import Criterion
 from injecttf2.judges.judge import Judge, Output, Part
 from injecttf2.judges.metrics import Metric
 from injecttf2.judges.top import Top1
-from injecttf2.outcomes import is_finite, outcome_codes, widened
+from injecttf2.outcomes import DUE, is_finite, outcome_codes, widened
 
 TOP1 = Top1()
 
@@ -90,6 +90,17 @@ class Assessment:
         judge = self.judge.criterion if isinstance(self.judge, ByCriterion) else self.judge
         parts = (judge, *self.metrics, *self.criteria)
         return tuple(part for part in parts if part.reads_logits(output))
+
+    @property
+    def due(self) -> Verdict:
+        """The verdict on a sample that has no outputs, NumPy values."""
+        criteria = np.zeros(len(self.criteria), np.bool_)
+        return Verdict(np.uint8(DUE), np.int32(-1), np.float64(0), self.worst, criteria)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether all that is asked is of this package."""
+        return all(is_builtin(part) for part in (self.judge, *self.metrics, *self.criteria))
 
     def identity(self) -> dict[str, Any]:
         """Return plain values for a trial's identity; none where this is top-1 and nothing else."""
@@ -182,7 +193,7 @@ class Assessment:
 
     def _try(self, output: Output, labels: npt.NDArray[Any]) -> None:
         """Trace the verdict once where code of the user's own is in it, to tell of its errors."""
-        if all(is_builtin(part) for part in (self.judge, *self.metrics, *self.criteria)):
+        if self.is_builtin:
             return
         outputs = tf.TensorSpec((2, *output.sizes), output.dtype)
         specs = (outputs, outputs, tf.TensorSpec((2, *labels.shape[1:]), labels.dtype))

@@ -45,6 +45,7 @@ ADDRESSES = {
     "mixed_bfloat16": ["conv", "inner/dense"],
     "quantised": ["einsum", "dense"],
     "whole_numbers": list(WHOLE),
+    "checked": ["features", "first", "second", "third"],
 }
 
 
@@ -111,6 +112,7 @@ IN_WEIGHTS = {
     "mixed_bfloat16": "inner/dense",
     "quantised": "einsum",
     "whole_numbers": "dense",
+    "checked": "second",
 }
 
 
@@ -192,6 +194,7 @@ NOT_FASTER = {
     "two_by_two": "dense",
     "quantised": "dense",
     "whole_numbers": "int32",
+    "checked": "third",
 }
 
 

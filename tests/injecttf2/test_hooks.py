@@ -189,7 +189,7 @@ def test_a_wrapped_layers_second_call_is_the_second_part_of_the_wrappers_output(
         flips = changes.flipping(np.full(20, 1 << 30, np.uint32))
         hits = Packed(rows.astype(np.int32), (Words(rows.astype(np.int32), at, flips),))
         suffix, block = injected._suffix, injected._block
-        values = suffix.values(block, hits, 0, rows, at.astype(np.int64))
+        values, _ = suffix.values(block, hits, 0, rows, at.astype(np.int64))
         found.append((values.tobytes(), suffix.outputs(block, hits).tobytes()))
     assert found[0] == found[1]
     assert found[0][1] != engine.golden.outputs.tobytes()

@@ -13,7 +13,9 @@ from keras import layers
 from injecttf2.graph import Graph
 from tests.families import FAMILIES, Subclassed
 
-USED_AS_INDICES = "its values are used as indices, and one out of range ends the run"
+USED_AS_INDICES = (
+    "its values are used as indices, and what one out of range does depends on the device"
+)
 NOT_CALLED = "it is not called by itself when the model runs, or only in a compiled function"
 
 
