@@ -65,6 +65,28 @@ def placed(place: str | None) -> Iterator[None]:
         raise CampaignError(str(error), place=place) from error
 
 
+GRAPH_ERROR = "Graph execution error:"
+
+TRACEBACK = "\nTraceback (most recent call last):"
+
+TRACED = ("Detected at node ", "<stack traces", " ")
+"""What lines begin with that tell where an operation was traced."""
+
+
+def told(error: BaseException) -> str:
+    """Return the class and the message of an error, without where it came about.
+
+    TensorFlow puts that into its message: before it where each operation was traced, and behind it
+    the traceback of a function of the user's own that raised.
+    """
+    message = str(error).strip()
+    if message.startswith(GRAPH_ERROR):
+        lines = message.removeprefix(GRAPH_ERROR).splitlines()
+        first = (at for at, line in enumerate(lines) if line and not line.startswith(TRACED))
+        message = "\n".join(lines[next(first, 0) :])
+    return f"{type(error).__name__}: {message.partition(TRACEBACK)[0]}"
+
+
 class CampaignError(UserError):
     """The campaign file or a command-line option is wrong."""
 

@@ -83,8 +83,7 @@ class Progress(Listener, ABC):
         self.given_up += trials
         if error not in self._errors:
             self._errors.add(error)
-            first_line = error.strip().partition("\n")[0]
-            self.console.print(f"gave up on trials of {layer}: {first_line}", style="red")
+            self.console.print(f"gave up on trials of {layer}: {error.strip()}", style="red")
         self.show_layer(layer, trials)
 
     def trials_released(self, layer: str, trials: int) -> None:

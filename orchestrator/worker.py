@@ -17,7 +17,7 @@ from injecttf2.block import GoldenUse
 from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
-from injecttf2.errors import EngineError, InjectTF2Error, ModelError
+from injecttf2.errors import EngineError, InjectTF2Error, ModelError, told
 from injecttf2.graph import Graph
 from injecttf2.judges import Assessment
 from injecttf2.judges.loading import PortableAssessment
@@ -113,10 +113,8 @@ class Worker:
         except Exception as error:
             if is_transient(error):
                 raise
-            reason = str(error).strip().splitlines() or [""]
             raise ModelError(
-                f"the model cannot be run on the data: {type(error).__name__}: {reason[0]}",
-                place=model.name,
+                f"the model cannot be run on the data: {told(error)}", place=model.name
             ) from error
 
     def _start(self, model: models.Portable, dataset: Dataset) -> Ready:

@@ -56,7 +56,7 @@ class FailedTrial:
     Args:
         trial_id: The trial.
         trial: What describes it: its layer, bit, rate, repetition.
-        error: What went wrong, one line.
+        error: What went wrong.
     """
 
     trial_id: int
@@ -156,7 +156,7 @@ def _failed_trial(record: Record) -> FailedTrial:
     return FailedTrial(
         trial_id=record["trial_id"],
         trial=", ".join(f"{name} {value}" for name, value in trial.items()),
-        error=record["error"].partition("\n")[0],
+        error=record["error"],
     )
 
 

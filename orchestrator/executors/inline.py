@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import UserError
+from injecttf2.errors import UserError, told
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
@@ -64,9 +64,8 @@ class InlineExecutor(Executor):
         try:
             return [Done(worker, chunk, self._worker.evaluate(runs))]
         except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
-            message = f"{type(error).__name__}: {error}"
             hopeless = isinstance(error, UserError)
-            return [Failed(worker, chunk, message, traceback.format_exc(), hopeless)]
+            return [Failed(worker, chunk, told(error), traceback.format_exc(), hopeless)]
 
     def _start(self, worker: int) -> Reply:
         try:
@@ -74,7 +73,7 @@ class InlineExecutor(Executor):
         except Exception as error:
             if not is_transient(error):
                 raise
-            return Lost(worker, f"{type(error).__name__}: {error}")
+            return Lost(worker, told(error))
 
     def close(self) -> None:
         """Forget what was not evaluated."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from injecttf2.datasets import Dataset
-from injecttf2.errors import CampaignError, InjectTF2Error, UserError
+from injecttf2.errors import CampaignError, InjectTF2Error, UserError, told
 from injecttf2.models import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
@@ -230,7 +230,7 @@ class RayExecutor(Executor):
         In place of an exception that cannot be pickled, or not be made again from what was pickled,
         comes one of Ray's; the traceback ends with what it was.
         """
-        message = f"{type(cause).__name__}: {cause}"
+        message = told(cause)
         if isinstance(cause, self._ray.exceptions.RayError):
             message = traceback.strip().splitlines()[-1]
         if not isinstance(what, str):

@@ -16,6 +16,7 @@ from injecttf2.errors import (
     InjectTF2Error,
     ModelError,
     UserError,
+    told,
 )
 
 USER_ERRORS = [UserError, CampaignError, ModelError, DatasetError, FaultError]
@@ -47,6 +48,21 @@ def test_a_user_error_pickles_with_its_place_and_hint(
     assert type(again) is kind
     assert (again.message, again.place, again.hint) == ("it is wrong", place, hint)
     assert (str(again), again.args) == (str(error), error.args)
+
+
+def test_an_error_is_told_whole_but_for_where_it_came_about() -> None:
+    assert told(ValueError("two\nlines")) == "ValueError: two\nlines"
+    traced = (
+        "Graph execution error:\n\nDetected at node a/B defined at (most recent call last):\n"
+        '  File "a.py", line 3, in call\n\n    return b\n\nDetected at node c defined at (most '
+        "recent call last):\n<stack traces unavailable>\n"
+    )
+    assert told(ValueError(f"{traced}bad : NaN\n\t [[{{node a/B}}]] [Op:f_1]")) == (
+        "ValueError: bad : NaN\n\t [[{node a/B}]] [Op:f_1]"
+    )
+    raised = 'KeyError: 3\nTraceback (most recent call last):\n\n  File "b.py"\n\nKeyError: 3\n'
+    assert told(ValueError(f"{traced}{raised}")) == "ValueError: KeyError: 3"
+    assert told(ValueError("Graph execution error:")) == "ValueError: "
 
 
 def test_a_copy_of_an_error_is_the_same_error() -> None:

@@ -92,7 +92,7 @@ def test_failures_are_counted_by_layer_and_the_oldest_are_told(
     }
     assert len(status.failed) == 20
     assert status.failed[0] == FailedTrial(
-        trial_id(24), "layer dense, bit 24, probability 0.5", "ValueError: 24"
+        trial_id(24), "layer dense, bit 24, probability 0.5", "ValueError: 24\nin a worker"
     )
     assert [failed.trial_id for failed in status.failed] == [trial_id(n) for n in range(24, 44)]
 
