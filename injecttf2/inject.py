@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from injecttf2 import dependence
 from injecttf2.datasets import ModelInput, Preparation, Raw, prepare, tf_data
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
@@ -72,6 +73,7 @@ class InjectTF2:
         inputs = model_inputs(self._model)
         data = prepare(_read(tf_dataset, inputs), Preparation(scale=1.0), inputs)
         self._engine = Engine(self._model, data)
+        dependence.check(self._engine.graph, data)
         if self._engine.golden.at_chance:
             logger.warning(
                 "the accuracy without faults, %.2f%%, is hardly better than chance, %.2f%%",

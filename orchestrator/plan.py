@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import keras
 
-from injecttf2 import datasets, golden, models
+from injecttf2 import datasets, dependence, golden, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError, placed
@@ -146,6 +146,8 @@ def make_plan(campaign: Campaign) -> Plan:
     with placed(campaign.place("dataset")):
         loaded = _load_data(campaign, model)
     graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
+    with placed(campaign.place("model")):
+        dependence.check(graph, loaded)
     asked = _asked(campaign, graph, loaded)
     assessment, dataset = asked.assessment, asked.dataset
     _check_metric(campaign, assessment)
