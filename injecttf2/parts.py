@@ -122,14 +122,17 @@ class Found:
             yield tensors, here, place[hit[here]]
 
 
-def evaluated(hits: FaultySamples, size: int, run: Run, faultless: FaultySamples) -> Found:
+def evaluated(
+    hits: FaultySamples, run: Run, faultless: FaultySamples, *, size: int, start: int
+) -> Found:
     """Evaluate hits in batches, those that make an operation raise among them.
 
     Args:
         hits: The hits.
-        size: Samples in a batch.
         run: As :func:`guarded` functions do it.
         faultless: One sample or more without any fault.
+        size: Samples in a batch.
+        start: First sample of the golden block that their rows are in.
 
     Raises:
         tf.errors.OpError: An operation raises that also does without any fault.
@@ -137,7 +140,7 @@ def evaluated(hits: FaultySamples, size: int, run: Run, faultless: FaultySamples
     parts: list[tuple[Part, Any]] = []
     raised: list[Index] = []
     last: Exception | None = None
-    whole = waiting = list(arranged(hits, size))
+    whole = waiting = list(arranged(hits, size, start))
     while waiting:
         failed: list[Part] = []
         for part, result in zip(waiting, run(waiting), strict=True):
@@ -147,31 +150,36 @@ def evaluated(hits: FaultySamples, size: int, run: Run, faultless: FaultySamples
             else:
                 parts.append((part, result))
         raised += [part.index for part in failed if len(part.index) == 1]
-        # Where all failed, most will again: as many as one by one are evaluated anyway.
+        # Where all halves failed as well, most hits will: one by one is then the shortest way.
         pieces = 2 if len(failed) < len(waiting) or waiting is whole else size
         waiting = [piece for part in failed for piece in part.split(pieces)]
     if last is not None:
-        for result in run([next(arranged(faultless, size))]):
+        for result in run([next(arranged(faultless, size, start))]):
             if isinstance(result, Exception):
                 raise result
     found = np.sort(np.concatenate(raised)) if raised else np.empty(0, np.int64)
     return Found(len(hits), parts, found, last)
 
 
-def arranged(hits: FaultySamples, size: int) -> Iterator[Part]:
+def arranged(hits: FaultySamples, size: int, start: int) -> Iterator[Part]:
     """Yield hits in batches.
 
     They fill one batch after another, in order. Where the place in a batch may matter to rounding,
     each sample has a place of its own instead, whatever it is together with.
+
+    Args:
+        hits: The hits.
+        size: Samples in a batch.
+        start: First sample of the golden block that their rows are in.
     """
     count = len(hits)
     if size % ALIKE == 0:
-        for start in range(0, count, size):
-            index = np.arange(start, min(start + size, count))
+        for first in range(0, count, size):
+            index = np.arange(first, min(first + size, count))
             part = hits if len(index) == count else hits.take(index)
             yield Part(part, index, np.arange(len(index)))
         return
-    places = hits.rows.astype(np.int64) % size
+    places = (start + hits.rows.astype(np.int64)) % size
     by_place = np.argsort(places, kind="stable")
     ordered = places[by_place]
     turns = np.empty(count, np.int64)

@@ -163,7 +163,9 @@ class DenseSuffix(ABC):
         def run_parts(parts: Iterable[Part]) -> Iterator[Any]:
             return side_by_side(guarded(run), map(compiled, parts))
 
-        return evaluated(hits, self.batch, run_parts, self.faultless(hits))
+        return evaluated(
+            hits, run_parts, self.faultless(hits), size=self.batch, start=block.start or 0
+        )
 
     def _see_that_the_model_raises(
         self, block: GoldenBlock, hits: Any, error: Exception | None

@@ -110,21 +110,35 @@ def test_all_layers_can_be_injected_and_keep_to_level_dense(batch: int) -> None:
 
 
 def test_what_a_sample_gives_does_not_depend_on_its_company() -> None:
-    """A product with 32 rows sums the last two otherwise: so a sample keeps its place."""
+    """An LSTM rounds the last of five rows otherwise: so a sample keeps its place."""
+    model, dataset = made("recurrent", 5)
+    engine = Engine(model, dataset)
+    trials = trials_of(Cell("first + memory", Scale(3.0), Count(90)), 9)
+    whole = engine.evaluate(trials, record=True)
+    for place in range(9):
+        assert_same(engine.evaluate([trials[place]], record=True), whole, [place])
+
+
+def test_nor_does_it_where_batches_are_small_because_samples_are_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("injecttf2.batches.BATCH_BYTES", 1000)
     keras.utils.clear_session()
     keras.utils.set_random_seed(5)
-    inputs = keras.Input(batch_shape=(32, 300), name="features")
-    x = layers.Dense(200, activation="relu", name="first")(inputs)
-    x = layers.Dense(200, activation="relu", name="second")(x)
+    inputs = keras.Input((60,), name="features")
+    x = layers.Dense(18, activation="tanh", name="first")(inputs)
+    x = layers.LSTM(5, name="memory")(layers.Reshape((6, 3), name="series")(x))
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
-    data = np.random.default_rng(6).normal(size=(SAMPLES, 300)).astype("float32")
-    engine = Engine(model, Dataset(data, np.zeros(SAMPLES, np.int64)))
-    trials = trials_of(Cell("first + second", Scale(3.0), Count(50)), 9)
+    data = np.random.default_rng(6).normal(size=(SAMPLES, 60)).astype("float32")
+    dataset = Dataset(data, np.zeros(SAMPLES, np.int64))
+    trials = trials_of(Cell("series + memory", Scale(3.0), Count(90)), 9)
+    engine, blocks = Engine(model, dataset), Engine(model, dataset, memory=1)
     whole = engine.evaluate(trials, record=True)
-    for place in (8, 3):
+    scope = trials[0].cell.scope
+    assert (engine.prepare(scope).batch, blocks.prepare(scope).block) == (12, 3)
+    assert_same(blocks.evaluate(trials, record=True), whole)
+    for place in range(9):
         assert_same(engine.evaluate([trials[place]], record=True), whole, [place])
-        _, alone = engine.outputs(trials[place])
-        assert alone.tobytes() == engine.outputs(trials[place])[1].tobytes()
 
 
 def test_several_inputs_agree_on_the_number() -> None:
