@@ -358,7 +358,6 @@ class Graph:
     def _places_of(self, step: Step) -> list[Place]:
         return step_places(step, wrapped=self._wrapped and not step.is_input)
 
-
     @property
     def _is_sized(self) -> bool:
         return not any(None in shape for shape in self._sample_shapes)
