@@ -162,9 +162,10 @@ class _Check:
 
     def _refuse(self, step: Step, when: str) -> None:
         name, kind = self._begin(step, when)
+        inside = f", the first inside {step.layer!r} to do so" if name != step.layer else ""
         raise ModelError(
             "what the model gives out for a sample is not its own: the layer "
-            f"{name!r} ({kind.__name__}) gives out other values {when}",
+            f"{name!r} ({kind.__name__}) gives out other values {when}{inside}",
             hint=HINTS[when],
         )
 

@@ -64,6 +64,10 @@ def check(model: keras.Model, inputs: Any = SAMPLES, output: str | None = None) 
     dependence.check(Graph.of(model, inputs, output=output), Dataset(inputs, None))
 
 
+def inside(begins: str) -> str:
+    return ", the first inside 'own' to do so" if "/" in begins else ""
+
+
 def sampled(layer: Own, x: Any) -> Any:
     """As a variational autoencoder does."""
     noise = keras.random.normal((6,), seed=layer.seeds)
@@ -104,7 +108,7 @@ def test_a_layer_that_gives_out_other_values_the_second_time_is_named(name: str)
     kind = begins.rpartition("/")[2].capitalize().replace("Noise", "GaussianNoise")
     assert error.value.message == (
         "what the model gives out for a sample is not its own: the layer "
-        f"{begins!r} ({kind}) gives out other values {AGAIN}"
+        f"{begins!r} ({kind}) gives out other values {AGAIN}{inside(begins)}"
     )
     assert "when training is False" in str(error.value.hint)
 
@@ -152,9 +156,30 @@ def test_a_layer_that_heeds_other_samples_is_named(name: str) -> None:
     kind = "BatchNormalization" if begins == "own/norm" else "Own"
     assert error.value.message == (
         "what the model gives out for a sample is not its own: the layer "
-        f"{begins!r} ({kind}) gives out other values {BESIDE_OTHERS}"
+        f"{begins!r} ({kind}) gives out other values {BESIDE_OTHERS}{inside(begins)}"
     )
     assert "over the batch" in str(error.value.hint)
+
+
+def test_in_a_subclassed_model_it_is_the_first_layer_that_gives_out_other_values() -> None:
+    class Centring(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="centring")
+            self.hidden = layers.Dense(5, name="hidden")
+            self.scores = layers.Dense(4, name="scores")
+
+        def call(self, inputs: Any) -> Any:
+            x = self.hidden(inputs)
+            return self.scores(x - ops.mean(x, axis=0))
+
+    model = Centring()
+    model(SAMPLES[:2])
+    with pytest.raises(ModelError) as error:
+        check(model)
+    assert error.value.message.endswith(
+        f"the layer 'scores' (Dense) gives out other values {BESIDE_OTHERS}, the first inside "
+        "'centring' to do so"
+    )
 
 
 def test_a_single_sample_has_neighbours_too() -> None:
