@@ -71,6 +71,10 @@ def _set_threads(tf: Any, operations: int) -> None:
 def load() -> None:
     """Import TensorFlow and Keras without the lines that they print at every start.
 
+    Graphs are run without fused operations: the ReLU that oneDNN fuses with a convolution or a
+    product makes 0 of NaN where ReLU itself gives NaN, so whether a model gives out NaN would
+    depend on which kernels there are.
+
     Raises:
         ModelError: Keras runs on another backend than TensorFlow.
     """
@@ -79,7 +83,8 @@ def load() -> None:
     if backend == "tensorflow":
         with _quiet_stderr():
             import keras
-            import tensorflow  # noqa: F401
+            import tensorflow as tf
+        tf.config.optimizer.set_experimental_options({"remapping": False})
         backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ModelError(
