@@ -26,6 +26,7 @@ def run(
     workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: float | None = None,
+    any_numerics: bool = False,
     address: str | None = None,
     levels: Sequence[Level] | None = None,
     retry_failed: bool = False,
@@ -52,6 +53,7 @@ def run(
         workers: Workers to start; None for as many as fit.
         cpus_per_worker: CPUs of a worker.
         gpus_per_worker: GPUs of a worker, may be a fraction; None for one where there are any.
+        any_numerics: Whether to take workers that round otherwise than the others.
         address: Of an existing Ray cluster; None starts Ray on this machine.
         levels: Levels that may be used, none of which changes an outcome; None takes the
             campaign's, an empty list is level ``dense``.
@@ -79,6 +81,7 @@ def run(
         workers=workers,
         cpus=cpus_per_worker,
         gpus=gpus_per_worker,
+        any_numerics=any_numerics,
         address=address,
         levels=None if levels is None else tuple(levels),
         retry_failed=retry_failed,

@@ -100,6 +100,10 @@ def run(
         int,
         typer.Option(min=0, help="Workers without a GPU, beside those with one."),
     ] = 0,
+    any_numerics: Annotated[
+        bool,
+        typer.Option("--any-numerics", help="Take workers that round otherwise than the others."),
+    ] = False,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
     ] = None,
@@ -154,6 +158,7 @@ def run(
         cpus=cpus_per_worker,
         gpus=gpus_per_worker,
         cpu_workers=cpu_workers,
+        any_numerics=any_numerics,
         address=address,
         levels=None if levels is None else parse_levels(levels, place="--levels"),
         retry_failed=retry_failed,

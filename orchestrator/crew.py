@@ -70,6 +70,7 @@ class Crew:
         self._starting: set[int] = set()
         self._loading: set[int] = set()
         self._started = 0
+        self._wanted = settings.workers
         self._now = 0.0
         self._heard = 0.0
         self._deadlines = Deadlines()
@@ -87,7 +88,7 @@ class Crew:
     def start(self, most: int) -> list[StartWorker]:
         """Start workers until there are as many as are wanted, or ``most``."""
         running = len(self.members) + len(self._starting)
-        missing = min(self._settings.workers, most) - running
+        missing = min(self._wanted, most) - running
         if missing <= 0 or self._backoff.waits(self._now):
             return []
         numbers = range(self._started, self._started + missing)
@@ -112,10 +113,14 @@ class Crew:
         self._with_room.touch(worker)
         self._none_ready_since = math.inf
 
-    def lost(self, worker: int, error: str) -> Member | None:
-        """Let a worker go and return what it was, None if it was not ready."""
+    def lost(self, worker: int, error: str, *, refused: bool = False) -> Member | None:
+        """Let a worker go and return what it was, None if it was not ready.
+
+        In place of one that was refused no other is wanted, as long as one at least is.
+        """
         if worker not in self._starting and worker not in self.members:
             return None
+        self._wanted = max(1, self._wanted - refused)
         self._last_loss = error
         self._backoff.lost(self._now, self._started)
         self._deadlines.clear(worker)

@@ -24,6 +24,7 @@ from results import (
     RunMismatchError,
     RunNotFoundError,
     RunWriter,
+    agreement,
     open_run,
 )
 from results.storage import open_storage
@@ -55,6 +56,7 @@ class Options:
         cpus: CPUs a worker.
         gpus: GPUs a worker, may be a fraction; None for one where there are any.
         cpu_workers: Workers without a GPU beside those with one.
+        any_numerics: Whether to take workers of any class of numerics.
         address: Of an existing Ray cluster; None starts Ray on this machine.
         levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
         retry_failed: Whether to try trials again that were given up on.
@@ -69,6 +71,7 @@ class Options:
     cpus: int = 1
     gpus: float | None = None
     cpu_workers: int = 0
+    any_numerics: bool = False
     address: str | None = None
     levels: tuple[Level, ...] | None = None
     retry_failed: bool = False
@@ -117,7 +120,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     began = False
     try:
         with ExitStack() as stack:
-            writer = stack.enter_context(RunWriter.open(options.output, _header(plan)))
+            writer = stack.enter_context(RunWriter.open(options.output, _header(plan, options)))
             writer.heartbeat({"workers": 0})
             for warning in writer.warnings:
                 console.print(warning, style="yellow")
@@ -240,12 +243,17 @@ def _check_record(plan: Plan, options: Options) -> None:
         )
 
 
-def _header(plan: Plan) -> RunHeader:
+def _header(plan: Plan, options: Options) -> RunHeader:
+    mixed = agreement.DEVICES if options.cpu_workers else agreement.NONE
     injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
     return RunHeader(
         campaign=plan.campaign.resolved(),
         identity=plan.identity.to_dict(),
-        provenance={**provenance(plan.campaign.folder), "keras": asdict(plan.model.settings)},
+        provenance={
+            **provenance(plan.campaign.folder),
+            "keras": asdict(plan.model.settings),
+            agreement.MIXED: agreement.ANY if options.any_numerics else mixed,
+        },
         plan={
             "trials": len(plan.grid),
             "layers": plan.grid.by_layer(),

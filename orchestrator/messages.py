@@ -85,12 +85,14 @@ class WorkerLost:
     """A worker has died, or could not start.
 
     ``blameless`` says that its machine went away: the chunk it was at work on is not to blame,
-    unless that happens to it again and again.
+    unless that happens to it again and again. ``refused`` says that it is well but of no use to the
+    run: one worker less is wanted.
     """
 
     worker: int
     error: str
     blameless: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)

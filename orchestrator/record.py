@@ -38,7 +38,9 @@ class Record(Listener):
     def worker_started(self, ready: Ready) -> None:
         """Log the worker."""
         self._workers += 1
-        self._writer.log("worker_started", worker=ready.name, device=ready.device)
+        self._writer.log(
+            "worker_started", worker=ready.name, device=ready.device, numerics=ready.numerics
+        )
 
     def worker_lost(self, error: str, *, was_ready: bool) -> None:
         """Log the loss."""

@@ -16,6 +16,7 @@ from orchestrator.campaign import reload_campaign
 from orchestrator.plan import Plan, make_plan
 from orchestrator.worker import Worker, WorkerSettings
 from results import PROVENANCE_COLUMNS, open_run
+from results.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
 
@@ -33,7 +34,8 @@ def replay(
 
     Returns:
         For each column that differs the recorded and the new value; timing and provenance are
-        not compared.
+        not compared. Where a column differs and this process is of another class of numerics, that
+        is told too, as ``numerics.NAME``.
 
     Raises:
         ResultsError: There is no such run or trial.
@@ -46,12 +48,17 @@ def replay(
     with kept():
         plan = make_plan(campaign)
         _check_identity(plan, run.identity)
-        now = _evaluate(plan, _trial_of(plan, recorded))
-    return {
+        now, numerics = _evaluate(plan, _trial_of(plan, recorded))
+    differences = {
         name: (recorded[name], value)
         for name, value in now.items()
         if name not in PROVENANCE_COLUMNS and not _equal(recorded[name], value)
     }
+    others = [differing_numerics(one, numerics) for one in run.numerics]
+    if differences and all(others):
+        told = {f"numerics.{name}": pair for other in others[:1] for name, pair in other.items()}
+        differences.update(told)
+    return differences
 
 
 def _check_identity(plan: Plan, recorded: Any) -> None:
@@ -104,16 +111,17 @@ def _listed_trial(plan: Plan, row: dict[str, Any]) -> Trial:
     )
 
 
-def _evaluate(plan: Plan, trial: Trial) -> dict[str, Any]:
+def _evaluate(plan: Plan, trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the row of a trial, and the class of numerics of this process."""
     worker = Worker(
         WorkerSettings(
             plan.identity, assessment=plan.sent_assessment, output=plan.campaign.judge.output
         )
     )
-    worker.start(plan.model, plan.dataset)
+    ready = worker.start(plan.model, plan.dataset)
     result = worker.evaluate([Repetitions(trial.cell, trial.repetition, trial.repetition + 1)])
     row: dict[str, Any] = result.trials.to_pylist()[0]
-    return row
+    return row, ready.numerics or {}
 
 
 def _equal(one: Any, other: Any) -> bool:

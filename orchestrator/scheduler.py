@@ -34,6 +34,8 @@ Rules:
   then has been taken in by now. So nobody is blamed for a time in which the caller heard nothing.
 - Lost workers are replaced: the first at once, the next after waits that double, until a trial is
   given up on or a chunk is done by a worker that was started after the first of these losses.
+- A worker that is refused is not replaced, as long as others are wanted: what comes in its place is
+  likely of its kind.
 - The run stops when no worker has been ready for ``patience`` seconds. Workers that have a place
   and load the model are waited for, for ``start_deadline`` seconds more.
 - Events of workers and chunks that are not known, any longer or at all, change nothing.
@@ -156,8 +158,8 @@ class Scheduler:
                 self._crew.placed(worker)
             case WorkerReady(worker, kind):
                 self._crew.ready(worker, kind)
-            case WorkerLost(worker, error, blameless):
-                return self._lost(worker, error, blameless=blameless)
+            case WorkerLost(worker, error, blameless, refused):
+                return self._lost(worker, error, blameless=blameless, refused=refused)
         return []
 
     def _add(self, index: int, ranges: Ranges) -> None:
@@ -175,8 +177,10 @@ class Scheduler:
             actions += self._lost(worker, error, blameless=False)
         return actions
 
-    def _lost(self, worker: int, error: str, *, blameless: bool) -> list[Action]:
-        member = self._crew.lost(worker, error)
+    def _lost(
+        self, worker: int, error: str, *, blameless: bool, refused: bool = False
+    ) -> list[Action]:
+        member = self._crew.lost(worker, error, refused=refused)
         if member is None:
             return []
         self._settle(member, None)

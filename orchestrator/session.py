@@ -108,6 +108,7 @@ class Session:
         )
         self._ready: dict[int, float] = {}
         self._any_ready = False
+        self._refused = 0
         self._stopped: set[int] = set()
         self._engine_seconds = 0.0
         self._worker_seconds = 0.0
@@ -210,20 +211,22 @@ class Session:
                 return WorkerLost(worker, error, blameless)
 
     def _welcome(self, worker: int, ready: Ready) -> Event:
-        """Take a worker in if its golden run decides as that of the others.
+        """Take a worker in if it decides as the others and is of their class of numerics.
 
         Raises:
-            RunMismatchError: It does not, and no other worker has ever been ready.
+            RunMismatchError: It is not, nor is any other, as many as are wanted.
         """
         try:
-            self._writer.set_golden({**ready.golden, **told(self._plan.outputs)})
+            golden = {**ready.golden, **told(self._plan.outputs)}
+            self._writer.set_golden(golden, ready.numerics)
         except RunMismatchError as error:
-            if not self._any_ready:
+            self._refused += 1
+            if not self._any_ready and self._refused >= self._executor.workers:
                 raise
             self._executor.stop_worker(worker)
-            message = f"{ready.name} on {ready.device} was refused: {error.message}"
+            message = f"{ready.name} on {ready.device} was refused: {error.message}\n  {error.hint}"
             self._lose(worker, message)
-            return WorkerLost(worker, message)
+            return WorkerLost(worker, message, refused=True)
         self._any_ready = True
         self._ready[worker] = time.monotonic()
         self._listener.worker_started(ready)

@@ -22,6 +22,7 @@ from injecttf2.graph import Graph
 from injecttf2.judges import Assessment
 from injecttf2.judges.loading import PortableAssessment
 from injecttf2.levels import LEVELS
+from injecttf2.numerics import kernels_digest, numerics
 from injecttf2.routes import Routes
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
@@ -60,11 +61,13 @@ class Ready:
         name: Host and process id.
         device: What trials run on.
         golden: Metrics of the golden run, equal on every worker.
+        numerics: The class of numerics; see ``injecttf2.numerics``.
     """
 
     name: str
     device: str
     golden: dict[str, Any]
+    numerics: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +131,13 @@ class Worker:
             )
         if settings.assessment is not None:
             self._assessment = settings.assessment.build()
+        kernels = kernels_digest()
         conditions = {
             "model": settings.identity.model,
             "data": settings.identity.data,
             "levels": settings.levels,
             "device": used,
+            "kernels": kernels,
             "threads": settings.threads,
             "memory": settings.memory,
         }
@@ -158,6 +163,7 @@ class Worker:
                 "at_chance": golden.at_chance,
                 "device": used,
             },
+            numerics(used, kernels, golden),
         )
 
     def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:

@@ -78,6 +78,8 @@ class Manifest:
         golden: Metrics and digests of the golden run; None before it is known.
         earlier_provenance: What earlier writers said, oldest first, each with ``until``, the time
             of the first writer that said something else.
+        numerics: Classes of numerics of the workers that made the rows, in the order in which the
+            first worker of each came.
     """
 
     header: RunHeader
@@ -85,6 +87,7 @@ class Manifest:
     updated_at: datetime
     golden: Json | None = None
     earlier_provenance: tuple[Json, ...] = ()
+    numerics: tuple[Json, ...] = ()
 
     @classmethod
     def begin(cls, header: RunHeader) -> Self:
@@ -92,8 +95,16 @@ class Manifest:
         now = datetime.now(UTC)
         return cls(header, created_at=now, updated_at=now)
 
-    def updated(self, *, header: RunHeader | None = None, golden: Json | None = None) -> Self:
+    def updated(
+        self,
+        *,
+        header: RunHeader | None = None,
+        golden: Json | None = None,
+        numerics: Json | None = None,
+    ) -> Self:
         """Return the manifest with what is given put in its place and ``updated_at`` set to now.
+
+        A class of numerics comes to those that are recorded.
 
         How many places an exhaustive cell has stays known when a narrower plan leaves it out: its
         trials are still there.
@@ -110,6 +121,7 @@ class Manifest:
             golden=golden if golden is not None else self.golden,
             updated_at=now,
             earlier_provenance=earlier,
+            numerics=self.numerics if numerics is None else (*self.numerics, numerics),
         )
 
     def to_json(self) -> bytes:
@@ -124,6 +136,7 @@ class Manifest:
             "updated_at": self.updated_at.isoformat(),
             **vars(self.header),
             "golden": self.golden,
+            "numerics": list(self.numerics),
             "earlier_provenance": list(self.earlier_provenance),
         }
         return (json.dumps(contents, indent=2, ensure_ascii=False) + "\n").encode()
@@ -146,6 +159,7 @@ class Manifest:
                 updated_at=datetime.fromisoformat(contents["updated_at"]),
                 golden=contents["golden"],
                 earlier_provenance=tuple(contents["earlier_provenance"]),
+                numerics=tuple(contents.get("numerics", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunCorruptError(
@@ -207,7 +221,7 @@ def keep_torn(storage: Storage) -> tuple[str, ...]:
     storage.publish(kept, storage.read(paths.CAMPAIGN))
     return (
         f"{storage.path(paths.CAMPAIGN)} cannot be read and was kept as {kept}: it is written anew "
-        "without what it told of the golden run and of earlier provenance.",
+        "without what it told of the golden run, its numerics and earlier provenance.",
     )
 
 

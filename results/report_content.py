@@ -82,7 +82,9 @@ def content(run: Run) -> dict[str, Any]:
         "methods": _methods(run),
         "identity": dict(_flat(run.identity)),
         "golden": dict(_flat(run.golden or {})),
-        "provenance": dict(_flat(run.provenance)),
+        "provenance": dict(
+            _flat({**run.provenance, "numerics": dict(enumerate(run.numerics, start=1))})
+        ),
         "earlier": [dict(_flat(earlier)) for earlier in run.earlier_provenance],
         "campaign": json.dumps(run.campaign, indent=2, ensure_ascii=False, default=str),
     }

@@ -109,6 +109,11 @@ class Run(Answers):
         return self._manifest.golden
 
     @property
+    def numerics(self) -> tuple[Json, ...]:
+        """Classes of numerics of the workers that made the rows: one, unless more were allowed."""
+        return self._manifest.numerics
+
+    @property
     def created_at(self) -> datetime:
         """When the run directory was begun, in UTC."""
         return self._manifest.created_at

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from results import compaction
 from results.admission import admit
-from results.errors import ResultsError, RunMismatchError
+from results.agreement import agreed
+from results.errors import ResultsError
 from results.events import EventLog
 from results.failures import GivenUp, failures_file, read_failures
 from results.heartbeat import HeartbeatWriter
@@ -232,31 +233,23 @@ class RunWriter:
             self._heartbeat.beat(state)
             self._events.flush()
 
-    def set_golden(self, golden: Json) -> None:
-        """Record the golden run, or check that it decides as the recorded one did.
+    def set_golden(self, golden: Json, numerics: Json | None = None) -> None:
+        """Record a worker's golden run and class of numerics, or check that they fit the recorded.
 
         Args:
             golden: Metrics and digests; ``decisions`` is the digest of the decisions.
+            numerics: The class; the provenance's ``mixed_numerics`` says which others may come.
 
         Raises:
-            RunMismatchError: The recorded golden run decided differently.
+            RunMismatchError: The recorded golden run decided differently, or it is another class.
             ResultsError: The file system refuses, or the lock was lost.
         """
         self._check_open()
         self._lock.check()
-        recorded = self._manifest.golden
-        if recorded is None:
-            self._manifest = self._manifest.updated(golden=golden)
+        manifest = agreed(self._manifest, golden, numerics, place=self._storage.path())
+        if manifest is not self._manifest:
+            self._manifest = manifest
             write_manifest(self._storage, self._manifest)
-        elif recorded.get("decisions") != golden.get("decisions"):
-            raise RunMismatchError(
-                "the golden run differs from the recorded one: the same model and data were "
-                "decided differently on this machine or with these versions, so its trials "
-                "cannot be compared with those in the run directory",
-                place=self._storage.path(),
-                hint="Resume where the run was begun (see provenance), or choose another --output.",
-                differences={"decisions": (recorded.get("decisions"), golden.get("decisions"))},
-            )
 
     def set_outside(self, outside: Mapping[str, int], failed: Ids) -> None:
         """Record which trials are not in the plan: a wider one has left them in the directory.

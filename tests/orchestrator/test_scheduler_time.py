@@ -229,6 +229,19 @@ def test_lost_workers_are_replaced_at_once_then_after_waits_that_double() -> Non
         assert scheduler.on(Tick(now)) == [StartWorker(number + 1)]
 
 
+def test_workers_that_are_refused_are_not_replaced_but_for_the_last() -> None:
+    scheduler = schedule([(0, 99)], workers=3, patience=NEVER)
+    scheduler.start()
+    scheduler.on(Tick(0.0))
+    assert scheduler.on(WorkerLost(7, "unknown", refused=True)) == []
+    assert scheduler.on(WorkerLost(0, "of another class", refused=True)) == []
+    assert scheduler.on(WorkerLost(1, "of another class", refused=True)) == []
+    assert scheduler.on(Tick(1000.0)) == []
+    assert scheduler.on(WorkerLost(2, "of another class", refused=True)) == []
+    (action,) = scheduler.on(Tick(2000.0))
+    assert action == StartWorker(3)
+
+
 def test_workers_lost_together_are_one_step() -> None:
     scheduler = schedule([(0, 99)], workers=16, patience=NEVER)
     scheduler.start()

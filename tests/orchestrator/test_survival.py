@@ -408,12 +408,25 @@ class Scripted(InlineExecutor):
         self.stopped.append(worker)
 
 
-def test_a_machine_that_decides_otherwise_is_left_out_and_the_others_go_on(
-    campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"golden": {"decisions": "others"}}, "the golden run differs"),
+        ({"numerics": {"kernels": "others"}}, "it is of another class of numerics"),
+    ],
+    ids=["golden", "numerics"],
+)
+def test_a_machine_that_decides_or_rounds_otherwise_is_left_out_and_the_others_go_on(
+    change: dict[str, dict[str, str]],
+    said: str,
+    campaign: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def other(ready: Ready) -> Reply:
-        golden = {**ready.golden, "decisions": "others"}
-        return Started(1, replace(ready, name="odd:1", golden=golden))
+        changed: Any = {name: {**getattr(ready, name), **new} for name, new in change.items()}
+        return Started(1, replace(ready, name="odd:1", **changed))
 
     made: list[Scripted] = []
 
@@ -429,5 +442,6 @@ def test_a_machine_that_decides_otherwise_is_left_out_and_the_others_go_on(
     assert made[0].stopped[0] == 1
     events = open_run(tmp_path / "run").events()
     errors = events[events["event"] == "worker_lost"]["error"]
-    assert errors.iloc[0].startswith("odd:1 on CPU was refused: the golden run differs")
+    assert errors.iloc[0].startswith(f"odd:1 on CPU was refused: {said}")
+    assert len(errors) == 1  # no other was started in its place
     assert_equal_rows(tmp_path / "run", tmp_path / "undisturbed")

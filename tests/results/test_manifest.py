@@ -48,6 +48,7 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "columns",
         "layers",
         "golden",
+        "numerics",
         "earlier_provenance",
     ]
     assert contents["schema_version"] == 3
