@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from injecttf2.errors import ModelError
@@ -76,13 +77,13 @@ def load() -> None:
     depend on which kernels there are.
 
     Raises:
-        ModelError: Keras runs on another backend than TensorFlow.
+        ModelError: Keras runs on another backend than TensorFlow, or refuses its settings.
     """
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "tensorflow":
         with _quiet_stderr():
-            import keras
+            keras = _keras()  # first: TensorFlow has the same settings, and asserts them
             import tensorflow as tf
         tf.config.optimizer.set_experimental_options({"remapping": False})
         backend = keras.backend.backend()
@@ -91,6 +92,21 @@ def load() -> None:
             f"Keras runs on the backend {backend!r}; expected 'tensorflow'",
             hint="unset KERAS_BACKEND, or set it to tensorflow",
         )
+
+
+def _keras() -> Any:
+    try:
+        import keras
+    except ValueError as error:
+        if "configuration. Expected" not in str(error):
+            raise
+        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        raise ModelError(
+            f"Keras refuses its settings: {error}",
+            place=str(folder / "keras.json"),
+            hint="mend the file, or remove it: Keras writes it anew",
+        ) from error
+    return keras
 
 
 def _configure_gpu(tf: Any, gpu: Any) -> str:

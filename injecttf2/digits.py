@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,24 @@ def _train() -> Any:
     images, labels = training_data()
     model = example_cnn()
     model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy())
-    model.fit(images, labels, epochs=EPOCHS, batch_size=32, verbose=0)
+    with _in_full():
+        model.fit(images, labels, epochs=EPOCHS, batch_size=32, verbose=0)
     return model
+
+
+@contextlib.contextmanager
+def _in_full() -> Iterator[None]:
+    """Have Keras train all epochs, whatever limit is set for this process."""
+    import keras
+
+    limits = keras.config.max_epochs(), keras.config.max_steps_per_epoch()
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    try:
+        yield
+    finally:
+        keras.config.set_max_epochs(limits[0])
+        keras.config.set_max_steps_per_epoch(limits[1])
 
 
 def _split() -> tuple[Arrays, Arrays]:

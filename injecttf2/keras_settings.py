@@ -72,6 +72,20 @@ def kept() -> Iterator[None]:
 
 
 @contextmanager
+def defaults_undone() -> Iterator[None]:
+    """Give this process its own settings back where a model had the defaults in their place.
+
+    What a module of the user's sets meanwhile stays, as with any import: it is imported only once.
+    """
+    before = KerasSettings.current()
+    try:
+        yield
+    finally:
+        if KerasSettings.current() == DEFAULTS:
+            before.apply()
+
+
+@contextmanager
 def defaults() -> Iterator[None]:
     """Let the defaults hold, and then what held before."""
     with kept():

@@ -95,9 +95,9 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     _check(options)
     inline = options.executor == "inline"
     device.configure(threads=device.cores() if inline else 1, gpu=inline)
-    from injecttf2.keras_settings import kept
+    from injecttf2.keras_settings import defaults_undone
 
-    with kept():  # the model brings its own
+    with defaults_undone():  # the model brings its own
         return _launch(campaign, options, console)
 
 

@@ -19,6 +19,7 @@ from injecttf2.judges import Assessment, Output, loading, output_kind
 from injecttf2.judges.loading import PortableAssessment
 from injecttf2.judges.output_kind import OutputKind
 from injecttf2.judges.probabilities import gives_logits
+from injecttf2.keras_settings import KerasSettings
 from injecttf2.models import Portable
 from injecttf2.rates import Exhaustive
 from injecttf2.suggest import nearest
@@ -143,6 +144,7 @@ def make_plan(campaign: Campaign) -> Plan:
             input_shape=campaign.model.input_shape,
             classes=campaign.model.classes,
         )
+    keras_settings = KerasSettings.current()
     with placed(campaign.place("dataset")):
         loaded = _load_data(campaign, model)
     graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
@@ -151,6 +153,7 @@ def make_plan(campaign: Campaign) -> Plan:
     asked = _asked(campaign, graph, loaded)
     assessment, dataset = asked.assessment, asked.dataset
     _check_metric(campaign, assessment)
+    keras_settings.apply()  # not what modules of data and judge have set: workers do not see that
     identity = Identity(
         model_digest(model, graph), dataset.digest, campaign.seed, judge=assessment.identity()
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError
-from injecttf2.keras_settings import kept
+from injecttf2.keras_settings import KerasSettings, kept
 from injecttf2.listed import Listed
 from injecttf2.rates import RATES, Exhaustive, Rate
 from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
@@ -46,6 +46,7 @@ def replay(
     folder = Path(str(run.provenance.get("folder", ".")))
     campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
     with kept():
+        KerasSettings(**run.provenance.get("keras", {})).apply()
         plan = make_plan(campaign)
         _check_identity(plan, run.identity)
         now, numerics = _evaluate(plan, _trial_of(plan, recorded))

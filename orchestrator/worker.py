@@ -123,14 +123,14 @@ class Worker:
     def _start(self, model: models.Portable, dataset: Dataset) -> Ready:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
-        built = model.build()
+        if settings.assessment is not None:
+            self._assessment = settings.assessment.build()
+        built = model.build()  # last of what loads code of the user's: it sets Keras up
         if model_digest(built, Graph.of(built, dataset.inputs)) != settings.identity.model:
             raise EngineError(
                 f"the worker {self._name} built another model than the driver from "
                 f"{model.name!r}; a function must return the same layers every time"
             )
-        if settings.assessment is not None:
-            self._assessment = settings.assessment.build()
         kernels = kernels_digest()
         conditions = {
             "model": settings.identity.model,

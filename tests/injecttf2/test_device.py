@@ -105,6 +105,24 @@ except ModelError as error:
     )
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"), [('"floatx": "float8"', "`floatx`"), ('"epsilon": 1', "`epsilon`")]
+)
+def test_settings_that_keras_refuses_are_named_with_their_file(
+    setting: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "keras.json").write_text(f"{{{setting}}}")
+    code = (
+        "import sys; from orchestrator.cli import main; sys.argv[1:] = ['layers', 'x.h5']; main()"
+    )
+    done = python(code, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 2
+    told = " ".join(done.stderr.split())
+    assert f"keras.json: Keras refuses its settings: Invalid {said} configuration." in told
+    assert "mend the file, or remove it" in told
+    assert "Traceback" not in told
+
+
 def test_importing_the_package_does_not_load_tensorflow() -> None:
     code = "import sys, injecttf2; print({'tensorflow', 'keras', 'ray'} & set(sys.modules))"
     assert python(code).stdout == "set()\n"

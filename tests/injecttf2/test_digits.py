@@ -139,3 +139,18 @@ def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
         ": the trained model cannot be kept: Not a directory\n"
         "  set XDG_CACHE_HOME to a folder that can be written to"
     )
+
+
+def test_a_limit_that_is_set_for_the_process_does_not_cut_the_training_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(digits, "EPOCHS", 2)
+    whole = model_digest(digits._train())
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(3)
+    try:
+        assert model_digest(digits._train()) == whole
+        assert (keras.config.max_epochs(), keras.config.max_steps_per_epoch()) == (1, 3)
+    finally:
+        keras.config.set_max_epochs(None)
+        keras.config.set_max_steps_per_epoch(None)
