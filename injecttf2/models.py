@@ -149,13 +149,20 @@ def resolve(
         ModelError: There is no such model, or it cannot be loaded.
     """
     scheme, _, name = reference.partition(":")
-    if scheme == "builtin":
-        return _resolve_builtin(name)
-    if scheme == "keras.applications":
-        return _resolve_application(name, weights, input_shape, classes)
-    if is_function(reference):
-        return _resolve_function(reference, folder)
-    return _resolve_file(Path(reference))
+    try:
+        if scheme == "builtin":
+            return _resolve_builtin(name)
+        if scheme == "keras.applications":
+            return _resolve_application(name, weights, input_shape, classes)
+        if is_function(reference):
+            return _resolve_function(reference, folder)
+        return _resolve_file(Path(reference))
+    except OSError as error:  # of a file that Keras reads it from, or writes it to
+        raise ModelError(
+            f"it cannot be put into a temporary file: {error.strerror or error}",
+            place=reference,
+            hint=f"the folder is {tempfile.gettempdir()}; set TMPDIR to one with room",
+        ) from error
 
 
 def load_file(path: Path) -> keras.Model:

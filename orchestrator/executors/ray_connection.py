@@ -16,7 +16,6 @@ import importlib.util
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -30,7 +29,7 @@ from typing import Any
 from injecttf2.device import cores
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
-from orchestrator.executors.ray_folder import RAY, WITHOUT_RAY, private_folder
+from orchestrator.executors.ray_folder import RAY, WITHOUT_RAY, hold, private_folder, remove
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -77,12 +76,14 @@ class Connection:
     ) -> None:
         self._before = dict(os.environ)
         self._folder: Path | None = None
+        self._held: int | None = None
         self._next_look = 0.0
         try:
             if address:
                 self.ray = _join(address)
             else:
                 self._folder = private_folder(os.environ)
+                self._held = hold(self._folder)
                 self.ray = _start(max(cores(), cpus), metrics_port, self._folder)
         except BaseException:
             self._end()
@@ -129,7 +130,10 @@ class Connection:
 
             ray.shutdown()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # a process that ends may write there
+            remove(self._folder)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         for name in (*QUIET, MODE, TOKEN, METRICS):
             os.environ.pop(name, None)
             if name in self._before:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import StoppedError
@@ -21,6 +24,14 @@ LONGEST = 107
 
 LEAST_FREE = 100 * 2**20
 """Bytes that must be free: Ray writes logs there, and objects that its memory does not hold."""
+
+PREFIX = "injecttf2-"
+
+SETTLED_SECONDS = 60.0
+"""Age from which a folder that no process holds is a killed one's, not one that is being made."""
+
+GOING_SECONDS = 5.0
+"""Time that Ray's servers have to end."""
 
 WITHOUT_RAY = "run with --executor inline, which needs no Ray"
 
@@ -43,7 +54,7 @@ def private_folder(environment: Mapping[str, str]) -> Path:
     reasons = []
     for place in dict.fromkeys([*named, *SYSTEM]):
         try:
-            folder = Path(tempfile.mkdtemp(prefix="injecttf2-", dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         except OSError as error:
             reasons.append(f"{place}: {error.strerror}")
             continue
@@ -56,6 +67,46 @@ def private_folder(environment: Mapping[str, str]) -> Path:
         "  set RAY_TMPDIR to a folder with a short path that can be written to, "
         f"or {WITHOUT_RAY}"
     )
+
+
+def hold(folder: Path) -> int:
+    """Mark a folder as a living process's, and remove what killed ones have left beside it.
+
+    Returns:
+        The descriptor that holds it; it ends with the process.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    for other in folder.parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            _remove_left(other)
+    return held
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove a folder that nobody holds.
+
+    Raises:
+        OSError: It is another user's, is held, or is no folder.
+    """
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or time.time() - found.st_mtime < SETTLED_SECONDS:
+        return
+    left = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(left)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder whose servers end now: until they have, they may write into it."""
+    until = time.monotonic() + GOING_SECONDS
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unusable(folder: Path) -> str | None:

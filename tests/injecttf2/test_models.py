@@ -421,3 +421,18 @@ def test_a_relative_folder_makes_a_model_that_travels(
     monkeypatch.setattr(sys, "path", path)
     monkeypatch.chdir(folder.parent)
     assert model_digest(pickle.loads(pickle.dumps(portable)).build()) == digest  # noqa: S301
+
+
+def test_a_full_disk_for_temporary_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(models.BUILTIN, "digits_cnn", digits.example_cnn)
+    monkeypatch.setattr(keras.Model, "save", full)
+    message = refusal("builtin:digits_cnn")
+    assert message.startswith(
+        "builtin:digits_cnn: it cannot be put into a temporary file: No space left on device\n"
+    )
+    assert message.endswith("; set TMPDIR to one with room")

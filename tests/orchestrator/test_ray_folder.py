@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -119,3 +120,24 @@ def test_a_ray_lives_in_a_folder_of_its_own_that_goes_with_it(
         connection.close()
     assert not folder.exists()
     assert not list(long.iterdir())
+
+
+def test_what_a_killed_driver_has_left_is_removed_and_what_a_living_one_holds_is_not(
+    tmp_path: Path,
+) -> None:
+    folders = {}
+    for name in ("killed", "living", "young", "new"):
+        folders[name] = private_folder({"RAY_TMPDIR": "/tmp"})  # noqa: S108
+        if name in ("killed", "living"):
+            (folders[name] / "log").touch()
+            os.utime(folders[name], (0, 0))
+    held = os.open(folders["living"], os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        os.close(ray_folder.hold(folders["new"]))
+        there = {name: folder.exists() for name, folder in folders.items()}
+        assert there == {"killed": False, "living": True, "young": True, "new": True}
+    finally:
+        os.close(held)
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
