@@ -3,8 +3,9 @@
 An injected sample is evaluated beside samples of other trials, at any place of a batch and at any
 time. A model that heeds those would make outcomes of its company. So the steps of a model are tried
 one by one on a few samples without faults: a second time, and for the samples in another order,
-beside neighbours of huge values. Each step takes the very same numbers for a sample in both cases:
-what differs is its own doing, not what rounding came to on the way.
+beside neighbours of huge values, or copies of one sample where numbers are whole or a check of the
+model's own does not let huge ones pass. Each step takes the very same numbers for a sample in both
+cases: what differs is its own doing, not what rounding came to on the way.
 """
 
 from __future__ import annotations
@@ -147,14 +148,20 @@ class _Check:
         return shape[:1] == (self._size,) and key not in self._graph.not_per_sample
 
     def _moved(self, tensor: Any, *, wild: bool = False) -> Any:
-        """Return the samples in the opposite order, the first half wild or as they are."""
-        moved = tf.reverse(tensor, [0])
-        if not wild or not moved.dtype.is_floating:
-            return moved
+        """Return the samples in the opposite order, the first half neighbours.
+
+        These are wild where they are asked to be and have a floating-point dtype, else all of them
+        are one and the same sample: a mean over the batch is another then.
+        """
         half = self._size // 2
-        signs = tf.constant([(-1.0) ** row for row in range(half)], moved.dtype)
-        signs = tf.reshape(signs, (half, *[1] * (moved.shape.rank - 1)))
-        return tf.concat([(moved[:half] + 1) * WILD * signs, moved[half:]], axis=0)
+        moved = tf.reverse(tensor, [0])
+        if wild and tensor.dtype.is_floating:
+            signs = tf.constant([(-1.0) ** row for row in range(half)], tensor.dtype)
+            signs = tf.reshape(signs, (half, *[1] * (tensor.shape.rank - 1)))
+            neighbours = (moved[:half] + 1) * WILD * signs
+        else:
+            neighbours = tf.gather(tensor, np.zeros(half, np.int32))
+        return tf.concat([neighbours, moved[half:]], axis=0)
 
     def _own(self, moved: Any) -> Any:
         """Return what is not neighbours."""

@@ -182,6 +182,33 @@ def test_in_a_subclassed_model_it_is_the_first_layer_that_gives_out_other_values
     )
 
 
+def test_neighbours_of_whole_numbers_are_others_too() -> None:
+    class Centring(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="centring")
+            self.embedding = layers.Embedding(20, 12, name="embedding")
+            self.scores = layers.Dense(4, name="scores")
+
+        def call(self, tokens: Any) -> Any:
+            x = ops.mean(self.embedding(tokens), axis=1)
+            return self.scores(x - ops.mean(x, axis=0, keepdims=True))
+
+    model = Centring()
+    tokens = np.random.default_rng(0).integers(0, 20, (60, 7)).astype("int32")
+    model(tokens[:2])
+    with pytest.raises(ModelError, match=f"'scores' .*{BESIDE_OTHERS}"):
+        check(model, tokens)
+
+
+def test_neighbours_are_others_where_a_check_lets_no_huge_values_pass() -> None:
+    def guarded(_: Own, x: Any) -> Any:
+        tf.debugging.assert_less(tf.abs(x), 100.0)
+        return x - ops.mean(x, axis=0, keepdims=True)
+
+    with pytest.raises(ModelError, match=f"'own' .*{BESIDE_OTHERS}"):
+        check(network(Own(guarded)))
+
+
 def test_a_single_sample_has_neighbours_too() -> None:
     model = network(Own(lambda _, x: x - ops.mean(x, axis=0, keepdims=True)))
     with pytest.raises(ModelError, match=BESIDE_OTHERS):
