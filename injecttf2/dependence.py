@@ -120,8 +120,8 @@ class _Check:
 
     def _try_in_company(self, step: Step, made: Values) -> None:
         """Run a step on the samples in other company, and have them as they were for the next."""
-        others = self._run_others(step)
         begin = next((self._astray[key] for key in step.inputs if key in self._astray), step)
+        others = self._run_others(step, begin)
         for key in made.keys() - self._values.keys():
             tolerance = max(TOLERANCE, UNITS * _precision(step, made[key]))
             if not self._is_per_sample(key, made[key]):
@@ -133,7 +133,7 @@ class _Check:
             others[key] = self._moved(made[key], wild=True)
         self._others = others
 
-    def _run_others(self, step: Step) -> Values:
+    def _run_others(self, step: Step, begin: Step) -> Values:
         """Run a step beside wild neighbours, or tame ones where these make it raise."""
         try:
             return self._graph.run([step], self._others)
@@ -141,7 +141,12 @@ class _Check:
             for key in step.inputs:
                 if self._is_per_sample(key, self._values[key]):
                     self._others[key] = self._moved(self._values[key])
+        try:
             return self._graph.run([step], self._others)
+        except Exception:
+            if begin is not step:  # what mixes samples made it raise
+                self._refuse(begin, BESIDE_OTHERS)
+            raise
 
     def _is_per_sample(self, key: int, tensor: Any) -> bool:
         shape = tuple(getattr(tensor, "shape", ()))

@@ -209,6 +209,18 @@ def test_neighbours_are_others_where_a_check_lets_no_huge_values_pass() -> None:
         check(network(Own(guarded)))
 
 
+def test_a_check_of_what_mixes_samples_does_not_hide_where_that_begins() -> None:
+    def guarded(_: Own, x: Any) -> Any:
+        tf.debugging.assert_less(tf.abs(x), 100.0)
+        return x
+
+    inputs = keras.Input((6,), name="features")
+    x = layers.Dense(12, name="hidden")(inputs)
+    mean = Own(guarded)(layers.Lambda(lambda x: ops.mean(x, axis=0, keepdims=True), name="mean")(x))
+    with pytest.raises(ModelError, match=f"'mean' .*{BESIDE_OTHERS}"):
+        check(keras.Model(inputs, layers.Dense(4, name="scores")(x - mean)))
+
+
 def test_a_single_sample_has_neighbours_too() -> None:
     model = network(Own(lambda _, x: x - ops.mean(x, axis=0, keepdims=True)))
     with pytest.raises(ModelError, match=BESIDE_OTHERS):
