@@ -184,7 +184,8 @@ class _Check:
     def _begin(self, step: Step, when: str) -> tuple[str, type]:
         """Return address and class of the layer in a step where it begins, or the step's own."""
         found = step.layer, type(step.operation)
-        if is_keras(found[1]):
+        kept = all(key in self._values for key in step.inputs)  # not of a step long past
+        if is_keras(found[1]) or not kept:
             return found
         others = self._others if when == BESIDE_OTHERS else self._values
         runs = self._calls(step, self._values), self._calls(step, others)

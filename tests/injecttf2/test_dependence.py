@@ -221,6 +221,21 @@ def test_a_check_of_what_mixes_samples_does_not_hide_where_that_begins() -> None
         check(keras.Model(inputs, layers.Dense(4, name="scores")(x - mean)))
 
 
+def test_a_layer_that_mixes_samples_is_named_behind_its_last_use_of_them() -> None:
+    class Mean(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.mean(x, axis=0, keepdims=True)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (1, *shape[1:])
+
+    inputs = keras.Input((6,), name="features")
+    mean = Mean(name="mean")(layers.Dense(12, name="hidden")(inputs))
+    x = layers.Dense(12, name="other")(inputs) - mean
+    with pytest.raises(ModelError, match=r"'mean' \(Mean\)"):
+        check(keras.Model(inputs, layers.Dense(4, name="scores")(x)))
+
+
 def test_a_single_sample_has_neighbours_too() -> None:
     model = network(Own(lambda _, x: x - ops.mean(x, axis=0, keepdims=True)))
     with pytest.raises(ModelError, match=BESIDE_OTHERS):
