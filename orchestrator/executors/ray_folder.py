@@ -54,7 +54,7 @@ def private_folder(environment: Mapping[str, str]) -> Path:
     reasons = []
     for place in dict.fromkeys([*named, *SYSTEM]):
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=Path(place).absolute()))
         except OSError as error:
             reasons.append(f"{place}: {error.strerror}")
             continue

@@ -39,6 +39,15 @@ def test_the_folder_lies_where_the_user_says_and_nobody_else_may_enter_it(
     assert made[0].stat().st_uid == os.getuid()
 
 
+def test_a_place_may_be_told_from_the_current_folder(
+    made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(ray_folder.SYSTEM[1])
+    monkeypatch.chdir(place.parent)
+    made.append(private_folder({"RAY_TMPDIR": place.name}))
+    assert made[0].parent == place  # Ray takes no relative path
+
+
 @pytest.mark.parametrize("kind", ["too long", "a file", "missing", "full"])
 def test_a_place_that_cannot_hold_it_is_passed_over(
     kind: str, tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
