@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _LIKE = {
@@ -101,7 +102,12 @@ def misplaced(line: str, *, quotes: bool = False) -> Odd | None:
 
 
 def told(text: object) -> str:
-    """Return what to say of a text that is refused and has such a character; or nothing."""
+    """Return what to say of a text that is refused and has such a character; or nothing.
+
+    Of a mapping its keys are looked at: with a full-width colon one holds its value too.
+    """
+    if isinstance(text, Mapping):
+        return next(filter(None, map(told, text)), "")
     if not isinstance(text, str) or not (odd := next(iter(odd_characters(text)), None)):
         return ""
     return f"; the {odd.name} is not what it looks like: {odd.remedy}"

@@ -114,6 +114,11 @@ REFUSED = {
     "list": ("bits: [1，2]", "3:15", "the full-width comma (U+FF0C) is not what it looks like"),
     "digit": ("bits: ３", "3:14", "the full-width digit three (U+FF13) is not what it looks like"),
     "key": ("bits： 3", "3:8", "the full-width colon (U+FF1A) is not what it looks like: type ':'"),
+    "key of a mapping": (
+        "bits: 3, fault: {type：zero}",
+        "3:24",
+        "the full-width colon (U+FF1A) is not what it looks like: type ':'",
+    ),
     "quoted key": (
         "'bits\u00a0': 3",
         "3:8",
