@@ -174,7 +174,7 @@ def _read(file: Path) -> _Table:
             begin = opened.read(8)
         if begin.startswith(b"PAR1"):
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                return _Table(parquet.read())
+                return _Table(_with_range(parquet.read()))
         _check_kind(file, begin)
         return _read_csv(file)
     except FileNotFoundError as error:
@@ -187,6 +187,19 @@ def _read(file: Path) -> _Table:
             if isinstance(error, UnicodeError) or "UTF8" in str(error)
             else f"expected a .parquet or .csv file with {FORM}",
         ) from error
+
+
+def _with_range(cells: pa.Table) -> pa.Table:
+    """Return a table with the column that was the index of a data frame and counts evenly.
+
+    Pandas keeps only where such an index begins and ends, not its values.
+    """
+    for label in (cells.schema.pandas_metadata or {}).get("index_columns", []):
+        if isinstance(label, dict) and label.get("name") not in (None, *cells.column_names):
+            values = range(label["start"], label["stop"], label["step"])
+            if _name(label["name"]) in COLUMNS and len(values) == len(cells):
+                cells = cells.append_column(label["name"], pa.array(values, pa.int64()))
+    return cells
 
 
 def _check_kind(file: Path, begin: bytes) -> None:

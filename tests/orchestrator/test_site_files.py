@@ -45,6 +45,7 @@ def refused(file: Path) -> str:
 PARQUET: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "as it is": lambda frame: frame,
     "a column as the index": lambda frame: frame.set_index("layer"),
+    "a column that counts as the index": lambda frame: frame.set_index("sample"),
     "two columns as the index": lambda frame: frame.set_index(["bit", "layer"]),
     "an index of texts": lambda frame: frame.set_axis(list("abcd")),
     "an index of two parts": lambda frame: frame.set_axis(
