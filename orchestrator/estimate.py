@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from injecttf2.datasets import Dataset
+from injecttf2.errors import ModelError, told
 from injecttf2.graph import Graph, Step
 from injecttf2.trials import WEIGHTS
 from orchestrator.plan import Plan
@@ -47,8 +47,11 @@ def estimate(plan: Plan) -> Estimate:
     """Estimate a plan from one timed forward pass and the share of each layer's suffix in it.
 
     Within a factor of two or so: small models are bound by overheads, not by arithmetic.
+
+    Raises:
+        ModelError: The model raises on the data, as it would when it is run.
     """
-    per_sample = _seconds_per_sample(plan.graph, plan.dataset)
+    per_sample = _seconds_per_sample(plan)
     total = sum(_cost(plan.graph, step) for step in plan.graph.steps)
     samples = len(plan.dataset)
     seconds = START_SECONDS + len(plan.grid) * samples * DRAW_SECONDS
@@ -65,17 +68,25 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(seconds, size)
 
 
-def _seconds_per_sample(graph: Graph, dataset: Dataset) -> float:
-    """Time the whole model, the best of three runs after a first."""
-    batch = [
-        tf.constant(np.resize(array, (SAMPLES, *array.shape[1:]))) for array in dataset.input_arrays
-    ]
+def _seconds_per_sample(plan: Plan) -> float:
+    """Time the whole model, the best of three runs after a first.
+
+    Raises:
+        ModelError: It raises on these data.
+    """
+    graph, arrays = plan.graph, plan.dataset.input_arrays
+    batch = [tf.constant(np.resize(array, (SAMPLES, *array.shape[1:]))) for array in arrays]
 
     def forward(*values: Any) -> Any:
         return graph.run(graph.steps, graph.feed(values))[id(graph.output)]
 
     compiled = tf.function(forward, autograph=False)
-    compiled(*batch)
+    try:
+        compiled(*batch)
+    except Exception as error:
+        raise ModelError(
+            f"the model cannot be run on the data: {told(error)}", place=plan.model.name
+        ) from error
     times = []
     for _ in range(3):
         begin = time.perf_counter()

@@ -41,6 +41,10 @@ def finite():
     return network(lambda x: tf.debugging.check_numerics(x * 1e30, "too large") * 1e-30)
 
 
+def raising():
+    return network(lambda x: tf.debugging.check_numerics(x / 0.0, "never"))
+
+
 def full():
     def store(values):
         if (values > 1e3).any():
@@ -131,6 +135,17 @@ def test_what_a_check_of_the_model_finds_is_due_and_nothing_is_given_up_on(
     assert found.trials()["due"].sum() == raises.sum()
     run(file, tmp_path / "ray", "ray", workers=2)
     assert_equal_rows(tmp_path / "run", tmp_path / "ray")
+
+
+def test_a_model_that_raises_without_faults_is_told_by_plan_as_by_run(
+    injecttf2: Command, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "raising", ON_HIDDEN)
+    output = tmp_path / "run"
+    for command in (["plan", file], ["run", file, "--executor", "inline", "--output", output]):
+        ended = injecttf2(*command)
+        assert ended.code == 2
+        assert "the model cannot be run on the data: InvalidArgumentError: never" in ended.err
 
 
 def test_what_the_machine_is_short_of_is_told_in_full(
