@@ -115,10 +115,19 @@ def _settings() -> dict[str, Any]:
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     return {
         "instructions": _instructions(),
-        "oneDNN": {"0": "off", "1": "on"}.get(os.environ.get(SETTINGS[0], ""), "default"),
+        "oneDNN": _onednn(),
         "TF32": tf32 and bool(tf.config.get_visible_devices("GPU")),
         **told,
     }
+
+
+def _onednn() -> str:
+    """Return whether TensorFlow uses oneDNN: a default that depends on build and processor."""
+    with suppress(ImportError, AttributeError):
+        from tensorflow.python.util import _pywrap_util_port
+
+        return "on" if _pywrap_util_port.IsMklEnabled() else "off"
+    return {"0": "off", "1": "on"}.get(os.environ.get(SETTINGS[0], ""), "default")
 
 
 def _instructions() -> str:
