@@ -10,6 +10,7 @@ cases: what differs is its own doing, not what rounding came to on the way.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import keras
@@ -38,6 +39,8 @@ UNITS = 4
 
 WILD = 1000.0
 """What the values of neighbours are multiplied by, and moved away from 0 by."""
+
+logger = logging.getLogger("injecttf2")
 
 AGAIN = "the second time, for the very same samples"
 BESIDE_OTHERS = "beside other samples of the batch, or at another place in it"
@@ -99,7 +102,13 @@ class _Check:
                 continue
             try:
                 made = self._graph.run([step], self._values, scope=self._state)
-            except Exception:  # noqa: BLE001 - the golden run tells of it, if it fails there too
+            except Exception as error:  # noqa: BLE001 - the golden run fails too, or it is told here
+                logger.warning(
+                    "whether a sample's output is its own was not tried from the layer %r on, "
+                    "which raised %s when it ran by itself",
+                    step.layer,
+                    type(error).__name__,
+                )
                 return
             self._try_again(step, made)
             self._try_in_company(step, made)

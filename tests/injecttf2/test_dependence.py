@@ -341,3 +341,17 @@ def test_nothing_of_the_model_has_changed_afterwards() -> None:
     check(model)
     for variable, values in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), values)
+
+
+def test_what_cannot_be_tried_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def only_in_a_graph(_: Any, x: Any) -> Any:
+        if tf.executing_eagerly():
+            raise RuntimeError("a graph is needed")
+        return x
+
+    check(network(Own(only_in_a_graph)))
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == (
+        "whether a sample's output is its own was not tried from the layer 'own' on, which raised "
+        "RuntimeError when it ran by itself"
+    )
