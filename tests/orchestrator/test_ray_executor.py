@@ -101,12 +101,15 @@ def test_a_run_prints_nothing_of_rays_own(campaign: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign)]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "run"), "--workers=1", "--levels=dense", "--json"],
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "COLUMNS": "400"},
         capture_output=True,
         text=True,
         check=True,
     )
     assert len(done.stdout.splitlines()) == 1
-    own = re.compile(r"golden accuracy .+|starting workers \.\.\.|.+ trials \| .+")
+    own = re.compile(
+        r"golden accuracy .+|starting workers \.\.\.|.+ trials \| .+|data: .+"
+        r"|without faults the classes agree with the labels hardly more often than by chance .+"
+    )
     assert [line for line in done.stderr.splitlines() if not own.fullmatch(line)] == []
     assert not (tmp_path / ".ray").exists()
