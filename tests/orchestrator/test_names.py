@@ -183,7 +183,9 @@ def test_a_model_does_the_same_whatever_its_layers_are_called(run: Run) -> None:
     assert set(open_run("odd").trials()["layer"]) == {*ADDRESSES}
 
 
-def test_workers_take_the_names_too(run: Run) -> None:
+def test_workers_take_the_names_too(run: Run, pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("with --full: a worker builds the model as this process does")
     grids = [
         {"layers": ["_*", "-dash", "😀"], "bits": [30], "probabilities": 1},
         {"layers": "all", "target": "weights", "bits": [30], "counts": 1},
