@@ -37,6 +37,10 @@ RANGE_TOLERANCE = 2.0**-12
 """How far beyond 0 and 1 rounding may take probabilities; two units in the last place of 1 where
 the dtype of the outputs is coarser. A model whose logits are all that small decides nothing."""
 
+AROUND = 0.5
+"""How far beyond 0 and 1 a model may go that was trained to give out 0 and 1 (on squares, say), and
+how far from 1 the mean sum of its rows may then be where one class of several is right."""
+
 LEAST_ROWS = 4
 """Rows whose sums tell something: of random ones, 1 in 30 sums to 1 within the tolerance."""
 
@@ -110,8 +114,12 @@ def decide(
     seen = Seen()
     for some in outputs:
         seen.add(some)
-        if seen.low < -seen.tolerance and seen.high > seen.tolerance:
-            return OutputKind("logits", f"they go {seen.span}")
+        if seen.is_on_both_sides and not seen.is_near:
+            break
+    if seen.is_like_zeros_and_ones(parts):
+        raise _unknown(f"they are {seen.span}, as those of a model trained to give out 0 and 1 are")
+    if seen.is_on_both_sides:
+        return OutputKind("logits", f"they go {seen.span}")
     return (_outside if seen.is_outside else _inside)(seen, operation, parts)
 
 
@@ -176,7 +184,7 @@ class Seen:
         self.low, self.high = math.inf, -math.inf
         self.columns = self.rows = self.values = 0
         self.tolerance = RANGE_TOLERANCE
-        self._furthest = 0.0
+        self._furthest = self._total = 0.0
 
     def add(self, outputs: npt.NDArray[Any]) -> None:
         """See more outputs, finite, [samples, ...]."""
@@ -187,6 +195,7 @@ class Seen:
         self.rows += outputs.size // self.columns
         if outputs.dtype.kind not in "biu":
             self.tolerance = max(RANGE_TOLERANCE, 2 * float(ml_dtypes.finfo(outputs.dtype).eps))
+        self._total += float(outputs.sum(dtype=np.float64))
         if self.columns > 1:
             sums = outputs.sum(axis=-1, dtype=np.float64)
             self._furthest = max(self._furthest, float(np.abs(sums - 1).max()))
@@ -201,6 +210,23 @@ class Seen:
         """Whether each row is one of probabilities of classes that exclude one another."""
         enough = self.columns > 1 and self.rows >= LEAST_ROWS
         return enough and not self.is_outside and self._furthest <= SUM_TOLERANCE
+
+    @property
+    def is_on_both_sides(self) -> bool:
+        """Whether there are values clearly below 0 and clearly above."""
+        return self.low < -self.tolerance and self.high > self.tolerance
+
+    @property
+    def is_near(self) -> bool:
+        """Whether nothing is far below 0 or above 1."""
+        return self.low >= -AROUND and self.high <= 1 + AROUND
+
+    def is_like_zeros_and_ones(self, parts: Sequence[Part]) -> bool:
+        """Return whether they could be of a model that was trained to give out 0 and 1."""
+        one_of_several = self.columns > 1 and any(part.exclusive for part in parts)
+        sums_fit = abs(self._total / self.rows - 1) <= AROUND
+        near = self.is_outside and self.is_near and self.high > 0.5
+        return near and (sums_fit or not one_of_several)
 
     @property
     def span(self) -> str:

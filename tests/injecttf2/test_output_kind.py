@@ -72,6 +72,9 @@ class Seen:
 
 PROBABILITIES = softmax(LOGITS)
 
+SQUARES = np.eye(4)[RANDOM.integers(0, 4, 40)] + within(-0.2, 0.2, 40, 4)
+"""What a linear model gives out that was trained on squares to tell four classes apart."""
+
 SEEN = {
     "softmax": Seen(PROBABILITIES, "probabilities"),
     "softmax in float16": Seen(softmax(LOGITS, np.float16), "probabilities"),
@@ -110,6 +113,16 @@ SEEN = {
     "logits": Seen(LOGITS, "logits"),
     "logits of yes or no": Seen(LOGITS[:, :1], "logits", parts=YES_OR_NO),
     "small logits on both sides": Seen(within(-0.01, 0.01, 40, 4), "logits", LINEAR),
+    "trained on squares": Seen(SQUARES, "trained to give out 0 and 1", LINEAR),
+    "trained on squares, for yes or no": Seen(
+        SQUARES[:, :1], "trained to give out 0 and 1", LINEAR, YES_OR_NO
+    ),
+    "trained on squares, never below 0": Seen(
+        np.abs(SQUARES), "trained to give out 0 and 1", NOTHING
+    ),
+    "one far from 0 and 1": Seen(np.append(SQUARES, [[1.6, 0, 0, 0]], axis=0), "logits", LINEAR),
+    "near 0 and 1, with sums around 2": Seen(SQUARES + 0.25, "logits", LINEAR),
+    "none nearer to 1": Seen(SQUARES / 3, "logits", LINEAR, YES_OR_NO),
     "tanh": Seen(np.tanh(LOGITS), "logits", parts=YES_OR_NO),
     "logits above 0": Seen(within(0.1, 7, 40, 4), "logits", LINEAR),
     "logits below 0": Seen(within(-7, -0.1, 40, 4), "logits", LINEAR, YES_OR_NO),
