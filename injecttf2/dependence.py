@@ -2,10 +2,11 @@
 
 An injected sample is evaluated beside samples of other trials, at any place of a batch and at any
 time. A model that heeds those would make outcomes of its company. So the steps of a model are tried
-one by one on a few samples without faults: a second time, and for the samples in another order,
-beside neighbours of huge values, or copies of one sample where numbers are whole or a check of the
-model's own does not let huge ones pass. Each step takes the very same numbers for a sample in both
-cases: what differs is its own doing, not what rounding came to on the way.
+one by one on a few samples without faults: a second time, and in other company, which is a batch of
+another size in another order, with neighbours of huge values, or copies of one sample where numbers
+are whole or a check of the model's own does not let huge ones pass. Each step takes the very same
+numbers for a sample in both cases: what differs is its own doing, not what rounding came to on the
+way.
 """
 
 from __future__ import annotations
@@ -43,13 +44,14 @@ WILD = 1000.0
 logger = logging.getLogger("injecttf2")
 
 AGAIN = "the second time, for the very same samples"
-BESIDE_OTHERS = "beside other samples of the batch, or at another place in it"
+BESIDE_OTHERS = "beside other samples or another number of them, or at another place in the batch"
 
 HINTS = {
     AGAIN: "let it draw no random numbers and keep no state between calls when training is False; "
     "take the mean in place of a sample of a distribution, stateful=False in a recurrent layer",
     BESIDE_OTHERS: "let it compute each sample by itself when training is False: take no mean, "
-    "maximum, order or normalisation over the batch, but statistics of the training data",
+    "maximum, order or normalisation over the batch, nor its size, but statistics of the training "
+    "data",
 }
 
 
@@ -86,7 +88,11 @@ class _Check:
         self._size = size
         self._state = keras.StatelessScope()
         self._values: Values = {}
-        self._others: Values = {}  # in the opposite order, the first half of them neighbours
+        self._others: Values = {}  # neighbours, and then the own samples in the opposite order
+        half = size // 2
+        self._own_count = size - half
+        # A batch of another size, if the model takes one; neighbours there are in any case.
+        self._neighbours = half if graph.batch else half // 2 or 2
         self._astray: dict[int, Step] = {}  # where tensors without an axis of samples mix them
 
     def run(self, dataset: Dataset) -> None:
@@ -152,34 +158,37 @@ class _Check:
                     self._others[key] = self._moved(self._values[key])
         try:
             return self._graph.run([step], self._others)
-        except Exception:
+        except Exception as error:
             if begin is not step:  # what mixes samples made it raise
                 self._refuse(begin, BESIDE_OTHERS)
-            raise
+            raise ModelError(
+                "what the model gives out for a sample is not its own: the layer "
+                f"{step.layer!r} raises {type(error).__name__} {BESIDE_OTHERS}",
+                hint=HINTS[BESIDE_OTHERS],
+            ) from error
 
     def _is_per_sample(self, key: int, tensor: Any) -> bool:
         shape = tuple(getattr(tensor, "shape", ()))
         return shape[:1] == (self._size,) and key not in self._graph.not_per_sample
 
     def _moved(self, tensor: Any, *, wild: bool = False) -> Any:
-        """Return the samples in the opposite order, the first half neighbours.
+        """Return a batch of neighbours and then the later half of the samples, in opposite order.
 
-        These are wild where they are asked to be and have a floating-point dtype, else all of them
-        are one and the same sample: a mean over the batch is another then.
+        Neighbours are wild where they are asked to be and have a floating-point dtype, else all of
+        them are one and the same sample: a mean over the batch is another then.
         """
-        half = self._size // 2
-        moved = tf.reverse(tensor, [0])
+        moved, count = tf.reverse(tensor, [0]), self._neighbours
         if wild and tensor.dtype.is_floating:
-            signs = tf.constant([(-1.0) ** row for row in range(half)], tensor.dtype)
-            signs = tf.reshape(signs, (half, *[1] * (tensor.shape.rank - 1)))
-            neighbours = (moved[:half] + 1) * WILD * signs
+            signs = tf.constant([(-1.0) ** row for row in range(count)], tensor.dtype)
+            signs = tf.reshape(signs, (count, *[1] * (tensor.shape.rank - 1)))
+            neighbours = (moved[:count] + 1) * WILD * signs
         else:
-            neighbours = tf.gather(tensor, np.zeros(half, np.int32))
-        return tf.concat([neighbours, moved[half:]], axis=0)
+            neighbours = tf.gather(tensor, np.zeros(count, np.int32))
+        return tf.concat([neighbours, self._own(moved)], axis=0)
 
     def _own(self, moved: Any) -> Any:
         """Return what is not neighbours."""
-        return moved[self._size // 2 :]
+        return moved[-self._own_count :]
 
     def _refuse(self, step: Step, when: str) -> None:
         name, kind = self._begin(step, when)
@@ -236,7 +245,7 @@ def _differ(one: Any, other: Any, tolerance: float) -> bool:
         return True
     values, others = (tensor.numpy().astype(np.float64) for tensor in (one, other))
     with np.errstate(invalid="ignore"):
-        difference = np.abs(values - others)
-    difference[(values == others) | (np.isnan(values) & np.isnan(others))] = 0
+        same = (values == others) | (np.isnan(values) & np.isnan(others))
+        difference = np.where(same, 0, np.abs(values - others))
     largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
     return not (difference <= tolerance * largest).all()

@@ -145,6 +145,10 @@ BY_NEIGHBOURS: dict[str, tuple[Callable[[Own, Any], Any], str]] = {
     "quantised": (quantised, "own"),
     "tiny_mean": (lambda _, x: x - 1e-4 * ops.mean(x, axis=0, keepdims=True), "own"),
     "next_sample": (lambda _, x: tf.roll(x, 1, axis=0), "own"),
+    "size": (lambda _, x: x / tf.cast(tf.shape(x)[0], x.dtype), "own"),
+    "size_by_keras": (lambda _, x: x * ops.cast(ops.shape(x)[0], x.dtype), "own"),
+    "size_as_a_sum": (lambda _, x: x / tf.reduce_sum(0 * x + 1, axis=0), "own"),
+    "size_as_a_limit": (lambda _, x: tf.where(tf.shape(x)[0] > 20, x, -x), "own"),
 }
 
 
@@ -234,6 +238,37 @@ def test_a_layer_that_mixes_samples_is_named_behind_its_last_use_of_them() -> No
     x = layers.Dense(12, name="other")(inputs) - mean
     with pytest.raises(ModelError, match=r"'mean' \(Mean\)"):
         check(keras.Model(inputs, layers.Dense(4, name="scores")(x)))
+
+
+def test_a_batch_size_that_by_passes_is_seen_where_it_is_taken() -> None:
+    inputs = keras.Input((6,), name="features")
+    x = layers.Dense(12, name="hidden")(inputs)
+    count = layers.Lambda(
+        lambda x: tf.cast(tf.shape(x)[0], x.dtype), output_shape=lambda _: (), name="count"
+    )(x)
+    with pytest.raises(ModelError, match=f"'count' .*{BESIDE_OTHERS}"):
+        check(keras.Model(inputs, layers.Dense(4, name="scores")(x / count)))
+
+
+def test_a_batch_size_does_not_matter_where_the_model_has_one() -> None:
+    keras.utils.clear_session()
+    inputs = keras.Input(batch_shape=(4, 6), name="features")
+    x = layers.Lambda(lambda x: x / tf.cast(tf.shape(x)[0], x.dtype), name="share")(inputs)
+    check(keras.Model(inputs, layers.Dense(4, name="scores")(x)))
+
+
+def test_a_layer_that_takes_some_batch_sizes_only_is_named() -> None:
+    def in_eights(_: Own, x: Any) -> Any:
+        tf.debugging.assert_equal(tf.shape(x)[0] % 8, 0)
+        return x
+
+    model = network(Own(in_eights))
+    with pytest.raises(ModelError) as error:
+        check(model)
+    assert error.value.message == (
+        "what the model gives out for a sample is not its own: the layer 'own' raises "
+        f"InvalidArgumentError {BESIDE_OTHERS}"
+    )
 
 
 def test_a_single_sample_has_neighbours_too() -> None:
