@@ -59,7 +59,7 @@ class FileModel:
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
-        keras.utils.clear_session()  # forgets a policy of dtypes, too
+        keras.utils.clear_session(free_memory=False)  # forgets a policy of dtypes, too
         self.settings.apply()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
             file.write(self.content)
@@ -99,7 +99,7 @@ class FunctionModel:
         Raises:
             ModelError: The function raises, or returns something else than a Keras model.
         """
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         self.settings.apply()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
@@ -194,7 +194,7 @@ def _resolve_application(
         keras.utils.set_random_seed(0)
     if classes is not None:
         arguments["classes"] = classes
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
     def build() -> keras.Model:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras draws a progress bar there

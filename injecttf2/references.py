@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -82,16 +83,16 @@ def pickled(value: Any, folder: Path | None) -> bytes:
 
 def modules_in(folder: Path) -> list[ModuleType]:
     """Return the imported modules whose files lie in ``folder``, not in an environment there."""
-    folder = folder.absolute()
-    prefixes = [Path(sys.prefix), Path(sys.base_prefix)]
-    environments = [prefix for prefix in prefixes if prefix.is_relative_to(folder)]
+    beside = f"{folder.absolute()}{os.sep}"
+    prefixes = [f"{prefix}{os.sep}" for prefix in (sys.prefix, sys.base_prefix)]
+    environments = tuple(prefix for prefix in prefixes if prefix.startswith(beside))
     return [
         module
         for name, module in list(sys.modules.items())
         if (file := getattr(module, "__file__", None))
+        and file.startswith(beside)
+        and not file.startswith(environments)
         and module.__name__ == name  # the main module has a second entry
-        and Path(file).is_relative_to(folder)
-        and not any(Path(file).is_relative_to(environment) for environment in environments)
     ]
 
 
