@@ -41,7 +41,7 @@ DTYPES = {"EfficientNetB0": "float64"}
 
 def build(name: str) -> keras.Model:
     """Return a model whose activations neither vanish nor explode, and whose classes differ."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(DTYPES.get(name, "float32"))

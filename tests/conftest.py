@@ -21,7 +21,28 @@ hypothesis.settings.load_profile("project")
 # As a worker with two cores does it, before any test uses TensorFlow; Ray workers have one.
 device.configure(threads=2, gpu=False)
 
+# Ray's workers give way to all other processes (nice 15); beside busy tests they would hardly run.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray writes it so
+
 DATA = os.environ.get("INJECTTF2_DATA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process begin with its share of the tests that start Ray, which take longest.
+
+    A process is given as many tests as the others at first, in this order, and steals later ones.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("ray")]
+    # Those that need the cluster go to one process, which starts it once.
+    long.sort(key=lambda item: "nodes" in getattr(item, "fixturenames", ()))
+    short = [item for item in items if not item.get_closest_marker("ray")]
+    items.clear()
+    for left in range(processes, 0, -1):
+        for some in (long, short):
+            share = -(-len(some) // left)
+            items += some[:share]
+            del some[:share]
 
 
 def pytest_collection_finish() -> None:

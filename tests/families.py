@@ -36,7 +36,7 @@ class Family:
 
     def model(self) -> keras.Model:
         """Return the model, called once on data as a user's is."""
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(1)
         model = self.build()
         model(self.given(self.data(2)))

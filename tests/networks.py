@@ -15,7 +15,7 @@ def _functional(inputs: Any, outputs: Any) -> keras.Model:
 
 def cnn(dtype: str = "float32") -> keras.Model:
     """A plain stack, like InjectTF2's example but smaller."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [
@@ -32,7 +32,7 @@ def cnn(dtype: str = "float32") -> keras.Model:
 
 def residual() -> keras.Model:
     """Two residual blocks with batch norm, so that skip connections by-pass most layers."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(2)
     inputs = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
@@ -51,7 +51,7 @@ def residual() -> keras.Model:
 
 def branches() -> keras.Model:
     """Three branches of different depth that are concatenated, one through keras.ops."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(3)
     inputs = keras.Input((12,), name="features")
     shared = layers.Dense(8, activation="tanh", name="shared")
@@ -64,7 +64,7 @@ def branches() -> keras.Model:
 
 def crossed() -> keras.Model:
     """Two tensors without an axis of samples: ``flat`` is all that goes on, ``sum`` by-passes."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(4)
     ops = keras.ops
     inputs = keras.Input((5, 6), name="x")

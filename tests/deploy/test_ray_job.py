@@ -27,6 +27,8 @@ from results import open_run
 from tests import networks
 from tests.orchestrator.conftest import assert_equal_rows
 
+pytestmark = pytest.mark.ray
+
 BIN = Path(sys.executable).parent
 RAY = str(BIN / "ray")
 

@@ -27,7 +27,7 @@ def begins(model: keras.Model, number: int = 0) -> Beginning:
 
 def followed(*first: Any, shape: tuple[int | None, ...] = SHAPE) -> keras.Model:
     """Layers in front of a convolution."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     rest = [layers.Conv2D(4, 3, name="conv"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
     return keras.Sequential([keras.Input(shape), *first, *rest])
 
@@ -162,7 +162,7 @@ def test_a_model_that_cannot_be_watched_is_not_known() -> None:
 
 
 def test_only_the_input_that_is_asked_for_counts() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     photo, other = keras.Input(SHAPE, name="photo"), keras.Input(SHAPE, name="other")
     tokens = keras.Input((None,), name="tokens")
     parts = [

@@ -53,7 +53,7 @@ class Own(layers.Layer):
 
 
 def network(layer: Any, **options: Any) -> keras.Model:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(2)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(12, activation="relu", name="hidden")(inputs)
@@ -251,7 +251,7 @@ def test_a_batch_size_that_by_passes_is_seen_where_it_is_taken() -> None:
 
 
 def test_a_batch_size_does_not_matter_where_the_model_has_one() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     inputs = keras.Input(batch_shape=(4, 6), name="features")
     x = layers.Lambda(lambda x: x / tf.cast(tf.shape(x)[0], x.dtype), name="share")(inputs)
     check(keras.Model(inputs, layers.Dense(4, name="scores")(x)))

@@ -67,8 +67,8 @@ from injecttf2.rates import Count, Probability
 from injecttf2.trials import Cell, Identity, Repetitions
 keras.utils.set_random_seed(1)
 model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
-inputs = np.random.default_rng(1).random((200, 6272), np.float32)
-data = datasets.Dataset(inputs, np.zeros(200, np.int64))
+inputs = np.random.default_rng(1).random((60, 6272), np.float32)
+data = datasets.Dataset(inputs, np.zeros(60, np.int64))
 seen = hashlib.blake2b()
 for levels in ((), ("drop", "difference")):
     engine = Engine(model, data, levels=levels)

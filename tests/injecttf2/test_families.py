@@ -52,7 +52,7 @@ ADDRESSES = {
 @pytest.fixture(params=FAMILIES)
 def name(request: pytest.FixtureRequest) -> Iterator[str]:
     yield request.param
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ MODELS: dict[str, tuple[Callable[[int], keras.Model], tuple[int, ...], list[str]
 
 
 def made(name: str, batch: int, samples: int = SAMPLES) -> tuple[keras.Model, Dataset]:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(3)
     build, shape, _ = MODELS[name]
     generator = np.random.default_rng(4)
@@ -80,8 +80,9 @@ def test_golden_outputs_are_those_that_the_model_predicts(name: str, batch: int)
     np.testing.assert_array_equal(engine.golden.outputs, predicted(model, dataset.inputs, batch))
 
 
-@pytest.mark.parametrize("batch", [1, 5, 32])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "batch"), [("convolutional", 1), ("convolutional", 32), ("recurrent", 5)]
+)
 def test_outcomes_equal_the_reference(name: str, batch: int) -> None:
     model, dataset = made(name, batch, samples=37)
     engine = Engine(model, dataset)
@@ -123,7 +124,7 @@ def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("injecttf2.batches.BATCH_BYTES", 1000)
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(5)
     inputs = keras.Input((60,), name="features")
     x = layers.Dense(18, activation="tanh", name="first")(inputs)

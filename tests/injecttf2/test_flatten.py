@@ -38,7 +38,7 @@ def inner(dtype: str | None = None, shape: tuple[int, ...] = (4,)) -> keras.Sequ
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
 
 

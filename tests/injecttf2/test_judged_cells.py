@@ -130,7 +130,7 @@ CASES = {
 
 
 def model_of(case: Case) -> keras.Model:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(4)
     inputs = keras.Input((5, 5, 2), name="image")
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(inputs)

@@ -31,7 +31,7 @@ def keras_model(inputs: Any, outputs: Any) -> keras.Model:
 
 def keyed(first: str = "one", second: str = "two") -> keras.Model:
     """A model in which it matters which input is which, its keys in no alphabetical order."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     a, b = keras.Input((5,), name=first), keras.Input((5,), name=second)
     both = layers.Concatenate()([a, layers.Dense(5)(b)])
@@ -117,7 +117,7 @@ def test_a_tuple_is_refused_where_keras_sorts_the_keys(build: Any) -> None:
 
 
 def test_a_tuple_follows_the_order_of_sorted_keys() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     a, b = keras.Input((5,), name="a"), keras.Input((5,), name="b")
     model = keras.Model({"a": a, "b": b}, layers.Subtract()([a, b]))
     golden = Engine(model, Dataset(prepare(model, (FIRST, SECOND)).inputs, LABELS)).golden.outputs
@@ -125,7 +125,7 @@ def test_a_tuple_follows_the_order_of_sorted_keys() -> None:
 
 
 def nested() -> keras.Model:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     a, b, c = (keras.Input((5,), name=name) for name in "abc")
     both = layers.Concatenate()([a, b, c])
@@ -202,7 +202,7 @@ def test_labels_that_may_be_of_another_output_are_refused(labels: Any, message: 
 
 
 def test_an_output_is_chosen_by_key_before_the_name_of_a_layer() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     inputs = keras.Input((2,))
     p, q = layers.Dense(3, name="q")(inputs), layers.Dense(4, name="p")(inputs)
     model = keras.Model(inputs, {"p": p, "q": q}, name="crossed")

@@ -19,7 +19,7 @@ SAMPLES = 90
 
 def network(second: str) -> keras.Model:
     """A batch normalisation and, behind it, a layer with a ReLU that TensorFlow can fuse."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     behind = {
         "conv": [keras.layers.Conv2D(4, 3, activation="relu", name="behind")],

@@ -21,7 +21,7 @@ NOT_CALLED = "it is not called by itself when the model runs, or only in a compi
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 def listed(graph: Graph) -> list[tuple[str, str | None, bool, str | None]]:

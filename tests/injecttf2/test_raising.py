@@ -34,7 +34,7 @@ FLIP = BitFlip(bit=30)
 
 def case() -> keras.Model:
     """A network that checks what it computes for NaN and Inf."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(2)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(12, activation="relu", name="hidden")(inputs)
@@ -187,7 +187,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_whatever_a_fault_makes_raise_is_due(name: str) -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(2)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(12, activation="relu", name="hidden")(inputs)
@@ -203,7 +203,7 @@ def test_whatever_a_fault_makes_raise_is_due(name: str) -> None:
 
 
 def test_what_tells_of_the_machine_is_no_outcome() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(12, activation="relu", name="hidden")(inputs)
     x = Checked(called(MemoryError("full")), name="checked")(x)
@@ -220,7 +220,7 @@ def test_what_also_happens_without_a_fault_is_no_outcome() -> None:
             raise ConnectionError("the server is gone")
         return values
 
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(12, activation="relu", name="hidden")(inputs)
     x = Checked(lambda t: tf.numpy_function(connection, [t], t.dtype), name="asked")(x)
@@ -282,7 +282,7 @@ def test_metrics_and_criteria_of_samples_that_raise_are_the_worst() -> None:
 
 
 def test_layers_behind_one_that_raises_have_no_values() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(2)
     inputs = keras.Input((6,), name="features")
     x = layers.Dense(5, activation="relu", name="first")(inputs)
@@ -304,7 +304,7 @@ def test_layers_behind_one_that_raises_have_no_values() -> None:
 
 
 def test_weights_that_are_used_as_indices_are_due_where_one_is_out_of_range() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [

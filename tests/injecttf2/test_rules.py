@@ -152,7 +152,7 @@ class Golden:
 @functools.cache
 def both_ways(build: Build, *, jit: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The output with a fault in each element: on windows, in full, and golden outside of them."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     golden = Golden(build())
     graph = golden.graph
     steps = graph.cut("input").suffix
@@ -221,7 +221,7 @@ def test_nothing_differs_outside_of_the_window(name: str) -> None:
     ],
 )
 def test_a_layer_that_changes_more_than_a_window_ends_the_sparse_part(build: Build) -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     golden = Golden(build())
     (step,) = golden.graph.cut("input").suffix
     path = Path(golden.graph, "input", sparse=1)
@@ -231,7 +231,7 @@ def test_a_layer_that_changes_more_than_a_window_ends_the_sparse_part(build: Bui
 
 
 def test_a_constant_with_axes_has_its_places() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     inputs = keras.Input((4, 3), name="input")
     golden = Golden(keras.Model(inputs, inputs - np.array([1.0, 2.0, 3.0], np.float32)))
     (step,) = golden.graph.cut("input").suffix
@@ -241,7 +241,7 @@ def test_a_constant_with_axes_has_its_places() -> None:
 
 
 def test_a_window_of_several_rows_cannot_be_flattened() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     golden = Golden(chain(IMAGE, layers.Flatten())())
     (step,) = golden.graph.cut("input").suffix
     differences = Differences(tf.zeros((1,), tf.int32), golden, golden.graph.shape, xla=False)
@@ -284,7 +284,7 @@ def test_a_rule_holds_for_exactly_its_class() -> None:
 
 
 def test_sums_that_overflow_are_doubtful() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     golden = Golden(chain((4,), layers.Dense(3))())
     (step,) = golden.graph.cut("input").suffix
     differences = Differences(tf.zeros((3,), tf.int32), golden, golden.graph.shape, xla=False)
@@ -296,7 +296,7 @@ def test_sums_that_overflow_are_doubtful() -> None:
 
 def test_sums_that_cancel_are_doubtful() -> None:
     """Two huge inputs and weights of 1 and -1: the sum is 0, but in no order of more of them."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     golden = Golden(chain((4, 1), layers.Conv1D(1, 2))())
     (step,) = golden.graph.cut("input").suffix
     step.operation.set_weights([np.array([[[1.0]], [[-1.0]]]), np.zeros(1)])

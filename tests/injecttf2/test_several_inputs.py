@@ -208,7 +208,7 @@ def test_arrays_leave_for_workers_without_being_copied() -> None:
 
 
 def test_what_a_model_takes_is_read_from_its_tensors() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     ids = keras.Input((3,), name="ids", dtype="int32")
     photo = keras.Input((None, None, 1), name="photo", dtype="bfloat16")
     taken = [ModelInput.of(tensor) for tensor in keras.Model([photo, ids], [ids]).inputs]
@@ -221,6 +221,6 @@ def test_what_a_model_takes_is_read_from_its_tensors() -> None:
 
 
 def test_a_model_that_takes_text_is_refused() -> None:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     with pytest.raises(ModelError, match="the input 'text' takes string values; expected numbers"):
         ModelInput.of(keras.Input((1,), name="text", dtype="string"))

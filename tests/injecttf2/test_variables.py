@@ -33,9 +33,9 @@ TOP = {1: 6, 2: 14, 4: 30}
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     yield
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 def counted(graph: Graph) -> dict[str, list[str]]:

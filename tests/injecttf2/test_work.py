@@ -11,7 +11,7 @@ from injecttf2.work import ELEMENT, WINDOW, dense_work, golden_bytes, least, pro
 
 
 def example() -> Graph:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     return Graph(
         keras.Sequential(
             [

@@ -25,6 +25,8 @@ from tests import networks
 from tests.orchestrator.conftest import Nodes, Run, assert_equal_rows
 from tests.processes import descendants, is_alive, title
 
+pytestmark = pytest.mark.ray
+
 REPETITIONS = 20
 SAMPLES = 3_000
 PATIENCE = "120"

@@ -24,7 +24,7 @@ def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
     device.load()
     models = {"cnn": networks.cnn, "crossed": networks.crossed, "whole": families.whole_numbers}
     yield Graph(models[request.param]())
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 Choose = Callable[[str], Chosen]

@@ -388,7 +388,7 @@ def test_sites_cannot_be_recorded_for_the_rest_of_a_run_only(
     assert f"record: injections asked for; {TRIALS} trials of" in ended.err
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
 def test_a_model_that_cannot_run_on_the_data_is_one_message(
     executor: str, injecttf2: Command, tmp_path: Path
 ) -> None:
@@ -406,7 +406,9 @@ def test_a_model_that_cannot_run_on_the_data_is_one_message(
         "model: tokens.keras\ndataset: tokens.npz\n"
         "grid: {layers: dense*, bits: [30], probabilities: [1.0]}\n"
     )
-    ended = injecttf2("run", file, "--output", tmp_path / "run", "--executor", executor)
+    workers = ["--workers=1"] if executor == "ray" else []
+    where = ["--output", tmp_path / "run", "--executor", executor, *workers]
+    ended = injecttf2("run", file, *where)
     assert ended.code == 2
     assert "the model cannot be run on the data" in ended.err
     assert "Traceback" not in ended.err

@@ -22,6 +22,8 @@ from results import open_run
 from tests.orchestrator.conftest import Clock, Nodes, Run, assert_equal_rows
 from tests.processes import descendants, is_alive, title
 
+pytestmark = pytest.mark.ray
+
 TRIALS = 3 * 13 * 3 * 3
 
 Watch = Callable[[RayExecutor, Reply], None]

@@ -23,7 +23,7 @@ def modules(campaign: Path) -> Path:
     return campaign
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
 def test_faults_and_judges_of_the_users_own(
     executor: str, modules: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -37,7 +37,8 @@ def test_faults_and_judges_of_the_users_own(
         "- {layers: [conv, logits], bits: [30, 31], counts: 20}\n"
         '- {layers: [conv, logits], fault: {type: "my_faults:Drift", width: 100}, counts: 20}\n'
     )
-    assert run(modules, tmp_path / "run", executor).failed == 0
+    workers = 1 if executor == "ray" else None
+    assert run(modules, tmp_path / "run", executor, workers=workers).failed == 0
     rows = open_run(tmp_path / "run").trials()
     assert len(rows) == 2 * 3 * 3
     assert sorted(rows["fault"].unique()) == ["bit_flip", "my_faults:Drift"]

@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("models_of_mine.py").write_text(MODULE)
     yield tmp_path
     sys.modules.pop("models_of_mine", None)
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 def test_layers_says_what_is_inside_what(folder: Path, injecttf2: Command) -> None:

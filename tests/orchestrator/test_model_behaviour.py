@@ -9,7 +9,7 @@ import pytest
 
 from injecttf2.dependence import AGAIN, BESIDE_OTHERS
 from results import open_run
-from tests.orchestrator.conftest import Command, Run, assert_equal_rows
+from tests.orchestrator.conftest import Command, Run
 
 MODULE = """
 import keras
@@ -133,8 +133,6 @@ def test_what_a_check_of_the_model_finds_is_due_and_nothing_is_given_up_on(
     assert 0 < raises.sum() < len(raises) == 240
     np.testing.assert_array_equal(sites["outcome"] == "due", raises)
     assert found.trials()["due"].sum() == raises.sum()
-    run(file, tmp_path / "ray", "ray", workers=1)
-    assert_equal_rows(tmp_path / "run", tmp_path / "ray")
 
 
 def test_a_model_that_raises_without_faults_is_told_by_plan_as_by_run(

@@ -85,7 +85,7 @@ def plain():
 
 
 def automatic():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     return keras.Sequential([keras.Input((6,)), _Scale(), layers.Dense(4, name="out")])
 
 
@@ -143,7 +143,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("odd_names.py").write_text(module)
     yield tmp_path
     sys.modules.pop("odd_names", None)
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 def campaign(model: str, grid: Any, data: str = "data") -> Path:

@@ -384,37 +384,29 @@ TAKES = "confidence takes the model's outputs for"
 
 
 @pytest.mark.parametrize(
-    ("model", "said", "message", "executor"),
+    ("model", "said", "message"),
     [
-        (
-            "logits",
-            "probabilities",
-            f"{TAKES} probabilities; expected values from 0 to 1",
-            "inline",
-        ),
-        ("softmax", "logits", f"{TAKES} logits, but without any fault they are from", "inline"),
-        ("softmax", "logits", f"{TAKES} logits, but without any fault they are from", "ray"),
+        ("logits", "probabilities", f"{TAKES} probabilities; expected values from 0 to 1"),
+        ("softmax", "logits", f"{TAKES} logits, but without any fault they are from"),
     ],
 )
 def test_a_campaign_that_is_wrong_about_outputs_is_refused(
     model: str,
     said: str,
     message: str,
-    executor: str,
     folder: Path,
     injecttf2: Command,
     tmp_path: Path,
 ) -> None:
     lines = f"judge: {{type: top1, outputs: {said}}}\nmetrics: confidence"
     file = written(folder, model, "classes", lines)
-    rest = ("--executor", executor, "--output", tmp_path / "run", "--no-report")
+    rest = ("--executor", "inline", "--output", tmp_path / "run", "--no-report")
     ended = injecttf2("run", file, *rest)
     assert ended.code == 2
     assert message in ended.err
     assert "Traceback" not in ended.err
-    if executor == "inline":  # the directory is free for the campaign that is right
-        written(folder, model, "classes", "metrics: confidence")
-        assert injecttf2("run", file, *rest).code == 0
+    written(folder, model, "classes", "metrics: confidence")
+    assert injecttf2("run", file, *rest).code == 0  # the directory is free for what is right
 
 
 def test_both_ways_to_say_it_and_no_third(folder: Path) -> None:
@@ -427,6 +419,7 @@ def test_both_ways_to_say_it_and_no_third(folder: Path) -> None:
         )
 
 
+@pytest.mark.ray
 def test_workers_take_the_decision_of_the_driver(folder: Path, run: Run) -> None:
     file = written(folder, "function", "labels", "judge: threshold\nrepetitions: 2")
     run(file, folder / "inline")

@@ -106,6 +106,7 @@ def test_probability_zero_rows_are_golden(campaign: Path, run: Run, tmp_path: Pa
     assert (untouched["accuracy"] == untouched["golden_accuracy"]).all()
 
 
+@pytest.mark.ray
 def test_workers_have_the_drivers_settings_of_keras(
     campaign: Path, run: Run, tmp_path: Path
 ) -> None:

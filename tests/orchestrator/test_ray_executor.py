@@ -21,6 +21,8 @@ from orchestrator.worker import ChunkResult
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
 
+pytestmark = pytest.mark.ray
+
 TRIALS = 3 * 13 * 3 * 3
 
 
@@ -40,7 +42,7 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
         return found
 
     monkeypatch.setattr(RayExecutor, "replies", killing)
-    summary = run(campaign, tmp_path / "disturbed", "ray", workers=2)
+    summary = run(campaign, tmp_path / "disturbed", "ray", workers=1)
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")

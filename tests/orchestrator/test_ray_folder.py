@@ -112,6 +112,7 @@ def test_a_ray_that_cannot_start_stops_the_run_and_leaves_nothing(
     assert not folders[0].parent.exists()
 
 
+@pytest.mark.ray
 def test_a_ray_lives_in_a_folder_of_its_own_that_goes_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,9 +24,9 @@ ALL = "{layers: all, target: weights, bits: 30, exhaustive: true}"
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     device.load()
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     yield
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 @pytest.fixture

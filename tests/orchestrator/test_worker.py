@@ -105,6 +105,7 @@ def test_an_inline_executor_without_work_waits(monkeypatch: pytest.MonkeyPatch) 
     assert waited == [0.2]
 
 
+@pytest.mark.ray
 def test_a_first_ray_worker_that_finds_no_room_is_replaced(
     campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
