@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from injecttf2.errors import CampaignError
 from injecttf2.plain_values import plain_values
-from injecttf2.problems import refused
+from injecttf2.problems import AS_IN_A_FILE, refused
 
 HIGHEST_BIT = 63
 """The highest bit of the widest word, float64; a layer's own width is checked with the model."""
@@ -87,7 +87,7 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def __init__(self, **data: Any) -> None:
-        plain = plain_values(data)
+        plain = _plain(data)
         with _told(type(self), plain):
             super().__init__(**plain)
 
@@ -97,7 +97,7 @@ class Schema(BaseModel):
     @classmethod
     def model_validate(cls, obj: Any, **how: Any) -> Self:
         """Return what a mapping says."""
-        plain = plain_values(obj)
+        plain = _plain(obj)
         with _told(cls, plain):
             return super().model_validate(plain, **how)
 
@@ -125,6 +125,16 @@ class Schema(BaseModel):
                 hint=f"make another: .model_copy(update={{{name!r}: ...}})",
             )
         super().__setattr__(name, value)
+
+
+def _plain(data: Any) -> Any:
+    try:
+        return plain_values(data)
+    except RecursionError:
+        raise CampaignError(
+            "received a list or a mapping that contains itself, expected one with an end",
+            hint=AS_IN_A_FILE,
+        ) from None
 
 
 @contextmanager

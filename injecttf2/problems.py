@@ -86,6 +86,7 @@ def _dotted(path: KeyPath, data: Any) -> str:
 
 _EXPECTED = {
     "string_type": "text (a number or true needs quotes to be text)",
+    "invalid_key": "a key that is text",
     "string_too_short": "text that is not empty",
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",

@@ -149,6 +149,9 @@ def test_what_is_no_list_of_plain_values_is_left_as_it_is(value: Any) -> None:
     assert plain_values(value) is value
 
 
+ENDLESS: dict[str, Any] = {}
+ENDLESS["layers"] = [ENDLESS]
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "bit": (
         {"grid": {"bits": 64, "counts": 1}},
@@ -161,6 +164,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"grid": {"bit": 3, "counts": 1}},
         "grid.bit: unknown key 'bit'; did you mean 'bits'? (valid keys: layers, ",
     ),
+    "no text": ({"grid": {**GRID, 3: 4}}, "grid: received 3, expected a key that is text"),
+    "in itself": ({"grid": ENDLESS}, "received a list or a mapping that contains itself, expected"),
     "key at the top": ({"repetition": 3}, "repetition: unknown key 'repetition'; did you mean"),
     "no source": ({"model": {"weights": "random"}}, "model.source: the key 'source' is missing: "),
     "rate": ({"grid": {"bits": 3}}, "grid: received {'bits': 3}, expected one rate: "),
