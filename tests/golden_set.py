@@ -1,0 +1,213 @@
+"""Ids and rows of trials of all kinds, written by one version and compared with another's.
+
+    python -m tests.golden_set write FOLDER      with the old version, and with the new one
+    python -m tests.golden_set compare OLD NEW   tells what differs; exit code 1 if anything does
+
+The trials are of all families of models, targets, faults, rates and judges, a few of each. Rows are
+those of level dense. Both versions must have written on the same machine, whose kernels round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from injecttf2 import batches, device
+
+device.configure(threads=2, gpu=False)
+
+import keras  # noqa: E402
+
+from injecttf2.datasets import Dataset  # noqa: E402
+from injecttf2.digest import model_digest  # noqa: E402
+from injecttf2.engine import Engine  # noqa: E402
+from injecttf2.errors import UserError  # noqa: E402
+from injecttf2.fault_model import Fault  # noqa: E402
+from injecttf2.faults import BitFlip, StuckAt  # noqa: E402
+from injecttf2.judges import Assessment  # noqa: E402
+from injecttf2.mixture import Mixture  # noqa: E402
+from injecttf2.rates import BitErrorRate, Count, Exhaustive, Probability, Rate  # noqa: E402
+from injecttf2.trials import (  # noqa: E402
+    OUTPUTS,
+    TOGETHER,
+    WEIGHTS,
+    Cell,
+    Identity,
+    Repetitions,
+    pair_keys,
+)
+from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero  # noqa: E402
+from tests import networks  # noqa: E402
+from tests.families import CLASSES, FAMILIES  # noqa: E402
+from tests.injecttf2.test_families import ADDRESSES, IN_WEIGHTS  # noqa: E402
+from tests.injecttf2.test_judged_cells import CASES, model_of  # noqa: E402
+
+SAMPLES, TRIALS = 40, 2
+
+FAULTS: tuple[Fault, ...] = (
+    BitFlip(bit=0),
+    BitFlip(bit=14),
+    BitFlip(bit=30),
+    *(BitFlip(bit_field=field) for field in ("any", "sign", "exponent", "mantissa")),
+    BitFlip(bit_field="any", burst=3),
+    StuckAt(bit_field="exponent", value=1),
+    StuckAt(bit=3, value=0),
+    Zero(),
+    Constant(1.5),
+    RandomBits(),
+    RandomValue("uniform", low=-2, high=2),
+    RandomValue("normal", mean=0.0, std=3.0),
+    Scale(-20.0),
+    Mixture(((3, BitFlip(bit_field="any")), (1, Zero()))),
+)
+
+RATES: dict[str, tuple[Rate, ...]] = {
+    OUTPUTS: (Probability(0.9), Probability(0.2), Count(45), BitErrorRate(0.001), Exhaustive()),
+    WEIGHTS: (Count(1), Count(7), BitErrorRate(0.01), Exhaustive()),
+}
+
+NETWORKS = {
+    "cnn": (networks.cnn, (8, 8, 1), "conv", "logits"),
+    "residual": (networks.residual, (8, 8, 3), "block1_conv1", "stem"),
+    "branches": (networks.branches, (12,), "right1", "shared"),
+}
+
+
+def cells(layers: list[str], in_weights: str) -> Iterator[Cell]:
+    """All faults at all rates in the first layer and in weights, some of them elsewhere."""
+    for target, layer in ((OUTPUTS, layers[0]), (WEIGHTS, in_weights)):
+        for fault in FAULTS:
+            for rate in RATES[target]:
+                yield Cell(layer, fault, rate, target)
+        for fault in (BitFlip(bit_field="any"), BitFlip(bit=30)):
+            yield Cell(layer, fault, RATES[target][0], target, paired=target == OUTPUTS)
+    scopes = [*layers[1:], *([TOGETHER.join(layers)] if len(layers) > 1 else [])]
+    for layer in scopes:
+        for fault in (BitFlip(bit_field="any"), Scale(-20.0)):
+            for rate in (Probability(0.9), Count(45)):
+                yield Cell(layer, fault, rate)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with data, what is asked of its outputs, and where it is hit.
+
+    Args:
+        model: The model.
+        data: Inputs and labels.
+        layers: Addresses, in the order of the model.
+        in_weights: Address of the layer whose weights are hit.
+        output: The output that is judged, where there are several.
+        assessment: What is asked of it.
+    """
+
+    model: keras.Model
+    data: Dataset
+    layers: list[str]
+    in_weights: str
+    output: str | None = None
+    assessment: Assessment = field(default_factory=Assessment)
+
+
+def subjects() -> Iterator[tuple[str, Subject]]:
+    """Every kind of model and every judge, by a name."""
+    generator = np.random.default_rng(3)
+    for name, family in FAMILIES.items():
+        data = Dataset(family.data(SAMPLES), generator.integers(CLASSES, size=SAMPLES))
+        where = ADDRESSES[name], IN_WEIGHTS[name]
+        yield name, Subject(family.model(), data, *where, output=family.output)
+    for name, (build, shape, layer, in_weights) in NETWORKS.items():
+        model = build()
+        data = Dataset(*networks.data(shape, model.output_shape[-1]))
+        yield name, Subject(model, data, [layer], in_weights)
+    for name, case in CASES.items():
+        model = model_of(case)
+        inputs = np.random.default_rng(5).normal(size=(SAMPLES, 5, 5, 2)).astype(np.float32)
+        golden = model.predict(inputs, verbose=0)
+        labels = {"flags": golden > 0.5, "values": golden}.get(case.labels, golden.argmax(axis=-1))
+        kind = labels.dtype if case.labels == "values" else np.int64
+        data = Dataset(inputs, labels.astype(kind))
+        yield f"judge {name}", Subject(model, data, ["conv", "last"], "last", None, case.assessment)
+
+
+def plain(value: Any) -> Any:
+    """JSON values, floating-point numbers by their words."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        array = array.view(f"u{array.itemsize}")
+    return array.tolist()
+
+
+def told(engine: Engine, cell: Cell, identity: Identity) -> dict[str, Any]:
+    """All that is known of a cell's trials."""
+    trials = list(Repetitions(cell, 0, TRIALS).trials(identity))
+    found: dict[str, Any] = {"ids": [str(trial.id) for trial in trials]}
+    if cell.paired:
+        found["pairs"] = [str(key) for key in pair_keys(identity, cell, range(TRIALS)).tolist()]
+    try:
+        evaluation = engine.evaluate(trials, record=True)
+    except (UserError, ValueError) as error:
+        return {**found, "refused": str(error).splitlines()[0]}
+    found["sites"] = plain(evaluation.sites)
+    for part in (evaluation.tallies, evaluation.injections):
+        for one in dataclasses.fields(part):  # type: ignore[arg-type]
+            value = getattr(part, one.name)
+            if value is not None:
+                found[one.name] = plain(value)
+    return found
+
+
+def write(folder: Path) -> None:
+    """Evaluate all trials; one file for each kind of model, with a line for each cell."""
+    folder.mkdir(parents=True)
+    batches.LARGEST_BATCH = 48
+    for name, one in subjects():
+        engine = Engine(
+            one.model, one.data, output=one.output, assessment=one.assessment, levels=()
+        )
+        identity = Identity("m" * 32, "d" * 32, seed=7, judge=one.assessment.identity())
+        order = [info.layer for info in engine.graph.layers]
+        chosen = cells(sorted(one.layers, key=order.index), one.in_weights)
+        lines: list[dict[str, Any]] = [{"digest": model_digest(one.model, engine.graph)}]
+        lines += [{"cell": cell.to_dict(), **told(engine, cell, identity)} for cell in chosen]
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
+        print(f"{name}: {len(lines) - 1} cells")
+
+
+def compare(old: Path, new: Path) -> int:
+    """Print what differs, and return how many cells do."""
+    differing = 0
+    names = sorted({file.name for folder in (old, new) for file in folder.glob("*.jsonl")})
+    for name in names:
+        lines = [
+            [*(folder / name).open()] if (folder / name).exists() else [] for folder in (old, new)
+        ]
+        if len(lines[0]) != len(lines[1]):
+            print(f"{name}: {len(lines[0])} and {len(lines[1])} lines")
+            differing += 1
+        for texts in zip(*lines, strict=False):
+            one, other = map(json.loads, texts)
+            keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+            if keys:
+                differing += 1
+                print(f"{name}: {one.get('cell', 'model')}: {', '.join(keys)}")
+    print(f"{differing} cells differ")
+    return differing
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["write", folder]:
+            write(Path(folder))
+        case ["compare", old, new]:
+            sys.exit(1 if compare(Path(old), Path(new)) else 0)
+        case _:
+            sys.exit(__doc__)
