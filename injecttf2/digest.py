@@ -81,14 +81,33 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
     return result.hexdigest()
 
 
-def class_digest(kind: type) -> str:
-    """Return the 128-bit blake2b digest of the code of a class, hexadecimal.
+def class_digest(kind: type, files: str = "") -> str:
+    """Return the 128-bit blake2b digest of a class of the user's, hexadecimal.
 
-    It covers the class and its bases with the functions and values that they refer to, as far as
-    they are the user's own.
+    It covers the class and its bases with the functions and values that they refer to: those of a
+    notebook have no file, and a program may set values that no file tells.
+
+    Args:
+        kind: The class.
+        files: Digest of the files of its code, see ``own_code``; empty where it has none.
     """
-    content = json.dumps(_classes(kind), sort_keys=True, default=_plain).encode()
+    told = [_classes(kind), files] if files else _classes(kind)
+    content = json.dumps(told, sort_keys=True, default=_plain).encode()
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def class_modules(kind: type) -> set[str]:
+    """Return the names of the modules of a class and its bases, without libraries' own."""
+    return {base.__module__ for base in kind.__mro__ if not _is_library(base.__module__)}
+
+
+def code_modules(model: keras.Model) -> set[str]:
+    """Return the names of the modules of a model's layers and functions, without libraries' own."""
+    parts = list(model._flatten_layers())
+    functions = [one for part in parts for one in vars(part).values() if callable(one)]
+    modules = {_module(one) for one in functions if isinstance(one, FunctionType)}
+    own = {name for name in modules if not _is_library(name)}
+    return own.union(*(class_modules(type(part)) for part in parts))
 
 
 def described(part: Any) -> dict[str, Any]:

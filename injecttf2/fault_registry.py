@@ -18,6 +18,7 @@ from injecttf2.errors import FaultError, UserError
 from injecttf2.fault_model import Fault
 from injecttf2.faults import BitFault, BitFlip, StuckAt
 from injecttf2.mixture import Mixture
+from injecttf2.own_code import Code, code_of
 from injecttf2.parameters import shown
 from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
@@ -131,7 +132,7 @@ def build(
             and ``parameters``.
         bit: The bit. A mixture gives it to those of its faults that take one and name none.
         bit_field: The field that the bit is drawn from, in place of ``bit``.
-        folder: Where modules are looked up first, and which travel to other processes.
+        folder: Where modules are looked up first.
 
     Raises:
         FaultError: There is no such fault model, or a user's own cannot be used.
@@ -189,7 +190,14 @@ def from_row(
     return build(name, json.loads(parameters or "{}"), bit=bit, bit_field=field, folder=folder)
 
 
-def wrap(model: Any, folder: Path | None = None) -> Fault:
+def own_code(fault: Fault) -> dict[str, Code]:
+    """Return the user's own code of a fault, and of the faults of a mixture, by their names."""
+    if isinstance(fault, Mixture):
+        return {name: code for _, one in fault.faults for name, code in own_code(one).items()}
+    return {fault.name: fault.parcel.code} if isinstance(fault, UserFault) else {}
+
+
+def wrap(model: Any) -> Fault:
     """Return ``model`` if it is a fault, and an instance of a user's class as one.
 
     Its name is the one under ``@fault``, or else ``package.module:Class``.
@@ -201,7 +209,7 @@ def wrap(model: Any, folder: Path | None = None) -> Fault:
         return model
     kind = type(model)
     labels = [name for name, known in _decorated.items() if known is kind]
-    return wrapped(model, labels[0] if labels else _full_name(kind), folder)
+    return wrapped(model, labels[0] if labels else _full_name(kind))
 
 
 def _user_fault(kind: type, given: dict[str, Any], name: str, folder: Path | None) -> UserFault:
@@ -214,7 +222,7 @@ def _user_fault(kind: type, given: dict[str, Any], name: str, folder: Path | Non
             f"{kind.__qualname__} cannot be made of {given}: {type(error).__name__}: {error}",
             place=name,
         ) from error
-    return wrapped(model, name, folder)
+    return wrapped(model, name, code_of(name, folder) if is_function(name) else None)
 
 
 def _mixture(

@@ -17,17 +17,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import keras
 import numpy.typing as npt
 
 from injecttf2 import model_files
 from injecttf2.applications import APPLICATIONS, application
+from injecttf2.code_import import Parcel, code_of_loaded, install
+from injecttf2.digest import code_modules
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError, UserError
 from injecttf2.keras_settings import DEFAULTS, KerasSettings
+from injecttf2.own_code import Code, code_of
 from injecttf2.paths import on_disk
-from injecttf2.references import import_function, is_function, pickled
+from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
 from injecttf2.wrapping import is_subclassed
 
@@ -46,12 +48,14 @@ class FileModel:
         suffix: Its suffix, which tells Keras the format.
         name: What the user called it.
         settings: Keras' settings that it is built with.
+        code: The user's own code of its layers, which Keras imports.
     """
 
     content: bytes
     suffix: str
     name: str
     settings: KerasSettings = field(default_factory=KerasSettings.current)
+    code: Code = field(default_factory=Code)
 
     def build(self) -> keras.Model:
         """Load the model; Keras' settings are those of the model from then on.
@@ -59,6 +63,7 @@ class FileModel:
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
+        install(self.code)
         keras.utils.clear_session(free_memory=False)  # forgets a policy of dtypes, too
         self.settings.apply()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
@@ -82,13 +87,13 @@ class FunctionModel:
     The weights travel, because a function may initialise them at random.
 
     Args:
-        function: The function, pickled with the modules beside the campaign file by value.
+        function: The function.
         weights: Arrays in the order of ``model.get_weights()``; None before the first call.
         name: What the user called it.
         settings: Keras' settings that it is called with.
     """
 
-    function: bytes
+    function: Parcel
     weights: Weights | None
     name: str
     settings: KerasSettings = field(default_factory=KerasSettings.current)
@@ -103,7 +108,7 @@ class FunctionModel:
         self.settings.apply()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
-                model = cloudpickle.loads(self.function)()
+                model = self.function.open()()
         except UserError:
             raise
         except (Exception, SystemExit) as error:
@@ -118,6 +123,11 @@ class FunctionModel:
         if self.weights is not None:
             model.set_weights(list(self.weights))
         return model
+
+    @property
+    def code(self) -> Code:
+        """The user's own code of the function and of the model's layers."""
+        return self.function.code
 
 
 Portable = FileModel | FunctionModel
@@ -225,8 +235,8 @@ def _as_file(build: Callable[[], keras.Model], name: str) -> tuple[FileModel, ke
 
 def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, keras.Model]:
     function = import_function(reference, folder, ModelError)
-    content = pickled(function, folder)
-    called = FunctionModel(content, None, reference)
+    code = code_of(reference, folder)
+    called = FunctionModel(Parcel.of(function, code), None, reference)
     model = called.build()
     if is_subclassed(model) and not model.built:
         raise ModelError(
@@ -236,7 +246,8 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, ke
             hint="call it once on an array of the right shape before it is returned, for example "
             "model(np.zeros((1, 28, 28, 1)))",
         )
-    return replace(called, weights=tuple(model.get_weights())), model
+    parcel = replace(called.function, code=code | code_of_loaded(code_modules(model)))
+    return replace(called, function=parcel, weights=tuple(model.get_weights())), model
 
 
 def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:
@@ -249,7 +260,8 @@ def _resolve_file(path: Path) -> tuple[Portable, keras.Model]:
             "package.module:function",
         )
     portable = FileModel(*model_files.read(path), str(path))
-    return portable, portable.build()
+    model = portable.build()
+    return replace(portable, code=code_of_loaded(code_modules(model))), model
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import cloudpickle
-
+from injecttf2.code_import import install
 from injecttf2.errors import UserError
+from injecttf2.own_code import RESERVED, code_of
 
 
 def is_function(reference: str) -> bool:
@@ -33,14 +31,13 @@ def import_function(
 
     Args:
         reference: ``package.module:function``.
-        folder: Where the module is looked up first; it is put in front of the Python path, so
-            that the module can import its own neighbours.
+        folder: Where the module, and what it imports, is looked up before the Python path.
         error_type: What to raise when there is no such function.
         what: What it is called then.
     """
     module_name, _, function_name = reference.partition(":")
-    if folder is not None:
-        _look_in_first(folder, module_name.partition(".")[0])
+    _check_name(module_name.partition(".")[0], reference, folder, error_type)
+    install(code_of(module_name, folder))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
             module = importlib.import_module(module_name)
@@ -65,45 +62,36 @@ def import_function(
     return function  # type: ignore[no-any-return]
 
 
-def pickled(value: Any, folder: Path | None) -> bytes:
-    """Pickle a value, what it takes from modules in ``folder`` by value.
+@contextlib.contextmanager
+def findable(folder: Path | None) -> Iterator[None]:
+    """Let Python find all modules in ``folder``, behind those of the Python path.
 
-    Such modules lie beside the campaign file, where other machines do not have them.
+    For code whose results are digested themselves, so that it may import what it likes.
     """
-    beside = modules_in(folder) if folder is not None else []
-    for module in beside:
-        cloudpickle.register_pickle_by_value(module)
+    if folder is None:
+        yield
+        return
+    entry = str(folder.absolute())
+    sys.path.append(entry)
     try:
-        content: bytes = cloudpickle.dumps(value)
+        yield
     finally:
-        for module in beside:
-            cloudpickle.unregister_pickle_by_value(module)
-    return content
+        sys.path.reverse()
+        with contextlib.suppress(ValueError):
+            sys.path.remove(entry)
+        sys.path.reverse()
 
 
-def modules_in(folder: Path) -> list[ModuleType]:
-    """Return the imported modules whose files lie in ``folder``, not in an environment there."""
-    beside = f"{folder.absolute()}{os.sep}"
-    prefixes = [f"{prefix}{os.sep}" for prefix in (sys.prefix, sys.base_prefix)]
-    environments = tuple(prefix for prefix in prefixes if prefix.startswith(beside))
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if (file := getattr(module, "__file__", None))
-        and file.startswith(beside)
-        and not file.startswith(environments)
-        and module.__name__ == name  # the main module has a second entry
-    ]
-
-
-def _look_in_first(folder: Path, top_level: str) -> None:
-    """Put ``folder`` in front of the Python path, and forget a namesake from elsewhere."""
-    folder = folder.absolute()
-    if str(folder) not in sys.path[:1]:
-        sys.path.insert(0, str(folder))
-        importlib.invalidate_caches()
-    here = (folder / f"{top_level}.py").is_file() or (folder / top_level).is_dir()
-    loaded = sys.modules.get(top_level)
-    if here and loaded is not None and loaded not in modules_in(folder):
-        for name in [name for name in sys.modules if name.partition(".")[0] == top_level]:
-            del sys.modules[name]
+def _check_name(
+    top_level: str, reference: str, folder: Path | None, error_type: type[UserError]
+) -> None:
+    """Refuse a file that has the name of a module that Python or this package needs."""
+    if folder is None or top_level not in RESERVED:
+        return
+    for file in (folder / f"{top_level}.py", folder / top_level / "__init__.py"):
+        if file.is_file():
+            raise error_type(
+                f"{file} has the name of a module that Python or injecttf2 needs",
+                place=reference,
+                hint="give it another name",
+            )

@@ -34,6 +34,7 @@ class Identity:
         seed: The campaign's seed.
         version: The meaning of a trial, ``IDENTITY_VERSION``.
         judge: What is asked of outputs, as ``Assessment.identity`` says it; empty for top-1.
+        code: Digest of the user's own code of the model and of what is asked; empty for none.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Identity:
     seed: int
     version: int = IDENTITY_VERSION
     judge: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, as they stand in ``campaign.json``."""
@@ -50,6 +52,7 @@ class Identity:
             "data": self.data,
             "seed": self.seed,
             **self.judge,
+            **({"code": self.code} if self.code else {}),
         }
 
 

@@ -20,18 +20,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 
 from injecttf2 import bits
+from injecttf2.code_import import Parcel, code_of_loaded
 from injecttf2.errors import FaultError
 from injecttf2.fault_model import Hits
+from injecttf2.own_code import Code
 from injecttf2.parameters import plain, shown
-from injecttf2.references import pickled
 from injecttf2.value_faults import ValueFault, cast
 
 CODE = "@code"
@@ -49,13 +48,13 @@ class UserFault(ValueFault):
         model: An instance of the user's class.
         label: Its name in YAML and in the results.
         code: Digest of the code of the class.
-        content: The instance pickled, as it travels to other processes.
+        parcel: The instance as it travels to other processes, with its code.
     """
 
     model: Any
     label: str
     code: str
-    content: bytes
+    parcel: Parcel
 
     @property
     def name(self) -> str:
@@ -157,31 +156,33 @@ class UserFault(ValueFault):
             "`.astype(values.dtype)` brings a result back to theirs",
         )
 
-    def __reduce__(self) -> tuple[Callable[..., UserFault], tuple[str, str, bytes]]:
+    def __reduce__(self) -> tuple[Callable[..., UserFault], tuple[str, str, Parcel]]:
         # The module of the class may not be there where the fault arrives.
-        return _unpickled, (self.label, self.code, self.content)
+        return _unpacked, (self.label, self.code, self.parcel)
 
 
-def wrapped(model: Any, label: str, folder: Path | None = None) -> UserFault:
+def wrapped(model: Any, label: str, code: Code | None = None) -> UserFault:
     """Return an instance of a user's class as a fault.
 
     Args:
         model: The instance.
         label: Its name in YAML and in the results.
-        folder: Modules in it travel to other processes together with the fault.
+        code: Code of the user's that counts beside that of the class, which always does.
 
     Raises:
         FaultError: The class is no frozen dataclass with a method ``corrupt``, or a parameter is
             none that JSON can hold.
+        CampaignError: A file of its code cannot be read, or has changed since it was imported.
     """
-    from injecttf2.digest import class_digest  # loads Keras
+    from injecttf2.digest import class_digest, class_modules  # loads Keras
 
     check_class(type(model), label)
     try:
         _fields(model)
     except ValueError as error:
         raise FaultError(str(error), place=label) from error
-    return UserFault(model, label, class_digest(type(model)), pickled(model, folder))
+    code = (code or Code()) | code_of_loaded(class_modules(type(model)))
+    return UserFault(model, label, class_digest(type(model), code.digest), Parcel.of(model, code))
 
 
 def check_class(kind: Any, label: str) -> None:
@@ -246,5 +247,20 @@ def _examples(dtype: str, draws: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.
     return values, generator.random((CHECKED_SITES, draws))
 
 
-def _unpickled(label: str, code: str, content: bytes) -> UserFault:
-    return UserFault(cloudpickle.loads(content), label, code, content)
+def _unpacked(label: str, code: str, parcel: Parcel) -> UserFault:
+    """Return a fault that has arrived in this process.
+
+    Raises:
+        FaultError: Its code does something else here.
+    """
+    from injecttf2.digest import class_digest  # loads Keras
+
+    model = parcel.open()
+    if parcel.code and class_digest(type(model), parcel.code.digest) != code:
+        raise FaultError(
+            "its class is not the same in this process as where the campaign was planned",
+            place=label,
+            hint="let its module, not a program that imports it, set the values that it uses; "
+            "all machines need the same version of Python",
+        )
+    return UserFault(model, label, code, parcel)

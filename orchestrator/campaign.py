@@ -194,6 +194,11 @@ class Campaign(Schema):
         """The folder of the campaign file, where ``package.module:function`` is looked up."""
         return self._folder
 
+    @property
+    def file(self) -> Path | None:
+        """The campaign file, None of a campaign that was made without one."""
+        return self._source.file if self._source else None
+
     def place(self, *path: str | int) -> str | None:
         """Return ``file:line:column`` of the value at ``path``, or the option that replaced it.
 

@@ -325,8 +325,11 @@ def replay(
     from injecttf2 import device
 
     device.configure()
+    from orchestrator.replay import foreign_code
     from orchestrator.replay import replay as run_again
 
+    if (line := foreign_code(run)) is not None:
+        messages().print(line)
     differences = run_again(run, trial_id, model=model, dataset=dataset)
     if as_json:
         print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})

@@ -103,6 +103,11 @@ class Listing:
     def __len__(self) -> int:
         return len(self.cells)
 
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Fault models, each once."""
+        return tuple(dict.fromkeys(cell.fault for cell in self.cells))
+
     def cell(self, scope: Scope, index: int) -> Cell:
         """Return the cell at ``index``."""
         del scope  # the cells know it
@@ -193,6 +198,11 @@ class Group:
         """How many cells it has."""
         return sum(len(block.cells) for block in self._blocks)
 
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Fault models, each once."""
+        return tuple(dict.fromkeys(fault for block in self._blocks for fault in block.cells.faults))
+
     def at(self, offset: int) -> tuple[Cell, int, int]:
         """Return the cell of the trial at ``offset``, its repetition, and how many there are."""
         if not 0 <= offset < len(self):
@@ -232,6 +242,11 @@ class Grid:
 
     def __len__(self) -> int:
         return self.groups[-1].stop if self.groups else 0
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Fault models, each once."""
+        return tuple(dict.fromkeys(fault for group in self.groups for fault in group.faults))
 
     def by_layer(self) -> dict[str, int]:
         """Return how many trials each layer has, as results name it, in order."""

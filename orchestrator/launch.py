@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +15,7 @@ from rich.console import Console
 from injecttf2 import device
 from injecttf2.errors import CampaignError
 from injecttf2.levels import Level
+from injecttf2.own_code import Code
 from orchestrator.campaign import Campaign
 from orchestrator.errors import StoppedError
 from orchestrator.provenance import provenance
@@ -246,11 +250,15 @@ def _check_record(plan: Plan, options: Options) -> None:
 def _header(plan: Plan, options: Options) -> RunHeader:
     mixed = agreement.DEVICES if options.cpu_workers else agreement.NONE
     injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
+    code = reduce(or_, plan.code.values(), Code())
+    files = [Path(one.path) for one in code.modules.values()]
+    if plan.campaign.file is not None:
+        files.append(plan.campaign.file)
     return RunHeader(
         campaign=plan.campaign.resolved(),
         identity=plan.identity.to_dict(),
         provenance={
-            **provenance(plan.campaign.folder),
+            **provenance(plan.campaign.folder, files, code.installed),
             "keras": asdict(plan.model.settings),
             agreement.MIXED: agreement.ANY if options.any_numerics else mixed,
         },
@@ -266,6 +274,7 @@ def _header(plan: Plan, options: Options) -> RunHeader:
             for info in plan.layers
             if info.layer in injected
         },
+        code={name: code.files for name, code in plan.code.items()},
     )
 
 

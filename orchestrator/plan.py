@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import keras
 
-from injecttf2 import datasets, dependence, golden, models
+from injecttf2 import datasets, dependence, fault_registry, golden, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.errors import CampaignError, placed
@@ -21,6 +22,7 @@ from injecttf2.judges.output_kind import OutputKind
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.keras_settings import KerasSettings
 from injecttf2.models import Portable
+from injecttf2.own_code import Code
 from injecttf2.rates import Exhaustive
 from injecttf2.suggest import nearest
 from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
@@ -65,6 +67,7 @@ class Plan:
         assessment: What is asked of outputs.
         sent_assessment: The same, ready to be sent.
         outputs: What the model's outputs are taken for; None where nothing depends on it.
+        code: The user's own code of what the campaign names, by the name that it has there.
     """
 
     campaign: Campaign
@@ -79,6 +82,7 @@ class Plan:
     assessment: Assessment
     sent_assessment: PortableAssessment
     outputs: OutputKind | None
+    code: Mapping[str, Code]
 
     @property
     def injections(self) -> float:
@@ -155,7 +159,11 @@ def make_plan(campaign: Campaign) -> Plan:
     _check_metric(campaign, assessment)
     keras_settings.apply()  # not what modules of data and judge have set: workers do not see that
     identity = Identity(
-        model_digest(model, graph), dataset.digest, campaign.seed, judge=assessment.identity()
+        model_digest(model, graph),
+        dataset.digest,
+        campaign.seed,
+        judge=assessment.identity(),
+        code=(portable.code | asked.sent.parcel.code).digest,
     )
     sampling = SamplingPlan(campaign, graph, len(dataset))
     chosen = Chooser(campaign, graph, sampling, len(dataset)).choose()
@@ -165,10 +173,14 @@ def make_plan(campaign: Campaign) -> Plan:
             place=campaign.place("grid"),
             hint="; ".join(f"{info.layer}: {info.reason}" for info in chosen.skipped.values()),
         )
+    grid = Grid(chosen.ordered(graph.layers))
+    code = {"model": portable.code, **asked.sent.references}
+    for fault in grid.faults:
+        code.update(fault_registry.own_code(fault))
     return Plan(
         campaign=campaign,
         identity=identity,
-        grid=Grid(chosen.ordered(graph.layers)),
+        grid=grid,
         layers=graph.layers,
         skipped=tuple(chosen.skipped.values()),
         model=portable,
@@ -178,6 +190,7 @@ def make_plan(campaign: Campaign) -> Plan:
         assessment=assessment,
         sent_assessment=asked.sent,
         outputs=asked.outputs,
+        code={name: one for name, one in code.items() if one},
     )
 
 

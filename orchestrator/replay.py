@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,19 @@ from injecttf2.errors import CampaignError
 from injecttf2.keras_settings import KerasSettings, kept
 from injecttf2.listed import Listed
 from injecttf2.rates import RATES, Exhaustive, Rate
+from injecttf2.references import is_function
 from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
 from orchestrator.campaign import reload_campaign
 from orchestrator.plan import Plan, make_plan
 from orchestrator.worker import Worker, WorkerSettings
-from results import PROVENANCE_COLUMNS, open_run
+from results import PROVENANCE_COLUMNS, Run, open_run
+from results.admission import code_differences
 from results.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
+
+IMPORTED = {"source", "preprocess", "type", "fault"}
+"""Keys of a campaign whose values may name code."""
 
 
 def replay(
@@ -39,7 +46,7 @@ def replay(
 
     Raises:
         ResultsError: There is no such run or trial.
-        CampaignError: The model or the data are not those of the run.
+        CampaignError: The model, the data or the code are not those of the run.
     """
     run = open_run(path)
     recorded = run.trial(trial_id)
@@ -48,6 +55,7 @@ def replay(
     with kept():
         KerasSettings(**run.provenance.get("keras", {})).apply()
         plan = make_plan(campaign)
+        _check_code(plan, run)
         _check_identity(plan, run.identity)
         now, numerics = _evaluate(plan, _trial_of(plan, recorded))
     differences = {
@@ -62,8 +70,55 @@ def replay(
     return differences
 
 
+def foreign_code(path: str) -> str | None:
+    """Return a line that says whose code replaying a trial runs; None where it runs none.
+
+    It is the run directory that names it, and the folder that it is looked up in.
+
+    Raises:
+        ResultsError: There is no such run.
+    """
+    run = open_run(path)
+    named = list(dict.fromkeys(_references(run.campaign)))
+    if not named:
+        return None
+    folder = Path(str(run.provenance.get("folder", ".")))
+    return f"running code that the run names: {', '.join(named)}, of {folder}{_owner(folder)}"
+
+
+def _references(value: Any, key: str = "") -> Iterator[str]:
+    """Yield each ``package.module:name`` in a resolved campaign that is imported."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _references(one, name)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _references(one, key)
+    elif isinstance(value, str) and key in IMPORTED and is_function(value):
+        yield value
+
+
+def _owner(folder: Path) -> str:
+    """Return who else a folder belongs to, if it does."""
+    try:
+        return "" if folder.stat().st_uid == os.getuid() else f", a folder of {folder.owner()}"
+    except (OSError, KeyError):
+        return ""
+
+
+def _check_code(plan: Plan, run: Run) -> None:
+    code = {name: one.files for name, one in plan.code.items()}
+    if run.header.code is not None and (files := code_differences(run.header.code, code)):
+        raise CampaignError(
+            f"code is not what the run was made with: {', '.join(files)} differ",
+            place=str(plan.campaign.folder),
+            hint="restore the files",
+        )
+
+
 def _check_identity(plan: Plan, recorded: Any) -> None:
-    differing = [key for key, value in plan.identity.to_dict().items() if recorded[key] != value]
+    now = plan.identity.to_dict()
+    differing = [key for key, value in now.items() if recorded.get(key) != value]
     if differing:
         asked = {"judge", "metrics", "criteria"} & {*differing}
         raise CampaignError(

@@ -125,6 +125,12 @@ class Worker:
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         if settings.assessment is not None:
             self._assessment = settings.assessment.build()
+            if self._assessment.identity() != settings.identity.judge:
+                raise EngineError(
+                    f"the judge, a metric or a criterion is another on the worker {self._name} "
+                    "than in the driver; let its module, not a program that imports it, set the "
+                    "values that it uses"
+                )
         built = model.build()  # last of what loads code of the user's: it sets Keras up
         if model_digest(built, Graph.of(built, dataset.inputs)) != settings.identity.model:
             raise EngineError(
@@ -134,6 +140,7 @@ class Worker:
         kernels = kernels_digest()
         conditions = {
             "model": settings.identity.model,
+            "code": settings.identity.code,
             "data": settings.identity.data,
             "levels": settings.levels,
             "device": used,

@@ -40,17 +40,46 @@ def admit(storage: Storage, header: RunHeader) -> Manifest:
             raise
         _check_ours(storage, header)
         return Manifest.begin(header)
-    differences = _differences(recorded.header, header)
+    changed = code_differences(recorded.header.code, header.code or {})
+    differences = changed or _differences(recorded.header, header)
     if not differences:
         return recorded.updated(header=header)
     if not any(storage.files(folder) for folder in (paths.TRIALS, paths.FAILURES)):
         return Manifest.begin(header)  # nothing was published: the directory is nobody's yet
+    if changed:
+        raise RunMismatchError(
+            "code that the campaign uses is not what it was; digests of files, recorded -> "
+            "received:",
+            place=storage.path(),
+            hint="Restore the files, or choose another --output for the trials of the new code.",
+            differences=changed,
+        )
     raise RunMismatchError(
         "the run directory belongs to another campaign; recorded -> received:",
         place=storage.path(),
         hint="Choose another --output for this campaign.",
         differences=differences,
     )
+
+
+def code_differences(recorded: Json | None, received: Json) -> Differences:
+    """Return the digests of the files that differ in what both campaigns name, by their names.
+
+    A fault that only one of them names makes no difference: a grid may become wider or narrower.
+
+    Args:
+        recorded: ``RunHeader.code`` of the run directory.
+        received: The same of the campaign.
+    """
+    if recorded is None:
+        files = sorted({file for code in received.values() for file in code})
+        return dict.fromkeys(files, ("not recorded, by an earlier version", "here"))
+    return {
+        file: pair
+        for name, code in received.items()
+        if name in recorded
+        for file, pair in _differing(recorded[name], code).items()
+    }
 
 
 def _check_free(storage: Storage) -> None:

@@ -40,6 +40,8 @@ class RunHeader:
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its
             output for one sample, a list in which null is a size that depends on the data; and
             ``dtype``.
+        code: The user's own code: by what the campaign names, the digest of each of its files;
+            of earlier plans too. None where an earlier version wrote, which did not record it.
 
     Raises:
         ValueError: ``plan`` has not that shape, or ``columns`` has other names.
@@ -51,6 +53,7 @@ class RunHeader:
     plan: Json
     columns: Sequence[str] = ()
     layers: Json = field(default_factory=dict)
+    code: Json | None = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(sorted(self.columns)))
@@ -106,8 +109,8 @@ class Manifest:
 
         A class of numerics comes to those that are recorded.
 
-        How many places an exhaustive cell has stays known when a narrower plan leaves it out: its
-        trials are still there.
+        How many places an exhaustive cell has, and the code of a fault, stay known when a narrower
+        plan leaves them out: their trials are still there.
         """
         now = datetime.now(UTC)
         earlier = self.earlier_provenance
@@ -115,6 +118,8 @@ class Manifest:
             earlier += ({**self.header.provenance, "until": now.isoformat()},)
         if header is not None and "exhaustive" in self.header.plan:
             header = _with_places(header, self.header.plan["exhaustive"])
+        if header is not None:
+            header = replace(header, code={**(self.header.code or {}), **(header.code or {})})
         return replace(
             self,
             header=header or self.header,
@@ -154,7 +159,7 @@ class Manifest:
             _check_version(contents["schema_version"], place)
             names = ("campaign", "identity", "provenance", "plan", "columns", "layers")
             return cls(
-                RunHeader(**{name: contents[name] for name in names}),
+                RunHeader(**{name: contents[name] for name in names}, code=contents.get("code")),
                 created_at=datetime.fromisoformat(contents["created_at"]),
                 updated_at=datetime.fromisoformat(contents["updated_at"]),
                 golden=contents["golden"],

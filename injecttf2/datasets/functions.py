@@ -10,7 +10,7 @@ from pathlib import Path
 from injecttf2.datasets.arrays import Raw, as_arrays
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError, UserError
-from injecttf2.references import import_function
+from injecttf2.references import findable, import_function
 
 
 def read(
@@ -27,8 +27,11 @@ def read(
     Raises:
         DatasetError: There is no such function, or it raises or returns something else.
     """
-    function = import_function(reference, folder, DatasetError)
-    with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+    with (
+        findable(folder),
+        contextlib.redirect_stdout(sys.stderr),  # standard output belongs to the command
+    ):
+        function = import_function(reference, folder, DatasetError)
         try:
             result = function()
         except UserError:

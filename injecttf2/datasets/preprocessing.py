@@ -14,7 +14,7 @@ from injecttf2.applications import APPLICATIONS, application
 from injecttf2.datasets.arrays import Arrays, as_arrays, parts
 from injecttf2.datasets.preparation import Preprocess
 from injecttf2.errors import DatasetError, UserError
-from injecttf2.references import import_function, is_function
+from injecttf2.references import findable, import_function, is_function
 
 
 def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:
@@ -31,7 +31,8 @@ def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:
     if reference.startswith(APPLICATIONS):
         function = _of_application(reference.removeprefix(APPLICATIONS), reference)
     elif is_function(reference):
-        function = import_function(reference, folder, DatasetError)
+        with findable(folder):
+            function = import_function(reference, folder, DatasetError)
     else:
         raise DatasetError(
             f"preprocess: received {reference!r}; "
@@ -40,7 +41,10 @@ def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:
 
     def preprocess(inputs: Arrays) -> Arrays:
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            with (
+                findable(folder),
+                contextlib.redirect_stdout(sys.stderr),  # standard output belongs to the command
+            ):
                 result = function(inputs)
             if result is not None:
                 return as_arrays(result)

@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
+from injecttf2.code_import import Parcel, code_of_loaded
+from injecttf2.digest import class_modules
 from injecttf2.errors import CampaignError, UserError, placed
 from injecttf2.judge_names import CRITERIA, METRICS, Named, parsed_name
 from injecttf2.judges.assessment import Assessment
@@ -30,7 +32,8 @@ from injecttf2.judges.per_position import PerPosition
 from injecttf2.judges.regression import Regression
 from injecttf2.judges.threshold import Threshold
 from injecttf2.judges.top import Top1, TopK
-from injecttf2.references import import_function, is_function, pickled
+from injecttf2.own_code import Code, code_of
+from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
 
 JUDGES: dict[str, type[Judge]] = {
@@ -58,14 +61,16 @@ class PortableAssessment:
     """An assessment on its way to another process.
 
     Args:
-        content: Pickled; what lies beside the campaign file by value.
+        parcel: The assessment, with the code of all that is of the user's own.
+        references: The code of each ``package.module:Class`` that it was made from.
     """
 
-    content: bytes
+    parcel: Parcel
+    references: Mapping[str, Code]
 
     def build(self) -> Assessment:
         """Return the assessment."""
-        assessment: Assessment = cloudpickle.loads(self.content)
+        assessment: Assessment = self.parcel.open()
         return assessment
 
 
@@ -208,7 +213,13 @@ def resolve(
         tuple(_placed(makers.criterion, named) for named in criteria),
     )
     _check_columns(assessment, metrics, criteria)
-    return PortableAssessment(pickled(assessment, folder)), assessment
+    own = [one.type for one in (judge, *metrics, *criteria) if is_function(one.type)]
+    parts = (assessment.judge, *assessment.metrics, *assessment.criteria)
+    references = {name: code_of(name, folder) for name in own}
+    held = [getattr(part, "criterion", part) for part in parts]
+    classes = code_of_loaded(name for part in held for name in class_modules(type(part)))
+    code = reduce(or_, references.values(), classes)
+    return PortableAssessment(Parcel.of(assessment, code), references), assessment
 
 
 def _placed(make: Callable[[Named], Any], named: Named) -> Any:

@@ -262,7 +262,7 @@ def test_a_fault_wraps_to_itself_and_others_get_the_name_of_their_class(beside: 
     flip = BitFlip(bit=3)
     assert wrap(flip) is flip
     shifted = find("mine_faults:Shifted", beside)(1)
-    assert wrap(shifted, beside) == build("mine_faults:Shifted", {"steps": 1}, folder=beside)
+    assert wrap(shifted) == build("mine_faults:Shifted", {"steps": 1}, folder=beside)
 
 
 def test_a_class_beside_the_campaign_is_found(beside: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_class_beside_the_campaign_travels_to_processes_that_lack_it(
             "import pickle, sys, numpy as np; from injecttf2.fault_model import Hits\n"
             f"fault = pickle.load(open({str(tmp_path / kind)!r}, 'rb'))\n"
             "hits = Hits('int8', np.full(2, -1), np.zeros((2, fault.draws)), np.ones(2, np.int8))\n"
-            "print(fault.changes(hits).flip.tolist(), 'mine_faults' in sys.modules)\n"
+            f"print(fault.changes(hits).flip.tolist(), {str(beside)!r} in sys.path)\n"
         )
         root = Path(__file__).parents[2]
         done = subprocess.run(

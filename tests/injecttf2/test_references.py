@@ -16,6 +16,7 @@ from injecttf2.errors import DatasetError, ModelError
 @pytest.fixture(autouse=True)
 def imports_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = dict(sys.modules)
     yield
@@ -120,7 +121,7 @@ def test_a_module_is_imported_once(tmp_path: Path) -> None:
     path = list(sys.path)
     assert references.import_function("mine_once:build", tmp_path, ModelError) is first
     assert sys.path == path
-    assert sys.path[0] == str(tmp_path)
+    assert str(tmp_path) not in path
 
 
 def test_a_missing_module_is_the_users_error() -> None:
@@ -172,48 +173,46 @@ def test_a_name_that_is_no_function_is_the_users_error(name: str, tmp_path: Path
     )
 
 
-def modules_in(folder: Path) -> list[str]:
-    return sorted(module.__name__ for module in references.modules_in(folder))
-
-
-def test_modules_in_a_folder_are_those_that_were_imported_from_it(tmp_path: Path) -> None:
-    for name in ("mine_a.py", "mine_b/__init__.py", "mine_b/c.py", "mine_not_imported.py"):
-        write(tmp_path / "here" / name, "def build():\n    pass\n")
-    write(tmp_path / "elsewhere" / "mine_d.py", "def build():\n    pass\n")
-    for reference in ("mine_a:build", "mine_b.c:build"):
-        references.import_function(reference, tmp_path / "here", ModelError)
-    references.import_function("mine_d:build", tmp_path / "elsewhere", ModelError)
-    assert modules_in(tmp_path / "here") == ["mine_a", "mine_b", "mine_b.c"]
-    assert modules_in(tmp_path / "elsewhere") == ["mine_d"]
-    assert modules_in(tmp_path / "her") == []
-
-
 def test_a_relative_folder_is_the_same_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "here" / "mine_relative.py", "def build():\n    return 1\n")
+    write(tmp_path / "here" / "mine_relative.py", "def build():\n    import mine_later\n")
+    write(tmp_path / "here" / "mine_later.py", "")
     monkeypatch.chdir(tmp_path)
-    references.import_function("mine_relative:build", Path("here"), ModelError)
-    assert sys.path[0] == str(tmp_path / "here")  # also after a change of the folder
-    assert modules_in(Path("here")) == modules_in(tmp_path / "here") == ["mine_relative"]
-    monkeypatch.chdir(tmp_path / "here")
-    assert modules_in(Path()) == ["mine_relative"]
+    function = references.import_function("mine_relative:build", Path("here"), ModelError)
+    monkeypatch.chdir("/")
+    function()  # also after a change of the folder
 
 
-def test_an_environment_in_the_folder_is_not_part_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_module_that_was_edited_is_imported_anew(tmp_path: Path) -> None:
+    write(tmp_path / "mine_edited.py", "from mine_word import WORD\n\ndef build(): return WORD\n")
+    for word in ("one", "two"):  # of the same length, within a second
+        write(tmp_path / "mine_word.py", f"WORD = '{word}'\n")
+        assert references.import_function("mine_edited:build", tmp_path, ModelError)() == word
+
+
+@pytest.mark.parametrize("name", ["results", "statistics", "keras"])
+def test_a_file_with_the_name_of_what_python_needs_is_the_users_error(
+    name: str, tmp_path: Path
 ) -> None:
-    packages = tmp_path / ".venv" / "lib" / "site-packages"
-    write(packages / "mine_installed.py", "")
-    write(tmp_path / "mine_own.py", "import mine_installed\n\ndef build():\n    pass\n")
-    monkeypatch.syspath_prepend(packages)
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    references.import_function("mine_own:build", tmp_path, ModelError)
-    assert modules_in(tmp_path) == ["mine_own"]
+    write(tmp_path / f"{name}.py", "raise SystemExit")
+    with pytest.raises(ModelError) as caught:
+        references.import_function(f"{name}:build", tmp_path, ModelError)
+    assert str(caught.value) == (
+        f"{name}:build: {tmp_path}/{name}.py has the name of a module that Python or injecttf2 "
+        "needs\n  give it another name"
+    )
 
 
-def test_a_module_with_two_names_counts_once(tmp_path: Path) -> None:
-    write(tmp_path / "mine_script.py", "def build():\n    pass\n")
-    references.import_function("mine_script:build", tmp_path, ModelError)
-    sys.modules["__mp_mine_script__"] = importlib.import_module("mine_script")
-    assert modules_in(tmp_path) == ["mine_script"]
+def test_such_a_file_is_not_imported_by_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path / "colorsys.py", "raise SystemExit")
+    write(tmp_path / "mine_plain.py", "def build():\n    import colorsys\n    return colorsys\n")
+    function = references.import_function("mine_plain:build", tmp_path, ModelError)
+    assert function().rgb_to_hsv(0, 0, 0) == (0, 0, 0)
+
+
+def test_code_whose_results_count_may_import_what_lies_in_its_folder(tmp_path: Path) -> None:
+    write(tmp_path / "mine_found.py", "")
+    with references.findable(tmp_path):
+        importlib.import_module("mine_found")
+    assert str(tmp_path) not in sys.path

@@ -47,6 +47,7 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "plan",
         "columns",
         "layers",
+        "code",
         "golden",
         "numerics",
         "earlier_provenance",

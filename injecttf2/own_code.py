@@ -1,0 +1,292 @@
+"""The user's own code that a campaign names: its files, found without running anything.
+
+A fault, judge, metric, criterion or model does what its module does and the modules that this one
+imports. All of their files are part of what it is, byte for byte, comments too. They are found by
+reading ``import`` statements, wherever in a file they stand; modules of Python's, of this package
+and of installed packages are left out. Code that is named by a variable when it is imported could
+be any: all modules of the folder or package count then.
+
+``code_import`` imports from the same bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import site
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+
+from injecttf2.errors import CampaignError
+
+RESERVED = frozenset(
+    {
+        *sys.stdlib_module_names,
+        *("injecttf2", "orchestrator", "results"),
+        *("keras", "numpy", "pandas", "pyarrow", "ray", "tensorflow"),
+    }
+)
+"""Modules that a file of the user's cannot stand in for: Python, or this package, needs them."""
+
+MAIN = "__main__"
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """A file of the user's.
+
+    Args:
+        name: Its place as modules are named: ``tables.py``, ``package/__init__.py``.
+        path: Where it lies on the machine that found it.
+        content: Its bytes.
+    """
+
+    name: str
+    path: str
+    content: bytes
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is the ``__init__`` of a package."""
+        return Path(self.name).stem.partition(".")[0] == "__init__"
+
+    @cached_property
+    def digest(self) -> str:
+        """The 128-bit blake2b digest of its bytes, hexadecimal."""
+        return hashlib.blake2b(self.content, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Code:
+    """Files of the user's that belong together; none of what is installed.
+
+    Args:
+        modules: The files by the name of their module.
+        installed: Names of the installed packages that they import.
+    """
+
+    modules: Mapping[str, CodeFile] = field(default_factory=dict)
+    installed: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.modules)
+
+    def __or__(self, other: Code) -> Code:
+        return Code({**self.modules, **other.modules}, self.installed | other.installed)
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The digest of each file by its name."""
+        return dict(sorted((file.name, file.digest) for file in self.modules.values()))
+
+    @cached_property
+    def digest(self) -> str:
+        """The 128-bit blake2b digest of names and contents, hexadecimal; empty without files."""
+        if not self:
+            return ""
+        return hashlib.blake2b(json.dumps(self.files).encode(), digest_size=16).hexdigest()
+
+
+def code_of(reference: str, folder: Path | None = None) -> Code:
+    """Return the code of ``package.module``, and of all modules of the user's that it imports.
+
+    Args:
+        reference: The module's name, or ``package.module:function``.
+        folder: Where modules are looked up before the Python path.
+
+    Raises:
+        CampaignError: A file cannot be read.
+    """
+    path = sys.path if folder is None else [str(folder.absolute()), *sys.path]
+    return Search(path).code([reference.partition(":")[0]])
+
+
+@dataclass
+class Search:
+    """Looks for modules on a path.
+
+    Args:
+        path: Folders, those that come first first.
+        known: What was found, by the name of the module.
+    """
+
+    path: Sequence[str]
+    known: dict[str, ModuleSpec | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        importlib.invalidate_caches()  # files may be newer than what Python knows of their folders
+
+    def code(self, names: Iterable[str]) -> Code:
+        """Return the code of some modules and of what they import."""
+        modules: dict[str, CodeFile] = {}
+        installed: set[str] = set()
+        waiting = list(names)
+        seen: set[str] = set()
+        while waiting:
+            for name in _with_parents(waiting.pop()):
+                if name in seen:
+                    continue
+                seen.add(name)
+                spec = self.spec(name)
+                if spec is None:
+                    break
+                if not _is_own(spec):
+                    installed.add(name.partition(".")[0])
+                    break
+                if spec.origin is None or not spec.has_location:
+                    continue  # a folder without __init__.py
+                file = _read(name, Path(spec.origin))
+                modules[name] = file
+                waiting += self._imported(name, file)
+        return Code(modules, frozenset(installed - sys.stdlib_module_names))
+
+    def spec(self, name: str) -> ModuleSpec | None:
+        """Return where a module lies; None where there is none."""
+        if name not in self.known:
+            self.known[name] = self._spec(name)
+        return self.known[name]
+
+    def _spec(self, name: str) -> ModuleSpec | None:
+        above, _, _ = name.rpartition(".")
+        if not above:
+            if name in RESERVED:
+                return None
+            return PathFinder.find_spec(name, self.path) or _found_otherwise(name)
+        parent = self.spec(above)
+        folders = None if parent is None else parent.submodule_search_locations
+        return None if folders is None else PathFinder.find_spec(name, list(folders))
+
+    def _imported(self, name: str, file: CodeFile) -> Iterator[str]:
+        """Yield the names of modules that a file may import."""
+        package = name if file.is_package else name.rpartition(".")[0]
+        for found in _imports(file.content):
+            absolute = _absolute(found.rstrip("*"), package)
+            if absolute is None:
+                continue
+            if found.endswith("*"):
+                yield from self._inside(absolute.rstrip("."))
+            else:
+                yield absolute
+
+    def _inside(self, package: str) -> Iterator[str]:
+        """Yield the modules of a package, or of the folder that comes first on the path."""
+        spec = self.spec(package) if package else None
+        if spec is not None and not _is_own(spec):
+            return
+        folders = list(spec.submodule_search_locations or ()) if spec else self.path[:1]
+        for one in iter_modules(folders):
+            name = f"{package}.{one.name}" if package else one.name
+            yield name
+            if one.ispkg:
+                yield from self._inside(name)
+
+
+@lru_cache(maxsize=1024)
+def _imports(content: bytes) -> tuple[str, ...]:
+    return tuple(_imported_names(_parsed(content)))
+
+
+def _imported_names(tree: ast.Module) -> Iterator[str]:
+    """Yield what a file imports: names, relative ones with dots before, ``*`` behind for all in it.
+
+    ``from package import name`` may take a module or something of the package: both are tried.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield base
+            joined = base if base.endswith(".") else f"{base}."
+            yield from (joined + alias.name for alias in node.names)
+            if any(alias.name == "import_module" and alias.asname for alias in node.names):
+                yield ".*"
+        elif isinstance(node, ast.Call) and _is_import(node.func):
+            given = node.args[0] if node.args else None
+            constant = given.value if isinstance(given, ast.Constant) else None
+            yield constant if isinstance(constant, str) else ".*"
+
+
+def _is_import(called: ast.expr) -> bool:
+    name = getattr(called, "attr", None) or getattr(called, "id", None)
+    return name in {"import_module", "__import__"}
+
+
+def _parsed(content: bytes) -> ast.Module:
+    """Return the tree of a source; an empty one for what is none, which cannot be imported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def _absolute(name: str, package: str) -> str | None:
+    """Return the absolute form of a name that may be relative to ``package``."""
+    bare = name.lstrip(".")
+    level = len(name) - len(bare)
+    if not level:
+        return bare
+    parts = package.split(".") if package else []
+    if level - 1 > len(parts):
+        return None
+    return ".".join([*parts[: len(parts) - level + 1], bare]).strip(".")
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[: end + 1]) for end in range(len(parts)) if parts[0])
+
+
+def _found_otherwise(name: str) -> ModuleSpec | None:
+    """Return what other ways to import find, such as those of packages in development."""
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _read(module: str, path: Path) -> CodeFile:
+    """Return a file, named by its module; a link is what it leads to."""
+    ending = "".join(path.suffixes)
+    stem = f"{module.replace('.', '/')}/__init__" if path.stem == "__init__" else module
+    name = path.name if module == MAIN else f"{stem.replace('.', '/')}{ending}"
+    try:
+        return CodeFile(name, str(path), path.read_bytes())
+    except OSError as error:
+        raise CampaignError(
+            f"cannot be read: {error.strerror or error}", place=str(path)
+        ) from error
+
+
+def _is_own(spec: ModuleSpec) -> bool:
+    """Return whether a module is the user's, neither Python's nor installed."""
+    if spec.has_location and spec.origin is not None:
+        return not is_installed(Path(spec.origin))
+    folders = list(spec.submodule_search_locations or ())
+    return any(not is_installed(Path(folder)) for folder in folders)
+
+
+@cache
+def _installed_folders() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = [*map(sysconfig.get_path, names), *site.getsitepackages(), site.getusersitepackages()]
+    return tuple(Path(one) for one in found)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file is Python's, or of a package that was installed."""
+    if {"site-packages", "dist-packages"} & {*path.parts}:
+        return True
+    return any(path.is_relative_to(folder) for folder in _installed_folders())

@@ -1,0 +1,343 @@
+"""Code of the user's own: which files it is, and that any change of them is seen."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from injecttf2.code_import import Parcel, code_of_loaded, install
+from injecttf2.errors import CampaignError
+from injecttf2.own_code import code_of
+
+
+@pytest.fixture(autouse=True)
+def imports_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(before):
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+FAULT = """
+import enum
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import tables
+from tables import gain as imported_gain
+import package.sub
+from package import exported
+
+TABLE = {"gain": 2.0}
+LIST = [1.0]
+POWER = 1.0
+
+
+class Kind(enum.Enum):
+    LOW = 0.25
+
+
+def scaled(values, by=3.0, *, and_by=4.0):
+    return values * by * and_by
+
+
+@lru_cache
+def cached(value):
+    return value * 5.0
+
+
+halved = partial(scaled, by=0.5)
+vectorised = np.vectorize(lambda value: value * 6.0)
+
+
+class Base:
+    inherited = 7.0
+
+
+class Holder:
+    pass
+
+
+HOLDER = Holder()
+HOLDER.attribute = 8.0
+
+
+@dataclass(frozen=True)
+class Gain(Base):
+    variable = 9.0
+
+    class Nested:
+        value = 10.0
+
+    def corrupt(self, values, draws):
+        from lazily import late
+
+        return values * tables.gain() * imported_gain() * late() * exported
+"""
+
+FILES = {
+    "faults.py": FAULT,
+    "tables.py": "CONSTANT = 11.0\n\n\ndef gain():\n    return CONSTANT * 12.0\n",
+    "lazily.py": "from deeper import DEEP\n\n\ndef late():\n    return DEEP\n",
+    "deeper.py": "DEEP = 13.0\n",
+    "package/__init__.py": "from .other import exported\n",
+    "package/other.py": "exported = 14.0\n",
+    "package/sub.py": "from . import exported\nfrom .star import *\n",
+    "package/star.py": "STAR = 15.0\n",
+    "unrelated.py": "NOTHING = 0.0\n",
+}
+
+EDITS = {
+    "a dictionary of the module": ("faults.py", '"gain": 2.0'),
+    "a list of the module": ("faults.py", "LIST = [1.0]"),
+    "a number of the module": ("faults.py", "POWER = 1.0"),
+    "a member of an enumeration": ("faults.py", "LOW = 0.25"),
+    "a default": ("faults.py", "by=3.0"),
+    "a keyword's default": ("faults.py", "and_by=4.0"),
+    "a cached function": ("faults.py", "value * 5.0"),
+    "an argument of a partial": ("faults.py", "by=0.5"),
+    "a function in np.vectorize": ("faults.py", "value * 6.0"),
+    "a variable of a base class": ("faults.py", "inherited = 7.0"),
+    "an attribute of an object": ("faults.py", "attribute = 8.0"),
+    "a class variable": ("faults.py", "variable = 9.0"),
+    "a nested class": ("faults.py", "value = 10.0"),
+    "the method itself": ("faults.py", "return values * tables"),
+    "an import": ("faults.py", "from lazily import late"),
+    "a decorator": ("faults.py", "@lru_cache"),
+    "a comment": ("faults.py", "\nTABLE"),
+    "a constant of a helper's module": ("tables.py", "CONSTANT = 11.0"),
+    "a function of a helper's module": ("tables.py", "* 12.0"),
+    "a module imported in a function": ("lazily.py", "return DEEP"),
+    "a module that this one imports": ("deeper.py", "DEEP = 13.0"),
+    "a package": ("package/__init__.py", "import exported"),
+    "what a package exports from a module": ("package/other.py", "exported = 14.0"),
+    "a module of a package": ("package/sub.py", "import *"),
+    "a module imported with a star": ("package/star.py", "STAR = 15.0"),
+}
+
+
+def test_code_is_a_module_and_all_that_it_imports(tmp_path: Path) -> None:
+    code = code_of("faults:Gain", write(tmp_path, FILES))
+    assert sorted(code.files) == sorted(set(FILES) - {"unrelated.py"})
+    assert code.installed == {"numpy"} - {"numpy"}  # it is always recorded
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_changes_the_digest_of_its_file_alone(what: str, tmp_path: Path) -> None:
+    file, text = EDITS[what]
+    before = code_of("faults", write(tmp_path, FILES))
+    assert text in FILES[file]
+    (tmp_path / file).write_text(FILES[file].replace(text, f"{text}  # edited"))
+    after = code_of("faults", tmp_path)
+    differing = {name for name in after.files if after.files[name] != before.files[name]}
+    assert (differing, after.digest != before.digest) == ({file}, True)
+
+
+def test_code_is_the_same_in_another_folder_and_beside_other_files(tmp_path: Path) -> None:
+    here = code_of("faults", write(tmp_path / "here", FILES))
+    there = code_of("faults", write(tmp_path / "there", {**FILES, "another.py": "1 / 0\n"}))
+    assert (here.digest, here.files) == (there.digest, there.files)
+
+
+IMPORTS = {
+    "in a condition": "if 1 > 2:\n    import helper\n",
+    "in a try": "try:\n    import missing\nexcept ImportError:\n    import helper\n",
+    "for types alone": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import helper\n",
+    "by a name of another": "import helper as numpy_\n",
+    "by importlib": "import importlib\nimportlib.import_module('helper')\n",
+    "by import_module": "from importlib import import_module\nimport_module('helper')\n",
+    "by __import__": "__import__('helper')\n",
+    "by a variable": "import importlib\nimportlib.import_module('hel' + 'per')\n",
+    "by another name": "from importlib import import_module as get\nget('helper')\n",
+    "with a coding": "# -*- coding: latin-1 -*-\nimport helper\n",
+    "in a class": "class Some:\n    import helper\n",
+    "in a cycle": "import helper\nimport main\n",
+    "by a namespace": "import space.inner\n",
+    "in a function in a function": "def one():\n    def two():\n        from helper import three\n",
+}
+
+
+@pytest.mark.parametrize("how", IMPORTS)
+def test_a_neighbour_is_found_however_it_is_imported(how: str, tmp_path: Path) -> None:
+    files = {
+        "main.py": IMPORTS[how],
+        "helper.py": "import main\n",
+        "space/inner.py": "import helper",
+    }
+    assert "helper.py" in code_of("main", write(tmp_path, files)).files
+
+
+def test_a_package_that_imports_by_a_variable_counts_whole(tmp_path: Path) -> None:
+    text = "import importlib, pkgutil\nfor one in pkgutil.iter_modules(__path__):\n"
+    text += "    importlib.import_module(f'{__name__}.{one.name}')\n"
+    files = {
+        "whole/__init__.py": text,
+        "whole/a.py": "",
+        "whole/b/__init__.py": "",
+        "whole/b/c.py": "",
+    }
+    code = code_of("whole", write(tmp_path, {**files, "beside.py": ""}))
+    assert sorted(code.files) == sorted(files)
+
+
+def test_what_is_installed_is_named_and_does_not_count(tmp_path: Path) -> None:
+    text = "import scipy.special, os, results, tensorflow as tf\nfrom helper import x\n"
+    code = code_of("main", write(tmp_path, {"main.py": text, "helper.py": "import yaml\n"}))
+    assert (sorted(code.files), code.installed) == (["helper.py", "main.py"], {"scipy", "yaml"})
+
+
+def test_a_file_beside_comes_before_an_installed_module_of_its_name(tmp_path: Path) -> None:
+    code = code_of("main", write(tmp_path, {"main.py": "import yaml\n", "yaml.py": "X = 1\n"}))
+    assert (sorted(code.files), code.installed) == (["main.py", "yaml.py"], frozenset())
+    install(code)
+    monkey = importlib.import_module("yaml")
+    assert monkey.X == 1
+
+
+def test_a_file_that_comes_to_lie_beside_changes_the_code(tmp_path: Path) -> None:
+    text = "try:\n    import fast\nexcept ImportError:\n    fast = None\n"
+    before = code_of("main", write(tmp_path, {"main.py": text}))
+    after = code_of("main", write(tmp_path, {"fast.py": ""}))
+    assert (sorted(before.files), sorted(after.files)) == (["main.py"], ["fast.py", "main.py"])
+
+
+def test_a_compiled_module_counts_by_its_bytes(tmp_path: Path) -> None:
+    write(tmp_path, {"main.py": "import native\n"})
+    (tmp_path / "native.abi3.so").write_bytes(b"\x7fELF, not really")
+    assert sorted(code_of("main", tmp_path).files) == ["main.py", "native.abi3.so"]
+
+
+def test_a_file_that_is_no_python_counts_by_its_bytes(tmp_path: Path) -> None:
+    code = code_of(
+        "main", write(tmp_path, {"main.py": "import helper\n", "helper.py": "print 1\n"})
+    )
+    assert sorted(code.files) == ["helper.py", "main.py"]
+
+
+def test_finding_code_runs_nothing(tmp_path: Path) -> None:
+    loud = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    files = {
+        "p/__init__.py": f"{loud}from . import a\n",
+        "p/a.py": f"{loud}import b\n",
+        "b.py": loud,
+    }
+    assert sorted(code_of("p.a", write(tmp_path, files)).files) == sorted(files)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_runs_where_its_files_are_not(tmp_path: Path) -> None:
+    """As on a worker: also what is imported late, and what a class refers to by its module."""
+    folder = write(tmp_path / "here", FILES)
+    code = code_of("faults:Gain", folder)
+    install(code)
+    parcel = Parcel.of(importlib.import_module("faults").Gain(), code)
+    (tmp_path / "parcel").write_bytes(pickle.dumps(parcel))
+    folder.rename(tmp_path / "gone")
+    program = (
+        "import pickle, sys, numpy as np\n"
+        f"parcel = pickle.load(open({str(tmp_path / 'parcel')!r}, 'rb'))\n"
+        "print(parcel.open().corrupt(np.ones(1), None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"[{(11 * 12) ** 2 * 13 * 14:.0f}.]\n", "")
+
+
+def test_a_module_that_the_users_program_imported_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(
+        write(tmp_path, {"mine_a/b.py": "import mine_c\n", "mine_c.py": ""})
+    )
+    importlib.import_module("mine_a.b")
+    assert sorted(code_of_loaded(["mine_a.b", "numpy", "nowhere"]).files) == [
+        "mine_a/b.py",
+        "mine_c.py",
+    ]
+
+
+def test_a_file_that_changed_after_the_users_program_imported_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(
+        write(tmp_path, {"mine_d.py": "import mine_e\n", "mine_e.py": "X = 1\n"})
+    )
+    importlib.import_module("mine_d")
+    code_of_loaded(["mine_d"])
+    write(tmp_path, {"mine_e.py": "X = 2\n"})
+    for ask in (lambda: code_of_loaded(["mine_d"]), lambda: install(code_of("mine_d", tmp_path))):
+        with pytest.raises(CampaignError) as caught:
+            ask()
+        assert str(caught.value) == (
+            f"{tmp_path}/mine_e.py: the file has changed since this process imported it\n"
+            "  start Python anew, so that what runs is what the file says"
+        )
+
+
+@pytest.mark.parametrize("how", [["study.py"], ["-m", "study"]])
+def test_a_script_counts_with_what_it_imports(how: list[str], tmp_path: Path) -> None:
+    text = "import helper\nfrom injecttf2.code_import import code_of_loaded\n"
+    text += "print(*code_of_loaded(['__main__']).files)\n"
+    write(tmp_path, {"study.py": text, "helper.py": ""})
+    done = subprocess.run(
+        [sys.executable, *how],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("helper.py study.py\n", "")
+
+
+def test_a_notebook_counts_by_the_modules_that_its_values_are_of(tmp_path: Path) -> None:
+    text = "import helper\nfrom other import something\n"
+    text += "from injecttf2.code_import import code_of_loaded\n"
+    text += "print(*code_of_loaded(['__main__']).files)\n"
+    write(tmp_path, {"helper.py": "", "other.py": "def something():\n    pass\n", "third.py": ""})
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("helper.py other.py\n", "")
+
+
+def test_code_of_a_loaded_module_does_not_depend_on_what_it_was_loaded_with(tmp_path: Path) -> None:
+    write(tmp_path, {"mine_f.py": "import mine_g\n", "mine_g.py": ""})
+    install(code_of("mine_f", tmp_path))
+    importlib.import_module("mine_f")
+    assert sorted(code_of_loaded(["mine_g"]).files) == ["mine_g.py"]
+
+
+def test_a_module_is_imported_anew_where_one_that_it_imported_has_changed(tmp_path: Path) -> None:
+    write(tmp_path, {"mine_h.py": "from mine_i import X\n", "mine_j.py": "import mine_i\n"})
+    for x in (1, 2):
+        write(tmp_path, {"mine_i.py": f"X = {x}\n"})
+        for name in ("mine_j", "mine_h"):
+            install(code_of(name, tmp_path))
+            importlib.import_module(name)
+        assert (x, x) == (sys.modules["mine_h"].X, sys.modules["mine_j"].mine_i.X)
