@@ -187,6 +187,7 @@ def _start(cpus: int, metrics_port: int | None, folder: Path) -> Any:
                 log_to_driver=False,
                 logging_level="ERROR",
                 _metrics_export_port=metrics_port,
+                job_config=_job(ray),
                 _temp_dir=str(folder / RAY),
             )
     except Exception as error:
@@ -212,7 +213,7 @@ def _join(address: str) -> Any:
         if address != "auto":
             ray._raylet.GcsClient(address)  # it says at once what `init` says after many tries
         with _signals_later():
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address, job_config=_job(ray), log_to_driver=False, logging_level="ERROR")
     except ray.exceptions.AuthenticationError as error:
         raise CampaignError(
             f"the cluster at {address!r} takes calls with its token only",
@@ -222,6 +223,18 @@ def _join(address: str) -> Any:
     except (ConnectionError, OSError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
     return ray
+
+
+def _job(ray: Any) -> Any:
+    """Return Ray's description of a job whose workers import nothing from the driver's folders.
+
+    Ray puts the current folder, and that of the driver's script, in front of their path, where a
+    file of any name stands in for a module. What a campaign names travels with its trials. Only
+    for a job that brings a folder of its own does Ray leave both out; no option says so.
+    """
+    job = ray.job_config.JobConfig()
+    job._runtime_env_has_working_dir = lambda: True
+    return job
 
 
 def _quiet_ray() -> Any:
