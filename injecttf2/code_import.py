@@ -77,11 +77,13 @@ def code_of_loaded(names: Iterable[str]) -> Code:
     code = Code()
     for name in sorted(set(names)):
         module = sys.modules.get(name)
-        if module is None or name.partition(".")[0] in RESERVED:
+        top_level = name.partition(".")[0]
+        if module is None or top_level in RESERVED:
             continue
         if file := getattr(module, "__file__", None):
-            if not is_installed(Path(file)):
-                code |= _code_of_file(name, Path(file).absolute())
+            installed = Code(installed=frozenset({top_level}))
+            is_own = not is_installed(Path(file))
+            code |= _code_of_file(name, Path(file).absolute()) if is_own else installed
         elif name == MAIN:
             held = {_module_of(value) for value in vars(module).values()}
             code |= code_of_loaded(one for one in held if one not in ("", MAIN))
@@ -131,7 +133,7 @@ def _is_stale(module: ModuleType, file: CodeFile, code: Code) -> bool:
     if isinstance(loader := _loader(module), _Loader):  # it may hold what others of its code gave
         before = loader.code.modules
         return any(before.get(name) not in (None, one) for name, one in code.modules.items())
-    if Path(getattr(module, "__file__", None) or "").absolute() != Path(file.path):
+    if Path(getattr(module, "__file__", None) or "").resolve() != Path(file.path).resolve():
         return module.__name__ != MAIN
     if _first_seen.setdefault(module, file.content) != file.content:
         raise _changed(file.path)
@@ -161,8 +163,7 @@ class _Finder(MetaPathFinder):
         """Return how a module is loaded, None for one that is not known here."""
         file = self.code.modules.get(fullname)
         if file is None:
-            inside = any(name.startswith(f"{fullname}.") for name in self.code.modules)
-            return ModuleSpec(fullname, None, is_package=True) if inside else None
+            return self._namespace(fullname)
         if not file.name.endswith(".py"):  # compiled: Python loads it from the file itself
             return spec_from_file_location(fullname, file.path)
         return spec_from_file_location(
@@ -171,6 +172,18 @@ class _Finder(MetaPathFinder):
             loader=_Loader(fullname, file, self.code),
             submodule_search_locations=[str(Path(file.path).parent)] if file.is_package else None,
         )
+
+    def _namespace(self, fullname: str) -> ModuleSpec | None:
+        """Return how a folder without ``__init__.py`` is loaded that holds modules known here."""
+        depth = fullname.count(".") + 1
+        folders = {
+            str(Path(file.path).parents[name.count(".") - depth + file.is_package])
+            for name, file in self.code.modules.items()
+            if name.startswith(f"{fullname}.")
+        }
+        spec = ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = sorted(folders)
+        return spec if folders else None
 
 
 class _Loader(SourceFileLoader):

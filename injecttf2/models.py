@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from injecttf2 import model_files
 from injecttf2.applications import APPLICATIONS, application
-from injecttf2.code_import import Parcel, code_of_loaded, install
+from injecttf2.code_import import Parcel, code_of_loaded
 from injecttf2.digest import code_modules
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError, UserError
@@ -48,7 +48,7 @@ class FileModel:
         suffix: Its suffix, which tells Keras the format.
         name: What the user called it.
         settings: Keras' settings that it is built with.
-        code: The user's own code of its layers, which Keras imports.
+        code: The user's own code of its layers, which the user's program has registered.
     """
 
     content: bytes
@@ -63,7 +63,6 @@ class FileModel:
         Raises:
             ModelError: Keras cannot load it, or it holds code, which safe mode refuses.
         """
-        install(self.code)
         keras.utils.clear_session(free_memory=False)  # forgets a policy of dtypes, too
         self.settings.apply()
         with tempfile.NamedTemporaryFile(suffix=self.suffix) as file:
@@ -246,6 +245,7 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, ke
             hint="call it once on an array of the right shape before it is returned, for example "
             "model(np.zeros((1, 28, 28, 1)))",
         )
+    code = code_of(reference, folder)  # what it imports may lie where it has made Python look
     parcel = replace(called.function, code=code | code_of_loaded(code_modules(model)))
     return replace(called, function=parcel, weights=tuple(model.get_weights())), model
 

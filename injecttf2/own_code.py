@@ -22,21 +22,22 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import get_importer, iter_modules
 
 from injecttf2.errors import CampaignError
 
-RESERVED = frozenset(
-    {
-        *sys.stdlib_module_names,
-        *("injecttf2", "orchestrator", "results"),
-        *("keras", "numpy", "pandas", "pyarrow", "ray", "tensorflow"),
-    }
+PRODUCT = frozenset({"injecttf2", "orchestrator", "results"})
+
+RESERVED = PRODUCT.union(
+    sys.stdlib_module_names, ("keras", "numpy", "pandas", "pyarrow", "ray", "tensorflow")
 )
-"""Modules that a file of the user's cannot stand in for: Python, or this package, needs them."""
+"""Modules that no file beside a campaign stands in for: Python or this package needs them."""
+
+BY_VARIABLE = {"spec_from_file_location", "run_path", "run_module", "SourceFileLoader"}
+"""Functions that import, or run, what only their arguments tell."""
 
 MAIN = "__main__"
 
@@ -159,12 +160,13 @@ class Search:
     def _spec(self, name: str) -> ModuleSpec | None:
         above, _, _ = name.rpartition(".")
         if not above:
-            if name in RESERVED:
+            if name in PRODUCT:
                 return None
-            return PathFinder.find_spec(name, self.path) or _found_otherwise(name)
+            beside = None if name in RESERVED else _found_in(self.path, name)
+            return beside or _found_otherwise(name)
         parent = self.spec(above)
         folders = None if parent is None else parent.submodule_search_locations
-        return None if folders is None else PathFinder.find_spec(name, list(folders))
+        return None if folders is None else _found_in(folders, name)
 
     def _imported(self, name: str, file: CodeFile) -> Iterator[str]:
         """Yield the names of modules that a file may import."""
@@ -173,22 +175,24 @@ class Search:
             absolute = _absolute(found.rstrip("*"), package)
             if absolute is None:
                 continue
-            if found.endswith("*"):
-                yield from self._inside(absolute.rstrip("."))
-            else:
+            if not found.endswith("*"):
                 yield absolute
+            elif inside := absolute.rstrip("."):
+                yield from self._inside(inside)
+            else:
+                yield from self._modules("", [str(Path(file.path).parent)])
 
     def _inside(self, package: str) -> Iterator[str]:
-        """Yield the modules of a package, or of the folder that comes first on the path."""
-        spec = self.spec(package) if package else None
-        if spec is not None and not _is_own(spec):
-            return
-        folders = list(spec.submodule_search_locations or ()) if spec else self.path[:1]
-        for one in iter_modules(folders):
-            name = f"{package}.{one.name}" if package else one.name
-            yield name
+        """Yield the modules of a package of the user's, and of packages in it."""
+        spec = self.spec(package)
+        if spec is not None and _is_own(spec):
+            yield from self._modules(f"{package}.", list(spec.submodule_search_locations or ()))
+
+    def _modules(self, prefix: str, folders: list[str]) -> Iterator[str]:
+        for one in iter_modules(folders, prefix):
+            yield one.name
             if one.ispkg:
-                yield from self._inside(name)
+                yield from self._inside(one.name)
 
 
 @lru_cache(maxsize=1024)
@@ -211,15 +215,16 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             yield from (joined + alias.name for alias in node.names)
             if any(alias.name == "import_module" and alias.asname for alias in node.names):
                 yield ".*"
-        elif isinstance(node, ast.Call) and _is_import(node.func):
+        elif isinstance(node, ast.Call) and _name(node.func) in {"import_module", "__import__"}:
             given = node.args[0] if node.args else None
             constant = given.value if isinstance(given, ast.Constant) else None
             yield constant if isinstance(constant, str) else ".*"
+        elif isinstance(node, ast.Call) and _name(node.func) in BY_VARIABLE:
+            yield ".*"
 
 
-def _is_import(called: ast.expr) -> bool:
-    name = getattr(called, "attr", None) or getattr(called, "id", None)
-    return name in {"import_module", "__import__"}
+def _name(called: ast.expr) -> str | None:
+    return getattr(called, "attr", None) or getattr(called, "id", None)
 
 
 def _parsed(content: bytes) -> ast.Module:
@@ -247,6 +252,22 @@ def _absolute(name: str, package: str) -> str | None:
 def _with_parents(name: str) -> Iterator[str]:
     parts = name.split(".")
     return (".".join(parts[: end + 1]) for end in range(len(parts)) if parts[0])
+
+
+def _found_in(folders: Iterable[str], name: str) -> ModuleSpec | None:
+    """Return what Python would find; its own search asks for packages above that are loaded."""
+    parts: list[str] = []
+    for folder in folders:
+        finder = get_importer(folder or str(Path.cwd()))
+        spec = None if finder is None else finder.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            return spec
+        parts += [] if spec is None else spec.submodule_search_locations or ()
+    if not parts:
+        return None
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = parts
+    return spec
 
 
 def _found_otherwise(name: str) -> ModuleSpec | None:

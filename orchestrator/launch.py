@@ -274,7 +274,7 @@ def _header(plan: Plan, options: Options) -> RunHeader:
             for info in plan.layers
             if info.layer in injected
         },
-        code={name: code.files for name, code in plan.code.items()},
+        code={name: code.files for name, code in plan.code.items() if code},
     )
 
 

@@ -190,7 +190,7 @@ def make_plan(campaign: Campaign) -> Plan:
         assessment=assessment,
         sent_assessment=asked.sent,
         outputs=asked.outputs,
-        code={name: one for name, one in code.items() if one},
+        code=code,
     )
 
 

@@ -107,7 +107,7 @@ def _owner(folder: Path) -> str:
 
 
 def _check_code(plan: Plan, run: Run) -> None:
-    code = {name: one.files for name, one in plan.code.items()}
+    code = {name: one.files for name, one in plan.code.items() if one}
     if run.header.code is not None and (files := code_differences(run.header.code, code)):
         raise CampaignError(
             f"code is not what the run was made with: {', '.join(files)} differ",

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import pytest
 
+from injecttf2 import models
 from injecttf2.code_import import Parcel, code_of_loaded, install
-from injecttf2.errors import CampaignError
+from injecttf2.errors import CampaignError, ModelError
 from injecttf2.own_code import code_of
+from injecttf2.references import import_function
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +141,7 @@ EDITS = {
 def test_code_is_a_module_and_all_that_it_imports(tmp_path: Path) -> None:
     code = code_of("faults:Gain", write(tmp_path, FILES))
     assert sorted(code.files) == sorted(set(FILES) - {"unrelated.py"})
-    assert code.installed == {"numpy"} - {"numpy"}  # it is always recorded
+    assert code.installed == {"numpy"}
 
 
 @pytest.mark.parametrize("what", EDITS)
@@ -169,6 +172,9 @@ IMPORTS = {
     "by a variable": "import importlib\nimportlib.import_module('hel' + 'per')\n",
     "by another name": "from importlib import import_module as get\nget('helper')\n",
     "with a coding": "# -*- coding: latin-1 -*-\nimport helper\n",
+    "by its file": "from importlib.util import spec_from_file_location\n"
+    "spec = spec_from_file_location('any', __file__.replace('main', 'helper'))\n",
+    "by runpy": "import runpy\nrunpy.run_module(input())\n",
     "in a class": "class Some:\n    import helper\n",
     "in a cycle": "import helper\nimport main\n",
     "by a namespace": "import space.inner\n",
@@ -202,7 +208,8 @@ def test_a_package_that_imports_by_a_variable_counts_whole(tmp_path: Path) -> No
 def test_what_is_installed_is_named_and_does_not_count(tmp_path: Path) -> None:
     text = "import scipy.special, os, results, tensorflow as tf\nfrom helper import x\n"
     code = code_of("main", write(tmp_path, {"main.py": text, "helper.py": "import yaml\n"}))
-    assert (sorted(code.files), code.installed) == (["helper.py", "main.py"], {"scipy", "yaml"})
+    assert sorted(code.files) == ["helper.py", "main.py"]
+    assert code.installed == {"scipy", "tensorflow", "yaml"}
 
 
 def test_a_file_beside_comes_before_an_installed_module_of_its_name(tmp_path: Path) -> None:
@@ -341,3 +348,48 @@ def test_a_module_is_imported_anew_where_one_that_it_imported_has_changed(tmp_pa
             install(code_of(name, tmp_path))
             importlib.import_module(name)
         assert (x, x) == (sys.modules["mine_h"].X, sys.modules["mine_j"].mine_i.X)
+
+
+def test_what_a_module_adds_to_the_python_path_counts(tmp_path: Path) -> None:
+    text = f"import sys\nsys.path.append({str(tmp_path / 'lib')!r})\nimport mine_k\n"
+    write(tmp_path, {"here/mine_l.py": text + "def build():\n    pass\n", "lib/mine_k.py": ""})
+    import_function("mine_l:build", tmp_path / "here", ModelError)
+    assert sorted(code_of("mine_l", tmp_path / "here").files) == ["mine_k.py", "mine_l.py"]
+
+
+def test_a_folder_without_init_is_a_package(tmp_path: Path) -> None:
+    write(tmp_path, {"mine_m/n/o.py": "X = 1\n", "mine_m/p.py": "from mine_m.n import o\n"})
+    install(code_of("mine_m.p", tmp_path))
+    module = importlib.import_module("mine_m.p")
+    assert module.o.X == 1
+    assert list(sys.modules["mine_m"].__path__) == [str(tmp_path / "mine_m")]
+
+
+def test_a_module_of_the_users_in_the_place_of_one_of_pythons_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the user's own program finds it first, as a script does in its folder."""
+    monkeypatch.syspath_prepend(
+        write(tmp_path, {"colorsys.py": "X = 1\n", "mine_q.py": "import colorsys"})
+    )
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    importlib.import_module("mine_q")
+    assert sorted(code_of("mine_q", tmp_path).files) == ["colorsys.py", "mine_q.py"]
+
+
+def test_layers_that_a_program_has_registered_are_code_of_a_model_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = (
+        "import keras\nimport mine_s\n\n@keras.saving.register_keras_serializable('mine_r')\n"
+        "class Doubled(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"
+    )
+    monkeypatch.syspath_prepend(write(tmp_path, {"mine_r.py": layer, "mine_s.py": ""}))
+    inputs = keras.Input((4,))
+    keras.Model(inputs, importlib.import_module("mine_r").Doubled()(inputs)).save(
+        tmp_path / "m.keras"
+    )
+    portable, _ = models.resolve(str(tmp_path / "m.keras"))
+    assert sorted(portable.code.files) == ["mine_r.py", "mine_s.py"]
+    keras.Sequential([inputs, keras.layers.Dense(2)]).save(tmp_path / "plain.keras")
+    assert not models.resolve(str(tmp_path / "plain.keras"))[0].code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import pickle
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -294,3 +297,28 @@ def test_a_class_that_is_no_fault_model_is_refused(model: Any, message: str) -> 
         wrapped(model, "mine")
     assert (caught.value.message, caught.value.place) == (message, "mine")
     assert "a class below @dataclass(frozen=True)" in str(caught.value)
+
+
+def test_a_value_that_only_a_program_has_set_is_not_another_one_elsewhere_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_set.py").write_text(
+        "from dataclasses import dataclass\nWIDTH = 1\n\n@dataclass(frozen=True)\nclass Set:\n"
+        "    def corrupt(self, values, draws):\n        return values * WIDTH\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("mine_set")
+    plain = pickle.dumps(wrapped(module.Set(), "set"))
+    module.WIDTH = 2
+    changed = pickle.dumps(wrapped(module.Set(), "set"))
+    assert pickle.loads(changed).label == "set"  # noqa: S301
+    monkeypatch.delitem(sys.modules, "mine_set")  # as in another process
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    assert pickle.loads(plain).label == "set"  # noqa: S301
+    with pytest.raises(FaultError) as caught:
+        pickle.loads(changed)  # noqa: S301
+    assert str(caught.value) == (
+        "set: its class is not the same in this process as where the campaign was planned\n"
+        "  let its module, not a program that imports it, set the values that it uses; all "
+        "machines need the same version of Python"
+    )
