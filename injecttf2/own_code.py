@@ -32,7 +32,10 @@ from injecttf2.errors import CampaignError
 PRODUCT = frozenset({"injecttf2", "orchestrator", "results"})
 
 RESERVED = PRODUCT.union(
-    sys.stdlib_module_names, ("keras", "numpy", "pandas", "pyarrow", "ray", "tensorflow")
+    sys.stdlib_module_names,
+    ("keras", "ml_dtypes", "numpy", "scipy", "sklearn", "tensorflow"),
+    ("cloudpickle", "jinja2", "pandas", "platformdirs", "plotly", "pyarrow"),
+    ("pydantic", "ray", "rich", "typer", "yaml"),
 )
 """Modules that no file beside a campaign stands in for: Python or this package needs them."""
 

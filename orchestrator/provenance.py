@@ -93,7 +93,10 @@ def _differs(top: Path, file: Path) -> bool:
     if not found:
         return True
     committed = found.split("\t")[0].split()[-1]
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return True
     return committed not in {_blob(content, committed), _blob(_unix(content), committed)}
 
 
@@ -117,6 +120,7 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=10,
             check=False,
         )

@@ -12,14 +12,14 @@ from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError
 from injecttf2.keras_settings import KerasSettings, kept
 from injecttf2.listed import Listed
+from injecttf2.own_code import Code, code_of
 from injecttf2.rates import RATES, Exhaustive, Rate
 from injecttf2.references import is_function
 from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
-from orchestrator.campaign import reload_campaign
+from orchestrator.campaign import Campaign, reload_campaign
 from orchestrator.plan import Plan, make_plan
 from orchestrator.worker import Worker, WorkerSettings
 from results import PROVENANCE_COLUMNS, Run, open_run
-from results.admission import code_differences
 from results.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
@@ -52,10 +52,11 @@ def replay(
     recorded = run.trial(trial_id)
     folder = Path(str(run.provenance.get("folder", ".")))
     campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
+    _check_code(run, folder, _code_by_its_names(run, campaign))
     with kept():
         KerasSettings(**run.provenance.get("keras", {})).apply()
         plan = make_plan(campaign)
-        _check_code(plan, run)
+        _check_code(run, folder, plan.code)
         _check_identity(plan, run.identity)
         now, numerics = _evaluate(plan, _trial_of(plan, recorded))
     differences = {
@@ -106,13 +107,32 @@ def _owner(folder: Path) -> str:
         return ""
 
 
-def _check_code(plan: Plan, run: Run) -> None:
-    code = {name: one.files for name, one in plan.code.items() if one}
-    if run.header.code is not None and (files := code_differences(run.header.code, code)):
+def _code_by_its_names(run: Run, campaign: Campaign) -> dict[str, Code]:
+    """Return the code of what a run names, as far as it is found before any of it is imported."""
+    named = {name: name for name in run.header.code or {}}
+    if "model" in named and campaign.model is not None:
+        named["model"] = campaign.model.source
+    return {
+        name: code_of(reference, campaign.folder)
+        for name, reference in named.items()
+        if is_function(reference)
+    }
+
+
+def _check_code(run: Run, folder: Path, found: Mapping[str, Code]) -> None:
+    """Refuse files that are not those of the run; of a run of before, which has none, nothing."""
+    recorded = run.header.code or {}
+    changed = [
+        file
+        for name, code in found.items()
+        for file, digest in code.files.items()
+        if name in recorded and recorded[name].get(file) != digest
+    ]
+    if changed:
         raise CampaignError(
-            f"code is not what the run was made with: {', '.join(files)} differ",
-            place=str(plan.campaign.folder),
-            hint="restore the files",
+            f"code is not what the run was made with: {', '.join(dict.fromkeys(changed))}",
+            place=str(folder),
+            hint="restore it",
         )
 
 

@@ -175,10 +175,14 @@ def test_a_run_whose_code_has_changed_is_refused_with_the_file(
         refused = injecttf2("replay", tmp_path / "run", trial)
         assert refused.code == 2
         assert refused.err.endswith(
-            f"{mine.parent}: code is not what the run was made with: {file} differ\n"
-            "  restore the files\n"
+            f"{mine.parent}: code is not what the run was made with: {file}\n  restore it\n"
         )
         mine.with_name(file).write_text(MODULES[file])
+    mark = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    mine.with_name("nets.py").write_text(f"{mark}{MODULES['nets.py']}")
+    assert injecttf2("replay", tmp_path / "run", trial).code == 2
+    assert not (tmp_path / "ran").exists()  # it is refused before it is imported
+    mine.with_name("nets.py").write_text(MODULES["nets.py"])
     mine.with_name("data_of_mine.py").write_text(f"{MODULES['data_of_mine.py']}# its arrays count")
     assert injecttf2(*command).code == 0
     assert len(open_run(tmp_path / "run").trials()) == 1
