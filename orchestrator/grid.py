@@ -104,9 +104,9 @@ class Listing:
         return len(self.cells)
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Fault models, each once."""
-        return tuple(dict.fromkeys(cell.fault for cell in self.cells))
+    def faults(self) -> Iterator[Fault]:
+        """The fault model of each cell."""
+        return (cell.fault for cell in self.cells)
 
     def cell(self, scope: Scope, index: int) -> Cell:
         """Return the cell at ``index``."""
@@ -199,9 +199,9 @@ class Group:
         return sum(len(block.cells) for block in self._blocks)
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Fault models, each once."""
-        return tuple(dict.fromkeys(fault for block in self._blocks for fault in block.cells.faults))
+    def faults(self) -> Iterator[Fault]:
+        """Its fault models, some of them several times."""
+        return (fault for block in self._blocks for fault in block.cells.faults)
 
     def at(self, offset: int) -> tuple[Cell, int, int]:
         """Return the cell of the trial at ``offset``, its repetition, and how many there are."""
@@ -244,9 +244,9 @@ class Grid:
         return self.groups[-1].stop if self.groups else 0
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Fault models, each once."""
-        return tuple(dict.fromkeys(fault for group in self.groups for fault in group.faults))
+    def faults(self) -> Iterator[Fault]:
+        """Its fault models, some of them several times."""
+        return (fault for group in self.groups for fault in group.faults)
 
     def by_layer(self) -> dict[str, int]:
         """Return how many trials each layer has, as results name it, in order."""

@@ -71,9 +71,9 @@ def code_differences(recorded: Json | None, received: Json) -> Differences:
         recorded: ``RunHeader.code`` of the run directory.
         received: The same of the campaign.
     """
-    if recorded is None:
-        files = sorted({file for code in received.values() for file in code})
-        return dict.fromkeys(files, ("not recorded, by an earlier version", "here"))
+    if recorded is None:  # by an earlier version
+        files = {file: new for code in received.values() for file, new in code.items()}
+        return {file: ("not recorded", new) for file, new in sorted(files.items())}
     return {
         file: pair
         for name, code in received.items()

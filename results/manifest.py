@@ -119,7 +119,9 @@ class Manifest:
         if header is not None and "exhaustive" in self.header.plan:
             header = _with_places(header, self.header.plan["exhaustive"])
         if header is not None:
-            header = replace(header, code={**(self.header.code or {}), **(header.code or {})})
+            known = self.header.code
+            code = None if known is None else {**known, **(header.code or {})}
+            header = replace(header, code=code)
         return replace(
             self,
             header=header or self.header,

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -5,11 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from results import RunCorruptError, RunHeader, RunMismatchError, paths
+from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run, paths
 from results.admission import admit
 from results.manifest import Manifest, write_manifest
 from results.parts import write_part
 from results.storage import LocalStorage
+
+Table = Callable[..., pa.Table]
 
 
 def test_absent_and_empty_directories_are_free(tmp_path: Path, header: RunHeader) -> None:
@@ -110,3 +113,40 @@ def test_json_that_describes_no_run_is_left_alone(
     (tmp_path / "campaign.json").write_text(text)
     with pytest.raises(RunCorruptError, match="does not describe a run"):
         admit(LocalStorage(tmp_path), header)
+
+
+def coded(header: RunHeader, **code: dict[str, str]) -> RunHeader:
+    return replace(header, code=code)
+
+
+def test_files_that_differ_in_what_both_name_are_listed(
+    tmp_path: Path, header: RunHeader, trials: Table
+) -> None:
+    first = coded(header, model={"nets.py": "aa"}, gain={"gain.py": "bb", "tables.py": "cc"})
+    with RunWriter.open(tmp_path, first) as writer:
+        writer.append(trials(0))
+    changed = coded(header, model={"nets.py": "aa"}, gain={"gain.py": "bb", "other.py": "dd"})
+    with pytest.raises(RunMismatchError) as caught:
+        RunWriter.open(tmp_path, changed)
+    assert str(caught.value) == (
+        f"{tmp_path}: code that the campaign uses is not what it was; digests of files, recorded "
+        "-> received:\n  tables.py: cc -> absent\n  other.py: absent -> dd\n"
+        "  Restore the files, or choose another --output for the trials of the new code."
+    )
+    wider = coded(header, gain=dict(first.code["gain"]), drift={"drift.py": "ee"})
+    RunWriter.open(tmp_path, wider).close()
+    assert open_run(tmp_path).header.code == {**first.code, "drift": {"drift.py": "ee"}}
+
+
+def test_a_run_of_before_does_not_go_on_with_code_that_it_has_not_recorded(
+    tmp_path: Path, header: RunHeader, trials: Table
+) -> None:
+    with RunWriter.open(tmp_path, header) as writer:
+        writer.append(trials(0))
+    contents = json.loads((tmp_path / "campaign.json").read_text())
+    del contents["code"]
+    (tmp_path / "campaign.json").write_text(json.dumps(contents))
+    with pytest.raises(RunMismatchError, match=r"\n  gain\.py: not recorded -> bb\n"):
+        RunWriter.open(tmp_path, coded(header, gain={"gain.py": "bb"}))
+    RunWriter.open(tmp_path, header).close()
+    assert open_run(tmp_path).header.code is None
