@@ -65,7 +65,7 @@ def test_a_module_that_sets_a_policy_gives_the_same_model_in_a_second_run_of_the
 
 
 def test_what_the_module_of_the_data_sets_is_not_the_models(run: Run, tmp_path: Path) -> None:
-    run(campaign_of(tmp_path, "sets_nothing"), tmp_path / "without")
+    run(campaign_of(tmp_path, "sets_epsilon"), tmp_path / "without")
     line = "keras.config.set_epsilon(1e-3)"
     run(campaign_of(tmp_path, "sets_epsilon", data=line), tmp_path / "with")
     assert_equal_rows(tmp_path / "with", tmp_path / "without")
