@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.replay import foreign_code
 from results import open_run
 from tests.orchestrator.conftest import Command
 
@@ -186,6 +188,18 @@ def test_a_run_whose_code_has_changed_is_refused_with_the_file(
     mine.with_name("data_of_mine.py").write_text(f"{MODULES['data_of_mine.py']}# its arrays count")
     assert injecttf2(*command).code == 0
     assert len(open_run(tmp_path / "run").trials()) == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
+def test_replay_says_whose_folder_the_code_is_of_where_it_is_anothers(
+    mine: Path, tmp_path: Path, injecttf2: Command
+) -> None:
+    command = ["run", mine, "--executor", "inline", "--output", tmp_path / "run"]
+    assert injecttf2(*command).code == 0
+    os.chown(mine.parent, 65534, -1)
+    line = foreign_code(str(tmp_path / "run"))
+    assert line is not None
+    assert line.endswith(f"of {mine.parent}, a folder of {mine.parent.owner()}")
 
 
 def test_a_grid_may_become_wider_and_narrower_by_a_fault_of_the_users_own(
