@@ -96,7 +96,8 @@ def _references(value: Any, key: str = "") -> Iterator[str]:
         for one in value:
             yield from _references(one, key)
     elif isinstance(value, str) and key in IMPORTED and is_function(value):
-        yield value
+        if not value.startswith(("builtin:", "keras.applications:")):
+            yield value
 
 
 def _owner(folder: Path) -> str:
