@@ -85,7 +85,7 @@ def make(run: Path, repetitions: int) -> dict[str, int]:
 def make_small(run: Path, repetitions: int) -> dict[str, int]:
     """Write thousands of small parts, as a run leaves them whose parts were never merged."""
     from results import RunWriter, trials_table
-    from results.parts import write_part
+    from results.parts import named_part
     from results.storage import open_storage
 
     RunWriter.open(run, header(repetitions)).close()
@@ -99,8 +99,7 @@ def make_small(run: Path, repetitions: int) -> dict[str, int]:
     os.fsync = lambda _: None  # made up rows need not outlast a power cut
     for number in range(SMALL_PARTS):
         part = table.slice(number * SMALL_ROWS, SMALL_ROWS)
-        name = f"trials/part-{number + 1:06d}-00000000.parquet"
-        write_part(storage, name, part, IDENTITY.to_dict())
+        storage.publish(*named_part("trials", number + 1, "00000000", part, IDENTITY.to_dict()))
     return {"trials": count, "parts": SMALL_PARTS}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
 from results.manifest import Json, Manifest, RunHeader, is_torn, read_manifest
-from results.parts import find_parts
+from results.parts import find_rows
 from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _check_ours(storage: Storage, header: RunHeader) -> None:
     ours = [
         name
         for folder, schema in ((paths.TRIALS, header.schema), (paths.INJECTIONS, INJECTIONS))
-        for name in find_parts(storage, folder, schema, header.identity).readable
+        for name, rows in find_rows(storage, folder, schema, header.identity).items()
+        if rows is not None
     ]
     files = [file for file in storage.files() if not paths.is_top(file)]
     if files and not ours:

@@ -6,6 +6,7 @@ one part takes the place of several is in ``replacing``.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from results import paths
+from results.doubled import check_doubled
 from results.events import EventLog
 from results.ids import Ids, union
+from results.local_files import NotAFileError
 from results.manifest import read_manifest
 from results.merging import merged_injections, merged_trials, rows_of
-from results.parts import find_ids
+from results.parts import find_ids, part_names
+from results.recovery import set_aside
 from results.replacing import Folder, Merging, finish_merge
 from results.schema import INJECTIONS
 from results.storage import open_storage
@@ -48,6 +52,7 @@ class Compacted:
         parts_after: The same afterwards.
         bytes_before: Their size.
         bytes_after: The same afterwards.
+        warnings: What was found damaged and set aside, a sentence each.
     """
 
     merged: int
@@ -55,6 +60,7 @@ class Compacted:
     parts_after: int
     bytes_before: int
     bytes_after: int
+    warnings: tuple[str, ...] = ()
 
 
 def compact(path: str | os.PathLike[str]) -> Compacted:
@@ -64,7 +70,7 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     agree but for timing and provenance, one row stays. Injections of trials that are not done are
     dropped too, unless a part of trials cannot be read. Readers see the same trials and injections
     before, meanwhile and afterwards. In memory are the rows of one merged part at a time, and the
-    ids of the others. A part that cannot be read is left to the next writer, which sets it aside.
+    ids of the others. A part that is found damaged is set aside, as a run does.
 
     Args:
         path: The run directory.
@@ -73,7 +79,7 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         RunNotFoundError: There is no run directory.
         RunLockedError: A process writes into it.
         RunMismatchError: A version of this package with another schema wrote it.
-        RunCorruptError: A part belongs to another campaign, or its data are damaged.
+        RunCorruptError: A part belongs to another campaign, or contradicts another one.
         ResultsError: The file system refuses; the same command goes on from there.
     """
     storage = open_storage(path)
@@ -83,11 +89,19 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         storage.sweep()
         finish_merge(storage)
         before = _sizes(storage)
-        folders = _folders(header.schema, _done_ids(storage, header))
-        merged = sum(Merging(storage, lock, folder, header.identity).run()[0] for folder in folders)
+        ids = find_ids(storage, paths.TRIALS, header.schema, header.identity)
+        check_doubled(storage, ids, header.schema)
+        warnings = [set_aside(storage, name) for name, part in ids.items() if part is None]
+        whole = [part for part in ids.values() if part is not None]
+        settled = union(np.empty(0, np.uint64), *whole) if len(whole) == len(ids) else None
+        merged = 0
+        for folder in _folders(header.schema, settled):
+            merging = Merging(storage, lock, folder, header.identity)
+            merged += merging.run()[0]
+            warnings += merging.warnings
         after = _sizes(storage)
-        done = Compacted(merged, len(before), len(after), sum(before), sum(after))
-        if merged:
+        done = Compacted(merged, len(before), len(after), sum(before), sum(after), tuple(warnings))
+        if merged or warnings:
             log = EventLog(storage)
             log.log("compacted", **vars(done))
             log.flush()
@@ -96,7 +110,9 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         lock.release()
 
 
-def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> tuple[int, int]:
+def merge_many(
+    storage: Storage, lock: Lock, header: RunHeader, done: Ids
+) -> tuple[int, int, list[str]]:
     """Merge small parts until there are no more than ``MANY_PARTS`` of a kind, the oldest first.
 
     That is one merged part at most where the parts have become too many one by one, so the caller
@@ -109,31 +125,24 @@ def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> tu
         done: Ids of all finished trials.
 
     Returns:
-        How many merged parts were made, and how many small ones are left of a kind at most.
+        How many merged parts were made, how many small ones are left of a kind at most, and what
+        was found damaged and set aside, a sentence each.
 
     Raises:
-        RunCorruptError: The data of a part of injections are damaged.
         ResultsError: The file system refuses, or the lock was lost.
     """
     finish_merge(storage)
-    ended = [
-        Merging(storage, lock, folder, header.identity).run(leave=MANY_PARTS)
-        for folder in _folders(header.schema, done)
-    ]
-    return sum(merged for merged, _ in ended), max(left for _, left in ended)
+    folders = _folders(header.schema, done)
+    mergings = [Merging(storage, lock, folder, header.identity) for folder in folders]
+    ended = [merging.run(leave=MANY_PARTS) for merging in mergings]
+    warnings = [warning for merging in mergings for warning in merging.warnings]
+    return sum(merged for merged, _ in ended), max(left for _, left in ended), warnings
 
 
 def count_parts(storage: Storage) -> int:
     """Return how many parts there are of a kind at most, small or not."""
     folders = (paths.TRIALS, paths.INJECTIONS)
-    return max(sum(map(paths.is_part, storage.files(folder))) for folder in folders)
-
-
-def _done_ids(storage: Storage, header: RunHeader) -> Ids | None:
-    """Return the ids of the finished trials; None if some cannot be read."""
-    parts = find_ids(storage, paths.TRIALS, header.schema, header.identity)
-    ids = [part for part in parts.values() if part is not None]
-    return union(np.empty(0, np.uint64), *ids) if len(ids) == len(parts) else None
+    return max(len(part_names(storage, folder)) for folder in folders)
 
 
 def _folders(schema: pa.Schema, done: Ids | None) -> tuple[Folder, ...]:
@@ -150,11 +159,8 @@ def _folders(schema: pa.Schema, done: Ids | None) -> tuple[Folder, ...]:
 
 def _sizes(storage: Storage) -> list[int]:
     """Return the bytes of every part."""
-    folders = (paths.TRIALS, paths.INJECTIONS)
-    names = [
-        f"{folder}/{file}"
-        for folder in folders
-        for file in storage.files(folder)
-        if paths.is_part(file)
-    ]
-    return [storage.size(name) for name in names]
+    sizes = []
+    for name in (*part_names(storage, paths.TRIALS), *part_names(storage, paths.INJECTIONS)):
+        with suppress(NotAFileError):
+            sizes.append(storage.size(name))
+    return sizes

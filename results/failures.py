@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from results import paths
 from results.ids import Ids, as_texts, ascending, contains, from_json
+from results.local_files import NotAFileError
 
 if TYPE_CHECKING:
     from results.manifest import Json
@@ -172,7 +173,7 @@ def _read(storage: Storage, name: str) -> list[_Entry] | None:
         error, traceback = str(contents["error"]), str(contents["traceback"])
         failed_at = datetime.fromisoformat(contents["failed_at"]).astimezone(UTC)
         return [_Entry(cell, error, traceback, failed_at) for cell in _cells(contents)]
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (NotAFileError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

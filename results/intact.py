@@ -1,4 +1,8 @@
-"""Reading Parquet files that may be damaged, and telling damage from a refusal to read."""
+"""Reading parts that may be damaged, and telling damage from a refusal to read.
+
+The name of a part tells the digest of its bytes. They are read once, compared with it and parsed
+from memory: so what is read is what was written, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results import paths
 from results.errors import ResultsError
+from results.local_files import NotAFileError
 
 if TYPE_CHECKING:
     from results.storage import Storage
@@ -17,14 +23,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def read_each(
-    storage: Storage, names: Iterable[str], read: Callable[[pq.ParquetFile], _T]
-) -> list[_T | None]:
-    """Return ``read`` of every part, several at a time where that pays; None if damaged."""
+def read_each(storage: Storage, names: Iterable[str], read: Callable[[str], _T]) -> list[_T]:
+    """Return ``read`` of every name, several at a time where that pays."""
     if storage.readers == 1:
-        return [read_intact(storage, name, read) for name in names]
+        return [read(name) for name in names]
     with ThreadPoolExecutor(storage.readers) as pool:
-        return [*pool.map(lambda name: read_intact(storage, name, read), names)]
+        return [*pool.map(read, names)]
 
 
 def while_replaced(storage: Storage, folder: str, read: Callable[[], _T]) -> _T:
@@ -43,41 +47,73 @@ def while_replaced(storage: Storage, folder: str, read: Callable[[], _T]) -> _T:
 
 
 def read_intact(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T]) -> _T | None:
-    """Return ``read`` of the part ``name``, or None if its contents are damaged.
+    """Return ``read`` of the part ``name``; None if it is damaged, or is no file.
 
-    pyarrow says of damage and of a refusal much the same. So where it fails, the bytes are read
-    without looking at them: they are damaged if that succeeds and they still make no sense.
+    A part of an earlier version, whose name tells no digest, is read in full: every page has the
+    sum that it carries. Its footer has none.
 
     Raises:
-        ResultsError: The part cannot be read, or has gone.
+        ResultsError: The part cannot be read, or has gone; or its bytes are those that were
+            written, and this version of pyarrow cannot read them.
     """
     try:
-        with storage.open(name) as file:
-            return _parsed(file, read)
-    except FileNotFoundError as error:
-        raise refused(storage.path(name), error) from error
-    except (pa.ArrowException, OSError):
-        pass
-    try:
         contents = storage.read(name)
-    except FileNotFoundError as error:
-        raise refused(storage.path(name), error) from error
-    try:
-        return _parsed(pa.BufferReader(contents), read)
-    except (pa.ArrowException, OSError):
+    except NotAFileError:
         return None
+    except FileNotFoundError as error:
+        raise _refused(storage.path(name), error) from error
+    told = paths.told_digest(name)
+    if told not in {None, paths.digest_of(contents)}:
+        return None
+    try:
+        with _parsed(pa.BufferReader(contents)) as file:
+            if told is None:
+                for group in range(file.num_row_groups):
+                    file.read_row_group(group)
+            return read(file)
+    except ResultsError:
+        raise
+    except Exception as error:
+        if told is None:  # what pyarrow makes of damage is of many classes
+            return None
+        if isinstance(error, pa.ArrowException | OSError):
+            raise _unknown(storage.path(name), error) from error
+        raise
 
 
-def _parsed(file: Any, read: Callable[[pq.ParquetFile], _T]) -> _T:
-    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-        return read(parquet)
+def read_end(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T]) -> _T | None:
+    """Return ``read`` of a part that may be large and is not read in full; None if it is damaged.
+
+    For what is of no consequence if it is wrong. Whatever is odd is judged by the whole part.
+
+    Raises:
+        ResultsError: As for ``read_intact``.
+    """
+    try:
+        with storage.open(name) as file, _parsed(file) as parquet:
+            return read(parquet)
+    except FileNotFoundError as error:
+        raise _refused(storage.path(name), error) from error
+    except Exception:  # noqa: BLE001 - it is read again, and told if it is no damage
+        return read_intact(storage, name, read)
 
 
-def refused(place: str, error: Exception) -> ResultsError:
-    """Return the error of a part that cannot be read though it may be intact."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+def _parsed(file: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True)
+
+
+def _refused(place: str, error: OSError) -> ResultsError:
     return ResultsError(
-        f"the part could not be read: {reason}",
+        f"the part could not be read: {error.strerror or error}",
         place=place,
         hint="Mend the disk or the permissions and try again.",
+    )
+
+
+def _unknown(place: str, error: Exception) -> ResultsError:
+    return ResultsError(
+        f"the part is as it was written, but cannot be read: {error}",
+        place=place,
+        hint="Read it with the version of pyarrow that wrote it: campaign.json names it. If "
+        "another program wrote it, move it out of the run directory.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,41 @@ from results.errors import ResultsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotAFileError(ResultsError):
+    """What stands there is no file: it is not opened, since to read it may take for ever."""
+
+
+def check_file(path: Path) -> None:
+    """Check that ``path`` is a regular file, or a link to one.
+
+    Raises:
+        NotAFileError: It is something else, or a link that leads nowhere.
+        FileNotFoundError: There is nothing.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        if not path.is_symlink():
+            raise
+        kind = stat.S_IFLNK
+    if kind != stat.S_IFREG:
+        found = _KINDS.get(kind, "a link that leads nowhere")
+        raise NotAFileError(
+            f"the file cannot be read: it is {found}, expected a file",
+            place=str(path),
+            hint="Move it out of the run directory.",
+        )
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def merged_injections(known: pa.Table, table: pa.Table) -> pa.Table:
     new = np.zeros(both.num_rows, bool)
     new[:1] = True
     for column in both.columns:
-        for values in _bits(column):
+        for values in bits_of(column):
             new[1:] |= np.diff(values[order]) != 0
     return both.take(pa.array(order[new & (order >= known.num_rows)]))
 
@@ -84,18 +84,34 @@ def _key(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return _filled(_one(column), np.inf if kind.kind == "f" else np.iinfo(kind).max)
 
 
-def _bits(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
-    """Yield whole numbers that are equal where the values are: which are null, and the others."""
+def bits_of(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
+    """Yield whole numbers that are equal where the values are: which are null, and the others.
+
+    Args:
+        column: Numbers or strings, in one chunk if they are strings.
+
+    Yields:
+        Integers [rows], of one or two kinds.
+    """
     array = _one(column)
     if array.null_count:
-        yield np.asarray(pc.is_null(array).cast(pa.int8()))
+        yield _nulls(array)
     values = array.indices if pa.types.is_dictionary(array.type) else array
     numbers = _filled(values, 0)
     yield numbers.view(np.int64) if numbers.dtype == np.float64 else numbers
 
 
 def _filled(array: pa.Array, value: float) -> npt.NDArray[Any]:
-    return np.from_dlpack(pc.fill_null(array, value) if array.null_count else array)
+    """Return numbers with ``value`` where they are null; a scalar of pyarrow would load pandas."""
+    if not array.null_count:
+        return np.from_dlpack(array)
+    kind = np.dtype(array.type.to_pandas_dtype())
+    numbers = np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+    return np.where(_nulls(array), kind.type(value), numbers)
+
+
+def _nulls(array: pa.Array) -> npt.NDArray[Any]:
+    return np.from_dlpack(pc.is_null(array).cast(pa.int8()))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -7,10 +7,9 @@ an upload of more than 10 MB; a lifecycle rule of the bucket removes those).
 
 from __future__ import annotations
 
-import io
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from results import paths
 from results.claim_lock import ClaimLock
@@ -19,7 +18,7 @@ from results.errors import ResultsError
 from results.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _HINTS = {
     ("NO_SUCH_BUCKET", "bucket does not exist"): "Create the bucket, or correct its name.",
@@ -101,10 +100,6 @@ class ObjectStorage(Storage):
         """Return ``name`` as a ``pyarrow.NativeFile``."""
         return self._filesystem.open_input_file(self._full(name))
 
-    def arrow(self) -> tuple[Any, str]:
-        """Return the file system and the path of the run directory in it."""
-        return self._filesystem, self._base
-
     def is_file(self) -> bool:
         """Tell whether an object is where the run directory should be."""
         from pyarrow import fs
@@ -115,16 +110,8 @@ class ObjectStorage(Storage):
     def create(self) -> None:
         """Do nothing: there are no folders, and the bucket is not ours to create."""
 
-    def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
-        """Upload ``name`` when its contents are complete.
-
-        A stream of pyarrow completes its upload whenever it is closed, so what writes the
-        contents never gets to write into one.
-        """
-        if callable(contents):
-            buffer = io.BytesIO()
-            contents(buffer)
-            contents = buffer.getvalue()
+    def publish(self, name: str, contents: bytes) -> None:
+        """Upload ``name``."""
         try:
             self._put(name, contents)
         except OSError as error:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from results import paths
 from results.ids import Ids, union
-from results.parts import numbers, write_part
+from results.parts import ids_of, named_part
 from results.waiting import WaitingRows, count_rows
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from results.manifest import Json
     from results.recovery import Recovered
     from results.storage import Storage
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """A file that is to be published, and what a part of trials commits: uint64 [n], ids."""
+
+    name: str
+    contents: bytes
+    rows: int = 0
+    ids: Ids | None = None
 
 
 class Outbox:
@@ -46,15 +57,15 @@ class Outbox:
         self._identity = identity
         self._sequence = recovered.next_sequence
         self._published = [recovered.done_ids]
-        self._named: list[tuple[str, pa.Table | bytes]] = []
+        self._files: list[_File] = []
 
     def __bool__(self) -> bool:
-        return bool(self._named)
+        return bool(self._files)
 
     @property
     def trials(self) -> int:
         """How many finished trials are not known to be published."""
-        return count_rows([rows for name, rows in self._named if _holds_trials(name)])
+        return sum(len(file.ids) for file in self._files if file.ids is not None)
 
     def done_ids(self) -> Ids:
         """Return the ids of the trials in published parts: uint64 [n], sorted, each once."""
@@ -63,7 +74,7 @@ class Outbox:
 
     def put(self, name: str, contents: bytes) -> None:
         """Take a file."""
-        self._named.append((name, contents))
+        self._files.append(_File(name, contents))
 
     def take_in(self, waiting: WaitingRows) -> None:
         """Make parts of the rows that wait: the injections first, the trials' rows commit them."""
@@ -76,8 +87,7 @@ class Outbox:
             (paths.TRIALS, waiting.trials),
         ):
             if count_rows(tables):
-                table = pa.concat_tables(tables).unify_dictionaries()
-                self._named.append((paths.part(folder, sequence, token), table))
+                self._files.append(self._part(folder, sequence, token, pa.concat_tables(tables)))
             tables.clear()
 
     def begin_after_merged(self) -> None:
@@ -92,27 +102,22 @@ class Outbox:
         Raises:
             ResultsError: The file system refuses; what was not published stays.
         """
-        while self._named:
-            name, contents = self._named[0]
-            if isinstance(contents, bytes):
-                self._storage.publish(name, contents)
-            else:
-                self._publish_part(name, contents)
-            del self._named[0]
+        while self._files:
+            file, begin = self._files[0], time.perf_counter()
+            self._storage.publish(file.name, file.contents)
+            if file.rows:
+                self._events.log(
+                    "published",
+                    part=file.name,
+                    rows=file.rows,
+                    bytes=len(file.contents),
+                    seconds=round(time.perf_counter() - begin, 3),
+                )
+            if file.ids is not None:
+                self._published.append(file.ids)
+            del self._files[0]
 
-    def _publish_part(self, name: str, table: pa.Table) -> None:
-        begin = time.perf_counter()
-        write_part(self._storage, name, table, self._identity)
-        self._events.log(
-            "published",
-            part=name,
-            rows=table.num_rows,
-            bytes=self._storage.size(name),
-            seconds=round(time.perf_counter() - begin, 3),
-        )
-        if _holds_trials(name):
-            self._published.append(numbers(table.column("trial_id")))
-
-
-def _holds_trials(name: str) -> bool:
-    return name.startswith(f"{paths.TRIALS}/")
+    def _part(self, folder: str, sequence: int, token: str, table: pa.Table) -> _File:
+        table = table.unify_dictionaries()
+        named = named_part(folder, sequence, token, table, self._identity)
+        return _File(*named, table.num_rows, ids_of(table) if folder == paths.TRIALS else None)

@@ -1,11 +1,13 @@
 """Parts: immutable Parquet files, each holding rows that were flushed together.
 
-A part is published whole or not at all, so one that cannot be read was damaged later or copied
-incompletely. Readers leave it out and say so; the next writer sets it aside.
+A part is published whole or not at all, so one whose bytes are not those that its name tells the
+digest of was damaged later or copied incompletely. Readers leave it out and say so; who writes,
+a run or a compaction, sets it aside.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 from results import paths
 from results.errors import RunCorruptError
 from results.ids import contains
-from results.intact import read_each, read_intact, refused
+from results.intact import read_each, read_end, read_intact
 from results.manifest import canonical_json
 from results.schema import SCHEMA_VERSION
 
@@ -31,72 +33,65 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS = 262_144
 """Rows in a row group of a part; small parts have one."""
 
+ID = pa.schema([pa.field("trial_id", pa.uint64())])
+"""The columns of those who want no more than ids."""
+
 _T = TypeVar("_T")
 _Ids = npt.NDArray[np.uint64]
-_ID = pa.schema([pa.field("trial_id", pa.uint64())])
 _VERSION_KEY = "injecttf2.schema_version"
 _IDENTITY_KEY = "injecttf2.identity"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The parts in one folder of a run directory, as names relative to it.
+def named_part(
+    folder: str, sequence: int, token: str, table: pa.Table, identity: Json
+) -> tuple[str, bytes]:
+    """Return name and contents of a part; see ``paths.part``.
 
     Args:
-        readable: Those whose footer is intact.
-        unreadable: The others.
+        folder: The folder.
+        sequence: Its sequence number.
+        token: What it shares with the part that it is flushed together with.
+        table: Its rows.
+        identity: What the run's trials mean, which its footer tells with the schema's version.
     """
+    contents = part_contents(table, identity)
+    return paths.part(folder, sequence, token, paths.digest_of(contents)), contents
 
-    readable: tuple[str, ...]
-    unreadable: tuple[str, ...]
 
-
-def write_part(storage: Storage, name: str, table: pa.Table, identity: Json) -> None:
-    """Publish ``table`` as the part ``name``; its footer holds schema version and identity."""
+def part_contents(table: pa.Table, identity: Json) -> bytes:
+    """Return the Parquet file of a part."""
     footer = {_VERSION_KEY: str(SCHEMA_VERSION), _IDENTITY_KEY: canonical_json(dict(identity))}
     lean = pa.schema([field.remove_metadata() for field in table.schema], metadata=footer)
     strings = [field.name for field in lean if pa.types.is_dictionary(field.type)]
-    table = table.cast(lean)
-    storage.publish(
-        name,
-        lambda file: pq.write_table(
-            table,
-            file,
-            compression="zstd",
-            use_dictionary=strings,
-            row_group_size=ROW_GROUP_ROWS,
-            write_page_checksum=True,  # without it most damage to numbers makes other numbers
-        ),
+    buffer = io.BytesIO()
+    pq.write_table(
+        table.cast(lean),
+        buffer,
+        compression="zstd",
+        use_dictionary=strings,
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,  # for readers that do not look at the part's name
     )
-
-
-def find_parts(storage: Storage, folder: str, schema: pa.Schema, identity: Json) -> Parts:
-    """Return the parts in ``folder``, told apart by whether their footer can be read.
-
-    Raises:
-        RunCorruptError: A readable part holds rows of another campaign or schema version, or
-            lacks a column.
-        ResultsError: The file system refuses to read a part.
-    """
-    found = find_rows(storage, folder, schema, identity)
-    return Parts(
-        tuple(name for name, rows in found.items() if rows is not None),
-        tuple(name for name, rows in found.items() if rows is None),
-    )
+    return buffer.getvalue()
 
 
 def find_rows(
     storage: Storage, folder: str, schema: pa.Schema, identity: Json
 ) -> dict[str, int | None]:
-    """Return how many rows every part in ``folder`` has; None if its footer is damaged.
+    """Return how many rows every part in ``folder`` tells at its end; None if it is damaged there.
 
     Raises:
-        RunCorruptError: A readable part holds rows of another campaign or schema version, or
+        RunCorruptError: A part holds rows of another campaign or schema version, tells none, or
             lacks a column.
         ResultsError: The file system refuses to read a part.
     """
-    names = _names(storage, folder)
-    return _scan(storage, names, schema, identity, lambda file: int(file.metadata.num_rows))
+
+    def look(name: str) -> int | None:
+        check = _checked(storage.path(name), schema, identity, lambda file: file.metadata.num_rows)
+        return read_end(storage, name, check)
+
+    names = part_names(storage, folder)
+    return dict(zip(names, read_each(storage, names, look), strict=True))
 
 
 def find_ids(
@@ -104,55 +99,68 @@ def find_ids(
 ) -> dict[str, _Ids | None]:
     """Return the trial ids in every part in ``folder``: uint64 [rows]; None if it is damaged.
 
-    All columns are read, a row group at a time, since damage to any of them is damage.
-
     Raises:
-        RunCorruptError: An intact part holds rows of another campaign or schema version, or
-            lacks a column.
+        RunCorruptError: As for ``find_rows``.
         ResultsError: The file system refuses to read a part.
     """
-    return _scan(storage, _names(storage, folder), schema, identity, _ids_of_whole)
+    found = read_parts(storage, folder, schema, identity, columns=ID)
+    return {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
 
 
-def read_new(
+def read_parts(
     storage: Storage,
     folder: str,
     schema: pa.Schema,
     identity: Json,
     *,
     columns: pa.Schema,
-    known: Mapping[str, pa.Table],
+    where: Any = None,
+    known: Mapping[str, pa.Table] | None = None,
 ) -> dict[str, pa.Table | None]:
-    """Return some columns of every part in ``folder``, as ``known`` has them; None if damaged.
+    """Return rows of every part in ``folder``, as ``known`` has them; None if it is damaged.
+
+    Args:
+        storage: The run directory.
+        folder: The folder.
+        schema: What its parts hold.
+        identity: What the run's trials mean.
+        columns: Those of the columns to read.
+        where: A pyarrow expression on them that the rows must satisfy.
+        known: Parts that need not be read.
 
     Raises:
-        RunCorruptError: An intact part holds rows of another campaign or schema version, or
-            lacks a column.
+        RunCorruptError: As for ``find_rows``.
         ResultsError: The file system refuses to read a part.
     """
-    names = _names(storage, folder)
-    new = [name for name in names if name not in known]
-    found = _scan(storage, new, schema, identity, lambda file: _read(file, columns))
-    return {name: found[name] if name in found else known[name] for name in names}
+
+    def read(name: str) -> pa.Table | None:
+        if known is not None and name in known:
+            return known[name]
+        check = _checked(
+            storage.path(name), schema, identity, lambda file: _read(file, columns, where)
+        )
+        return read_intact(storage, name, check)
+
+    names = part_names(storage, folder)
+    return dict(zip(names, read_each(storage, names, read), strict=True))
 
 
-def read_columns(storage: Storage, names: Iterable[str], schema: pa.Schema) -> pa.Table:
-    """Return the columns of ``schema`` from the named parts, without loading pandas.
+def read_rows(
+    storage: Storage, names: Sequence[str], schema: pa.Schema, where: Any = None
+) -> list[pa.Table | None]:
+    """Return the columns of ``schema`` of each of the named parts; None if it is damaged.
 
-    Raises:
-        RunCorruptError: The data of a part cannot be read.
+    Args:
+        storage: The run directory.
+        names: The parts.
+        schema: The columns.
+        where: A pyarrow expression that the rows must satisfy.
     """
-    names = [*names]
-    tables = read_each(storage, names, lambda file: _read(file, schema))
-    for name, table in zip(names, tables, strict=True):
-        if table is None:
-            raise _corrupt(storage, name)
-    return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
-
-
-def read_ids(storage: Storage, name: str) -> _Ids | None:
-    """Return the trial ids in the part ``name``: uint64 [rows]; None if it cannot be read."""
-    return read_intact(storage, name, _ids)
+    return read_each(
+        storage,
+        names,
+        lambda name: read_intact(storage, name, lambda file: _read(file, schema, where)),
+    )
 
 
 def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
@@ -160,64 +168,25 @@ def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
 
     Of a part of which the first rows are, no others are read.
     """
-    return read_intact(
-        storage,
-        name,
-        lambda file: any(
+
+    def holds(file: pq.ParquetFile) -> bool:
+        return any(
             contains(ids, np.asarray(np.from_dlpack(batch.column(0)), np.uint64)).any()
             for batch in file.iter_batches(columns=["trial_id"])
-        ),
-    )
+        )
+
+    return read_end(storage, name, holds) or read_intact(storage, name, holds)
 
 
 def is_whole(storage: Storage, name: str) -> bool:
-    """Tell whether all columns of the part ``name`` can be read."""
-    return read_intact(storage, name, _ids_of_whole) is not None
+    """Tell whether the part ``name`` is as it was written."""
+    return read_intact(storage, name, lambda _: True) is True
 
 
-def read_dataset(
-    storage: Storage,
-    names: Sequence[str],
-    schema: pa.Schema,
-    *,
-    columns: Sequence[str] | None = None,
-    where: Any = None,
-) -> pa.Table:
-    """Return rows of the named parts, in the order of ``names``.
-
-    Args:
-        storage: The run directory.
-        names: The parts.
-        schema: What their columns are read as.
-        columns: Names of the columns to read; all by default.
-        where: A pyarrow expression that the rows must satisfy.
-
-    Raises:
-        RunCorruptError: The data of a part cannot be read.
-    """
-    from pyarrow import dataset
-
-    columns = list(columns) if columns is not None else schema.names
-    if not names:
-        return schema.empty_table().select(columns)
-    filesystem, base = storage.arrow()
-    try:
-        rows = dataset.dataset(
-            [f"{base}/{name}" for name in names],
-            schema=schema,
-            format=dataset.ParquetFileFormat(
-                default_fragment_scan_options=dataset.ParquetFragmentScanOptions(
-                    page_checksum_verification=True
-                )
-            ),
-            filesystem=filesystem,
-        )
-        return rows.to_table(columns=columns, filter=where)
-    except (pa.ArrowException, OSError) as error:
-        for name in names:
-            if read_intact(storage, name, lambda file: _read(file, schema)) is None:
-                raise _corrupt(storage, name) from error
-        raise refused(storage.path(names[0]), error) from error
+def joined(tables: Iterable[pa.Table | None], schema: pa.Schema) -> pa.Table:
+    """Return the rows of the tables that there are, with the columns of ``schema``."""
+    there = (table for table in tables if table is not None)
+    return pa.concat_tables([pa.Table.from_batches([], schema), *there])
 
 
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -225,39 +194,31 @@ def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.from_dlpack(column.combine_chunks())
 
 
-def _read(file: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
-    return file.read(schema.names).cast(schema)
+def ids_of(rows: pa.Table) -> _Ids:
+    """Return the trial ids of ``rows``: uint64 [rows]."""
+    return numbers(rows.column("trial_id"))
 
 
-def _ids(file: pq.ParquetFile) -> _Ids:
-    return numbers(_read(file, _ID).column("trial_id"))
-
-
-def _ids_of_whole(file: pq.ParquetFile) -> _Ids:
-    for group in range(file.num_row_groups):
-        file.read_row_group(group)
-    return _ids(file)
-
-
-def _names(storage: Storage, folder: str) -> list[str]:
+def part_names(storage: Storage, folder: str) -> list[str]:
+    """Return the names of the parts in ``folder``, relative to the run directory."""
     return [f"{folder}/{file}" for file in storage.files(folder) if paths.is_part(file)]
 
 
-def _scan(
-    storage: Storage,
-    names: Sequence[str],
-    schema: pa.Schema,
-    identity: Json,
-    read: Callable[[pq.ParquetFile], _T],
-) -> dict[str, _T | None]:
-    """Return ``read`` of the named parts, which must be of the run; None if damaged."""
-    found = read_each(storage, names, lambda file: (_footer(file), read(file)))
-    scanned: dict[str, _T | None] = dict.fromkeys(names)
-    for name, contents in zip(names, found, strict=True):
-        if contents is not None:
-            footer, scanned[name] = contents
-            _check_belongs(storage.path(name), footer, schema, identity)
-    return scanned
+def _read(file: pq.ParquetFile, schema: pa.Schema, where: Any = None) -> pa.Table:
+    rows = file.read(schema.names).select(schema.names).cast(schema)
+    return rows if where is None else rows.filter(where)
+
+
+def _checked(
+    place: str, schema: pa.Schema, identity: Json, read: Callable[[pq.ParquetFile], _T]
+) -> Callable[[pq.ParquetFile], _T]:
+    """Return ``read`` of a part that was found to be of the run."""
+
+    def checked(file: pq.ParquetFile) -> _T:
+        _check_belongs(place, _footer(file), schema, identity)
+        return read(file)
+
+    return checked
 
 
 @dataclass(frozen=True)
@@ -283,14 +244,16 @@ def _footer(file: pq.ParquetFile) -> _Footer:
 
 def _check_belongs(place: str, footer: _Footer, schema: pa.Schema, identity: Json) -> None:
     expected = canonical_json(dict(identity))
-    if footer.identity not in {None, expected}:
+    if footer.identity != expected:
+        told = f"its identity is {footer.identity}" if footer.identity else "it tells no identity"
         raise RunCorruptError(
-            f"the part holds trials of another campaign: its identity is {footer.identity}, "
-            f"expected {expected}",
+            f"the part holds trials of another campaign: {told}, expected {expected}",
             place=place,
-            hint="Move it back to the run directory that it came from.",
+            hint="Move it back to the run directory that it came from. If that is this one, it is "
+            "damaged: once it is moved away, the same `injecttf2 run` command as before executes "
+            "its trials again.",
         )
-    if footer.version not in {None, str(SCHEMA_VERSION)}:
+    if footer.version != str(SCHEMA_VERSION):
         raise RunCorruptError(
             f"the part has schema version {footer.version}, expected {SCHEMA_VERSION}",
             place=place,
@@ -303,15 +266,3 @@ def _check_belongs(place: str, footer: _Footer, schema: pa.Schema, identity: Jso
             place=place,
             hint="Move it out of the run directory: this package did not write it.",
         )
-
-
-def _corrupt(storage: Storage, name: str) -> RunCorruptError:
-    return RunCorruptError(
-        "the file is damaged: its footer is intact, its data cannot be read",
-        place=storage.path(name),
-        hint="The same `injecttf2 run` command as before sets it aside and executes its trials "
-        "again."
-        if name.startswith(paths.TRIALS)
-        else "Move it out of the run directory: its injections are lost, their trials are done and "
-        "keep their tallies.",
-    )

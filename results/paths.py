@@ -3,8 +3,8 @@
     campaign.json                            what was asked for, and from what
     lock                                     held by the process that writes
     lock/1f2e3d4c5b6a7988.json               the same on object storage: a writer's claim
-    trials/part-000001-1f2e3d4c.parquet      published rows; the same sequence number and token
-    injections/part-000001-1f2e3d4c.parquet  name the parts that were flushed together
+    trials/part-000001-1f2e3d4c-DIGEST.parquet      published rows; the same sequence number and
+    injections/part-000001-1f2e3d4c-DIGEST.parquet  token name the parts that were flushed together
     failures/20261123T063000.123456Z-1f2e3d4c.json  trials that were given up on together
     events/20261123T063000.123456Z-1f2e3d4c.jsonl   what a writer did: one file a writer
     heartbeat.json                           what the writer does now
@@ -16,6 +16,7 @@ A name with a leading dot is not part of the results: pyarrow, pandas and DuckDB
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,44 @@ COMPACTING = "compacting.json"
 REPORT = "report.html"
 
 _TOP = {CAMPAIGN, LOCK, TRIALS, INJECTIONS, FAILURES, EVENTS, HEARTBEAT, COMPACTING, REPORT}
-_PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}\.parquet(\.torn)?")
+_PART = re.compile(r"\.?part-(\d{6,})-[0-9a-f]{8}(-[0-9a-f]{32})?\.parquet(\.torn)?")
+_DIGEST = re.compile(r"part-.+-([0-9a-f]{32})\.parquet")
 _FAILURES = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}|\d+)\.json")
 _CLAIM = re.compile(r"lock/[0-9a-f]{16}\.json")
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
-def part(folder: str, sequence: int, token: str) -> str:
-    """Return the name of a part; ``token`` is 8 random hexadecimal digits."""
-    return f"{folder}/part-{sequence:06d}-{token}.parquet"
+def part(folder: str, sequence: int, token: str, digest: str) -> str:
+    """Return the name of a part.
+
+    Args:
+        folder: ``TRIALS`` or ``INJECTIONS``.
+        sequence: Its sequence number.
+        token: 8 random hexadecimal digits.
+        digest: The 32 hexadecimal digits of ``digest_of`` its contents.
+    """
+    return f"{folder}/part-{sequence:06d}-{token}-{digest}.parquet"
+
+
+def digest_of(contents: bytes) -> str:
+    """Return what a part's name says of its contents: their blake2b digest of 128 bits, in hex."""
+    return hashlib.blake2b(contents, digest_size=16).hexdigest()
+
+
+def told_digest(name: str) -> str | None:
+    """Return the digest that the name of a part tells; None if it tells none.
+
+    Parts had none in their names before version 0.3.
+    """
+    match = _DIGEST.fullmatch(name.rpartition("/")[2])
+    return match[1] if match else None
+
+
+def flushed_with(name: str) -> str:
+    """Return what the parts that were flushed together have in common: number and token."""
+    digest = told_digest(name)
+    stem = name.rpartition("/")[2].removesuffix(".parquet")
+    return stem.removesuffix(f"-{digest}") if digest else stem
 
 
 def failures(at: datetime, token: str) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results import paths
+from results.doubled import check_doubled
 from results.failures import read_failures
 from results.ids import Ids, union
-from results.parts import find_ids, find_parts, holds_any
+from results.parts import find_ids, find_rows, holds_any
 from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from results.manifest import RunHeader
     from results.storage import Storage
 
-_TRIALS_LOST = "trials whose rows were only there are executed again."
-_INJECTIONS_LOST = (
-    "its injections are lost. Their trials are done and keep their tallies; a run into another "
-    "directory records them again."
-)
-_FAILURES_LOST = "trials that only it told were given up on are tried again."
+_LOST = {
+    paths.TRIALS: "trials whose rows were only there are executed again.",
+    paths.INJECTIONS: "its injections are lost. Their trials are done and keep their tallies; a "
+    "run into another directory records them again.",
+    paths.FAILURES: "trials that only it told were given up on are tried again.",
+}
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,21 @@ def recover(storage: Storage, header: RunHeader) -> Recovered:
     Only for the process that holds the lock.
 
     Raises:
-        RunCorruptError: A part belongs to another campaign or lacks a column.
+        RunCorruptError: A part belongs to another campaign or lacks a column, or contradicts
+            another one.
         ResultsError: The file system refuses.
     """
     storage.sweep()
     ids = find_ids(storage, paths.TRIALS, header.schema, header.identity)
-    injections = find_parts(storage, paths.INJECTIONS, INJECTIONS, header.identity)
+    check_doubled(storage, ids, header.schema)
+    injections = find_rows(storage, paths.INJECTIONS, INJECTIONS, header.identity)
     failures, unreadable = read_failures(storage)
-    warnings = [
-        *(_set_aside(storage, name, _TRIALS_LOST) for name in ids if ids[name] is None),
-        *(_set_aside(storage, name, _INJECTIONS_LOST) for name in injections.unreadable),
-        *(_set_aside(storage, name, _FAILURES_LOST) for name in unreadable),
-    ]
-    found = [np.empty(0, np.uint64), *(part for part in ids.values() if part is not None)]
+    damaged = [name for found in (ids, injections) for name in found if found[name] is None]
+    warnings = [set_aside(storage, name) for name in (*damaged, *unreadable)]
+    done = union(np.empty(0, np.uint64), *(part for part in ids.values() if part is not None))
+    readable = [name for name, rows in injections.items() if rows is not None]
+    warnings += _remove_orphans(storage, readable, done)
     files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
-    done = union(*found)
-    _remove_orphans(storage, injections.readable, done)
     return Recovered(
         done_ids=done,
         failed_ids=failures.ids,
@@ -74,21 +74,36 @@ def recover(storage: Storage, header: RunHeader) -> Recovered:
     )
 
 
-def _remove_orphans(storage: Storage, injections: Sequence[str], done: Ids) -> None:
+def set_aside(storage: Storage, name: str) -> str:
+    """Rename a file that cannot be read; return a sentence on it. Only for the lock's holder.
+
+    Raises:
+        ResultsError: The file system refuses.
+    """
+    storage.rename(name, paths.torn(name))
+    return (
+        f"{storage.path(name)} cannot be read and was renamed to {paths.torn(name)}: "
+        f"{_LOST[name.partition('/')[0]]}"
+    )
+
+
+def _remove_orphans(storage: Storage, injections: Sequence[str], done: Ids) -> list[str]:
     """Remove injections whose trials were never published: the trials are executed again.
 
     Another machine may then give other last bits, and the site would be there twice. A merged part
     has no part of trials of its name either, but trials that are done.
+
+    Returns:
+        What was found damaged on the way and set aside, a sentence each.
     """
-    published = {file for file in storage.files(paths.TRIALS) if paths.is_part(file)}
+    published = {paths.flushed_with(file) for file in storage.files(paths.TRIALS)}
+    warnings = []
     for name in injections:
-        alone = name.rpartition("/")[2] not in published
-        if alone and holds_any(storage, name, done) is False:
+        if paths.flushed_with(name) in published:
+            continue
+        held = holds_any(storage, name, done)
+        if held is None:
+            warnings.append(set_aside(storage, name))
+        elif not held:
             storage.remove(name)
-
-
-def _set_aside(storage: Storage, name: str, consequence: str) -> str:
-    storage.rename(name, paths.torn(name))
-    return (
-        f"{storage.path(name)} cannot be read and was renamed to {paths.torn(name)}: {consequence}"
-    )
+    return warnings

@@ -20,18 +20,11 @@ import pyarrow.compute as pc
 from results import paths
 from results.ids import Ids, ascending, contains
 from results.merging import in_one_chunk
-from results.parts import (
-    find_rows,
-    is_whole,
-    numbers,
-    read_columns,
-    read_dataset,
-    read_ids,
-    write_part,
-)
+from results.parts import ID, find_rows, ids_of, is_whole, joined, named_part, read_rows
+from results.recovery import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from results.manifest import Json
     from results.storage import Lock, Storage
@@ -79,7 +72,10 @@ def finish_merge(storage: Storage) -> None:
 
 
 class Merging:
-    """Merges the parts of one folder.
+    """Merges the parts of one folder, and sets aside those that turn out to be damaged.
+
+    Attributes:
+        warnings: What was set aside, a sentence each.
 
     Args:
         storage: The run directory.
@@ -93,6 +89,7 @@ class Merging:
         self._lock = lock
         self._folder = folder
         self._identity = identity
+        self.warnings: list[str] = []
         self._rows: dict[str, int] = {}
         self._settled: dict[str, Ids] = {}
 
@@ -104,6 +101,7 @@ class Merging:
         """
         found = find_rows(self._storage, self._folder.name, self._folder.schema, self._identity)
         self._rows = {name: rows for name, rows in found.items() if rows is not None}
+        self._set_aside(name for name, rows in found.items() if rows is None)
         small = [name for name in self._rows if self._is_small(name)]
         if len(small) > leave:
             large = self._rows.keys() - {*small}
@@ -111,31 +109,40 @@ class Merging:
         merged = 0
         while len(small) > leave:
             group = _first_group(small, self._rows, self._folder.limit)
+            small = small[len(group) :]
             name = self._merge(group)
-            small = small[len(group) :] + ([name] if self._is_small(name) else [])
-            merged += 1
+            if name is not None:
+                merged += 1
+                small += [name] if self._is_small(name) else []
         return merged, len(small)
 
     def _is_small(self, name: str) -> bool:
         return self._rows[name] < self._folder.limit // 2
 
     def _ids(self, name: str) -> Ids:
-        ids = read_ids(self._storage, name)
-        return np.empty(0, np.uint64) if ids is None else ascending(ids)
+        (rows,) = read_rows(self._storage, [name], ID)
+        return np.empty(0, np.uint64) if rows is None else ascending(ids_of(rows))
 
-    def _merge(self, group: list[str]) -> str:
-        """Put one part in the place of ``group``; return its name."""
+    def _merge(self, group: list[str]) -> str | None:
+        """Put one part in the place of ``group``; return its name, None if all are damaged."""
         for replaced in group:
             self._settled.pop(replaced, None)
-        table = in_one_chunk(read_columns(self._storage, group, self._folder.schema))
+        tables = read_rows(self._storage, group, self._folder.schema)
+        read = list(zip(group, tables, strict=True))
+        self._set_aside(name for name, rows in read if rows is None)
+        group = [name for name, rows in read if rows is not None]
+        if not group:
+            return None
+        table = in_one_chunk(joined(tables, self._folder.schema))
         table = self._folder.merge(self._known(table), table)
-        name = _unused_name(self._storage, self._folder.name)
+        folder, sequence = self._folder.name, _unused_sequence(self._storage)
+        name, contents = named_part(folder, sequence, secrets.token_hex(4), table, self._identity)
         self._rows[name] = table.num_rows
-        self._settled[name] = ascending(numbers(table.column("trial_id")))
+        self._settled[name] = ascending(ids_of(table))
         self._lock.check()
         journal = {"merged": name, "replaces": group}
         self._storage.publish(paths.COMPACTING, (json.dumps(journal, indent=2) + "\n").encode())
-        write_part(self._storage, name, table, self._identity)
+        self._storage.publish(name, contents)
         self._lock.check()
         for replaced in group:
             self._storage.remove(replaced)
@@ -144,14 +151,17 @@ class Merging:
 
     def _known(self, table: pa.Table) -> pa.Table:
         """Return the rows of the settled parts that are of trials in ``table``: few, if any."""
-        ids = ascending(numbers(table.column("trial_id")))
-        known = [self._folder.schema.empty_table()]
+        ids = ascending(ids_of(table))
+        known = []
         for name, others in self._settled.items():
             both = ids[contains(others, ids)]
             if len(both):
                 where = pc.field("trial_id").isin(pa.array(both))
-                known.append(read_dataset(self._storage, [name], self._folder.schema, where=where))
-        return pa.concat_tables(known)
+                known += read_rows(self._storage, [name], self._folder.schema, where)
+        return joined(known, self._folder.schema)
+
+    def _set_aside(self, names: Iterable[str]) -> None:
+        self.warnings += [set_aside(self._storage, name) for name in names]
 
 
 def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[str]:
@@ -164,6 +174,5 @@ def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[
     return small
 
 
-def _unused_name(storage: Storage, folder: str) -> str:
-    files = [*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)]
-    return paths.part(folder, paths.next_sequence(files), secrets.token_hex(4))
+def _unused_sequence(storage: Storage) -> int:
+    return paths.next_sequence([*storage.files(paths.TRIALS), *storage.files(paths.INJECTIONS)])

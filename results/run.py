@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from results import frames, paths
 from results.answers import Answers
+from results.doubled import check_doubled
 from results.errors import ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
 from results.failures import read_failures
@@ -20,22 +21,20 @@ from results.heartbeat import Heartbeat, read_heartbeat
 from results.ids import Ids, as_texts, ascending, contains, difference, parsed, rounded_to
 from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
-from results.parts import find_parts, numbers, read_columns, read_dataset
-from results.schema import INJECTIONS, TRIALS
+from results.parts import ID, ids_of, joined, read_parts
+from results.schema import INJECTIONS
 from results.status_reader import StatusReader
 from results.storage import open_storage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     import pandas as pd
 
     from results.status import RunStatus
     from results.storage import Storage
-
-_ID_COLUMN = pa.schema([TRIALS.field("trial_id")])
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -57,8 +56,8 @@ class Run(Answers):
     anew by every call.
 
     Every method that reads rows raises ``RunCorruptError`` for a part that belongs to another
-    campaign or whose data are damaged. A part without an intact footer is left out, with a
-    ``ResultsWarning``. ``status`` leaves out both, and names them.
+    campaign, and where two rows of a trial have different results. A part that is damaged is left
+    out, with a ``ResultsWarning``; ``status`` names it.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
@@ -142,11 +141,7 @@ class Run(Answers):
         wanted = schema.names if columns is None else list(columns)
         frames.check_columns(wanted, schema.names, "columns")
         needed = [name for name in schema.names if name in {*wanted, "layer", *frames.TRIAL_ORDER}]
-        table, unreadable = self._read(
-            paths.TRIALS,
-            schema,
-            lambda names: read_dataset(self._storage, names, schema, columns=needed),
-        )
+        table, unreadable = self._read_trials(pa.schema([schema.field(name) for name in needed]))
         self._warn(unreadable)
         return frames.trials_frame(table)[wanted]
 
@@ -158,13 +153,16 @@ class Run(Answers):
             strings are categories.
         """
         done, trials_lost = self._done_ids()  # first: a trial's injections are there before its row
-        table, injections_lost = self._read(
+        found = while_replaced(
+            self._storage,
             paths.INJECTIONS,
-            INJECTIONS,
-            lambda names: read_dataset(self._storage, names, INJECTIONS),
+            lambda: read_parts(
+                self._storage, paths.INJECTIONS, INJECTIONS, self.identity, columns=INJECTIONS
+            ),
         )
-        self._warn([*trials_lost, *injections_lost])
-        mask = contains(ascending(done), numbers(table.column("trial_id")))
+        self._warn([*trials_lost, *(name for name, rows in found.items() if rows is None)])
+        table = joined(found.values(), INJECTIONS)
+        mask = contains(ascending(done), ids_of(table))
         return frames.injections_frame(table.filter(pa.array(mask)))
 
     def failures(self) -> pd.DataFrame:
@@ -232,11 +230,7 @@ class Run(Answers):
         schema, number = self.header.schema, parsed(trial_id)
         if number is not None and 0 <= number < 2**64:
             same = dataset.field("trial_id") == pa.scalar(number, pa.uint64())
-            table, unreadable = self._read(
-                paths.TRIALS,
-                schema,
-                lambda names: read_dataset(self._storage, names, schema, where=same),
-            )
+            table, unreadable = self._read_trials(schema, where=same)
             self._warn(unreadable)
             rows = table.to_pylist()
         if not rows:
@@ -261,27 +255,32 @@ class Run(Answers):
 
     def _done_ids(self) -> tuple[Ids, list[str]]:
         """Return the ids of the finished trials and the names of the parts that are unreadable."""
-        table, unreadable = self._read(
-            paths.TRIALS,
-            self.header.schema,
-            lambda names: read_columns(self._storage, names, _ID_COLUMN),
-        )
-        return numbers(table.column("trial_id")), unreadable
+        table, unreadable = self._read_trials(ID)
+        return ids_of(table), unreadable
 
-    def _read(
-        self, folder: str, schema: pa.Schema, read: Callable[[Sequence[str]], pa.Table]
-    ) -> tuple[pa.Table, list[str]]:
-        """Read the parts in ``folder``, again if a compaction put others in their place meanwhile.
+    def _read_trials(self, columns: pa.Schema, where: Any = None) -> tuple[pa.Table, list[str]]:
+        """Return rows of the published trials, and the names of the parts that are damaged.
 
-        Returns:
-            What ``read`` made of the names of the readable parts, and those of the others.
+        Args:
+            columns: What to read, with ``trial_id``.
+            where: A pyarrow expression that the rows must satisfy.
         """
 
-        def look() -> tuple[pa.Table, list[str]]:
-            parts = find_parts(self._storage, folder, schema, self.identity)
-            return read(parts.readable), [*parts.unreadable]
+        def look() -> dict[str, pa.Table | None]:
+            found = read_parts(
+                self._storage,
+                paths.TRIALS,
+                self.header.schema,
+                self.identity,
+                columns=columns,
+                where=where,
+            )
+            ids = {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
+            check_doubled(self._storage, ids, self.header.schema)
+            return found
 
-        return while_replaced(self._storage, folder, look)
+        found = while_replaced(self._storage, paths.TRIALS, look)
+        return joined(found.values(), columns), [name for name in found if found[name] is None]
 
     def _warn(self, unreadable: Iterable[str]) -> None:
         """Tell the caller of the method that calls this what is left out."""

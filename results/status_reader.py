@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from results import paths
+from results.doubled import check_doubled
 from results.failures import read_failures
 from results.heartbeat import read_heartbeat
 from results.ids import ascending
 from results.intact import while_replaced
 from results.manifest import Manifest, read_manifest
-from results.parts import numbers, read_new
+from results.parts import ids_of, joined, read_parts
 from results.status import STATUS_COLUMNS, RunStatus, make_status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import pyarrow as pa
+
+    from results.manifest import RunHeader
     from results.storage import Storage
 
 
@@ -44,29 +46,33 @@ class StatusReader:
         Raises:
             RunNotFoundError: There is no run directory.
             RunCorruptError: ``campaign.json`` cannot be understood, or a part belongs to another
-                campaign.
+                campaign or contradicts another one.
             ResultsError: The file system refuses.
         """
         header = (manifest or read_manifest(self._storage)).header
-        found = while_replaced(
-            self._storage,
-            paths.TRIALS,
-            lambda: read_new(
-                self._storage,
-                paths.TRIALS,
-                header.schema,
-                header.identity,
-                columns=STATUS_COLUMNS,
-                known=self._rows,
-            ),
-        )
+        found = while_replaced(self._storage, paths.TRIALS, lambda: self._look(header))
         self._rows = {name: rows for name, rows in found.items() if rows is not None}
-        rows = pa.concat_tables([pa.Table.from_batches([], STATUS_COLUMNS), *self._rows.values()])
+        rows = joined(self._rows.values(), STATUS_COLUMNS)
         failures, records_lost = read_failures(self._storage)
         return make_status(
             rows,
             plan=header.plan,
-            failures=failures.without(ascending(numbers(rows.column("trial_id")))),
+            failures=failures.without(ascending(ids_of(rows))),
             heartbeat=read_heartbeat(self._storage, now),
             unreadable=[*(name for name in found if name not in self._rows), *records_lost],
         )
+
+    def _look(self, header: RunHeader) -> dict[str, pa.Table | None]:
+        """Return what there is in every part of trials; None for one that is damaged."""
+        found = read_parts(
+            self._storage,
+            paths.TRIALS,
+            header.schema,
+            header.identity,
+            columns=STATUS_COLUMNS,
+            known=self._rows,
+        )
+        if found.keys() - self._rows.keys():
+            ids = {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
+            check_doubled(self._storage, ids, header.schema)
+        return found

@@ -11,16 +11,13 @@ import secrets
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
 from results import paths
-from results.local_files import create_folder, not_written, refusals, sync_folder
+from results.local_files import check_file, create_folder, not_written, refusals, sync_folder
 from results.lock import Lock, RunLock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["LocalStorage", "Lock", "Storage", "open_storage"]
 
@@ -92,10 +89,6 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def arrow(self) -> tuple[Any, str]:
-        """Return the ``pyarrow.fs.FileSystem`` and the path of the run directory in it."""
-
-    @abstractmethod
     def is_file(self) -> bool:
         """Tell whether a file is where the run directory should be."""
 
@@ -104,12 +97,8 @@ class Storage(ABC):
         """Create the run directory unless it exists."""
 
     @abstractmethod
-    def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
-        """Make ``name`` appear, or be replaced, all at once and durably.
-
-        Args:
-            name: The file to publish.
-            contents: What it holds, or a function that writes it into an open binary file.
+    def publish(self, name: str, contents: bytes) -> None:
+        """Make ``name`` with ``contents`` appear, or be replaced, all at once and durably.
 
         Raises:
             ResultsError: It was refused; what was there before is unchanged.
@@ -168,25 +157,22 @@ class LocalStorage(Storage):
     def size(self, name: str) -> int:
         """Return how many bytes ``name`` has."""
         with refusals("the file cannot be read", self.root / name):
+            check_file(self.root / name)
             return (self.root / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         """Return the contents of ``name``."""
         with refusals("the file cannot be read", self.root / name):
             try:
+                check_file(self.root / name)
                 return (self.root / name).read_bytes()
             except NotADirectoryError as error:  # a file stands where a folder on the way should
                 raise FileNotFoundError(self.path(name)) from error
 
     def open(self, name: str) -> Any:
         """Return ``name`` as a ``pyarrow.NativeFile``."""
+        check_file(self.root / name)
         return pa.OSFile(self.path(name), "rb")
-
-    def arrow(self) -> tuple[Any, str]:
-        """Return pyarrow's local file system and the folder."""
-        from pyarrow import fs
-
-        return fs.LocalFileSystem(), self.path()
 
     def is_file(self) -> bool:
         """Tell whether a file is where the run directory should be."""
@@ -198,17 +184,14 @@ class LocalStorage(Storage):
         with refusals("the run directory cannot be created", self.root):
             create_folder(self.root)
 
-    def publish(self, name: str, contents: bytes | Callable[[BinaryIO], None]) -> None:
+    def publish(self, name: str, contents: bytes) -> None:
         """Write a file aside, make it durable and rename it to ``name``."""
         final = self.root / name
         aside = self.root / paths.aside(name, secrets.token_hex(4))
         try:
             create_folder(final.parent)
             with aside.open("xb") as file:
-                if callable(contents):
-                    contents(file)
-                else:
-                    file.write(contents)
+                file.write(contents)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(final)

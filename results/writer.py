@@ -103,8 +103,9 @@ class RunWriter:
             RunMismatchError: The directory holds another campaign, something else than a run, or
                 a run of another version. Nothing in it was changed.
             RunLockedError: Another process writes into it.
-            RunCorruptError: A part belongs to another campaign, or its ``campaign.json`` is JSON
-                that does not describe a run. One that is torn is kept aside and written anew.
+            RunCorruptError: A part belongs to another campaign or contradicts another one, or its
+                ``campaign.json`` is JSON that does not describe a run. One that is torn is kept
+                aside and written anew.
             ResultsError: The file system refuses.
             TypeError: The header holds something that JSON cannot.
         """
@@ -378,9 +379,10 @@ class RunWriter:
             return
         self._small_parts = 0  # where it is refused, it is tried again after as many parts
         try:
-            merged, self._small_parts = compaction.merge_many(
+            merged, self._small_parts, set_aside = compaction.merge_many(
                 self._storage, self._lock, self._manifest.header, self.done_ids()
             )
+            self.warnings += set_aside
             self._outbox.begin_after_merged()
         except ResultsError as error:
             self.warnings.append(f"small parts could not be merged: {error}")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run, paths
+from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run
 from results.admission import admit
 from results.manifest import Manifest, write_manifest
-from results.parts import write_part
 from results.storage import LocalStorage
+from tests.results.conftest import write_part
 
 Table = Callable[..., pa.Table]
 
@@ -102,7 +102,7 @@ def test_other_files_beside_rows_of_the_campaign_do_not_matter(
     (tmp_path / "campaign.json").touch()
     (tmp_path / "notes.txt").touch()
     storage = LocalStorage(tmp_path)
-    write_part(storage, paths.part("trials", 1, "0a1b2c3d"), trials(0), header.identity)
+    write_part(storage, "trials/part-000001-0a1b2c3d.parquet", trials(0), header.identity)
     assert admit(storage, header).header == header
 
 

@@ -13,7 +13,6 @@ import pytest
 from results import (
     Compacted,
     ResultsError,
-    RunCorruptError,
     RunHeader,
     RunLockedError,
     RunNotFoundError,
@@ -21,12 +20,10 @@ from results import (
     compact,
     compaction,
     open_run,
-    run,
 )
 from results import parts as parts_module
-from results.parts import write_part
-from results.storage import open_storage
-from tests.results.conftest import given_up_of, rounded_otherwise
+from results.storage import Storage, open_storage
+from tests.results.conftest import given_up_of, rounded_otherwise, write_part
 
 Table = Callable[..., pa.Table]
 
@@ -222,25 +219,30 @@ def test_missing_run_is_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_part_ends_the_compaction_and_nothing_is_lost(path: Path) -> None:
-    part = path / "trials" / parts(path)[0]
-    contents = part.read_bytes()
-    part.write_bytes(contents[:4] + b"\xff" * 100 + contents[104:])
-    before = parts(path)
-    with pytest.raises(RunCorruptError, match=part.name):
-        compact(path)
-    assert parts(path) == before
+def damaged_inside(contents: bytes) -> bytes:
+    return contents[:4] + b"\xff" * 100 + contents[104:]
 
 
-def test_torn_part_is_left_to_the_next_writer(path: Path, header: RunHeader) -> None:
-    torn = path / "trials" / parts(path)[1]
-    torn.write_bytes(torn.read_bytes()[:-20])
+def torn(contents: bytes) -> bytes:
+    return contents[:-20]
+
+
+@pytest.mark.parametrize("folder", ["trials", "injections"])
+@pytest.mark.parametrize("damage", [damaged_inside, torn])
+def test_damaged_part_is_set_aside_and_the_others_are_merged(
+    path: Path, header: RunHeader, folder: str, damage: Callable[[bytes], bytes]
+) -> None:
+    part = path / folder / parts(path, folder)[1]
+    part.write_bytes(damage(part.read_bytes()))
     done = compact(path)
-    assert (done.merged, done.parts_after) == (2, 3)
-    assert torn.name in parts(path)
+    assert (done.merged, done.parts_before, done.parts_after) == (2, 14, 2)
+    (warning,) = done.warnings
+    assert warning.startswith(f"{part} cannot be read and was renamed to {folder}/.{part.name}")
+    assert (part.parent / f".{part.name}.torn").exists()
+    assert open_run(path).events().iloc[-1]["warnings"] == [warning]
     with RunWriter.open(path, header) as writer:
-        assert torn.name in writer.warnings[0]
-        assert len(writer.done_ids()) == 20
+        assert len(writer.done_ids()) == (20 if folder == "trials" else 24)
+    assert rows(path, "injections") == [48 if folder == "trials" else 40]
 
 
 def test_full_disk_ends_the_compaction_and_nothing_is_lost(
@@ -288,18 +290,17 @@ def test_readers_start_anew_when_parts_are_replaced_under_them(
 ) -> None:
     opened = open_run(path)
     expected = getattr(opened, method)()
-    module, name = (parts_module, "_names") if method == "status" else (run, "find_parts")
-    find = getattr(module, name)
+    find = parts_module.part_names
     calls = []
 
-    def find_and_compact(*args: object) -> object:
-        found = find(*args)
+    def find_and_compact(storage: Storage, folder: str) -> list[str]:
+        found = find(storage, folder)
         calls.append(found)
         if len(calls) == 1:
             compact(path)
         return found
 
-    monkeypatch.setattr(module, name, find_and_compact)
+    monkeypatch.setattr(parts_module, "part_names", find_and_compact)
     received = getattr(opened, method)()
     assert len(calls) > 1
     if method == "status":

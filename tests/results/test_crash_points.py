@@ -20,6 +20,7 @@ from results import (
     RunNotFoundError,
     RunWriter,
     open_run,
+    paths,
 )
 from results.storage import Storage, open_storage
 from tests.results.conftest import given_up_of, rounded_otherwise, trial_id_of
@@ -140,7 +141,7 @@ def test_newest_part_that_a_power_cut_tore_is_set_aside_and_its_trials_are_done_
     injections: Table,
 ) -> None:
     path = newest.parents[1]
-    part = path / folder / newest.name
+    (part,) = (path / folder).glob(f"{paths.flushed_with(newest.name)}-*.parquet")
     part.write_bytes(damage(part.read_bytes()))
     remaining = ALL if folder == "injections" else [*BATCHES[0]]
     with warnings.catch_warnings():

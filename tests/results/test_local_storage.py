@@ -1,7 +1,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -15,40 +14,31 @@ def test_published_file_holds_its_contents_and_nothing_else_is_left(tmp_path: Pa
     assert [path.name for path in (tmp_path / "trials").iterdir()] == ["a"]
 
 
-def test_contents_may_be_written_by_a_function(tmp_path: Path) -> None:
-    def write(file: BinaryIO) -> None:
-        file.write(b"one")
-        file.write(b"two")
-
-    LocalStorage(tmp_path).publish("a", write)
-    assert (tmp_path / "a").read_bytes() == b"onetwo"
-
-
-def test_name_does_not_exist_before_its_contents_are_complete(tmp_path: Path) -> None:
-    seen: list[str] = []
-
-    def write(file: BinaryIO) -> None:
-        file.write(b"half")
-        file.flush()
-        seen.extend(path.name for path in tmp_path.iterdir())
-
-    LocalStorage(tmp_path).publish("a", write)
-    assert len(seen) == 1
-    assert seen[0].startswith(".a.")
+def test_name_does_not_exist_before_its_contents_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append(LocalStorage(tmp_path).files()))
+    LocalStorage(tmp_path).publish("a", b"one")
+    assert [name.startswith(".a.") for name in seen[0]] == [True]
+    assert seen[1] == ["a"]
 
 
-def test_interrupted_writing_keeps_the_old_contents(tmp_path: Path) -> None:
-    storage = LocalStorage(tmp_path)
-    storage.publish("a", b"old")
-
-    def write(file: BinaryIO) -> None:
-        file.write(b"new")
+@pytest.mark.parametrize("before", [["a"], []])
+def test_interrupted_writing_keeps_the_old_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
+    storage = LocalStorage(tmp_path)
+    for name in before:
+        storage.publish(name, b"old")
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        storage.publish("a", write)
-    assert storage.read("a") == b"old"
-    assert storage.files() == ["a"]
+        storage.publish("a", b"new")
+    assert storage.files() == before
+    assert [storage.read(name) for name in before] == [b"old"] * len(before)
 
 
 def test_refusing_file_system_is_told_with_place_and_next_step(
@@ -121,8 +111,8 @@ def test_a_run_directory_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_where_a_file_should_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert refusal(lambda: LocalStorage(tmp_path).read("a")) == (
-        f"{tmp_path}/a: the file cannot be read: Is a directory\n"
-        "  Mend its permissions, or what stands in its place, or choose another --output."
+        f"{tmp_path}/a: the file cannot be read: it is a folder, expected a file\n"
+        "  Move it out of the run directory."
     )
 
 
@@ -138,7 +128,7 @@ def test_missing_permissions_are_told(tmp_path: Path, monkeypatch: pytest.Monkey
         LocalStorage(tmp_path / "run").create,
         storage.sweep,
         storage.is_file,
-        lambda: storage.read("a"),
+        lambda: storage.read(".a.ffffffff.tmp"),
         lambda: storage.rename("a", "b"),
     ]
     for call in calls:

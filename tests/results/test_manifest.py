@@ -115,7 +115,7 @@ def test_canonical_json_does_not_depend_on_order() -> None:
 
 def test_a_folder_named_like_the_manifest_is_told(tmp_path: Path) -> None:
     (tmp_path / "campaign.json").mkdir()
-    with pytest.raises(ResultsError, match="the file cannot be read: Is a directory") as caught:
+    with pytest.raises(ResultsError, match="it is a folder, expected a file") as caught:
         read_manifest(LocalStorage(tmp_path))
     assert caught.value.place == str(tmp_path / "campaign.json")
 

@@ -6,7 +6,11 @@ from results import paths
 
 
 def test_part_name_holds_folder_sequence_and_token() -> None:
-    assert paths.part("trials", 7, "0a1b2c3d") == "trials/part-000007-0a1b2c3d.parquet"
+    digest = paths.digest_of(b"PAR1")
+    name = paths.part("trials", 7, "0a1b2c3d", digest)
+    assert name == "trials/part-000007-0a1b2c3d-0a0e356e2cd99be2d5a1be15db07f4de.parquet"
+    assert paths.told_digest(name) == digest
+    assert paths.flushed_with(name) == "part-000007-0a1b2c3d"
 
 
 def test_failures_are_named_after_their_time() -> None:

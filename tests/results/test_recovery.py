@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from results.failures import failures_file
-from results.parts import write_part
 from results.recovery import recover
 from results.storage import LocalStorage
-from tests.results.conftest import given_up_of, run_header
+from tests.results.conftest import given_up_of, run_header, write_part
 
 HEADER = run_header()
 IDENTITY = HEADER.identity

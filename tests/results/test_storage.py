@@ -1,23 +1,13 @@
 """The contract of ``Storage``, which both kinds keep."""
 
-from typing import BinaryIO
+import io
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import dataset
 
 from results.errors import ResultsError, RunLockedError
 from results.storage import Storage
-
-
-def write_half(file: BinaryIO) -> None:
-    file.write(b"half")
-    raise KeyboardInterrupt
-
-
-def write_table(file: BinaryIO) -> None:
-    pq.write_table(pa.table({"a": [1, 2, 3]}), file)
 
 
 def test_published_file_holds_its_contents_and_nothing_else_is_left(storage: Storage) -> None:
@@ -34,20 +24,11 @@ def test_publishing_again_replaces(storage: Storage) -> None:
         assert (storage.read("a"), storage.size("a")) == (contents, len(contents))
 
 
-def test_contents_may_be_written_by_a_function(storage: Storage) -> None:
-    storage.publish("trials/a", write_table)
+def test_file_is_opened_for_random_access(storage: Storage) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": [1, 2, 3]}), file)
+    storage.publish("trials/a", file.getvalue())
     assert pq.ParquetFile(storage.open("trials/a")).read().column("a").to_pylist() == [1, 2, 3]
-
-
-@pytest.mark.parametrize("before", [b"old", None])
-def test_interrupted_writing_publishes_nothing(storage: Storage, before: bytes | None) -> None:
-    if before is not None:
-        storage.publish("a", before)
-    with pytest.raises(KeyboardInterrupt):
-        storage.publish("a", write_half)
-    assert storage.files() == (["a"] if before else [])
-    if before is not None:
-        assert storage.read("a") == before
 
 
 def test_large_file_is_whole(storage: Storage) -> None:
@@ -87,15 +68,6 @@ def test_appended_text_is_added_at_the_end(storage: Storage) -> None:
     storage.append("events/b.jsonl", b"three\n")
     assert storage.read("events/a.jsonl") == b"one\ntwo\n"
     assert storage.read("events/b.jsonl") == b"three\n"
-
-
-def test_many_parts_are_one_data_set(storage: Storage) -> None:
-    for name in ("trials/a", "trials/b"):
-        storage.publish(name, write_table)
-    filesystem, base = storage.arrow()
-    files = [f"{base}/trials/{name}" for name in "ab"]
-    rows = dataset.dataset(files, filesystem=filesystem, format="parquet").to_table()
-    assert rows.column("a").to_pylist() == [1, 2, 3, 1, 2, 3]
 
 
 def test_file_in_place_of_the_run_directory_is_seen(storage: Storage) -> None:

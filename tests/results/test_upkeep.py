@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -107,10 +106,9 @@ def test_merge_that_is_refused_ends_no_run(
 
     with RunWriter.open(tmp_path, header) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr("results.replacing.write_part", refuse)
+            patch.setattr("results.replacing.named_part", refuse)
             write(writer, range(5), trials, injections)
         assert rows(tmp_path) == [1] * 5
-        assert (tmp_path / "compacting.json").exists()
         write(writer, range(5, 9), trials, injections)
         assert rows(tmp_path) == [1] * 9
         write(writer, range(9, 10), trials, injections)
@@ -130,9 +128,10 @@ def test_damaged_injections_do_not_keep_a_run_from_going_on(
     damaged.write_bytes(contents[:4] + b"\xff" * 100 + contents[104:])
     with RunWriter.open(tmp_path, header) as writer:
         write(writer, range(4, 5), trials, injections)
-        assert rows(tmp_path) == [5]
+        assert (rows(tmp_path), rows(tmp_path, "injections")) == ([5], [8])
         (warning,) = writer.warnings
-    assert warning.startswith(f"small parts could not be merged: {damaged}: the file is damaged")
+    assert warning.startswith(f"{damaged} cannot be read and was renamed to injections/.part-")
+    assert "its injections are lost" in warning
     with RunWriter.open(tmp_path, header) as writer:
         assert len(writer.done_ids()) == 5
 
@@ -145,23 +144,23 @@ def test_part_is_read_once_by_who_watches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened: list[str] = []
-    open_file = LocalStorage.open
+    read = LocalStorage.read
 
-    def tell(storage: LocalStorage, name: str) -> Any:
-        opened.append(name)
-        return open_file(storage, name)
+    def tell(storage: LocalStorage, name: str) -> bytes:
+        opened.extend([name] if name.startswith("trials/") else [])
+        return read(storage, name)
 
     reader = StatusReader(open_storage(tmp_path))
     with RunWriter.open(tmp_path, header) as writer:
         write(writer, range(2), trials, injections)
-        monkeypatch.setattr(LocalStorage, "open", tell)
+        monkeypatch.setattr(LocalStorage, "read", tell)
         assert reader.read().done == 2
         assert len(opened) == len({*opened}) == 2
         assert reader.read().done == 2
         assert len(opened) == 2
         monkeypatch.undo()
         write(writer, range(2, 3), trials, injections)
-        monkeypatch.setattr(LocalStorage, "open", tell)
+        monkeypatch.setattr(LocalStorage, "read", tell)
         assert reader.read().done == 3
         assert len(opened) == len({*opened}) == 3
 
