@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -265,10 +266,14 @@ def report(
 ) -> None:
     """Write the report of a run: one HTML file, to be opened in a browser."""
     from orchestrator.report import report_file
-    from results import open_run, write_report
+    from results import ResultsWarning, open_run, write_report
 
     opened = open_run(run)
-    file = write_report(opened, output if output is not None else report_file(run))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResultsWarning)
+        file = write_report(opened, output if output is not None else report_file(run))
+    for warning in dict.fromkeys(str(one.message) for one in told):
+        messages().print(warning, style="yellow")
     screen().print(f"report: {file}", soft_wrap=True)
 
 
@@ -282,6 +287,8 @@ def compact(run: RunFolder, as_json: Json = False) -> None:
     from results.storage import shown_path
 
     compacted = put_together(run)
+    for warning in compacted.warnings:
+        messages().print(warning, style="yellow")
     if as_json:
         print_json({"run": shown_path(run), **asdict(compacted)})
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from results.run import Run
+    from results.snapshot import Snapshot
     from results.status import RunStatus
     from results.vulnerability import Part
 
@@ -65,10 +66,10 @@ class Section:
     table: Table | None
 
 
-def content(run: Run) -> dict[str, Any]:
+def content(run: Snapshot) -> dict[str, Any]:
     """Return what the template of the report is filled with."""
     status = run.status()
-    return {
+    filled = {
         "name": str(run.campaign.get("name", "campaign")),
         "place": run.path,
         "status": status,
@@ -88,6 +89,7 @@ def content(run: Run) -> dict[str, Any]:
         "earlier": [dict(_flat(earlier)) for earlier in run.earlier_provenance],
         "campaign": json.dumps(run.campaign, indent=2, ensure_ascii=False, default=str),
     }
+    return {**filled, "left_out": sorted({*status.unreadable, *run.left_out})}
 
 
 def _sections(run: Run) -> list[Section]:

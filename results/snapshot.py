@@ -12,7 +12,7 @@ from results.run import Run
 from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -26,6 +26,9 @@ class Snapshot(Run):
 
     A campaign may be at work on the run meanwhile. Rows are kept in memory.
 
+    Attributes:
+        left_out: Names of the parts and records that were found damaged.
+
     Args:
         run: The run; it is read when a row is first asked for.
     """
@@ -34,6 +37,7 @@ class Snapshot(Run):
         super().__init__(run._storage, run._manifest)
         self._trials: pd.DataFrame | None = None
         self._injections: pd.DataFrame | None = None
+        self.left_out: set[str] = set()
 
     def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the finished trials, as ``Run.trials`` does."""
@@ -59,3 +63,8 @@ class Snapshot(Run):
                 )
             self._injections = super().injections()
         return self._injections
+
+    def _warn(self, unreadable: Iterable[str]) -> None:
+        names = [*unreadable]
+        self.left_out.update(names)
+        super()._warn(names)

@@ -388,7 +388,8 @@ class RunWriter:
             self.warnings.append(f"small parts could not be merged: {error}")
             self._events.log("not_merged", reason=str(error))
             return
-        self._events.log("merged", parts=merged, small_parts=self._small_parts)
+        more = {"warnings": set_aside} if set_aside else {}
+        self._events.log("merged", parts=merged, small_parts=self._small_parts, **more)
 
     def _count_waiting(self) -> int:
         """Return how many finished trials are not known to be published."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import resource
 import signal
 import subprocess
@@ -265,6 +266,46 @@ def test_a_damaged_part_is_set_aside_by_the_same_command_and_its_trials_are_done
     ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
     assert (ended.code, ended.json["done"]) == (0, TRIALS)
     assert f"{part} cannot be read and was renamed to" in ended.err
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+
+
+def test_a_flipped_bit_in_the_end_of_a_part_is_told_by_all_commands_and_mended_by_run(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    campaign.write_text(f"{campaign.read_text()}record: injections\n")
+    folder = tmp_path / "run"
+    run(campaign, folder)
+    run(campaign, tmp_path / "undisturbed")
+    (part,) = (folder / "trials").iterdir()
+    whole = part.read_bytes()
+    end = 8 * (len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"))
+    for bit in (*random.Random(16).sample(range(end, 8 * len(whole)), 4), 8 * len(whole) - 1):
+        contents = bytearray(whole)
+        contents[bit // 8] ^= 1 << bit % 8
+        part.write_bytes(contents)
+        status = injecttf2("status", folder)
+        assert status.code == 0
+        assert f"0 of {TRIALS} trials done" in status.out
+        assert f"trials/{part.name} cannot be read" in status.out.replace("\n", "")
+        report = injecttf2("report", folder)
+        assert report.code == 0
+        assert f"{part} cannot be read: what it held is left out." in report.err
+        assert f"trials/{part.name} cannot be read" in (folder / "report.html").read_text()
+    ended = injecttf2("run", campaign, *INLINE, "--output", folder, "--json")
+    assert (ended.code, ended.json["done"]) == (0, TRIALS)
+    assert f"{part} cannot be read and was renamed to" in ended.err
+    assert_equal_rows(folder, tmp_path / "undisturbed")
+    for kind in ("trials", "injections"):
+        (part,) = (folder / kind).glob("part-*")
+        contents = bytearray(part.read_bytes())
+        contents[len(contents) // 2] ^= 1
+        part.write_bytes(contents)
+        told = injecttf2("report", folder)
+        assert f"{kind}/{part.name} cannot be read" in (folder / "report.html").read_text()
+        assert (told.code, injecttf2("status", folder).code) == (0, 0)
+        compacted = injecttf2("compact", folder, "--json")
+        assert compacted.code == 0
+        injecttf2("run", campaign, *INLINE, "--output", folder)
     assert_equal_rows(folder, tmp_path / "undisturbed")
 
 
