@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import socket
+import stat
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -43,6 +45,9 @@ class RunLock:
 
     The file stays when the lock is released (removing it would let two processes lock two
     different files of that name); it is then empty.
+
+    Whoever can open a file can lock it, and so keep every writer out. So nobody may open this one
+    who may not write into its folder.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -58,8 +63,9 @@ class RunLock:
             ResultsError: The file system has no locks.
             OSError: The file cannot be created or opened.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            _open_to_writers_only(descriptor, path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(descriptor, json.dumps(this_process()))
         except BlockingIOError:
@@ -158,6 +164,27 @@ def lost(path: str, why: str) -> ResultsError:
         hint="What was published is safe. See that no other run writes there, then run the same "
         "command to resume.",
     )
+
+
+def _open_to_writers_only(descriptor: int, path: str) -> None:
+    """Let those read and write the file who may write into its folder, and nobody else.
+
+    The file of another user stays as it is: that user has seen to it, or an earlier version has.
+    """
+    file, folder = os.fstat(descriptor), Path(path).parent.stat()
+    if file.st_uid != os.geteuid():
+        return
+    if file.st_gid != folder.st_gid:
+        with suppress(OSError):  # the folder's group is not one of this user's
+            os.fchown(descriptor, -1, folder.st_gid)
+    mode = 0o600
+    if folder.st_mode & stat.S_IWGRP and os.fstat(descriptor).st_gid == folder.st_gid:
+        mode |= 0o060
+    if folder.st_mode & stat.S_IWOTH:
+        mode |= 0o006
+    if stat.S_IMODE(file.st_mode) != mode:
+        with suppress(OSError):  # a file system without such modes
+            os.fchmod(descriptor, mode)
 
 
 def _write(descriptor: int, text: str) -> None:

@@ -1,9 +1,12 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +112,65 @@ def test_file_system_without_locks_is_told(
     with pytest.raises(ResultsError, match="the file system has no file locks") as caught:
         RunLock.acquire(str(tmp_path / "lock"))
     assert "local disk or on object storage" in str(caught.value.hint)
+
+
+OTHER_USER = 65534
+SHARED_GROUP = 4242
+TAKE = {"reading": "exec 9<lock && flock -xn 9", "writing": "exec 9<>lock && flock -xn 9"}
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that another user can reach."""
+    if os.geteuid() != 0 or shutil.which("flock") is None:
+        pytest.skip("needs root, to be another user, and the command flock")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def taken_by_another(folder: Path, how: str, groups: tuple[int, ...] = ()) -> bool:
+    """Tell whether a process of another user could lock the file ``lock`` in ``folder``."""
+    options = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": groups}
+    command = ["sh", "-c", TAKE[how]]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    assert ended.returncode == 0 or "ermission denied" in ended.stderr
+    return bool(ended.returncode == 0)
+
+
+@pytest.mark.parametrize("before", [None, 0o644, 0o666])
+@pytest.mark.parametrize("how", TAKE)
+def test_who_may_only_read_the_folder_cannot_take_its_lock(
+    shared: Path, how: str, before: int | None
+) -> None:
+    """``before``: the mode of a lock file that an earlier version has left."""
+    if before is not None:
+        (shared / "lock").touch()
+        (shared / "lock").chmod(before)
+        assert taken_by_another(shared, "reading")
+    RunLock.acquire(str(shared / "lock")).release()
+    assert stat.S_IMODE((shared / "lock").stat().st_mode) == 0o600
+    assert not taken_by_another(shared, how)
+    RunLock.acquire(str(shared / "lock")).release()
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o2775])
+def test_members_of_the_group_that_writes_into_the_folder_take_the_lock_in_turn(
+    shared: Path, mode: int
+) -> None:
+    os.chown(shared, 0, SHARED_GROUP)
+    shared.chmod(mode)
+    RunLock.acquire(str(shared / "lock")).release()
+    assert stat.S_IMODE((shared / "lock").stat().st_mode) == 0o660
+    assert taken_by_another(shared, "writing", (SHARED_GROUP,))
+    assert not taken_by_another(shared, "reading")
+    RunLock.acquire(str(shared / "lock")).release()
+
+
+def test_lock_file_of_another_user_of_the_group_is_locked_as_it_is(shared: Path) -> None:
+    (shared / "lock").touch()
+    os.chown(shared / "lock", OTHER_USER, SHARED_GROUP)
+    (shared / "lock").chmod(0o660)
+    RunLock.acquire(str(shared / "lock")).release()
+    status = (shared / "lock").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (OTHER_USER, 0o660)
