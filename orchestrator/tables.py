@@ -203,9 +203,13 @@ def _at_work(status: RunStatus) -> Iterator[str]:
         return
     who = f"process {heartbeat.pid} on {heartbeat.host}"
     ago = f"heartbeat {_time(heartbeat.age)} ago"
+    if heartbeat.age < 0:
+        ago = f"heartbeat {_time(-heartbeat.age)} ahead of the clock here"
     if heartbeat.alive:
         workers = heartbeat.workers or 0
         yield f"running with {workers} worker{'s' if workers != 1 else ''}: {who}, {ago}"
+    elif heartbeat.state == "running" and heartbeat.age < 0:
+        yield f"running or not: {who} said so, {ago}; set the clocks of both machines"
     elif heartbeat.state == "running":
         yield f"not running: {who} has been silent, {ago}; the same command goes on"
     else:

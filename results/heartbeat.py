@@ -27,7 +27,9 @@ RUNNING = "running"
 """The state of a writer whose workers are at work."""
 
 STALE_SECONDS = 120.0
-"""A writer that has been silent for this long is taken for dead; it is several heartbeats."""
+"""A writer that has been silent for this long is taken for dead; it is several heartbeats. Of one
+whose clock is ahead of ours by more than this, it is not known whether it lives.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Heartbeat:
 
     Args:
         at: When, in UTC.
-        age: How long ago, in seconds.
+        age: How long ago, in seconds; below 0 where the writer's clock is ahead of the reader's.
         host: Where it runs.
         pid: Its process there.
         state: ``running``, or how it ended: ``finished``, ``stopped`` or what else was said.
@@ -54,8 +56,8 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Whether the writer said that it is running, and not too long ago."""
-        return self.state == RUNNING and self.age <= STALE_SECONDS
+        """Whether the writer said that it is running, about now by the reader's clock."""
+        return self.state == RUNNING and abs(self.age) <= STALE_SECONDS
 
 
 class HeartbeatWriter:
@@ -71,6 +73,7 @@ class HeartbeatWriter:
         self._seconds = seconds
         self._next = float("-inf")
         self._said: dict[str, Any] = {}
+        self._is_told = False
 
     @property
     def state(self) -> object:
@@ -93,21 +96,35 @@ class HeartbeatWriter:
         """
         self._said = {"state": RUNNING, **state}
         self._next = time.monotonic() + self._seconds
+        self._publish()
+
+    def end(self, state: str) -> None:
+        """Say that the writer ends, unless it has said so: the rest stays as it was told last.
+
+        Where the disk is full, what was said before makes room for it, and is gone in any case: it
+        would tell of a writer at work.
+        """
+        if not self._said or (self.state != RUNNING and self._is_told):
+            return
+        self._said["state"] = state if self.state == RUNNING else self.state
+        self._publish()
+        if not self._is_told:
+            with suppress(ResultsError):
+                self._storage.remove(paths.HEARTBEAT)
+            self._publish()
+
+    def _publish(self) -> None:
         heartbeat = {
             "at": datetime.now(UTC).isoformat(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             **self._said,
         }
+        text = f"{json.dumps(heartbeat, default=str)}\n"
+        self._is_told = False
         with suppress(ResultsError):
-            self._storage.publish(
-                paths.HEARTBEAT, f"{json.dumps(heartbeat, default=str)}\n".encode()
-            )
-
-    def end(self, state: str) -> None:
-        """Say that the writer ends, unless it has said so: the rest stays as it was told last."""
-        if self.state == RUNNING:
-            self.beat({**self._said, "state": state})
+            self._storage.publish(paths.HEARTBEAT, text.encode())
+            self._is_told = True
 
 
 def read_heartbeat(storage: Storage, now: datetime | None = None) -> Heartbeat | None:
@@ -126,7 +143,7 @@ def read_heartbeat(storage: Storage, now: datetime | None = None) -> Heartbeat |
         workers = said.pop("workers", None)
         return Heartbeat(
             at=at,
-            age=max(0.0, ((now or datetime.now(UTC)) - at).total_seconds()),
+            age=((now or datetime.now(UTC)) - at).total_seconds(),
             host=str(said.pop("host")),
             pid=int(said.pop("pid")),
             state=str(said.pop("state")),

@@ -1,13 +1,17 @@
-"""What the commands print: rates, and a dash where nothing was hit."""
+"""What the commands print: rates, a dash where nothing was hit, and whether a run is at work."""
 
 from __future__ import annotations
 
 import io
+import json
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from orchestrator.tables import outcome_table
+from orchestrator.tables import outcome_table, status_table
+from results import open_run
 from tests.results.report_runs import cell_rows, write_run
 
 
@@ -24,3 +28,28 @@ def test_where_nothing_was_hit_there_is_a_dash(tmp_path: Path) -> None:
     # layer, bits, trials, injected, accuracy, sdc, sdc %, due, due %
     assert conv == ["conv", "sign", "2", "0", "90.00%", "0", "-", "0", "-"]
     assert dense == ["dense", "exponent", "2", "100", "87.00%", "6", "6.00%", "2", "2.00%"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (1, "running with 2 workers: process 7 on h, heartbeat 60 s ago"),
+        (
+            60,
+            "not running: process 7 on h has been silent, heartbeat 60 min ago; the same command ",
+        ),
+        (-1, "running with 2 workers: process 7 on h, heartbeat 60 s ahead of the clock here"),
+        (-60, "running or not: process 7 on h said so, heartbeat 60 min ahead of the clock here; "),
+    ],
+)
+def test_status_says_what_the_heartbeat_shows_of_a_run_at_work(
+    tmp_path: Path, minutes: int, said: str
+) -> None:
+    run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=0), planned=4)
+    heartbeat = {"host": "h", "pid": 7, "state": "running", "workers": 2}
+    heartbeat["at"] = run.created_at.isoformat()
+    (tmp_path / "run" / "heartbeat.json").write_text(json.dumps(heartbeat))
+    status = open_run(tmp_path / "run").status(run.created_at + timedelta(minutes=minutes))
+    console = Console(file=io.StringIO(), width=160)
+    console.print(status_table("run", status))
+    assert said in console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,10 +1,14 @@
 import json
 import os
 import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from results import Heartbeat, ResultsError, RunHeader, RunWriter, open_run
@@ -39,7 +43,8 @@ def test_age_is_counted_to_the_time_given(tmp_path: Path, header: RunHeader) -> 
         writer.heartbeat({})
         run = open_run(tmp_path)
         at = datetime.fromisoformat(said(tmp_path)["at"])
-        for seconds, alive in ((0, True), (STALE_SECONDS, True), (STALE_SECONDS + 1, False)):
+        for seconds in (0, STALE_SECONDS, STALE_SECONDS + 1, -STALE_SECONDS, -STALE_SECONDS - 1):
+            alive = abs(seconds) <= STALE_SECONDS
             received = run.heartbeat(at + timedelta(seconds=seconds))
             assert received is not None
             assert (received.age, received.alive) == (seconds, alive)
@@ -73,6 +78,55 @@ def test_writer_that_ends_is_not_running(
     with RunWriter.open(tmp_path, header) as writer:
         writer.heartbeat({"state": last, "workers": 2})
     assert (said(tmp_path)["state"], said(tmp_path)["workers"]) == (left, 2)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs root, to mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte."""
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+
+
+@pytest.mark.parametrize(("last", "left"), [("running", "stopped"), ("finished", "finished")])
+def test_writer_that_a_full_disk_ended_is_not_running(
+    small_disk: Path, header: RunHeader, trials: Callable[..., pa.Table], last: str, left: str
+) -> None:
+    run = small_disk / "run"
+    with pytest.raises(ResultsError, match="No space left"):  # noqa: PT012, SIM117
+        with RunWriter.open(run, header, flush_seconds=1e9) as writer:
+            writer.heartbeat({"state": "running", "workers": 0})
+            writer.append(trials(0))
+            fill(small_disk)
+            writer.heartbeat({"state": last, "workers": 0})
+            assert said(run)["state"] == "running"
+            writer.flush()
+    heartbeat = open_run(run).status().heartbeat
+    assert heartbeat is not None
+    assert (heartbeat.state, heartbeat.alive) == (left, False)
+
+
+def test_heartbeat_that_cannot_tell_the_end_is_removed(
+    tmp_path: Path, header: RunHeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with RunWriter.open(tmp_path, header) as writer:
+        writer.heartbeat({"workers": 0})
+        monkeypatch.setattr("os.replace", no_space)
+    assert open_run(tmp_path).heartbeat() is None
 
 
 def test_writer_that_said_nothing_leaves_no_heartbeat(tmp_path: Path, header: RunHeader) -> None:
@@ -128,13 +182,13 @@ def test_heartbeat_that_makes_no_sense_is_none(
     assert open_run(tmp_path).status().heartbeat is None
 
 
-def test_heartbeat_from_a_clock_ahead_has_no_age(tmp_path: Path, header: RunHeader) -> None:
+def test_heartbeat_from_a_clock_ahead_is_of_the_future(tmp_path: Path, header: RunHeader) -> None:
     RunWriter.open(tmp_path, header).close()
     (tmp_path / "heartbeat.json").write_text(
         '{"at": "2026-11-23T08:31:00+02:00", "host": "h", "pid": 1, "state": "running"}'
     )
     assert open_run(tmp_path).heartbeat(NOW) == Heartbeat(
-        at=NOW + timedelta(minutes=1), age=0.0, host="h", pid=1, state="running"
+        at=NOW + timedelta(minutes=1), age=-60.0, host="h", pid=1, state="running"
     )
 
 
