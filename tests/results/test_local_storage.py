@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from results import RunHeader, RunWriter, open_run
 from results.errors import ResultsError
 from results.storage import LocalStorage
 
@@ -133,3 +134,49 @@ def test_missing_permissions_are_told(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
     for call in calls:
         assert ": Permission denied\n  Mend its permissions" in refusal(call)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("campaign.json", "status"),
+        ("campaign.json", "run"),
+        ("heartbeat.json", "status"),
+        ("compacting.json", "run"),
+    ],
+)
+def test_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(
+    tmp_path: Path, header: RunHeader, name: str, call: str
+) -> None:
+    RunWriter.open(tmp_path, header).close()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    calls = {
+        "status": lambda: open_run(tmp_path).status(),
+        "run": lambda: RunWriter.open(tmp_path, header).close(),
+    }
+    assert refusal(calls[call]) == (
+        f"{tmp_path / name}: the file cannot be read: it is a named pipe, expected a file\n"
+        "  Move it out of the run directory."
+    )
+
+
+def test_pipes_among_failures_and_parts_are_named_by_the_status_and_set_aside_by_a_run(
+    tmp_path: Path, header: RunHeader
+) -> None:
+    RunWriter.open(tmp_path, header).close()
+    names = {
+        "trials/part-000001-0a1b2c3d.parquet",
+        "injections/part-000001-0a1b2c3d.parquet",
+        "failures/20261123T063000.001234Z-0a1b2c3d.json",
+    }
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        os.mkfifo(tmp_path / name)
+    unreadable = open_run(tmp_path).status().unreadable
+    assert {*unreadable} == {name for name in names if not name.startswith("injections")}
+    with RunWriter.open(tmp_path, header) as writer:
+        assert len(writer.warnings) == 3
+    for name in names:
+        folder, file = name.split("/")
+        assert [path.name for path in (tmp_path / folder).iterdir()] == [f".{file}.torn"]
