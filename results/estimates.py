@@ -208,8 +208,7 @@ def _methods(
     in_trials = ((cells["target"] == "weights") | (cells["sampling"] == "exhaustive")).to_numpy()
     complete = strata.sampled == 1
     count = strata.sum(np.ones_like(n))
-    families = np.unique(np.stack([strata.group, strata.shared]), axis=1)[0]
-    apart = np.bincount(families, minlength=strata.groups) == count
+    apart = np.bincount(strata.families[0], minlength=strata.groups) == count
     most = np.zeros(strata.groups)
     np.maximum.at(most, strata.group, n)
     even = apart & (strata.sum(n) == most * count) & (strata.sum(complete) == 0)

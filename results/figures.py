@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
     from results.run import Run
 
+RATES_SHOWN = 20
+"""Rates that the figure of accuracies shows; of more, so many evenly spaced ones."""
+
 __all__ = [
     "HIGHEST",
+    "RATES_SHOWN",
     "accuracy",
     "bit_fields",
     "bit_heatmap",
@@ -49,18 +53,29 @@ __all__ = [
 ]
 
 
-def accuracy(run: Run, *, confidence: float = 0.95) -> go.Figure:
-    """Return the mean accuracy of each layer and rate, with intervals, and the golden accuracy."""
+def accuracy(run: Run, *, shown: int = RATES_SHOWN, confidence: float = 0.95) -> go.Figure:
+    """Return the mean accuracy of each layer and rate, with intervals, and the golden accuracy.
+
+    Args:
+        run: The run.
+        shown: How many rates to show. Of more, so many are shown from the lowest to the highest,
+            evenly spaced by rank, and the axis says how many there are.
+        confidence: Two-sided confidence level of the intervals.
+    """
     import plotly.graph_objects as go
 
     values = views.accuracy_by_rate(run, confidence=confidence)
     rows = list(dict.fromkeys(values["place"]))
-    rates = list(dict.fromkeys(values.sort_values(list(RATES))["rate"]))
+    every = list(dict.fromkeys(values.sort_values(list(RATES))["rate"]))
+    chosen = np.linspace(0, len(every) - 1, min(shown, len(every))).round().astype(int)
+    rates = [every[at] for at in chosen]
+    some = f" ({len(rates)} of {len(every):,} rates)" if len(rates) < len(every) else ""
+    values = values[values["rate"].isin(rates)]
     values = values.assign(y=_spread(values["place"].map(rows.index)))
     figure = new_figure(
         title="Accuracy under faults",
         height=height_of(len(rows), row=max(20, 8 * int(values.groupby("place").size().max()))),
-        xaxis={"title": {"text": "accuracy"}, "tickformat": "~%"},
+        xaxis={"title": {"text": f"accuracy{some}"}, "tickformat": "~%"},
         yaxis=row_axis(rows),
     )
     bounds = " (%{customdata[1]:.2%} to %{customdata[2]:.2%})"

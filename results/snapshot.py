@@ -10,9 +10,10 @@ from results.frames import check_columns
 from results.parts import find_rows
 from results.run import Run
 from results.schema import INJECTIONS
+from results.summary import grouping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -24,7 +25,7 @@ MOST_INJECTIONS = 5_000_000
 class Snapshot(Run):
     """A run whose rows are read once, so that all answers are about the same trials.
 
-    A campaign may be at work on the run meanwhile. Rows are kept in memory.
+    A campaign may be at work on the run meanwhile. Rows are kept in memory, and what was answered.
 
     Attributes:
         left_out: Names of the parts and records that were found damaged.
@@ -37,6 +38,7 @@ class Snapshot(Run):
         super().__init__(run._storage, run._manifest)
         self._trials: pd.DataFrame | None = None
         self._injections: pd.DataFrame | None = None
+        self._answers: dict[tuple[str, ...], pd.DataFrame] = {}
         self.left_out: set[str] = set()
 
     def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -47,6 +49,24 @@ class Snapshot(Run):
         wanted = names if columns is None else list(columns)
         check_columns(wanted, names, "columns")
         return self._trials[wanted]
+
+    def summary(
+        self, by: str | Sequence[str] = ("layer", "bit"), *, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Return the trials added up by group, as ``Run.summary`` does."""
+        key, add_up = ("summary", *grouping(by), str(confidence)), super().summary
+        return self._once(key, lambda: add_up(by, confidence=confidence))
+
+    def criticality(
+        self,
+        by: str | Sequence[str] = ("layer", "bit"),
+        *,
+        metric: str = "sdc",
+        confidence: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return groups of trials ranked by a rate, as ``Run.criticality`` does."""
+        key, rank = ("criticality", *grouping(by), metric, str(confidence)), super().criticality
+        return self._once(key, lambda: rank(by, metric=metric, confidence=confidence))
 
     def injections(self) -> pd.DataFrame:
         """Return the recorded injections, as ``Run.injections`` does.
@@ -63,6 +83,12 @@ class Snapshot(Run):
                 )
             self._injections = super().injections()
         return self._injections
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return what was made for ``key``, as a frame of the caller's own."""
+        if key not in self._answers:
+            self._answers[key] = make()
+        return self._answers[key].copy()
 
     def _warn(self, unreadable: Iterable[str]) -> None:
         names = [*unreadable]

@@ -10,6 +10,7 @@ random sample as precise; see ``clusters`` for those that come in clusters.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -70,6 +71,21 @@ class Strata:
             np.broadcast_to(np.asarray(sampled, np.float64), weights.shape),
         )
 
+    @cached_property
+    def families(self) -> tuple[Codes, Codes]:
+        """The cells of a group that share their sites, taken together.
+
+        Returns:
+            int64 [families], the group of each, ascending; int64 [cells], the family of each.
+        """
+        key = self.group * (self.shared.max(initial=0) + 1) + self.shared
+        order = np.argsort(key, kind="stable")
+        first = np.ones(len(key), np.bool_)
+        first[1:] = key[order[1:]] != key[order[:-1]]
+        family = np.empty_like(key)
+        family[order] = np.cumsum(first) - 1
+        return self.group[order[first]], family
+
     @property
     def proportion(self) -> Floats:
         """The weights, which add up to 1 in every group: float64 [cells]."""
@@ -97,9 +113,8 @@ class Strata:
             variances: float64 [cells], of the terms.
         """
         errors = self.proportion * np.sqrt(variances * (1 - self.sampled))
-        places, family = np.unique(np.stack([self.group, self.shared]), axis=1, return_inverse=True)
-        total = add_up(errors, family.ravel(), places.shape[1])
-        return add_up(total**2, places[0], self.groups)
+        group, family = self.families
+        return add_up(add_up(errors, family, len(group)) ** 2, group, self.groups)
 
 
 @dataclass(frozen=True)

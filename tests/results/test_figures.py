@@ -25,6 +25,17 @@ def test_accuracy_has_a_series_for_each_rate_and_a_row_for_each_layer(run: Run) 
     assert "golden 90.00%" in figure.layout.annotations[0].text
 
 
+def test_accuracy_shows_some_of_many_rates_and_says_so(tmp_path: Path) -> None:
+    rates = [number / 50 for number in range(1, 50)]
+    rows = [row for p in rates for row in cell_rows("conv", 0, bit=31, sdc=1, probability=p)]
+    many = write_run(tmp_path / "many", rows)
+    figure = figures.accuracy(many, shown=4)
+    assert [trace.name for trace in figure.data] == ["p = 0.02", "p = 0.34", "p = 0.66", "p = 0.98"]
+    assert figure.layout.xaxis.title.text == "accuracy (4 of 49 rates)"
+    assert len(figures.accuracy(many).data) == 20
+    assert figures.accuracy(many, shown=49).layout.xaxis.title.text == "accuracy"
+
+
 def test_the_heat_map_has_rates_where_trials_have_and_nothing_elsewhere(run: Run) -> None:
     (heat,) = figures.bit_heatmap(run).data
     assert list(heat.x) == list(range(31, -1, -1))

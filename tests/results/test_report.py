@@ -7,10 +7,12 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from results import ResultsError, Run, write_report
 from results.report import in_script, publish_report, render_report
+from results.snapshot import Snapshot
 from results.storage import open_storage
 from tests.results.report_runs import cell_rows, site_rows, usual_rows, write_run
 
@@ -224,3 +226,18 @@ def test_more_injections_than_a_report_reads_are_left_out(
     page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
     for name in ("drift", "map"):
         assert "1,200 injections were recorded, more than the 1,199" in page.sections[name]
+
+
+def test_a_snapshot_answers_what_was_asked_before_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", usual_rows())
+    snapshot, expected = Snapshot(run), run.summary("layer")
+    given = snapshot.summary("layer")
+    ranks = snapshot.criticality("layer", metric="due")
+    monkeypatch.setattr(Snapshot, "trials", None)  # who asks for rows fails
+    given["sdc"] = 0  # what was given is the caller's own
+    pd.testing.assert_frame_equal(snapshot.summary(["layer"]), expected)
+    pd.testing.assert_frame_equal(snapshot.criticality(["layer"], metric="due"), ranks)
+    with pytest.raises(TypeError):
+        snapshot.summary("layer", confidence=0.9)

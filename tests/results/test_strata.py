@@ -74,3 +74,10 @@ def test_unequal_strata_are_covered_as_often_as_asked() -> None:
 def test_interval_checks_its_confidence() -> None:
     with pytest.raises(ValueError, match=r"confidence is 1\.5"):
         stratified([1], [2], Strata.of([1]), 1.5)
+
+
+def test_families_are_the_cells_of_a_group_with_the_same_number() -> None:
+    strata = Strata.of([1.0] * 7, group=[1, 0, 1, 0, 2, 1, 0], shared=[5, 5, 9, 2, 9, 5, 5])
+    group, family = strata.families
+    assert group.tolist() == [0, 0, 1, 1, 2]
+    assert family.tolist() == [2, 1, 3, 0, 4, 2, 1]
