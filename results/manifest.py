@@ -146,6 +146,7 @@ class Manifest:
             "numerics": list(self.numerics),
             "earlier_provenance": list(self.earlier_provenance),
         }
+        contents["digest"] = _digest(json.loads(json.dumps(contents)))
         return (json.dumps(contents, indent=2, ensure_ascii=False) + "\n").encode()
 
     @classmethod
@@ -158,6 +159,8 @@ class Manifest:
         """
         try:
             contents = json.loads(text)
+            if not _is_sound(text):
+                raise ValueError("it is damaged: its digest is that of other contents")
             _check_version(contents["schema_version"], place)
             names = ("campaign", "identity", "provenance", "plan", "columns", "layers")
             return cls(
@@ -173,7 +176,7 @@ class Manifest:
                 f"the file does not describe a run: {type(error).__name__}: {error}",
                 place=place,
                 hint="Restore it from a copy, or choose another --output."
-                if _is_json(text)
+                if _is_sound(text)
                 else "The same `injecttf2 run` command as before writes it anew and goes on.",
             ) from error
 
@@ -200,13 +203,15 @@ def read_manifest(storage: Storage) -> Manifest:
 
 
 def is_torn(storage: Storage) -> bool:
-    """Tell whether ``campaign.json`` is there and is no JSON: a power cut or a bad copy tore it.
+    """Tell whether ``campaign.json`` is there and is not what was written.
+
+    It is no JSON, or not that which its digest is of: a power cut or a bad copy tore it.
 
     Raises:
         ResultsError: The file system refused.
     """
     try:
-        return not _is_json(storage.read(paths.CAMPAIGN))
+        return not _is_sound(storage.read(paths.CAMPAIGN))
     except FileNotFoundError:
         return False
 
@@ -242,12 +247,20 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _is_json(text: bytes) -> bool:
+def _is_sound(text: bytes) -> bool:
+    """Tell whether ``text`` is JSON, and that which its digest is of; it had none before."""
     try:
-        json.loads(text)
+        contents = json.loads(text)
     except ValueError:
         return False
-    return True
+    told = contents.get("digest") if isinstance(contents, dict) else None
+    return told is None or told == _digest(contents)
+
+
+def _digest(contents: Json) -> str:
+    """Return the digest of what the file says beside it, however that is laid out."""
+    rest = {name: value for name, value in contents.items() if name != "digest"}
+    return paths.digest_of(canonical_json(rest).encode())
 
 
 def _with_places(header: RunHeader, earlier: Json) -> RunHeader:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from results import NothingToShowError, ResultsError, Run, figures, open_run, views
+from results import NothingToShowError, ResultsError, Run, RunWriter, figures, open_run, views
 from results.report_content import content
+from results.snapshot import Snapshot
 from tests.results.conftest import Row
 from tests.results.report_runs import cell_rows, write_run
 
@@ -40,8 +42,9 @@ def test_cells_with_bits_that_hit_nothing_beside_others_that_did(tmp_path: Path)
 def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     write_run(folder, unhit())
-    file = folder / "campaign.json"
-    file.write_text(file.read_text().replace('"record": "trials"', '"record": "injections"'))
+    header = open_run(folder).header
+    recorded = replace(header, campaign={**header.campaign, "record": "injections"})
+    RunWriter.open(folder, recorded).close()
     run = open_run(folder)
     for make in (views.drift, views.worst_layer):
         with pytest.raises(NothingToShowError) as error:
@@ -54,7 +57,7 @@ def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Pat
 
 
 def test_the_report_has_a_dash(tmp_path: Path) -> None:
-    page = content(write_run(tmp_path / "run", unhit()))
+    page = content(Snapshot(write_run(tmp_path / "run", unhit())))
     assert page["facts"][2:] == [
         ("sdc rate", "-", "0 of n = 0 injected"),
         ("due rate", "-", "0 of n = 0 injected"),

@@ -41,7 +41,7 @@ def old(tmp_path: Path, header: RunHeader, trials: Table, injections: Table) -> 
     path = tmp_path / "old"
     RunWriter.open(path, header).close()
     contents = json.loads((path / "campaign.json").read_text())
-    del contents["columns"], contents["layers"]
+    del contents["columns"], contents["layers"], contents["digest"]
     (path / "campaign.json").write_text(json.dumps({**contents, "schema_version": 1}))
     for table, folder in ((trials(0, 1), "trials"), (injections(0, 1), "injections")):
         as_version_1(table, header, path / folder / "part-000001-0a1b2c3d.parquet")
