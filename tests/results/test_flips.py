@@ -1,15 +1,17 @@
-"""Flipped bits in the small files of a run directory: no command ends with what nobody foresaw."""
+"""Flipped bits in the files of a run directory are told, or change nothing; see ``test_parts``."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from results import RunCorruptError, RunHeader, RunWriter, open_run
+from results import ResultsWarning, RunCorruptError, RunHeader, RunWriter, open_run
 from results.manifest import read_manifest
-from results.storage import open_storage
+from results.parts import part_names
+from results.storage import Storage, open_storage
 from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
@@ -76,3 +78,25 @@ def test_flipped_bit_in_heartbeat_or_failures_ends_no_reader(path: Path, name: s
     run = open_run(path)
     for _ in flips(file):
         assert run.status().done == 2
+
+
+@pytest.mark.parametrize("byte", [-1, -100, 40])
+def test_part_with_a_flipped_bit_is_left_out_and_then_executed_again(
+    storage: Storage, header: RunHeader, trials: Table, byte: int
+) -> None:
+    run = storage.path()
+    with RunWriter.open(run, header) as writer:
+        writer.append(trials(0, 1))
+    expected = open_run(run).trials()
+    (name,) = part_names(storage, "trials")
+    contents = bytearray(storage.read(name))
+    contents[byte] ^= 4
+    storage.publish(name, bytes(contents))
+    with pytest.warns(ResultsWarning, match=f"{name} cannot be read: what it held is left out"):
+        assert open_run(run).trials().empty
+    assert open_run(run).status().unreadable == (name,)
+    with RunWriter.open(run, header) as writer:
+        assert writer.done_ids().tolist() == []
+        assert f"{name} cannot be read and was renamed" in writer.warnings[0]
+        writer.append(trials(0, 1))
+    pd.testing.assert_frame_equal(open_run(run).trials(), expected)
