@@ -96,8 +96,7 @@ def _references(value: Any, key: str = "") -> Iterator[str]:
         for one in value:
             yield from _references(one, key)
     elif isinstance(value, str) and key in IMPORTED and is_function(value):
-        if not value.startswith(("builtin:", "keras.applications:")):
-            yield value
+        yield from [] if value.startswith(("builtin:", "keras.applications:")) else [value]
 
 
 def _owner(folder: Path) -> str:
