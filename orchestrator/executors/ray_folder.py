@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -42,21 +43,26 @@ def private_folder(environment: Mapping[str, str]) -> Path:
     """Make a folder that only this user may enter, and return it; Ray takes ``RAY`` in it.
 
     Ray's own default is a folder that all users of a machine share, in which others could put
-    sockets of theirs in the place of Ray's.
+    sockets of theirs in the place of Ray's. A place is passed over where others could put a folder
+    of theirs in the place of this one, or of one that it lies in.
 
     Args:
         environment: ``RAY_TMPDIR`` and ``TMPDIR`` name the first places to try.
 
     Raises:
-        StoppedError: No place is short, writable and has room.
+        StoppedError: No place is short, writable, safe from others and has room.
     """
     named = [environment[name] for name in ("RAY_TMPDIR", "TMPDIR") if environment.get(name)]
     reasons = []
     for place in dict.fromkeys([*named, *SYSTEM]):
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=Path(place).absolute()))
-        except OSError as error:
-            reasons.append(f"{place}: {error.strerror}")
+            whole = Path(place).resolve(strict=True)  # a link on the way is not followed again
+            if (reason := _open_to_others(whole)) is not None:
+                reasons.append(f"{place}: {reason}")
+                continue
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=whole))
+        except (OSError, ValueError) as error:
+            reasons.append(f"{place}: {getattr(error, 'strerror', None) or error}")
             continue
         if (reason := _unusable(folder)) is None:
             return folder
@@ -64,7 +70,7 @@ def private_folder(environment: Mapping[str, str]) -> Path:
         reasons.append(f"{place}: {reason}")
     raise StoppedError(
         f"Ray needs a folder for its sockets and logs, and there is none ({'; '.join(reasons)})\n"
-        "  set RAY_TMPDIR to a folder with a short path that can be written to, "
+        "  set RAY_TMPDIR to a folder with a short path that this user alone can write to, "
         f"or {WITHOUT_RAY}"
     )
 
@@ -107,6 +113,40 @@ def remove(folder: Path) -> None:
     while folder.exists() and time.monotonic() < until:
         time.sleep(0.1)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_to_others(place: Path) -> str | None:
+    """Return how other users could move what lies in a folder aside; None if they cannot.
+
+    Whoever owns a folder on the way, or may write to it, renames what it holds. Where the sticky
+    bit is set, as in ``/tmp``, writers may rename only what is theirs.
+
+    Args:
+        place: The folder, with no links on the way.
+    """
+    trusted = _trusted()
+    for folder in (place, *place.parents):
+        found = folder.stat()
+        if found.st_uid not in trusted:
+            return f"{folder} belongs to another user, {found.st_uid}"
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+            return f"other users may rename what {folder} holds: it has the mode " + (
+                f"{stat.S_IMODE(found.st_mode):04o}"
+            )
+    return None
+
+
+def _trusted() -> set[int]:
+    """Return the users whose folders are safe: this one and root.
+
+    In a container that has users of its own, root's folders from outside are those of the user who
+    stands for all that are not known.
+    """
+    trusted = {os.getuid(), 0}
+    with suppress(OSError):
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", str(2**32 - 1)]:
+            trusted.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return trusted
 
 
 def _unusable(folder: Path) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import ray
 
+from orchestrator.errors import StoppedError
 from orchestrator.executors import ray_folder
 from orchestrator.executors.ray_connection import Connection
 from orchestrator.executors.ray_folder import private_folder
@@ -69,6 +70,47 @@ def test_a_place_that_cannot_hold_it_is_passed_over(
     assert kind in ("a file", "missing") or not list(place.iterdir())
 
 
+@pytest.mark.parametrize("on_the_way", [False, True])
+@pytest.mark.parametrize(("mode", "taken"), [(0o1777, True), (0o777, False), (0o770, False)])
+def test_a_place_whose_folders_others_may_rename_is_passed_over(
+    mode: int,
+    taken: bool,
+    on_the_way: bool,
+    tmp_path: Path,
+    made: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_folder, "SOCKET", "/s")
+    (place := tmp_path / "open" / "own").mkdir(parents=True)
+    (tmp_path / "open").chmod(mode)
+    place = place if on_the_way else place.parent
+    (link := tmp_path / "link").symlink_to(place)  # what it leads to counts
+    made.append(private_folder({"RAY_TMPDIR": str(link)}))
+    assert made[0].parent == (place if taken else Path(ray_folder.SYSTEM[0]))
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "reason"),
+    [
+        (0, 0o777, "other users may rename what {} holds: it has the mode 0777"),
+        (12345, 0o755, "{} belongs to another user, 12345"),
+        (12345, 0o1777, "{} belongs to another user, 12345"),
+    ],
+)
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone gives a folder to another user")
+def test_what_others_could_do_is_the_reason_that_is_told(
+    owner: int, mode: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a").chmod(mode)
+    os.chown(tmp_path / "a", owner, -1)
+    monkeypatch.setattr(ray_folder, "SYSTEM", ())
+    with pytest.raises(StoppedError) as caught:
+        private_folder({"RAY_TMPDIR": str(tmp_path / "a" / "b")})
+    assert reason.format(tmp_path / "a") in str(caught.value)
+    assert not list((tmp_path / "a" / "b").iterdir())
+
+
 def test_without_any_place_each_is_named_with_its_reason(
     campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +124,7 @@ def test_without_any_place_each_is_named_with_its_reason(
     assert "Ray needs a folder for its sockets and logs, and there is none" in said
     assert "bytes, 107 at most are allowed" in said
     assert "missing: No such file or directory" in said
-    assert "set RAY_TMPDIR to a folder with a short path" in said
+    assert "set RAY_TMPDIR to a folder with a short path that this user alone can write to" in said
     assert "--executor inline, which needs no Ray" in said
     assert "Traceback" not in ended.err
 
