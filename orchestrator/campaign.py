@@ -43,6 +43,7 @@ from orchestrator.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
 from orchestrator.typed_spec import TypedList, typed_list
+from results.shown import without_secrets
 
 ORIGINAL_KEYS = {
     "layers": ("layer_name",),
@@ -294,7 +295,10 @@ def _parsed(source: YamlSource) -> Campaign:
     try:
         return Campaign.parse({"name": name, **source.data})
     except ValidationError as error:
-        raise source.error(error, Campaign) from None
+        wrong = source.error(error, Campaign)
+        raise CampaignError(
+            without_secrets(wrong.message), place=wrong.place, hint=wrong.hint
+        ) from None
 
 
 def _from_original(section: InjectLayer, name: str) -> Campaign:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,15 +11,17 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from injecttf2.paths import run_on_disk
-from orchestrator.console import messages, print_json, screen, tell_summary
-from orchestrator.exits import EXIT_INTERRUPTED, GOES_ON, end_by, end_of
+from orchestrator.console import after_work, messages, print_json, screen, tell_summary
+from orchestrator.exits import EXIT_INTERRUPTED, EXIT_WRONG_INPUT, GOES_ON, end_by, end_of
+from orchestrator.signals import stop_signals
+from orchestrator.streams import standard_streams
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+UsageError: Any = typer.BadParameter.__base__  # typer shows what comes of it, and not its name
 
 app = typer.Typer(
     name="injecttf2",
@@ -53,21 +56,34 @@ def main() -> None:
     """Run the command line and exit with its code; errors meant for the user have no traceback."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    before = {number: signal.signal(number, _interrupted) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, _interrupted) for number in stop_signals()}
     try:
-        app()
-    except _Interrupted:
-        messages().print(f"interrupted; {GOES_ON}")
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
-        sys.exit(end_by(error))
+        with standard_streams():
+            code = _code()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    sys.exit(code)
+
+
+def _code() -> int:
+    """Run the command line and return its exit code."""
+    try:
+        return app(standalone_mode=False) or 0
+    except _Interrupted:
+        messages().print(f"interrupted; {GOES_ON}")
+        return EXIT_INTERRUPTED
+    except UsageError as error:
+        usage = io.StringIO()
+        error.show(usage)
+        messages().print(usage.getvalue(), end="")
+        return EXIT_WRONG_INPUT
+    except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
+        return end_by(error)
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C or SIGTERM; typer would turn a KeyboardInterrupt into an exit code of its own."""
+    """A signal to stop; typer would turn a KeyboardInterrupt into an exit code of its own."""
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -148,7 +164,7 @@ def run(
     from injecttf2.levels import parse_levels
     from orchestrator.campaign import load_campaign
     from orchestrator.launch import Options, launch
-    from results.storage import shown_path
+    from results.shown import shown_address
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     folder = output if output is not None else f"runs/{loaded.name}"
@@ -168,8 +184,9 @@ def run(
     )
     summary = launch(loaded, options, messages())
     page = _report_of(folder) if report and not summary.stopped else None
-    tell_summary(folder, summary, as_json=as_json, report=page)
-    raise typer.Exit(end_of(summary, shown_path(folder)))
+    with after_work():
+        tell_summary(folder, summary, as_json=as_json, report=page)
+    raise typer.Exit(end_of(summary, shown_address(folder)))
 
 
 def _report_of(run: str) -> str | None:
@@ -230,9 +247,9 @@ def status(
     from dataclasses import asdict
 
     from results import open_run
-    from results.storage import shown_path
+    from results.shown import shown_address
 
-    shown = shown_path(run)
+    shown = shown_address(run)
     if watch:
         from orchestrator.watch import watch as look
 
@@ -272,9 +289,10 @@ def report(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ResultsWarning)
         file = write_report(opened, output if output is not None else report_file(run))
-    for warning in dict.fromkeys(str(one.message) for one in told):
-        messages().print(warning, style="yellow")
-    screen().print(f"report: {file}", soft_wrap=True)
+    with after_work():
+        for warning in dict.fromkeys(str(one.message) for one in told):
+            messages().print(warning, style="yellow")
+        screen().print(f"report: {file}", soft_wrap=True)
 
 
 @app.command()
@@ -284,15 +302,16 @@ def compact(run: RunFolder, as_json: Json = False) -> None:
 
     from orchestrator.tables import compacted_line
     from results import compact as put_together
-    from results.storage import shown_path
+    from results.shown import shown_address
 
     compacted = put_together(run)
-    for warning in compacted.warnings:
-        messages().print(warning, style="yellow")
-    if as_json:
-        print_json({"run": shown_path(run), **asdict(compacted)})
-        return
-    screen().print(compacted_line(compacted))
+    with after_work():
+        for warning in compacted.warnings:
+            messages().print(warning, style="yellow")
+        if as_json:
+            print_json({"run": shown_address(run), **asdict(compacted)})
+        else:
+            screen().print(compacted_line(compacted))
 
 
 @app.command()
@@ -361,7 +380,8 @@ def export_sites(
     from orchestrator.export_sites import export_sites as export
 
     count = export(run, output)
-    screen().print(f"{count:,} sites: {output}", soft_wrap=True)
+    with after_work():
+        screen().print(f"{count:,} sites: {output}", soft_wrap=True)
 
 
 @app.command()
@@ -385,7 +405,8 @@ def init(
         ) from None
     except OSError as error:
         raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
-    screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
+    with after_work():
+        screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
 
 
 @app.command()

@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from orchestrator.errors import OutputError
+from orchestrator.streams import best_effort
 from results.errors import ResultsError
+from results.shown import shown, without_secrets
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from orchestrator.session import Summary
 
 
-def messages() -> Console:
-    """Return the console for progress and errors: the standard error.
+class _Console(Console):
+    """A console that shows all text as it may be shown, and leaves brackets as they are.
 
-    What is printed may hold brackets, which are not markup.
+    Names in a user's model and the errors of libraries hold what they like: also what a terminal
+    would obey.
     """
-    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as it may be shown: before it is laid out."""
+        return super().render_str(shown(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what something consists of, what came ready-made as it may be shown too."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+
+def messages() -> Console:
+    """Return the console for progress and errors: the standard error. Its prints never fail."""
+    return _Console(file=best_effort(sys.stderr), stderr=True, soft_wrap=True)
 
 
 def screen() -> Console:
     """Return the console for what a command answers: the standard output."""
-    return Console(markup=False, emoji=False, highlight=False)
+    return _Console()
+
+
+@contextmanager
+def after_work() -> Iterator[None]:
+    """Let prints about work that is done fail: its exit code tells how it ended."""
+    try:
+        yield
+    except OutputError as error:
+        if not error.unwanted:
+            messages().print(f"{error}", style="yellow")
 
 
 IDS = ("trial_id", "cell_id")
@@ -33,8 +69,13 @@ IDS = ("trial_id", "cell_id")
 
 
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON on the standard output, ids as texts."""
+    """Print a value as one line of JSON on the standard output, ids as texts, without secrets.
+
+    Raises:
+        OutputError: It could not be written.
+    """
     sys.stdout.write(json.dumps(_with_text_ids(value), default=str) + "\n")
+    sys.stdout.flush()
 
 
 def _with_text_ids(value: object, *, of_id: bool = False) -> object:
@@ -42,6 +83,8 @@ def _with_text_ids(value: object, *, of_id: bool = False) -> object:
         return {key: _with_text_ids(item, of_id=key in IDS) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_text_ids(item, of_id=of_id) for item in value]
+    if isinstance(value, str):
+        return without_secrets(value)
     return str(value) if of_id and isinstance(value, int) else value
 
 
@@ -55,14 +98,14 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
         report: Where its report is, if one was written.
     """
     from orchestrator.tables import outcome_table, summary_lines
-    from results.storage import shown_path
+    from results.shown import shown_address
 
     if as_json:
         from injecttf2.judges.output_kind import told
 
         print_json(
             {
-                "run": shown_path(folder),
+                "run": shown_address(folder),
                 "trials": summary.trials,
                 "done": summary.done,
                 "failed": summary.failed,

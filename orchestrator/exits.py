@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from injecttf2.errors import InjectTF2Error
 from orchestrator.console import messages
-from orchestrator.errors import StoppedError
+from orchestrator.errors import OutputError, StoppedError
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ EXIT_GIVEN_UP = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INTERRUPTED = 3
 EXIT_UNEXPECTED = os.EX_SOFTWARE
+EXIT_NOT_PRINTED = os.EX_IOERR
 
 GOES_ON = "the same command again goes on from here"
 
@@ -45,6 +46,11 @@ def end_of(summary: Summary, shown: str) -> int:
 
 def end_by(error: Exception) -> int:
     """Print why a command ended and return its exit code; only what nobody expected is traced."""
+    if isinstance(error, OutputError):
+        if error.unwanted:
+            return 0
+        messages().print(f"error: {error}", style="red")
+        return EXIT_NOT_PRINTED
     if isinstance(error, StoppedError):
         messages().print(f"stopped: {error}", style="red")
         messages().print(GOES_ON)

@@ -42,7 +42,7 @@ def export_sites(run: str, file: Path) -> int:
     if sites.empty:
         raise CampaignError(
             "the run holds no injected sites",
-            place=run,
+            place=opened.path,
             hint="run its campaign with `record: injections`, into another --output",
         )
     trials = opened.trials(["trial_id", "target", "fault", "parameters"])

@@ -31,6 +31,7 @@ from results import (
     agreement,
     open_run,
 )
+from results.shown import shown_address
 from results.storage import open_storage
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def _check_record(plan: Plan, options: Options) -> None:
             judged by another output: their ids do not tell.
     """
     campaign, graph = plan.campaign, plan.graph
+    shown = shown_address(options.output)
     try:
         run = open_run(options.output)
     except (RunNotFoundError, RunCorruptError):
@@ -233,7 +235,7 @@ def _check_record(plan: Plan, options: Options) -> None:
     this = graph.output_slots[graph.output_index]
     if judged not in (None, this.key, this.name) and run.status().done:
         raise CampaignError(
-            f"the output {this.called!r} is to be judged; the trials of {options.output} were "
+            f"the output {this.called!r} is to be judged; the trials of {shown} were "
             f"judged by {judged!r}",
             place=campaign.place("judge"),
             hint="choose another --output",
@@ -241,7 +243,7 @@ def _check_record(plan: Plan, options: Options) -> None:
     done = run.status().done if run.campaign.get("record") != campaign.record else 0
     if campaign.record == "injections" and done:
         raise CampaignError(
-            f"record: injections asked for; {done:,} trials of {options.output} were done without",
+            f"record: injections asked for; {done:,} trials of {shown} were done without",
             place=campaign.place("record"),
             hint="choose another --output, or leave `record` as it was",
         )

@@ -16,6 +16,7 @@ from orchestrator.backlog import Backlog
 from orchestrator.listener import Listener
 from orchestrator.worker import ChunkResult, Ready
 from results.golden import golden_warning
+from results.shown import shown
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -183,7 +184,9 @@ class LiveProgress(Progress):
         for layer, trials in todo.items():
             if trials:
                 visible = len(self._tasks) < SHOWN_LAYERS
-                self._tasks[layer] = self._bars.add_task(layer, total=trials, visible=visible)
+                self._tasks[layer] = self._bars.add_task(
+                    shown(layer), total=trials, visible=visible
+                )
         self._live.start()
 
     def show_layer(self, layer: str, trials: int) -> None:

@@ -37,6 +37,7 @@ from orchestrator.messages import (
 )
 from orchestrator.plan import Plan
 from orchestrator.scheduler import Scheduler, Settings
+from orchestrator.signals import stop_signals
 from orchestrator.worker import ChunkResult, Ready
 from results import GivenUp, ResultsError, RunMismatchError, RunWriter
 
@@ -294,12 +295,12 @@ class Session:
 
 @contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """Set the event on Ctrl-C or SIGTERM; a second one ends the process as usual."""
+    """Set the event on a signal to stop; a second one ends the process as usual."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # only the main thread may handle signals
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = stop_signals()
     before = {number: signal.getsignal(number) for number in numbers}
 
     def stop(_number: int, _frame: FrameType | None) -> None:

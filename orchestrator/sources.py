@@ -9,6 +9,7 @@ from injecttf2.applications import APPLICATIONS
 from injecttf2.errors import CampaignError
 from injecttf2.paths import on_disk
 from injecttf2.references import is_function
+from results.shown import shown_address
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
@@ -18,7 +19,7 @@ def checked(source: str, option: str | None) -> str:
     """Return a source that the command line names; what is on another machine is refused."""
     if "://" in source:
         raise CampaignError(
-            f"received {source!r}; only local files are supported",
+            f"received {shown_address(source)!r}; only local files are supported",
             place=option,
             hint="download it and give the path of the file",
         )

@@ -14,7 +14,7 @@ from results import Compacted, RunStatus, open_run
 from results.golden import golden_warning
 from results.labels import fault_label
 from results.report_tables import percent
-from results.storage import shown_path
+from results.shown import shown, shown_address
 
 if TYPE_CHECKING:
     from injecttf2.graph import LayerInfo
@@ -41,8 +41,8 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
     if summary.unmet:
         cells = "cell has" if summary.unmet == 1 else "cells have"
         line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
-    where = [f"results: {shown_path(run)}"] + ([f"report: {report}"] if report else [])
-    return Group(Text(line), *(Text(one, no_wrap=True, overflow="ignore") for one in where))
+    where = [f"results: {shown_address(run)}"] + ([f"report: {report}"] if report else [])
+    return Group(_line(line), *(_line(one, no_wrap=True, overflow="ignore") for one in where))
 
 
 def outcome_table(run: str) -> RenderableType:
@@ -175,9 +175,9 @@ def status_table(run: str, status: RunStatus) -> RenderableType:
         table.add_row(*row)
     return Group(
         table,
-        Text(_how_far(status)),
-        *(Text(line) for line in _at_work(status)),
-        *(Text(f"{name} cannot be read") for name in status.unreadable),
+        _line(_how_far(status)),
+        *(_line(line) for line in _at_work(status)),
+        *(_line(f"{name} cannot be read") for name in status.unreadable),
         *_failures(status),
     )
 
@@ -231,7 +231,7 @@ def _failures(status: RunStatus) -> Iterator[RenderableType]:
     yield table
     if status.failures > len(status.failed):
         rest = status.failures - len(status.failed)
-        yield Text(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
+        yield _line(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
 
 
 def compacted_line(compacted: Compacted) -> str:
@@ -339,7 +339,12 @@ def _table(title: str) -> Table:
 
 def _with_line(table: Table, line: str) -> RenderableType:
     """Return a table with a line below it, which may be wider than the table."""
-    return Group(table, Text(line))
+    return Group(table, _line(line))
+
+
+def _line(text: str, **options: Any) -> Text:
+    """Return a text as it may be shown, which is not laid out like one of a table."""
+    return Text(shown(text), **options)
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -11,8 +11,9 @@ from rich.live import Live
 
 from orchestrator.tables import status_table
 from results import RunStatus
+from results.shown import shown_address
 from results.status_reader import StatusReader
-from results.storage import LocalStorage, open_storage, shown_path
+from results.storage import LocalStorage, open_storage
 
 LOCAL_SECONDS = 2.0
 """Between two looks at a folder."""
@@ -39,7 +40,7 @@ def watch(run: str, screen: Console | None) -> Iterator[RunStatus]:
         while True:
             state = reader.read()
             if live is not None:
-                live.update(status_table(shown_path(run), state), refresh=True)
+                live.update(status_table(shown_address(run), state), refresh=True)
             yield state
             if state.heartbeat is None or not state.heartbeat.alive:
                 return

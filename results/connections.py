@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from results.errors import ResultsError
+from results.shown import AZURE, shown_address
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
 """Kinds of URI that are known; ``az`` is another word for ``abfs``."""
 
 _S3_OPTIONS = ("region", "scheme", "endpoint_override")
-_AZURE = ("abfs", "abfss", "az")
 _PATIENCE = 20
 _SECRET_LENGTH = 8
 
@@ -27,11 +27,17 @@ class Connection:
         filesystem: A ``pyarrow.fs.FileSystem``.
         base: The path of the run directory in it: bucket and folder.
         shown: The URI for messages: without credentials and options.
+        uri: The URI itself.
     """
 
     filesystem: Any
     base: str
     shown: str
+    uri: str = field(repr=False)
+
+    def told(self, reason: str) -> str:
+        """Return what a service says, without the credentials and the options of the URI."""
+        return _redacted(reason, self.uri)
 
 
 def connect(uri: str) -> Connection:
@@ -45,7 +51,7 @@ def connect(uri: str) -> Connection:
             region cannot be found out.
     """
     scheme = uri.partition("://")[0].lower()
-    shown = without_secrets(uri)
+    shown = shown_address(uri)
     if scheme not in SCHEMES:
         raise ResultsError(
             f"the run directory is {shown}, expected a local path or a URI that begins with one "
@@ -56,23 +62,12 @@ def connect(uri: str) -> Connection:
     try:
         filesystem, base = make(uri)
     except (OSError, ValueError) as error:  # its message may hold the URI, and so the secrets
-        reason = str(error).replace(uri, shown)
         raise ResultsError(
-            f"the object storage cannot be reached: {_redacted(reason, uri)}",
+            f"the object storage cannot be reached: {_redacted(str(error), uri)}",
             place=shown,
             hint=f"Write --output as {_EXAMPLES[scheme]}, and see that the network is there.",
         ) from None
-    return Connection(filesystem, base.strip("/"), shown.rstrip("/"))
-
-
-def without_secrets(uri: str) -> str:
-    """Return ``uri`` as messages show it: without credentials, options and fragment."""
-    parts = urlsplit(uri)
-    user, at, host = parts.netloc.rpartition("@")
-    container = user.partition(":")[0] if parts.scheme in _AZURE else ""
-    return urlunsplit(
-        (parts.scheme, f"{container}{at}" * bool(container) + host, parts.path, "", "")
-    )
+    return Connection(filesystem, base.strip("/"), shown.rstrip("/"), uri)
 
 
 _S3_EXAMPLE = "s3://BUCKET/FOLDER"
@@ -81,12 +76,13 @@ _AZURE_EXAMPLE = "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
 _EXAMPLES = {
     "s3": _S3_EXAMPLE,
     **dict.fromkeys(("gs", "gcs"), _GOOGLE_EXAMPLE),
-    **dict.fromkeys(_AZURE, _AZURE_EXAMPLE),
+    **dict.fromkeys(AZURE, _AZURE_EXAMPLE),
 }
 
 
 def _redacted(text: str, uri: str) -> str:
     """Return ``text`` with the credentials and the options of ``uri`` taken out."""
+    text = text.replace(uri, shown_address(uri))
     parts = urlsplit(uri)
     secrets = {*re.split("[:@]", parts.netloc.rpartition("@")[0]), parts.query}
     secrets |= {value for _, value in parse_qsl(parts.query) if len(value) >= _SECRET_LENGTH}
@@ -110,6 +106,8 @@ def _s3(uri: str) -> tuple[Any, str]:
     if not parts.hostname:
         raise ValueError("the URI names no bucket")
     bucket = parts.netloc.rpartition("@")[2]
+    if ":" in bucket:
+        raise ValueError("the name of the bucket holds a ':'; in a secret, / is written as %2F")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and "endpoint_override" not in options:
         scheme, _, options["endpoint_override"] = endpoint.rstrip("/").rpartition("://")

@@ -49,6 +49,7 @@ class ObjectStorage(Storage):
         self._filesystem = connection.filesystem
         self._base = connection.base
         self._shown = connection.shown
+        self._told = connection.told
         self._appended: dict[str, bytes] = {}
 
     @classmethod
@@ -185,4 +186,6 @@ class ObjectStorage(Storage):
     def _refusal(self, what: str, name: str, error: OSError) -> ResultsError:
         reason = str(error)
         hints = [hint for codes, hint in _HINTS.items() if any(code in reason for code in codes)]
-        return ResultsError(f"{what}: {reason}", place=self.path(name), hint=[*hints, _RESUME][0])
+        return ResultsError(
+            f"{what}: {self._told(reason)}", place=self.path(name), hint=[*hints, _RESUME][0]
+        )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from results import paths
 from results.report_content import content
+from results.shown import shown
 from results.snapshot import Snapshot
 from results.storage import LocalStorage
 
@@ -74,12 +75,18 @@ def _environment() -> Environment:
         loader=FunctionLoader(_read),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["in_script"] = lambda value: Markup(in_script(value))  # noqa: S704 - no markup is left in it
     environment.globals["own_file"] = lambda name: Markup(_read(name))  # noqa: S704 - ships with the package
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template puts into the page as it may be shown; markup of ours is that."""
+    return shown(value) if type(value) is str else value
 
 
 def in_script(value: Any) -> str:

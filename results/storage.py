@@ -35,15 +35,6 @@ def open_storage(root: str | os.PathLike[str]) -> Storage:
     return LocalStorage(root)
 
 
-def shown_path(root: str) -> str:
-    """Return the path or URI of a run directory as it may be printed: without credentials."""
-    if "://" not in root:
-        return root
-    from results.connections import without_secrets
-
-    return without_secrets(root)
-
-
 class Storage(ABC):
     """A run directory; the names of its files are relative to it, with ``/`` between parts.
 

@@ -30,6 +30,8 @@ from injecttf2.device import cores
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
 from orchestrator.executors.ray_folder import RAY, WITHOUT_RAY, hold, private_folder, remove
+from orchestrator.signals import stop_signals
+from results.shown import shown_address, without_secrets
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -216,7 +218,7 @@ def _join(address: str) -> Any:
             ray.init(address, job_config=_job(ray), log_to_driver=False, logging_level="ERROR")
     except ray.exceptions.AuthenticationError as error:
         raise CampaignError(
-            f"the cluster at {address!r} takes calls with its token only",
+            f"the cluster at {shown_address(address)!r} takes calls with its token only",
             place="--address",
             hint=f"set {MODE}=token, and {TOKEN} or {TOKEN_PATH} to the cluster's token",
         ) from error
@@ -241,18 +243,20 @@ def _quiet_ray() -> Any:
     """Return the module; what it prints about lost workers goes to the log.
 
     It would go to the standard output, which belongs to ``--json``, and no option of Ray's keeps
-    it from there.
+    it from there. Nor is there one for the command line, which Ray tells whoever sees the cluster.
     """
     import ray
 
     reread_environment()
+    command = without_secrets(" ".join(sys.orig_argv))
+    ray._private.utils.get_entrypoint_name = lambda: command
     ray._private.worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data["lines"])
     return ray
 
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back: Ray crashes when it is interrupted while it starts.
+    """Hold signals to stop back: Ray crashes when it is interrupted while it starts.
 
     Ray takes SIGTERM over while it starts, and exits on it with a code of its own.
     """
@@ -262,7 +266,7 @@ def _signals_later() -> Iterator[None]:
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in stop_signals()
     }
     try:
         yield
@@ -294,7 +298,7 @@ def _knock(address: str) -> None:
 
 def _no_cluster(address: str, error: Exception) -> CampaignError:
     return CampaignError(
-        f"no Ray cluster answers at {address!r}: {first_sentence(error)}",
+        f"no Ray cluster answers at {shown_address(address)!r}: {first_sentence(error)}",
         place="--address",
         hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
     )

@@ -415,7 +415,7 @@ def test_a_model_that_cannot_run_on_the_data_is_one_message(
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_before_the_workers_are_ready_ends_with_3(
     number: int,
     campaign: Path,
