@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 MAX_NODES = 100_000
 """Values a file may hold with its aliases written out; far above any campaign, below any harm."""
 
+MAX_BYTES = 4 * 2**20
+"""Bytes a file may have, comments included: the scanner takes seconds for each million of them."""
+
+MAX_PROBLEMS = 20
+"""Problems of a file that one message names."""
+
+LARGE_HINT = (
+    "ranges (`bits: [0-31]`), patterns and types say much in few words; a long list of sites "
+    "belongs into a file of its own, .csv or .parquet, that `sites:` names"
+)
+
 EXAMPLE_HINT = "`injecttf2 init` writes a commented campaign to start from"
 CORRECT_HINT = "correct the file and run the command again"
 
@@ -91,13 +102,19 @@ class YamlSource:
         return _place(self.file, self.position(path, key=key))
 
     def error(self, error: ValidationError, schema: type[BaseModel]) -> CampaignError:
-        """Return one error that names all that is wrong with the data, in the file's order."""
+        """Return one error that names what is wrong with the data, in the file's order.
+
+        Of very many problems the first ``MAX_PROBLEMS``.
+        """
         problems = {
             (self.position(problem.path, key=problem.is_unknown), problem.sentence)
             for problem in problems_of(error, schema)
         }
         (position, first), *others = sorted(problems)
-        text = "\n".join([first, *(f"{_place(self.file, at)}: {also}" for at, also in others)])
+        told = [f"{_place(self.file, at)}: {also}" for at, also in others[: MAX_PROBLEMS - 1]]
+        if rest := len(others) - len(told):
+            told.append(f"and {rest:,} problems more")
+        text = "\n".join([first, *told])
         return CampaignError(text, place=_place(self.file, position), hint=CORRECT_HINT)
 
 
@@ -105,8 +122,8 @@ def read_yaml(file: Path) -> YamlSource:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        CampaignError: The file cannot be read, is no valid YAML or holds no mapping; a key is
-            given twice; a tag is not allowed; an alias contains itself or multiplies.
+        CampaignError: The file cannot be read, is too large, is no valid YAML or holds no mapping;
+            a key is given twice; a tag is not allowed; an alias contains itself or multiplies.
     """
     text = _read_text(file)
     builder = _Builder(file, text)
@@ -115,6 +132,12 @@ def read_yaml(file: Path) -> YamlSource:
         data = builder.build(root) if root is not None else None
     except yaml.YAMLError as error:
         raise _bad_yaml(file, text, error) from None
+    except _TooManyError as error:
+        raise CampaignError(
+            f"the file holds more than {MAX_NODES:,} values",
+            place=_place(file, error.at),
+            hint=LARGE_HINT,
+        ) from None
     except RecursionError:
         raise CampaignError("lists and mappings are nested too deeply", place=str(file)) from None
     if root is None or data is None:
@@ -131,10 +154,26 @@ def read_yaml(file: Path) -> YamlSource:
     return YamlSource(file, file.parent.resolve(), data, builder.positions)
 
 
+class _TooManyError(Exception):
+    """A file holds more values than ``MAX_NODES``."""
+
+    def __init__(self, at: Position) -> None:
+        self.at = at
+        super().__init__(at)
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader's scanner and composer, with this module's idea of unquoted scalars."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node, unless there were too many: a large file is not read to its end."""
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise _TooManyError(_at(self.peek_event().start_mark))
+        return super().compose_node(parent, index)
 
 
 for _name, _pattern, _first in (
@@ -223,6 +262,12 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode) -> object:
         self._check_tag(node, _SCALARS)
         self._check_characters(node)
+        if "\0" in node.value:
+            raise self._error(
+                f"received {node.value!r}: no name and no path can hold the character U+0000",
+                node,
+                "remove it",
+            )
         try:
             return _SCALARS[node.tag](node.value)
         except (ValueError, LookupError):
@@ -282,7 +327,8 @@ def _place(file: Path, position: Position) -> str:
 def _read_text(file: Path) -> str:
     """Return the text of ``file``, a byte order mark removed."""
     try:
-        content = file.read_bytes()
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise CampaignError("there is no such file", place=str(file), hint=_other(file)) from None
     except IsADirectoryError:
@@ -291,6 +337,14 @@ def _read_text(file: Path) -> str:
         ) from None
     except OSError as error:
         raise CampaignError(f"cannot be read: {error.strerror}", place=str(file)) from None
+    except ValueError as error:  # a path with a NUL
+        raise CampaignError(f"cannot be read: {error}", place=str(file)) from None
+    if len(content) > MAX_BYTES:
+        raise CampaignError(
+            f"the file has more than {MAX_BYTES / 2**20:.0f} MiB, which no campaign needs",
+            place=str(file),
+            hint=LARGE_HINT,
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

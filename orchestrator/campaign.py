@@ -43,7 +43,6 @@ from orchestrator.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec, SourceSpec, from_text
 from orchestrator.typed_spec import TypedList, typed_list
-from results.shown import without_secrets
 
 ORIGINAL_KEYS = {
     "layers": ("layer_name",),
@@ -295,6 +294,8 @@ def _parsed(source: YamlSource) -> Campaign:
     try:
         return Campaign.parse({"name": name, **source.data})
     except ValidationError as error:
+        from results.shown import without_secrets  # pyarrow comes with it
+
         wrong = source.error(error, Campaign)
         raise CampaignError(
             without_secrets(wrong.message), place=wrong.place, hint=wrong.hint

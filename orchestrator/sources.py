@@ -9,15 +9,26 @@ from injecttf2.applications import APPLICATIONS
 from injecttf2.errors import CampaignError
 from injecttf2.paths import on_disk
 from injecttf2.references import is_function
-from results.shown import shown_address
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
 
 
 def checked(source: str, option: str | None) -> str:
-    """Return a source that the command line names; what is on another machine is refused."""
+    """Return a source that the command line names; what is on another machine is refused.
+
+    Raises:
+        CampaignError: It is, or no file can have that name.
+    """
+    if "\0" in source:
+        raise CampaignError(
+            f"received {source!r}; no path can hold the character U+0000",
+            place=option,
+            hint="remove it",
+        )
     if "://" in source:
+        from results.shown import shown_address  # pyarrow comes with it
+
         raise CampaignError(
             f"received {shown_address(source)!r}; only local files are supported",
             place=option,

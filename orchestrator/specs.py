@@ -55,6 +55,8 @@ def _function(value: str | None) -> str | None:
 def _local(value: str | None) -> str | None:
     if value is not None and "://" in value:
         raise ValueError("a file on this machine: only local files are supported")
+    if value is not None and "\0" in value:
+        raise ValueError("a path without the character U+0000")
     return value
 
 

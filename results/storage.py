@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from results import paths
+from results.errors import ResultsError
 from results.local_files import check_file, create_folder, not_written, refusals, sync_folder
 from results.lock import Lock, RunLock
 
@@ -26,8 +27,15 @@ def open_storage(root: str | os.PathLike[str]) -> Storage:
     """Return the storage of the run directory ``root``, a path or a URI. Nothing is read yet.
 
     Raises:
-        ResultsError: ``root`` is a URI of a kind that is not known, or is not complete.
+        ResultsError: ``root`` is a URI of a kind that is not known, or is not complete; or no file
+            can have that name.
     """
+    if "\0" in os.fspath(root):
+        raise ResultsError(
+            "no path can hold the character U+0000",
+            place=os.fspath(root),
+            hint="Choose another --output.",
+        )
     if "://" in os.fspath(root):
         from results.object_storage import ObjectStorage
 

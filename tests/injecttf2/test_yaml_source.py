@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,31 @@ def test_aliases_that_multiply_are_refused(file: Path, body: str) -> None:
     lines = ["a0: &a0 {x: 1}"]
     lines += [f"a{n}: &a{n} " + body.format(", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 10)]
     assert "more than 100,000 values" in refused(file, "\n".join(lines)).message
+
+
+def test_a_file_with_too_many_values_is_refused_where_they_are_too_many(file: Path) -> None:
+    error = refused(file, "a:\n" + "- 1\n" * 200_000)
+    assert (error.message, error.place) == (
+        "the file holds more than 100,000 values",
+        f"{file}:99999:3",  # the mapping, its key and the list are values too
+    )
+    assert ".csv or .parquet, that `sites:` names" in str(error.hint)
+
+
+def test_a_large_file_is_refused_unread(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 2**40)  # it takes no room
+    with pytest.raises(CampaignError) as caught:
+        read_yaml(file)
+    error = caught.value
+    assert error.message == "the file has more than 4 MiB, which no campaign needs"
+    assert ".csv or .parquet, that `sites:` names" in str(error.hint)
+
+
+def test_a_file_as_large_as_one_may_be_is_read(file: Path) -> None:
+    rest = "a: 1\n# "
+    file.write_text(rest + "x" * (4 * 2**20 - len(rest)))
+    assert read_yaml(file).data == {"a": 1}
 
 
 def test_nesting_without_end_is_refused(file: Path) -> None:

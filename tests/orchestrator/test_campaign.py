@@ -21,6 +21,7 @@ from orchestrator.judge_spec import JudgeSpec
 from orchestrator.precision import Precision
 from orchestrator.specs import DatasetSpec, ModelSpec
 from orchestrator.typed_spec import TypedSpec
+from results import ResultsError, open_run
 
 HEAD = "model: builtin:digits_cnn\ndataset: digits\n"
 GRID = "grid: {bits: 3, probabilities: 0.1}\n"
@@ -563,6 +564,45 @@ def test_only_a_folder_takes_the_keys_of_images(
         f"5:{len(key) + 5}: {key}: received {received}, expected nothing: only a folder of "
         "images takes this key"
     )
+
+
+def test_of_very_many_problems_the_first_are_listed(file: Path) -> None:
+    file.write_text(f"{HEAD}{GRID}" + "".join(f"key{number:02}: 1\n" for number in range(30)))
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(file)
+    listed = caught.value.message.splitlines()
+    assert "unknown key 'key19'" in listed[19]
+    assert listed[20:] == ["and 10 problems more"]
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (r'model: "a\0.keras"', "1:8"),
+        (r'dataset: "a\0/b"', "1:10"),
+        (r'"a\0": 1', "1:1"),
+        (r'grid: {sites: "a\0.csv"}', "1:15"),
+    ],
+)
+def test_the_character_that_ends_names_is_refused_with_its_place(
+    file: Path, text: str, at: str
+) -> None:
+    file.write_text(f"{text}\n")
+    with pytest.raises(CampaignError, match=r"can hold the character U\+0000") as caught:
+        load_campaign(file)
+    assert caught.value.place == f"{file}:{at}"
+
+
+def test_the_character_that_ends_names_is_refused_from_python(file: Path) -> None:
+    file.write_text(HEAD + GRID)
+    for calls in (
+        lambda: load_campaign(file, model="a\0.keras"),
+        lambda: load_campaign(file, dataset="a\0/b"),
+        lambda: locate("a\0.keras"),
+        lambda: open_run("a\0b"),
+    ):
+        with pytest.raises((CampaignError, ResultsError), match=r"hold the character U\+0000"):
+            calls()
 
 
 def test_all_problems_are_listed_in_the_order_of_the_file(file: Path) -> None:
