@@ -172,7 +172,7 @@ class _Loader(yaml.SafeLoader):
         """Return the next node, unless there were too many: a large file is not read to its end."""
         self.count += 1
         if self.count > MAX_NODES:
-            raise _TooManyError(_at(self.peek_event().start_mark))
+            raise _TooManyError(_at(self.peek_event().start_mark))  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
 
