@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from injecttf2 import fault_registry
-from injecttf2.errors import CampaignError
+from injecttf2.errors import CampaignError, placed
 from injecttf2.keras_settings import KerasSettings, kept
 from injecttf2.listed import Listed
 from injecttf2.own_code import Code, code_of
@@ -19,7 +19,7 @@ from injecttf2.trials import Cell, Repetitions, Trial, trial_ids
 from orchestrator.campaign import Campaign, reload_campaign
 from orchestrator.plan import Plan, make_plan
 from orchestrator.worker import Worker, WorkerSettings
-from results import PROVENANCE_COLUMNS, Run, open_run
+from results import PROVENANCE_COLUMNS, Run, open_run, paths
 from results.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
@@ -51,10 +51,12 @@ def replay(
     run = open_run(path)
     recorded = run.trial(trial_id)
     folder = Path(str(run.provenance.get("folder", ".")))
-    campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
+    place = f"{run.path}/{paths.CAMPAIGN}"
+    with placed(place):
+        campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
     _check_code(run, folder, _code_by_its_names(run, campaign))
     with kept():
-        KerasSettings(**run.provenance.get("keras", {})).apply()
+        _apply(run.provenance.get("keras", {}), place)
         plan = make_plan(campaign)
         _check_code(run, folder, plan.code)
         _check_identity(plan, run.identity)
@@ -134,6 +136,22 @@ def _check_code(run: Run, folder: Path, found: Mapping[str, Code]) -> None:
             place=str(folder),
             hint="restore it",
         )
+
+
+def _apply(settings: Mapping[str, Any], place: str) -> None:
+    """Make recorded settings of Keras those of this process.
+
+    Raises:
+        CampaignError: They are none.
+    """
+    try:
+        KerasSettings(**settings).apply()
+    except Exception as error:
+        raise CampaignError(
+            f"provenance.keras is {dict(settings)}, expected Keras' settings: {error}",
+            place=place,
+            hint="restore the file from a copy",
+        ) from error
 
 
 def _check_identity(plan: Plan, recorded: Any) -> None:

@@ -119,6 +119,6 @@ def _events(text: bytes) -> Iterator[dict[str, Any]]:
             event = json.loads(line)
             datetime.fromisoformat(event["at"])
             event["event"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
         yield event

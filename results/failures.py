@@ -173,7 +173,16 @@ def _read(storage: Storage, name: str) -> list[_Entry] | None:
         error, traceback = str(contents["error"]), str(contents["traceback"])
         failed_at = datetime.fromisoformat(contents["failed_at"]).astimezone(UTC)
         return [_Entry(cell, error, traceback, failed_at) for cell in _cells(contents)]
-    except (NotAFileError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (
+        NotAFileError,
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,  # a number or a time that is too large
+        RecursionError,
+    ):
         return None
 
 
@@ -184,9 +193,20 @@ def _cells(contents: Mapping[str, Any]) -> Iterator[GivenUp]:
             repetition = cell["repetition"]
             yield GivenUp(
                 from_json(cell["trial_ids"]),
-                dict(cell["trial"]),
+                _trial(cell["trial"]),
                 None if repetition is None else int(repetition),
             )
         return
     for trial in contents.get("trials", [contents]):
-        yield GivenUp(from_json([trial["trial_id"]]), dict(trial["trial"]))
+        yield GivenUp(from_json([trial["trial_id"]]), _trial(trial["trial"]))
+
+
+def _trial(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what describes a trial.
+
+    Raises:
+        ValueError: Its layer is no name.
+    """
+    if not isinstance(said.get("layer"), str | None):
+        raise ValueError(f"the layer is {said['layer']!r}, expected a name")  # noqa: TRY004
+    return dict(said)

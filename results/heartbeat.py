@@ -150,5 +150,13 @@ def read_heartbeat(storage: Storage, now: datetime | None = None) -> Heartbeat |
             workers=None if workers is None else int(workers),
             details=said,
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,  # a number or a time that is too large
+        RecursionError,
+    ):
         return None

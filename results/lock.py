@@ -124,7 +124,7 @@ def parse_holder(text: bytes) -> dict[str, object]:
     """Return what ``text``, made from ``this_process``, says; {} if it says nothing."""
     try:
         holder = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 

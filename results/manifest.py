@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
+from results.manifest_shape import check_shape
 from results.schema import SCHEMA_VERSION, trials_schema
 
 if TYPE_CHECKING:
@@ -159,9 +160,10 @@ class Manifest:
         """
         try:
             contents = json.loads(text)
+            _check_version(contents, place)
             if not _is_sound(text):
-                raise ValueError("it is damaged: its digest is that of other contents")
-            _check_version(contents["schema_version"], place)
+                raise ValueError("it was damaged or edited: its digest is that of other contents")
+            check_shape(contents)
             names = ("campaign", "identity", "provenance", "plan", "columns", "layers")
             return cls(
                 RunHeader(**{name: contents[name] for name in names}, code=contents.get("code")),
@@ -171,9 +173,9 @@ class Manifest:
                 earlier_provenance=tuple(contents["earlier_provenance"]),
                 numerics=tuple(contents.get("numerics", ())),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ValueError, RecursionError) as error:
             raise RunCorruptError(
-                f"the file does not describe a run: {type(error).__name__}: {error}",
+                f"the file does not describe a run: {error}",
                 place=place,
                 hint="Restore it from a copy, or choose another --output."
                 if _is_sound(text)
@@ -251,7 +253,7 @@ def _is_sound(text: bytes) -> bool:
     """Tell whether ``text`` is JSON, and that which its digest is of; it had none before."""
     try:
         contents = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     told = contents.get("digest") if isinstance(contents, dict) else None
     return told is None or told == _digest(contents)
@@ -273,9 +275,11 @@ def _is_plan(plan: Json) -> bool:
     return isinstance(plan.get("trials"), int) and isinstance(plan.get("layers"), Mapping)
 
 
-def _check_version(version: object, place: str) -> None:
-    if not isinstance(version, int):
-        raise TypeError(f"schema_version is {version!r}, expected a number")
+def _check_version(contents: Any, place: str) -> None:
+    """Refuse what another version wrote before its values are looked at."""
+    version = contents.get("schema_version") if isinstance(contents, Mapping) else None
+    if type(version) is not int:
+        return  # the check of the values tells
     if version > SCHEMA_VERSION:
         raise RunMismatchError(
             f"the run directory has schema version {version}, this package knows up to "

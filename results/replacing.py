@@ -59,7 +59,12 @@ def finish_merge(storage: Storage) -> None:
         merged, replaced = str(journal["merged"]), {*journal["replaces"]} - {journal["merged"]}
     except FileNotFoundError:
         return
-    except (ValueError, TypeError, KeyError):  # not a journal of ours: it tells of no merge
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ):  # not a journal of ours: it tells of no merge
         storage.remove(paths.COMPACTING)
         return
     folder = merged.partition("/")[0]

@@ -224,7 +224,13 @@ def test_trial_that_is_given_up_on_takes_some_tens_of_bytes(path: Path, header: 
         ' "cells": [{"trial_ids": [1.8446744073709552e19], "trial": {}, "repetition": 0}]}',
         '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
         ' "cells": [{"trial_ids": [1], "trial": {}, "repetition": "first"}]}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
+        ' "cells": [{"trial_ids": [1], "trial": {"layer": [1]}, "repetition": 0}]}',
+        '{"error": "e", "traceback": "t", "failed_at": "2026-11-23",'
+        ' "cells": [{"trial_ids": [1], "trial": {}, "repetition": Infinity}]}',
+        "[" * 100_000,
     ],
+    ids=lambda text: text[-60:],
 )
 def test_damaged_failures_are_left_out_with_a_warning(path: Path, text: str) -> None:
     name = "20261123T063000.001234Z-0a1b2c3d.json"

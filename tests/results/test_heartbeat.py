@@ -171,7 +171,11 @@ def test_writer_whose_lock_was_lost_is_silent(tmp_path: Path, header: RunHeader)
         '{"at": 7, "host": "h", "pid": 1, "state": "running"}',
         '{"at": "2026-11-23T06:29:00+00:00", "host": "h", "state": "running"}',
         '{"at": "2026-11-23T06:29:00+00:00", "host": "h", "pid": 1, "state": "s", "workers": []}',
+        '{"at": "2026-11-23T06:29:00+00:00", "host": "h", "pid": Infinity, "state": "s"}',
+        '{"at": "0001-01-01T00:00:00+23:00", "host": "h", "pid": 1, "state": "s"}',
+        "[" * 100_000,
     ],
+    ids=lambda contents: contents[:80],
 )
 def test_heartbeat_that_makes_no_sense_is_none(
     tmp_path: Path, header: RunHeader, contents: str

@@ -88,13 +88,63 @@ def test_file_in_place_of_the_directory_is_not_found(tmp_path: Path) -> None:
         (b"null", "Restore it"),
         (b"{}", "Restore it"),
         (b'{"schema_version": "1"}', "Restore it"),
+        (b"[" * 100_000, "writes it anew"),
     ],
+    ids=lambda given: str(given)[:20],
 )
 def test_text_that_is_no_manifest_is_corrupt(text: bytes, hint: str) -> None:
     message = r"^campaign.json: the file does not describe a run"
     with pytest.raises(RunCorruptError, match=message) as caught:
         Manifest.from_json(text, "campaign.json")
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("schema_version", True, "schema_version is True, expected a whole number"),
+        ("created_at", 3, "created_at is 3, expected a time"),
+        ("updated_at", "noon", "Invalid isoformat string: 'noon'"),
+        ("campaign", [1], "campaign is [1], expected a mapping"),
+        ("campaign.judge", "top1", "campaign.judge is 'top1', expected a mapping"),
+        ("identity", None, "identity is None, expected a mapping"),
+        ("provenance", "x" * 99, f"provenance is '{'x' * 56}..., expected a mapping"),
+        ("provenance.folder", "\0", r"provenance.folder is '\x00', expected the path of a folder"),
+        ("provenance.keras", [], "provenance.keras is [], expected a mapping"),
+        ("plan", 1, "plan is 1, expected a mapping"),
+        ("plan.trials", 1.5, "plan.trials is 1.5, expected a whole number"),
+        ("plan.layers", {"a": ""}, "plan.layers is {'a': ''}, expected a mapping of whole numbers"),
+        ("plan.outside", [1], "plan.outside is [1], expected a mapping of whole numbers"),
+        ("plan.exhaustive", {"x": 1},
+         "plan.exhaustive is {'x': 1}, expected a mapping from ids to whole numbers"),
+        ("plan.failed_outside", [7], "plan.failed_outside is [7], expected a list of ids"),
+        ("columns", [1], "columns is [1], expected a list of texts"),
+        ("layers", {"a": 1}, "layers is {'a': 1}, expected a mapping of mappings"),
+        ("golden", 0.9, "golden is 0.9, expected a mapping, or null"),
+        ("golden", {"accuracy": "0.9"}, "golden.accuracy is '0.9', expected a number"),
+        ("golden", {"at_chance": 1}, "golden.at_chance is 1, expected true or false"),
+        ("numerics", {}, "numerics is {}, expected a list of mappings"),
+        ("earlier_provenance", [1], "earlier_provenance is [1], expected a list of mappings"),
+    ],
+)  # fmt: skip
+def test_a_value_that_was_edited_is_named_with_what_it_must_be(
+    header: RunHeader, path: str, value: object, expected: str
+) -> None:
+    contents = json.loads(Manifest.begin(header).to_json())
+    *outer, key = path.split(".")
+    (contents[outer[0]] if outer else contents)[key] = value
+    with pytest.raises(RunCorruptError) as caught:
+        Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
+    assert caught.value.message == f"the file does not describe a run: {expected}"
+
+
+@pytest.mark.parametrize("path", ["created_at", "identity", "plan.trials", "layers"])
+def test_a_key_that_is_gone_is_named(header: RunHeader, path: str) -> None:
+    contents = json.loads(Manifest.begin(header).to_json())
+    *outer, key = path.split(".")
+    del (contents[outer[0]] if outer else contents)[key]
+    with pytest.raises(RunCorruptError, match=f"does not describe a run: the key {path} is miss"):
+        Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
 
 
 def test_plan_without_layers_is_refused(header: RunHeader) -> None:
