@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from injecttf2.errors import ModelError
+from injecttf2.errors import ModelError, UserError
 
 logger = logging.getLogger("injecttf2")
 
@@ -78,6 +78,7 @@ def load() -> None:
 
     Raises:
         ModelError: Keras runs on another backend than TensorFlow, or refuses its settings.
+        UserError: There is no folder for temporary files.
     """
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -120,7 +121,18 @@ def _configure_gpu(tf: Any, gpu: Any) -> str:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep what C++ libraries write to the standard error out of sight, unless it ends badly."""
+    """Keep what C++ libraries write to the standard error out of sight, unless it ends badly.
+
+    Raises:
+        UserError: There is no place for temporary files, which models are loaded from too.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no folder for temporary files: {error.strerror}",
+            hint="set TMPDIR to a folder that can be written to",
+        ) from error
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as aside:

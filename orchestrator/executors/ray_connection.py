@@ -47,6 +47,15 @@ MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PAT
 KNOCK_SECONDS = 5.0
 """Time that a cluster has to take up a connection."""
 
+REPLY_SECONDS = 10.0
+"""Time that what listens there has to say something: a reply over a slow network takes one."""
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How HTTP/2 begins (RFC 9113, 3.4): the preface, and a frame of settings without any."""
+
+SETTINGS = 4
+"""The type of a frame of settings: the first that a server sends."""
+
 LOOK_SECONDS = 5.0
 """Between two looks whether Ray is there."""
 
@@ -180,6 +189,9 @@ def _start(cpus: int, metrics_port: int | None, folder: Path) -> Any:
     os.environ[MODE] = "token"
     os.environ[TOKEN] = secrets.token_hex(32)
     ray = _quiet_ray()
+    from orchestrator.executors.ray_needs import check_needs
+
+    check_needs()
     try:
         with _signals_later():
             ray.init(
@@ -222,7 +234,7 @@ def _join(address: str) -> Any:
             place="--address",
             hint=f"set {MODE}=token, and {TOKEN} or {TOKEN_PATH} to the cluster's token",
         ) from error
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+    except (ray.exceptions.RpcError, OSError, ValueError, RuntimeError) as error:
         raise _no_cluster(address, error) from error
     return ray
 
@@ -280,10 +292,10 @@ def _signals_later() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Check that something listens at HOST:PORT; Ray itself would try for many minutes.
+    """Check that something like Ray listens at HOST:PORT; Ray itself would try for many minutes.
 
     Raises:
-        CampaignError: Nothing does, or the address has another form.
+        CampaignError: Nothing does, or something else, or the address has another form.
     """
     if address == "auto":
         return
@@ -291,9 +303,25 @@ def _knock(address: str) -> None:
     if not colon or not port.isdigit() or "/" in host:
         raise _no_cluster(address, ValueError("this is not HOST:PORT"))
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        with socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS) as door:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("0", "") or _greets(door):
+                return
+    except (OSError, OverflowError, UnicodeError) as error:
         raise _no_cluster(address, error) from error
+    raise _no_cluster(address, ValueError("something else than a head node of Ray listens there"))
+
+
+def _greets(door: socket.socket) -> bool:
+    """Tell whether what listens speaks HTTP/2, as Ray's head does."""
+    door.settimeout(REPLY_SECONDS)
+    frame = b""
+    try:
+        door.sendall(GREETING)
+        while len(frame) <= 3 and (more := door.recv(9)):
+            frame += more
+    except OSError:  # it has closed the connection, or says nothing
+        return False
+    return frame[3:4] == bytes((SETTINGS,))
 
 
 def _no_cluster(address: str, error: Exception) -> CampaignError:

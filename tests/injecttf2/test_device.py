@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from injecttf2 import device
+from injecttf2.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +123,15 @@ def test_settings_that_keras_refuses_are_named_with_their_file(
     assert f"keras.json: Keras refuses its settings: Invalid {said} configuration." in told
     assert "mend the file, or remove it" in told
     assert "Traceback" not in told
+
+
+def test_without_a_folder_for_temporary_files_one_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    with pytest.raises(UserError, match=r"no folder for temporary files: No usable.*\n  set TMPD"):
+        device.load()
 
 
 def test_importing_the_package_does_not_load_tensorflow() -> None:
