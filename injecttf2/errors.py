@@ -87,6 +87,19 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {message.partition(TRACEBACK)[0]}"
 
 
+def todo(error: BaseException, otherwise: str | None = None) -> str | None:
+    """Return what to do about an error that a model raised; ``otherwise`` where it does not tell.
+
+    Keras itself refuses such names, in ``predict`` and not before.
+    """
+    if "is not a valid scope name" not in str(error):
+        return otherwise
+    return (
+        "give the layer another name, of letters of English, digits, `_`, `.`, `/`, `>` and `-`, "
+        "and save the model again"
+    )
+
+
 class CampaignError(UserError):
     """The campaign file or a command-line option is wrong."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from injecttf2.errors import ModelError
+from injecttf2.errors import ModelError, todo
 from injecttf2.steps import Step, Values
 from injecttf2.tracing import traced_samples
 
@@ -110,7 +110,9 @@ def reading_of(
             f"the model cannot be run on inputs of shape "
             f"{', '.join(str(tuple(spec.shape)) for spec in specs)}: "
             f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
-            hint="it must run in `predict` of Keras, which also decides how layers may be called",
+            hint=todo(
+                error, "it must run in `predict` of Keras, which also says how it may be called"
+            ),
         ) from error
 
 

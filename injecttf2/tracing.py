@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from injecttf2.errors import ModelError
+from injecttf2.errors import ModelError, todo
 from injecttf2.hooks import Call, InnerOutput, watched
 from injecttf2.indices import checks_in, used_as_indices
 from injecttf2.steps import Step, Values, inner_layers, is_keras
@@ -161,8 +161,11 @@ def traced(
             f"the model cannot be run on {samples} samples, inputs of shape "
             f"{', '.join(str(tuple(spec.shape)) for spec in specs)}: "
             f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}",
-            hint="it must take samples of that shape, and any number of them; one that takes a "
-            "fixed number says so with keras.Input(batch_shape=(number, ...))",
+            hint=todo(
+                error,
+                "it must take samples of that shape, and any number of them; one that takes a "
+                "fixed number says so with keras.Input(batch_shape=(number, ...))",
+            ),
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from injecttf2.errors import ModelError, told
+from injecttf2.errors import ModelError, todo, told
 from injecttf2.graph import Graph, Step
 from injecttf2.trials import WEIGHTS
 from orchestrator.plan import Plan
@@ -85,7 +85,9 @@ def _seconds_per_sample(plan: Plan) -> float:
         compiled(*batch)
     except Exception as error:
         raise ModelError(
-            f"the model cannot be run on the data: {told(error)}", place=plan.model.name
+            f"the model cannot be run on the data: {told(error)}",
+            place=plan.model.name,
+            hint=todo(error),
         ) from error
     times = []
     for _ in range(3):

@@ -17,7 +17,7 @@ from injecttf2.block import GoldenUse
 from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
-from injecttf2.errors import EngineError, InjectTF2Error, ModelError, told
+from injecttf2.errors import EngineError, InjectTF2Error, ModelError, todo, told
 from injecttf2.graph import Graph
 from injecttf2.judges import Assessment
 from injecttf2.judges.loading import PortableAssessment
@@ -117,7 +117,9 @@ class Worker:
             if is_transient(error):
                 raise
             raise ModelError(
-                f"the model cannot be run on the data: {told(error)}", place=model.name
+                f"the model cannot be run on the data: {told(error)}",
+                place=model.name,
+                hint=todo(error),
             ) from error
 
     def _start(self, model: models.Portable, dataset: Dataset) -> Ready:

@@ -87,6 +87,10 @@ _OPTIONAL = {
     "golden.chance": _Shape("a number, or null", _or_null(_is_number)),
     "golden.at_chance": _Shape("true or false", lambda value: isinstance(value, bool)),
     "numerics": _MAPPINGS,
+    "code": _Shape(
+        "a mapping of mappings, or null",
+        _or_null(_values(_is_mapping)),
+    ),
 }
 
 

@@ -276,5 +276,5 @@ def test_a_name_that_predict_does_not_take_is_told_before_anything_runs(name: st
     Path("c.yaml").write_text(
         "model: model.keras\ndataset: data.npz\ngrid: {layers: all, bits: 1, counts: 1}\n"
     )
-    with pytest.raises(ModelError, match="is not a valid scope name"):
+    with pytest.raises(ModelError, match=r"is not a valid scope name.*\n  give the layer another"):
         make_plan(load_campaign(Path("c.yaml")))

@@ -123,6 +123,7 @@ def test_text_that_is_no_manifest_is_corrupt(text: bytes, hint: str) -> None:
         ("golden", 0.9, "golden is 0.9, expected a mapping, or null"),
         ("golden", {"accuracy": "0.9"}, "golden.accuracy is '0.9', expected a number"),
         ("golden", {"at_chance": 1}, "golden.at_chance is 1, expected true or false"),
+        ("code", {"model": 1}, "code is {'model': 1}, expected a mapping of mappings, or null"),
         ("numerics", {}, "numerics is {}, expected a list of mappings"),
         ("earlier_provenance", [1], "earlier_provenance is [1], expected a list of mappings"),
     ],

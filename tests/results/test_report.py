@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results import ResultsError, Run, write_report
+from results import ResultsError, Run, report, write_report
 from results.report import in_script, publish_report, render_report
 from results.snapshot import Snapshot
 from results.storage import open_storage
@@ -241,3 +241,9 @@ def test_a_snapshot_answers_what_was_asked_before_from_memory(
     pd.testing.assert_frame_equal(snapshot.criticality(["layer"], metric="due"), ranks)
     with pytest.raises(TypeError):
         snapshot.summary("layer", confidence=0.9)
+
+
+def test_what_cannot_be_seen_is_written_out_and_addresses_have_no_secrets() -> None:
+    page = report._environment().from_string("{{ name }} {{ own_file('report.css')[:0] }}{{ 7 }}")
+    name = "<\x1b[2J\u202e> s3://key:hidden@bucket/run"
+    assert page.render(name=name) == r"&lt;\x1b[2J\u202e&gt; s3://bucket/run 7"
