@@ -16,7 +16,14 @@ from typing import Annotated, Any
 import typer
 
 from injecttf2.paths import run_on_disk
-from orchestrator.console import after_work, messages, print_json, screen, tell_summary
+from orchestrator.console import (
+    after_work,
+    messages,
+    print_json,
+    screen,
+    shown_warnings,
+    tell_summary,
+)
 from orchestrator.exits import EXIT_INTERRUPTED, EXIT_WRONG_INPUT, GOES_ON, end_by, end_of
 from orchestrator.signals import stop_signals
 from orchestrator.streams import standard_streams
@@ -58,7 +65,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     before = {number: signal.signal(number, _interrupted) for number in stop_signals()}
     try:
-        with standard_streams():
+        with standard_streams(), shown_warnings():
             code = _code()
     finally:
         for number, handler in before.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -62,6 +64,34 @@ def after_work() -> Iterator[None]:
     except OutputError as error:
         if not error.unwanted:
             messages().print(f"{error}", style="yellow")
+
+
+class _ShownLines(logging.Formatter):
+    """Lines of a log as they may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return shown(super().format(record))
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Have warnings and logs, which Python writes itself, be as they may be shown."""
+    format_warning, handler = warnings.formatwarning, logging.lastResort
+
+    def formatted(*what: Any, **more: Any) -> str:
+        return shown(format_warning(*what, **more))
+
+    warnings.formatwarning = formatted
+    if handler is not None:
+        before = handler.formatter
+        handler.setFormatter(_ShownLines())
+    try:
+        yield
+    finally:
+        warnings.formatwarning = format_warning
+        if handler is not None:
+            handler.setFormatter(before)
 
 
 IDS = ("trial_id", "cell_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StoppedError
-from orchestrator.executors.ray_connection import Connection
+from orchestrator.executors.ray_connection import Connection, _quiet_ray
 
 
 @pytest.fixture
@@ -59,3 +60,16 @@ def test_ray_is_gone_after_three_looks_in_a_row(
     assert waits == [1.0] * (len(looks) - 1)
     connection.check()
     assert len(looks) == min(failing + 1, 3)  # the next look is not due yet
+
+
+def test_a_cluster_is_told_the_command_line_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray._private.utils, "get_entrypoint_name", None)
+    monkeypatch.setattr(ray._private.worker, "print_to_stdstream", None)
+    command = ["python", "run", "--output", "s3://key:hidden@bucket/run?region=hidden"]
+    monkeypatch.setattr(sys, "orig_argv", command)
+    _quiet_ray()
+    assert ray._private.utils.get_entrypoint_name() == "python run --output s3://bucket/run"

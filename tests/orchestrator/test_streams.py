@@ -193,6 +193,23 @@ def test_a_live_display_shows_names_and_moves_the_cursor_itself(
     assert "\x1b[?25l" in written.getvalue()  # the cursor is hidden
 
 
+def test_warnings_and_logs_are_shown_and_not_obeyed(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import logging, sys, warnings\n"
+        "from orchestrator.console import shown_warnings\n"
+        "def tell():\n"
+        "    warnings.warn(sys.argv[1])\n"
+        "    logging.getLogger('injecttf2').warning('the layer %s', sys.argv[1])\n"
+        "with shown_warnings():\n"
+        "    tell()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, ODD], check=True)
+    said = capfd.readouterr().err
+    assert f"UserWarning: {PLAIN}\n" in said
+    assert f"the layer {PLAIN}\n" in said
+    assert not {"\x1b", "\u202e"} & {*said}
+
+
 def test_json_holds_no_secret_and_no_control_character(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
