@@ -5,9 +5,10 @@ Only what is read again is checked. What a campaign says is the campaign's own t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from results.ids import from_json
 
 
 class _Shape(NamedTuple):
@@ -26,15 +27,19 @@ def _is_text(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-def _is_id(value: object) -> bool:
-    return _is_text(value) and re.fullmatch(r"\d{1,20}", str(value)) is not None
+def _are_ids(values: object) -> bool:
+    try:
+        from_json([*values] if isinstance(values, list | Mapping) else [values])
+    except ValueError:
+        return False
+    return True
 
 
 def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -80,9 +85,11 @@ _OPTIONAL = {
     "plan.outside": _COUNTS,
     "plan.exhaustive": _Shape(
         "a mapping from ids to whole numbers",
-        lambda value: _values(_is_count)(value) and all(map(_is_id, value)),
+        lambda value: _values(_is_count)(value) and _are_ids(value),
     ),
-    "plan.failed_outside": _Shape("a list of ids", _all(_is_id)),
+    "plan.failed_outside": _Shape(
+        "a list of ids", lambda value: isinstance(value, list) and _are_ids(value)
+    ),
     "golden.accuracy": _Shape("a number", _is_number),
     "golden.chance": _Shape("a number, or null", _or_null(_is_number)),
     "golden.at_chance": _Shape("true or false", lambda value: isinstance(value, bool)),

@@ -300,7 +300,7 @@ def _knock(address: str) -> None:
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
+    if not colon or not port.isdecimal() or "/" in host:
         raise _no_cluster(address, ValueError("this is not HOST:PORT"))
     try:
         with socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS) as door:
