@@ -160,9 +160,9 @@ class Manifest:
         """
         try:
             contents = json.loads(text)
-            _check_version(contents, place)
             if not _is_sound(text):
                 raise ValueError("it was damaged or edited: its digest is that of other contents")
+            _check_version(contents, place)
             check_shape(contents)
             names = ("campaign", "identity", "provenance", "plan", "columns", "layers")
             return cls(

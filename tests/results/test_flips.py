@@ -62,7 +62,7 @@ def test_manifest_with_another_digit_is_written_anew_by_the_same_command(
     (path / "campaign.json").write_text(
         [text.replace('"trials": 48', '"trials": 49'), text.replace('"seed": 7', '"seed": 3')][at]
     )
-    with pytest.raises(RunCorruptError, match="it is damaged: its digest is that of other"):
+    with pytest.raises(RunCorruptError, match="it was damaged or edited: its digest is that"):
         open_run(path)
     with RunWriter.open(path, header) as writer:
         assert len(writer.done_ids()) == 2

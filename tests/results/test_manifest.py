@@ -135,6 +135,7 @@ def test_a_value_that_was_edited_is_named_with_what_it_must_be(
     header: RunHeader, path: str, value: object, expected: str
 ) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
+    del contents["digest"]  # that of an edited file tells no more than that it was edited
     *outer, key = path.split(".")
     (contents[outer[0]] if outer else contents)[key] = value
     with pytest.raises(RunCorruptError) as caught:
@@ -145,6 +146,7 @@ def test_a_value_that_was_edited_is_named_with_what_it_must_be(
 @pytest.mark.parametrize("path", ["created_at", "identity", "plan.trials", "layers"])
 def test_a_key_that_is_gone_is_named(header: RunHeader, path: str) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
+    del contents["digest"]  # that of an edited file tells no more than that it was edited
     *outer, key = path.split(".")
     del (contents[outer[0]] if outer else contents)[key]
     with pytest.raises(RunCorruptError, match=f"does not describe a run: the key {path} is miss"):
