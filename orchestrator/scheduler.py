@@ -168,6 +168,7 @@ class Scheduler:
         group.add(ranges)
         self._waiting += group.waiting - before
         self._open_groups += not before and group.waiting > 0
+        self._suspicion.opened(index)
         self._urgent.touch(index)
 
     def _tick(self, now: float) -> list[Action]:

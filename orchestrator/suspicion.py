@@ -39,11 +39,15 @@ class Suspicion:
 
     def __init__(self, groups: Sequence[Workload], enough: int) -> None:
         self._groups = groups
-        self._open = [index for index, group in enumerate(groups) if group.waiting]
+        self._open = {index for index, group in enumerate(groups) if group.waiting}
         self._enough = enough
         self._killed: Counter[int] = Counter()
         self._failing: set[int] = set()
         self._bad: set[int] = set()
+
+    def opened(self, index: int) -> None:
+        """Note that a group has work, which may have had none at first."""
+        self._open.add(index)
 
     def done(self) -> None:
         """Note that a chunk was done, so that workers are well."""

@@ -7,7 +7,7 @@ from random import Random
 
 import hypothesis
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.messages import (
@@ -42,6 +42,7 @@ impatient_crowds = st.builds(
     hopeless_after=st.integers(1, 4),
     patience=st.sampled_from((1.0, 60.0, 300.0)),
 )
+ALONE = Settings(workers=1, in_flight=1, attempts=1, hopeless_after=1, patience=1.0)
 orders = st.randoms(use_true_random=True)
 many = hypothesis.settings(max_examples=300, deadline=None)
 some_trials = st.frozensets(st.integers(0, 89), max_size=9)
@@ -89,6 +90,14 @@ def test_work_that_comes_later_is_done_too(
 
 @many
 @given(campaigns(), impatient_crowds, orders, troubles, later)
+@example(
+    [[(1, 11)], [], [(60, 90)]], ALONE, Random(203932), Trouble(accidents=5, blameless=3),
+    [(1, (100, 102)), (2, (110, 113))],
+)  # fmt: skip
+@example(
+    [[(0, 30)], [], [(60, 90)]], ALONE, Random(199), Trouble(accidents=1, blameless=3),
+    [(1, (100, 102))],
+)  # fmt: skip
 def test_work_that_comes_later_is_settled_whatever_happens(
     groups: list[list[Range]],
     settings: Settings,
