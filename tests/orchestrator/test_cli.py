@@ -462,7 +462,11 @@ def test_an_interrupt_before_the_workers_are_ready_ends_with_3(
     from injecttf2 import device
 
     monkeypatch.setattr(device, "configure", lambda **_: os.kill(os.getpid(), number))
-    ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    before = signal.signal(number, signal.default_int_handler)  # not ignored, as under nohup
+    try:
+        ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    finally:
+        signal.signal(number, before)
     assert ended.code == 3
     assert ended.err == "interrupted; the same command again goes on from here\n"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import fs
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from orchestrator import console
 from orchestrator.progress import make_progress
 from orchestrator.signals import stop_signals
 from results import open_run
+from results.connections import connect
 from tests.orchestrator.conftest import Command, Run
 
 MAIN = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
@@ -270,13 +272,11 @@ def test_no_command_tells_the_secret_of_an_address(
         assert not [one for one in SECRETS if one in ended.out + ended.err], (command, ended)
         assert "Traceback" not in ended.err
     assert (tmp_path / "report.html").is_file()
-    storage = open_run(uri)._storage
-    filesystem, base = storage.arrow()
-    from pyarrow import fs
-
+    stored = connect(uri)
+    folder = fs.FileSelector(stored.base, recursive=True)
     kept = [
-        filesystem.open_input_stream(info.path).read()
-        for info in filesystem.get_file_info(fs.FileSelector(base, recursive=True))
+        stored.filesystem.open_input_stream(info.path).read()
+        for info in stored.filesystem.get_file_info(folder)
         if info.is_file
     ]
     kept += [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
