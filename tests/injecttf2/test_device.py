@@ -78,7 +78,7 @@ for levels in ((), ("drop", "difference")):
     for target, rate in (("outputs", Probability(1.0)), ("weights", Count(1))):
         cell = Cell("dense", BitFlip(bit_field="any"), rate, target)
         trials = list(Repetitions(cell, 0, 5).trials(Identity("model", "data", seed=1)))
-        engine.prepare(cell.scope, tune=True)
+        engine.prepare(cell.scope, tune=target == "outputs")
         found = engine.evaluate(trials, record=True)
         for part in (found.tallies, found.injections):
             for field in dataclasses.fields(part):

@@ -74,9 +74,13 @@ ROUTES = {
 @pytest.mark.parametrize(
     ("name", "layer", "route"),
     [
-        *(("cnn", "conv", route) for route in ROUTES),
-        *(("residual", "block1_conv1", route) for route in ("difference", "both_by_xla")),
-        *(("branches", "right1", route) for route in ("difference", "both_by_xla")),
+        *(("cnn", "conv", route) for route in ("difference", "drop", "both")),
+        ("residual", "block1_conv1", "difference"),
+        ("branches", "right1", "difference"),
+        pytest.param("cnn", "conv", "difference_by_xla", marks=pytest.mark.full),
+        pytest.param("cnn", "conv", "both_by_xla", marks=pytest.mark.full),
+        pytest.param("residual", "block1_conv1", "both_by_xla", marks=pytest.mark.full),
+        pytest.param("branches", "right1", "both_by_xla", marks=pytest.mark.full),
     ],
 )
 def test_every_route_gives_the_outcomes_of_level_dense(name: str, layer: str, route: str) -> None:
@@ -358,6 +362,7 @@ CNN_WAYS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_a_million_injections_into_the_examples_cnn(shared_data: Path, full: bool) -> None:
     samples = 4500 if full else 225  # with one trial for each layer and bit
@@ -385,7 +390,7 @@ RESNET_TRIALS = {
 }
 """Trials of 850 injections: more where they cost less."""
 
-SHORT_RESNET_TRIALS = {"stage2_block3_conv2": 6, "stage3_block2_add": 12}
+SHORT_RESNET_TRIALS = {"stage3_block2_add": 12}
 
 RESNET_WAYS = {
     "stage2_block3_conv2": (Route(12, 3, 4096, 1024, head_jit=False, tail_jit=False),),

@@ -196,6 +196,7 @@ def test_layers_that_sum_are_equal_up_to_rounding_on_windows(name: str) -> None:
     np.testing.assert_allclose(result, dense, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", SUMMING_RULES)
 def test_xla_gives_the_same_up_to_rounding(name: str) -> None:
     result, dense, _ = both_ways(SUMMING_RULES[name], jit=True)

@@ -118,7 +118,7 @@ def test_faults_in_what_is_counted_do_what_they_do_in_keras(name: str) -> None:
             if weight.name not in names:
                 continue
             values = weight.variable.numpy()
-            fault, count = BitFlip(bit=TOP[values.itemsize]), min(weight.elements, 4)
+            fault, count = BitFlip(bit=TOP[values.itemsize]), min(weight.elements, 2)
             cell = Cell(layer, fault, Exhaustive(), WEIGHTS, weight.name)
             trials = list(Repetitions(cell, 0, count).trials(IDENTITY))
             tallies = engine.evaluate(trials).tallies

@@ -102,20 +102,20 @@ class Zeros:
         return tf.zeros((8, *self.graph.shape(tensor)), self.graph.dtypes[tensor])
 
 
+IN_SHORT = [
+    *(("cnn", "conv", way) for way in ("difference", "drop", "both")),
+    *(("cnn", "logits", "both"), ("residual", "stem", "both"), ("branches", "right1", "both")),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "way"),
     [
-        (name, layer, way)
-        for name, layer in LAYERS
-        for way in (ROUTES if name == "cnn" else ("both", "both by XLA"))
+        pytest.param(*one, marks=[pytest.mark.full] * (one not in IN_SHORT))
+        for one in ((*layer, way) for layer in LAYERS for way in ROUTES)
     ],
 )
-def test_every_way_gives_the_outcomes_of_level_dense(
-    name: str, layer: str, way: str, pytestconfig: pytest.Config
-) -> None:
-    by_xla = "XLA" in way and (name, layer) != ("cnn", "conv")
-    if by_xla and not pytestconfig.getoption("--full"):
-        pytest.skip("with --full: XLA compiles for a long time, and the ways are the same")
+def test_every_way_gives_the_outcomes_of_level_dense(name: str, layer: str, way: str) -> None:
     build, shape, classes = MODELS[name]
     dataset = Dataset(*networks.data(shape, classes))
     model = build()
@@ -146,12 +146,12 @@ def test_every_way_gives_the_outcomes_of_level_dense(
     assert set(np.unique(dense.outcome).tolist()) >= {0, 1, 2}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] * (name != "cnn")) for name in MODELS]
+)
 def test_the_way_that_is_found_gives_the_outcomes_of_level_dense(
     name: str, pytestconfig: pytest.Config
 ) -> None:
-    if name != "cnn" and not pytestconfig.getoption("--full"):
-        pytest.skip("with --full: it is a way that was compared above")
     every = [layer for of, layer in LAYERS if of == name]
     build, shape, classes = MODELS[name]
     model, dataset = build(), Dataset(*networks.data(shape, classes))

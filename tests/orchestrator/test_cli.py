@@ -220,40 +220,35 @@ def test_ids_are_texts_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["done"] == trial_id
 
 
-@pytest.mark.parametrize(
-    ("keys", "value", "reason"),
-    [
-        (["campaign", "grid", 0, "bits"], "many", "grid[0].bits: received 'many'"),
-        (["campaign", "seed"], None, "seed: received "),
-        (["campaign", "model"], {}, "model.source: the key 'source' is missing"),
-        (["provenance", "keras"], {"a": 1}, "provenance.keras is {'a': 1}, expected Keras' sett"),
-        (["provenance", "keras", "floatx"], "x", "expected Keras' settings: Unknown `floatx`"),
-        (["plan", "layers"], [], "plan.layers is [], expected a mapping of whole numbers"),
-    ],
-)
+EDITED: list[tuple[list[str | int], object, str]] = [
+    (["campaign", "grid", 0, "bits"], "many", "grid[0].bits: received 'many'"),
+    (["campaign", "seed"], None, "seed: received "),
+    (["campaign", "model"], {}, "model.source: the key 'source' is missing"),
+    (["provenance", "keras"], {"a": 1}, "provenance.keras is {'a': 1}, expected Keras' sett"),
+    (["provenance", "keras", "floatx"], "x", "expected Keras' settings: Unknown `floatx`"),
+    (["plan", "layers"], [], "plan.layers is [], expected a mapping of whole numbers"),
+]
+
+
 def test_replay_tells_what_was_edited_in_a_runs_description(
-    keys: list[str | int],
-    value: object,
-    reason: str,
-    campaign: Path,
-    run: Run,
-    injecttf2: Command,
-    tmp_path: Path,
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
 ) -> None:
     run(campaign, tmp_path / "run")
     trial = open_run(tmp_path / "run").trials()["trial_id"].iloc[0]
     file = tmp_path / "run" / "campaign.json"
-    contents = said = json.loads(file.read_text())
-    del contents["digest"]  # that of an edited file tells no more than that it was edited
-    for key in keys[:-1]:
-        said = said[key]
-    said[keys[-1]] = value
-    file.write_text(json.dumps(contents))
-    ended = injecttf2("replay", tmp_path / "run", trial)
-    assert ended.code == 2
-    assert ended.err.startswith(f"error: {file}: ")
-    assert reason in ended.err
-    assert "Traceback" not in ended.err
+    whole = file.read_text()
+    for keys, value, reason in EDITED:
+        contents = said = json.loads(whole)
+        del contents["digest"]  # that of an edited file tells no more than that it was edited
+        for key in keys[:-1]:
+            said = said[key]
+        said[keys[-1]] = value
+        file.write_text(json.dumps(contents))
+        ended = injecttf2("replay", tmp_path / "run", trial)
+        assert ended.code == 2
+        assert ended.err.startswith(f"error: {file}: ")
+        assert reason in ended.err
+        assert "Traceback" not in ended.err
 
 
 def test_replay_with_another_model_is_refused(

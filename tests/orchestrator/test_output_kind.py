@@ -17,7 +17,7 @@ from injecttf2.judges import Output
 from orchestrator.campaign import load_campaign
 from orchestrator.plan import Plan, make_plan
 from results import open_run
-from tests.orchestrator.conftest import Command, Run, assert_equal_rows
+from tests.orchestrator.conftest import Command, Run
 
 MODULE = """
 import keras
@@ -417,11 +417,3 @@ def test_both_ways_to_say_it_and_no_third(folder: Path) -> None:
         planned(
             folder, "linear", "labels", "judge: {type: threshold, outputs: logits, logits: false}"
         )
-
-
-@pytest.mark.ray
-def test_workers_take_the_decision_of_the_driver(folder: Path, run: Run) -> None:
-    file = written(folder, "function", "labels", "judge: threshold\nrepetitions: 2")
-    run(file, folder / "inline")
-    run(file, folder / "ray", "ray", workers=1)
-    assert_equal_rows(folder / "inline", folder / "ray")

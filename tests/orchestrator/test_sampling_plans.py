@@ -71,7 +71,6 @@ def is_of(cell: object, rows: pd.DataFrame) -> bool:
     return all(content[name] == row[name] for name in ("layer", "bit", "probability"))
 
 
-@pytest.mark.ray
 def test_two_executions_stop_at_the_same_trials(
     precise: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,8 +93,6 @@ def test_two_executions_stop_at_the_same_trials(
             assert stops < 50
         assert stops > 2
     assert_equal_rows(tmp_path / "resumed", tmp_path / "inline")
-    run(precise, tmp_path / "ray", "ray", workers=1)
-    assert_equal_rows(tmp_path / "ray", tmp_path / "inline")
 
 
 def test_status_and_plan_say_how_many_trials_there_are(
