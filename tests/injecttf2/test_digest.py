@@ -6,17 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from injecttf2 import models
-from injecttf2.digest import model_digest
+from injecttf2.digest import class_digest, model_digest
 from injecttf2.graph import Graph
 from tests import networks
 
@@ -352,3 +354,131 @@ def test_the_outputs_of_a_model_are_in_its_digest() -> None:
     a, b = layers.ReLU(name="a")(inputs), layers.ELU(name="b")(inputs)
     digests = {model_digest(keras.Model(inputs, outputs)) for outputs in ([a, b], [b, a], [a, b])}
     assert len(digests) == 2
+
+
+HOLDING = """
+import enum
+import functools
+import types
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+TABLE = {"gain": 2.0, "nested": [{"deep": 1.0}], ("a", 1): {2.0, 3.0}}
+TABLE["itself"] = TABLE
+ORDERED = OrderedDict(a=1)
+SPACE = types.SimpleNamespace(gain=2.0)
+
+
+class Kind(enum.Enum):
+    LOW = 0.25
+
+
+class Holder:
+    shared = 1.0
+
+    def __init__(self):
+        self.gain = 2.0
+        self.me = self
+
+    def by(self, value):
+        return value * self.gain
+
+
+class Slots:
+    __slots__ = ("__gain", "other")
+
+    def __init__(self):
+        self.__gain = 2.0
+        self.other = object()
+
+
+HOLDER = Holder()
+SLOTS = Slots()
+METHOD = HOLDER.by
+PICKED = [Kind.LOW]
+ENUM = {Kind.LOW, Holder, "x"}
+
+
+def scaled(value, by=1.0):
+    return value * by
+
+
+half = functools.partial(scaled, by=0.5)
+cached = functools.lru_cache(scaled)
+vectorised = np.vectorize(scaled)
+
+
+@dataclass(frozen=True)
+class Gain:
+    def corrupt(self, values, draws):
+        held = (TABLE, ORDERED, SPACE, Kind, HOLDER, SLOTS, METHOD, PICKED, ENUM, Gain)
+        return half(values) + cached(1) + vectorised(values)
+"""
+
+SETTINGS = [
+    "TABLE['gain'] = 5.0",
+    "TABLE['nested'][0]['deep'] = 5.0",
+    "TABLE[('a', 1)].add(4.0)",
+    "TABLE['more'] = 5.0",
+    "ORDERED['a'] = 5",
+    "SPACE.gain = 5.0",
+    "HOLDER.gain = 5.0",
+    "Holder.shared = 5.0",
+    "SLOTS._Slots__gain = 5.0",
+    "METHOD = Holder().by; METHOD.__self__.gain = 5.0",
+    "PICKED[0] = 5.0",
+    "ENUM.add('y')",
+    "half = functools.partial(scaled, by=5.0)",
+    "cached = functools.lru_cache(lambda value: 5.0)",
+    "vectorised = np.vectorize(lambda value: 5.0)",
+    "scaled.__defaults__ = (5.0,)",
+    "Gain.variable = 5.0",
+]
+
+
+def holding(text: str = "") -> str:
+    space: dict[str, Any] = {"__name__": "mine"}
+    exec(HOLDING + text, space)  # noqa: S102 - as a notebook does
+    return class_digest(space["Gain"])
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_value_that_a_program_sets_in_what_a_class_refers_to_changes_its_digest(
+    setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mine", types.ModuleType("mine"))
+    assert holding() == holding()
+    assert holding(f"\n{setting}\n") != holding()
+
+
+@pytest.mark.parametrize("module", ["mine", "__main__"])
+def test_what_a_class_refers_to_has_the_same_digest_in_every_process(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    space: dict[str, Any] = {"__name__": module}
+    # Without what cloudpickle does not take, or gives back as something else.
+    text = HOLDING.replace("functools.lru_cache(scaled)", "scaled").replace("__gain", "_gain")
+    exec(text, space)  # noqa: S102
+    (tmp_path / "pickled").write_bytes(cloudpickle.dumps(space["Gain"]))
+    program = (
+        "import sys, types, pickle\n"
+        f"text, space = {text!r}, {{'__name__': {module!r}}}\n"
+        f"sys.modules.setdefault({module!r}, types.ModuleType({module!r}))\n"
+        "exec(text, space)\n"
+        "from injecttf2.digest import class_digest\n"
+        f"pickled = open({str(tmp_path / 'pickled')!r}, 'rb').read()\n"
+        "print(class_digest(space['Gain']), class_digest(pickle.loads(pickled)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        timeout=120,
+    )
+    assert done.stdout.split()[-2:] == [class_digest(space["Gain"])] * 2
