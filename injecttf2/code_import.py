@@ -7,20 +7,29 @@ folder has to stand on the Python path.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import cloudpickle
 
 from injecttf2.errors import CampaignError
-from injecttf2.own_code import MAIN, RESERVED, Code, CodeFile, Search, is_installed
+from injecttf2.own_code import (
+    MAIN,
+    PRODUCT,
+    Code,
+    CodeFile,
+    Search,
+    is_installed,
+    is_of_bytes,
+    is_own,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def install(code: Code) -> None:
     """
     if not code:
         return
-    forgotten = {name.partition(".")[0] for name in _stale(code)}
+    forgotten = {name.partition(".")[0] for name in [*_stale(code), *_of_others(code)]}
     for name in [name for name in sys.modules if name.partition(".")[0] in forgotten]:
         del sys.modules[name]
     for finder in [one for one in sys.meta_path if isinstance(one, _Finder) and one.code == code]:
@@ -65,11 +74,23 @@ def install(code: Code) -> None:
     sys.meta_path.insert(0, _Finder(code))
 
 
+def _of_others(code: Code) -> list[str]:
+    """Return modules that it would get though only another campaign's code has them."""
+    asked = {one for name in code.modules for one in code.imported(name)}
+    return [
+        name
+        for name in asked - code.modules.keys()
+        if name.partition(".")[0] not in code.top_level
+        and name in sys.modules
+        and is_of_bytes(_loader(sys.modules[name]))
+    ]
+
+
 def code_of_loaded(names: Iterable[str]) -> Code:
     """Return the code of modules that are loaded, and of all of the user's that they import.
 
-    A main module without a file, such as a notebook, is none of it; the modules that the values in
-    it come from are.
+    A main module without a file, such as a notebook, is none of it; all modules of the user's that
+    it may have imported are, since a value does not tell which module it is of.
 
     Raises:
         CampaignError: A file cannot be read, or has changed since it was imported.
@@ -78,16 +99,25 @@ def code_of_loaded(names: Iterable[str]) -> Code:
     for name in sorted(set(names)):
         module = sys.modules.get(name)
         top_level = name.partition(".")[0]
-        if module is None or top_level in RESERVED:
+        if module is None or top_level in PRODUCT:
             continue
         if file := getattr(module, "__file__", None):
-            installed = Code(installed=frozenset({top_level}))
-            is_own = not is_installed(Path(file))
-            code |= _code_of_file(name, Path(file).absolute()) if is_own else installed
+            installed = Code(installed=frozenset({top_level}) - sys.stdlib_module_names)
+            own = not is_installed(Path(file))
+            code |= _code_of_file(name, Path(file).absolute()) if own else installed
         elif name == MAIN:
             held = {_module_of(value) for value in vars(module).values()}
+            held |= {one for one, loaded in [*sys.modules.items()] if _is_of_program(loaded)}
             code |= code_of_loaded(one for one in held if one not in ("", MAIN))
     return code
+
+
+def _is_of_program(module: ModuleType) -> bool:
+    """Return whether a module is the user's, and was not imported for a campaign."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or is_of_bytes(_loader(module)):
+        return False
+    return Path(file).is_file() and not is_installed(Path(file))
 
 
 def _code_of_file(name: str, file: Path) -> Code:
@@ -112,8 +142,11 @@ def _loader(module: ModuleType) -> Any:
     return getattr(getattr(module, "__spec__", None), "loader", None)
 
 
-_first_seen: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()
-"""What the files of modules held that the user's own program imported, when first looked at."""
+_first_seen: WeakKeyDictionary[ModuleType, tuple[Any, bytes]] = WeakKeyDictionary()
+"""What the files of modules held that the user's own program imported, when first looked at.
+
+With the specification of each, which is another one where the module was imported anew.
+"""
 
 
 def _stale(code: Code) -> list[str]:
@@ -131,13 +164,41 @@ def _stale(code: Code) -> list[str]:
 
 def _is_stale(module: ModuleType, file: CodeFile, code: Code) -> bool:
     if isinstance(loader := _loader(module), _Loader):  # it may hold what others of its code gave
-        before = loader.code.modules
-        return any(before.get(name) not in (None, one) for name, one in code.modules.items())
+        return loader.code.of(loader.name) != code.of(loader.name)
     if Path(getattr(module, "__file__", None) or "").resolve() != Path(file.path).resolve():
         return module.__name__ != MAIN
-    if _first_seen.setdefault(module, file.content) != file.content:
+    spec = getattr(module, "__spec__", None)
+    if module not in _first_seen or _first_seen[module][0] is not spec:
+        if not _may_be_of(module, file):
+            raise _changed(file.path)
+        _first_seen[module] = (spec, file.content)
+    if _first_seen[module][1] != file.content:
         raise _changed(file.path)
     return False
+
+
+def _may_be_of(module: ModuleType, file: CodeFile) -> bool:
+    """Return whether all functions of a module that Python itself has loaded are in a file."""
+    if type(_loader(module)) is not SourceFileLoader:
+        return True  # others may load something else than what the file says
+    try:
+        codes = {*_codes(compile(file.content, file.path, "exec", dont_inherit=True))}
+    except (SyntaxError, ValueError):
+        return False
+    held = [*vars(module).values()]
+    held += [one for kind in held if isinstance(kind, type) for one in vars(kind).values()]
+    return all(
+        one.__code__ in codes
+        for one in held
+        if isinstance(one, FunctionType) and one.__code__.co_filename == module.__file__
+    )
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _codes(const)
 
 
 def _changed(path: str) -> CampaignError:
@@ -148,8 +209,21 @@ def _changed(path: str) -> CampaignError:
     )
 
 
+def _running() -> Code | None:
+    """Return the code that is running, None where it is the user's program."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        loader = getattr(frame.f_globals.get("__spec__"), "loader", None)
+        if isinstance(loader, _Loader):
+            return loader.code
+        frame = frame.f_back
+    return None
+
+
 class _Finder(MetaPathFinder):
     """Finds modules of the user's by their bytes."""
+
+    of_bytes = True
 
     def __init__(self, code: Code) -> None:
         self.code = code
@@ -157,13 +231,28 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: object = None,  # noqa: ARG002
-        target: object = None,  # noqa: ARG002
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return how a module is loaded, None for one that is not known here."""
+        """Return how a module is loaded, None for one that is not known here.
+
+        Raises:
+            ModuleNotFoundError: The code itself imports a file that does not count.
+        """
+        if target is not None:  # a reload, which takes what the file says now
+            return None
+        top_level = fullname.partition(".")[0]
+        if top_level not in self.code.top_level:
+            return None
+        running = _running()
+        if running is not None and top_level not in running.top_level:
+            return None  # which is of another campaign
         file = self.code.modules.get(fullname)
         if file is None:
-            return self._namespace(fullname)
+            spec = self._namespace(fullname, path)
+            if spec is None:
+                self._refuse_what_does_not_count(fullname, path)
+            return spec
         if not file.name.endswith(".py"):  # compiled: Python loads it from the file itself
             return spec_from_file_location(fullname, file.path)
         return spec_from_file_location(
@@ -173,7 +262,7 @@ class _Finder(MetaPathFinder):
             submodule_search_locations=[str(Path(file.path).parent)] if file.is_package else None,
         )
 
-    def _namespace(self, fullname: str) -> ModuleSpec | None:
+    def _namespace(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
         """Return how a folder without ``__init__.py`` is loaded that holds modules known here."""
         depth = fullname.count(".") + 1
         folders = {
@@ -181,13 +270,29 @@ class _Finder(MetaPathFinder):
             for name, file in self.code.modules.items()
             if name.startswith(f"{fullname}.")
         }
+        if not folders:
+            return None
         spec = ModuleSpec(fullname, None, is_package=True)
-        spec.submodule_search_locations = sorted(folders)
-        return spec if folders else None
+        others = PathFinder.find_spec(fullname, path)  # parts of it that are installed
+        more = [] if others is None else others.submodule_search_locations or ()
+        spec.submodule_search_locations = [*dict.fromkeys([*sorted(folders), *more])]
+        return spec
+
+    def _refuse_what_does_not_count(self, fullname: str, path: Sequence[str] | None) -> None:
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is None or not spec.has_location or not is_own(spec) or _running() is None:
+            return
+        raise ModuleNotFoundError(
+            f"{fullname}, {spec.origin}, is imported in a way that was not seen, so it does not "
+            f"count as part of the code; name it in a statement, `import {fullname}`",
+            name=fullname,
+        )
 
 
 class _Loader(SourceFileLoader):
     """Loads a module from bytes that are known; tracebacks and resources are those of its file."""
+
+    of_bytes = True
 
     def __init__(self, fullname: str, file: CodeFile, code: Code) -> None:
         super().__init__(fullname, file.path)

@@ -39,10 +39,21 @@ RESERVED = PRODUCT.union(
 )
 """Modules that no file beside a campaign stands in for: Python or this package needs them."""
 
+IMPORTING = frozenset({"import_module", "__import__"})
+"""Functions that import what they are told first."""
+
 BY_VARIABLE = {"spec_from_file_location", "run_path", "run_module", "SourceFileLoader"}
 """Functions that import, or run, what only their arguments tell."""
 
+LOOKING_UP = {"pkgutil": "resolve_name", "pydoc": "locate"}
+"""Functions of Python's modules that import what the name of something in a module tells."""
+
 MAIN = "__main__"
+
+
+def is_of_bytes(part: object) -> bool:
+    """Return whether a finder or loader is of ``code_import``: it tells of an earlier campaign."""
+    return getattr(part, "of_bytes", False)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,42 @@ class Code:
         return bool(self.modules)
 
     def __or__(self, other: Code) -> Code:
+        for name in self.modules.keys() & other.modules.keys():
+            mine, its = self.modules[name], other.modules[name]
+            if mine.content != its.content:
+                raise CampaignError(
+                    f"two files are the module {name!r}, and a process has only one",
+                    place=f"{mine.path}, {its.path}",
+                    hint="give one of them another name",
+                )
         return Code({**self.modules, **other.modules}, self.installed | other.installed)
+
+    def of(self, name: str) -> dict[str, CodeFile]:
+        """Return the files of one of its modules and of those that this one imports."""
+        found: dict[str, CodeFile] = {}
+        waiting = [name]
+        while waiting:
+            for one in _with_parents(waiting.pop()):
+                if one in self.modules and one not in found:
+                    found[one] = self.modules[one]
+                    waiting += self.imported(one)
+        return found
+
+    @cached_property
+    def top_level(self) -> frozenset[str]:
+        """The packages, and modules in none, that its modules are in."""
+        return frozenset(name.partition(".")[0] for name in self.modules)
+
+    def imported(self, name: str) -> Iterator[str]:
+        """Yield what one of its modules may import, whether it is there or not."""
+        file = self.modules[name]
+        package = name if file.is_package else name.rpartition(".")[0]
+        for told in _imports(file.content):
+            absolute = _absolute(told.rstrip("*"), package)
+            if absolute is not None and told.endswith("*"):
+                yield from (one for one in self.modules if one.startswith(absolute.rstrip(".")))
+            elif absolute is not None:
+                yield absolute
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -144,7 +190,7 @@ class Search:
                 spec = self.spec(name)
                 if spec is None:
                     break
-                if not _is_own(spec):
+                if not is_own(spec):
                     installed.add(name.partition(".")[0])
                     break
                 if spec.origin is None or not spec.has_location:
@@ -188,7 +234,7 @@ class Search:
     def _inside(self, package: str) -> Iterator[str]:
         """Yield the modules of a package of the user's, and of packages in it."""
         spec = self.spec(package)
-        if spec is not None and _is_own(spec):
+        if spec is not None and is_own(spec):
             yield from self._modules(f"{package}.", list(spec.submodule_search_locations or ()))
 
     def _modules(self, prefix: str, folders: list[str]) -> Iterator[str]:
@@ -208,6 +254,12 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
 
     ``from package import name`` may take a module or something of the package: both are tried.
     """
+    plain_calls = {
+        id(node.func): node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _constant(node.args[:1]) is not None
+    }
+    importing = {*IMPORTING, *BY_VARIABLE, *_looking_up(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -216,14 +268,51 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             yield base
             joined = base if base.endswith(".") else f"{base}."
             yield from (joined + alias.name for alias in node.names)
-            if any(alias.name == "import_module" and alias.asname for alias in node.names):
+            if any(alias.asname and alias.name in importing for alias in node.names):
                 yield ".*"
-        elif isinstance(node, ast.Call) and _name(node.func) in {"import_module", "__import__"}:
-            given = node.args[0] if node.args else None
-            constant = given.value if isinstance(given, ast.Constant) else None
-            yield constant if isinstance(constant, str) else ".*"
-        elif isinstance(node, ast.Call) and _name(node.func) in BY_VARIABLE:
-            yield ".*"
+        elif isinstance(node, ast.Name | ast.Attribute) and _name(node) in importing:
+            yield from _told(plain_calls.get(id(node)))
+
+
+def _looking_up(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (LOOKING_UP.get(alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield LOOKING_UP.get(node.module or "", "")
+
+
+def _told(call: ast.Call | None) -> Iterator[str]:
+    """Yield what a call that is told a constant imports; all there is for any other mention."""
+    given = None if call is None else _constant(call.args[:1])
+    function = None if call is None else _name(call.func)
+    if call is None or given is None or function in BY_VARIABLE:
+        yield ".*"
+    elif function in LOOKING_UP.values():
+        yield given.partition(":")[0]
+    elif function == "__import__":
+        yield given
+        if len(call.args) > 1 or call.keywords:  # modules in it, or of a package above
+            yield from (f"{given}.*", ".*")
+    else:
+        yield _relative(given, call)
+
+
+def _relative(given: str, call: ast.Call) -> str:
+    """Return what ``import_module`` is told, with the package that it is told beside."""
+    beside = [*call.args[1:], *(one.value for one in call.keywords if one.arg == "package")]
+    if not given.startswith(".") or not beside:
+        return given
+    if _name(beside[0]) in {"__package__", "__name__"}:
+        return given
+    package = _constant(beside[:1])
+    return ".*" if package is None else _absolute(given, package) or ".*"
+
+
+def _constant(given: Sequence[ast.expr]) -> str | None:
+    """Return the string that an argument is; None for none, or any other."""
+    value = given[0].value if given and isinstance(given[0], ast.Constant) else None
+    return value if isinstance(value, str) else None
 
 
 def _name(called: ast.expr) -> str | None:
@@ -276,16 +365,23 @@ def _found_in(folders: Iterable[str], name: str) -> ModuleSpec | None:
 def _found_otherwise(name: str) -> ModuleSpec | None:
     """Return what other ways to import find, such as those of packages in development."""
     try:
-        return find_spec(name)
+        if name in sys.modules:
+            spec = find_spec(name)
+            if spec is None or not is_of_bytes(spec.loader):
+                return spec
+        for finder in sys.meta_path:
+            if not is_of_bytes(finder) and (spec := finder.find_spec(name, None)):
+                return spec
     except (ImportError, ValueError):
-        return None
+        pass
+    return None
 
 
 def _read(module: str, path: Path) -> CodeFile:
     """Return a file, named by its module; a link is what it leads to."""
     ending = "".join(path.suffixes)
     stem = f"{module.replace('.', '/')}/__init__" if path.stem == "__init__" else module
-    name = path.name if module == MAIN else f"{stem.replace('.', '/')}{ending}"
+    name = f"{MAIN}:{path.name}" if module == MAIN else f"{stem.replace('.', '/')}{ending}"
     try:
         return CodeFile(name, str(path), path.read_bytes())
     except OSError as error:
@@ -294,7 +390,7 @@ def _read(module: str, path: Path) -> CodeFile:
         ) from error
 
 
-def _is_own(spec: ModuleSpec) -> bool:
+def is_own(spec: ModuleSpec) -> bool:
     """Return whether a module is the user's, neither Python's nor installed."""
     if spec.has_location and spec.origin is not None:
         return not is_installed(Path(spec.origin))

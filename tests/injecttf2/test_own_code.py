@@ -15,7 +15,7 @@ import pytest
 from injecttf2 import models
 from injecttf2.code_import import Parcel, code_of_loaded, install
 from injecttf2.errors import CampaignError, ModelError
-from injecttf2.own_code import code_of
+from injecttf2.own_code import Code, CodeFile, code_of
 from injecttf2.references import import_function
 
 
@@ -175,6 +175,14 @@ IMPORTS = {
     "by its file": "from importlib.util import spec_from_file_location\n"
     "spec = spec_from_file_location('any', __file__.replace('main', 'helper'))\n",
     "by runpy": "import runpy\nrunpy.run_module(input())\n",
+    "as an argument": "from importlib import import_module\nlist(map(import_module, input()))\n",
+    "by an attribute": "import importlib\nload = importlib.import_module\nload('helper')\n",
+    "beside a constant": "import importlib\nimportlib.import_module('.inner', 'space')\n",
+    "beside a variable": "import importlib\nimportlib.import_module('.x', input())\n",
+    "by pkgutil": "import pkgutil\npkgutil.resolve_name('helper:X')\n",
+    "by pkgutil and a variable": "import pkgutil\npkgutil.resolve_name(input())\n",
+    "by pydoc": "from pydoc import locate\nlocate('helper.X')\n",
+    "by a list": "__import__('space', fromlist=['inner'])\n",
     "in a class": "class Some:\n    import helper\n",
     "in a cycle": "import helper\nimport main\n",
     "by a namespace": "import space.inner\n",
@@ -315,7 +323,7 @@ def test_a_script_counts_with_what_it_imports(how: list[str], tmp_path: Path) ->
         timeout=120,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("helper.py study.py\n", "")
+    assert (done.stdout, done.stderr) == ("__main__:study.py helper.py\n", "")
 
 
 def test_a_notebook_counts_by_the_modules_that_its_values_are_of(tmp_path: Path) -> None:
@@ -394,3 +402,118 @@ def test_layers_that_a_program_has_registered_are_code_of_a_model_file(
     assert sorted(portable.code.files) == ["mine_r.py", "mine_s.py"]
     keras.Sequential([inputs, keras.layers.Dense(2)]).save(tmp_path / "plain.keras")
     assert not models.resolve(str(tmp_path / "plain.keras"))[0].code
+
+
+def test_a_module_of_the_package_that_was_not_seen_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import builtins\n\ndef load():\n    get = vars(builtins)['__imp' + 'ort__']\n"
+    text += "    return get('mine_t.tables', fromlist=['X'])\n"
+    write(tmp_path, {"mine_t/__init__.py": "", "mine_t/faults.py": text, "mine_t/tables.py": ""})
+    monkeypatch.syspath_prepend(tmp_path)
+    install(code_of("mine_t.faults", tmp_path))
+    module = importlib.import_module("mine_t.faults")
+    with pytest.raises(ModuleNotFoundError, match="name it in a statement, `import mine_t"):
+        module.load()
+    importlib.import_module("mine_t.tables")  # by a program of the user's
+
+
+def test_a_module_is_imported_anew_where_an_optional_one_has_come(tmp_path: Path) -> None:
+    text = (
+        "try:\n    from mine_v import X\nexcept ImportError:\n    X = 1\n\ndef f():\n    return X\n"
+    )
+    write(tmp_path, {"mine_u.py": text})
+    assert import_function("mine_u:f", tmp_path, ModelError)() == 1
+    write(tmp_path, {"mine_v.py": "X = 2\n"})
+    assert import_function("mine_u:f", tmp_path, ModelError)() == 2
+    (tmp_path / "mine_v.py").unlink()
+    assert import_function("mine_u:f", tmp_path, ModelError)() == 1
+
+
+def test_an_optional_neighbour_of_another_campaign_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, {"a/mine_w.py": "import mine_x\n", "a/mine_x.py": ""})
+    write(tmp_path, {"b/mine_y.py": "try:\n    import mine_x\nexcept ImportError:\n    pass\n"})
+    install(code_of("mine_w", tmp_path / "a"))
+    importlib.import_module("mine_w")
+    code = code_of("mine_y", tmp_path / "b")
+    assert sorted(code.files) == ["mine_y.py"]
+    install(code)
+    assert not hasattr(importlib.import_module("mine_y"), "mine_x")
+
+
+def test_a_users_module_with_the_name_of_one_of_pythons_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(write(tmp_path, {"code.py": "import mine_z\n", "mine_z.py": ""}))
+    monkeypatch.delitem(sys.modules, "code", raising=False)
+    importlib.import_module("code")
+    assert sorted(code_of_loaded(["code", "json"]).files) == ["code.py", "mine_z.py"]
+    assert not code_of_loaded(["json", "injecttf2"]).installed
+
+
+def test_a_reload_takes_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(write(tmp_path, {"mine_aa.py": "X = 1\n"}))
+    install(code_of("mine_aa", tmp_path))
+    module = importlib.import_module("mine_aa")
+    for x in (2, 3):
+        write(tmp_path, {"mine_aa.py": f"X = {x}\n"})
+        importlib.reload(module)
+        assert x == module.X
+        assert code_of_loaded(["mine_aa"]).modules["mine_aa"].content == b"X = %d\n" % x
+
+
+@pytest.mark.parametrize("before", ["def f():\n    return 1\n", "class A:\n    def f(s): pass\n"])
+def test_a_file_whose_functions_are_others_than_those_that_run_is_refused(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(write(tmp_path, {"mine_ab.py": before}))
+    importlib.import_module("mine_ab")
+    write(tmp_path, {"mine_ab.py": "def f():\n    return 2\n"})
+    with pytest.raises(CampaignError, match="the file has changed since"):
+        code_of_loaded(["mine_ab"])
+
+
+def test_a_notebook_counts_by_modules_that_its_values_do_not_tell(tmp_path: Path) -> None:
+    text = "from helper import GAIN\nfrom injecttf2.code_import import code_of_loaded\n"
+    text += "print(*code_of_loaded(['__main__']).files)\n"
+    write(tmp_path, {"helper.py": "GAIN = {'a': 2.0}\n", "third.py": ""})
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("helper.py\n", "")
+
+
+def test_installed_parts_of_a_package_of_the_users_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"site-packages/mine_ac/other.py": "X = 2\n"})
+    write(tmp_path, {"here/mine_ac/own.py": "import mine_ac.other\n"})
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    code = code_of("mine_ac.own", tmp_path / "here")
+    install(code)
+    assert importlib.import_module("mine_ac.own").mine_ac.other.X == 2
+    assert sorted(code.files) == ["mine_ac/own.py"]
+
+
+def test_a_script_and_a_module_of_one_name_both_count() -> None:
+    module = CodeFile("faults.py", "/c/faults.py", b"2")
+    digests = {
+        Code({"__main__": CodeFile("__main__:faults.py", "/s", text), "faults": module}).digest
+        for text in (b"1", b"another")
+    }
+    assert len(digests) == 2
+
+
+def test_two_files_for_one_module_are_refused() -> None:
+    one, other = (
+        Code({"faults": CodeFile("faults.py", f"/{text}/faults.py", text.encode())})
+        for text in ("a", "b")
+    )
+    assert one | one == one
+    with pytest.raises(CampaignError, match="two files are the module 'faults'"):
+        one | other
