@@ -6,12 +6,15 @@ folder has to stand on the Python path.
 
 from __future__ import annotations
 
+import marshal
+import os
+import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import MAGIC_NUMBER, spec_from_file_location
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -178,13 +181,19 @@ def _is_stale(module: ModuleType, file: CodeFile, code: Code) -> bool:
 
 
 def _may_be_of(module: ModuleType, file: CodeFile) -> bool:
-    """Return whether all functions of a module that Python itself has loaded are in a file."""
+    """Return whether a module may have been imported when its file was what it is now.
+
+    What was imported tells its functions, and what Python has kept of it, compiled.
+    """
     if type(_loader(module)) is not SourceFileLoader:
         return True  # others may load something else than what the file says
     try:
-        codes = {*_codes(compile(file.content, file.path, "exec", dont_inherit=True))}
+        code = compile(file.content, file.path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
         return False
+    if _kept(module, Path(file.path)) not in (None, code):
+        return False
+    codes = {*_codes(code)}
     held = [*vars(module).values()]
     held += [one for kind in held if isinstance(kind, type) for one in vars(kind).values()]
     return all(
@@ -192,6 +201,23 @@ def _may_be_of(module: ModuleType, file: CodeFile) -> bool:
         for one in held
         if isinstance(one, FunctionType) and one.__code__.co_filename == module.__file__
     )
+
+
+def _kept(module: ModuleType, file: Path) -> CodeType | None:
+    """Return what Python has kept of an earlier content of a file; None where it has no such."""
+    kept = Path(getattr(module, "__cached__", None) or "")
+    if sys.dont_write_bytecode or not os.access(kept.parent, os.W_OK):
+        return None  # it may be of an import before the one in this process
+    try:
+        content, now = kept.read_bytes(), file.stat()
+        told = struct.unpack("<4s3I", content[:16])
+        is_now = told[2:] == (int(now.st_mtime) & 0xFFFFFFFF, now.st_size & 0xFFFFFFFF)
+        if told[0] != MAGIC_NUMBER or told[1] or is_now:  # told[1]: goes by the source's digest
+            return None
+        code = marshal.loads(content[16:])  # noqa: S302 - as an import of the module does
+    except (OSError, ValueError, EOFError, TypeError, struct.error):
+        return None
+    return code if isinstance(code, CodeType) else None
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -254,11 +254,7 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
 
     ``from package import name`` may take a module or something of the package: both are tried.
     """
-    plain_calls = {
-        id(node.func): node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _constant(node.args[:1]) is not None
-    }
+    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     importing = {*IMPORTING, *BY_VARIABLE, *_looking_up(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -271,7 +267,7 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
             if any(alias.asname and alias.name in importing for alias in node.names):
                 yield ".*"
         elif isinstance(node, ast.Name | ast.Attribute) and _name(node) in importing:
-            yield from _told(plain_calls.get(id(node)))
+            yield from _told(calls.get(id(node)))
 
 
 def _looking_up(tree: ast.Module) -> Iterator[str]:
@@ -288,6 +284,8 @@ def _told(call: ast.Call | None) -> Iterator[str]:
     function = None if call is None else _name(call.func)
     if call is None or given is None or function in BY_VARIABLE:
         yield ".*"
+        if above := _beginning(call).rpartition(".")[0]:
+            yield f"{above}.*"
     elif function in LOOKING_UP.values():
         yield given.partition(":")[0]
     elif function == "__import__":
@@ -296,6 +294,16 @@ def _told(call: ast.Call | None) -> Iterator[str]:
             yield from (f"{given}.*", ".*")
     else:
         yield _relative(given, call)
+
+
+def _beginning(call: ast.Call | None) -> str:
+    """Return how a text begins that is put together, such as ``f"plugins.{name}"``."""
+    first: ast.expr | None = call.args[0] if call is not None and call.args else None
+    while isinstance(first, ast.BinOp):
+        first = first.left
+    if isinstance(first, ast.JoinedStr):
+        return _constant(first.values[:1]) or ""
+    return _constant([] if first is None else [first]) or ""
 
 
 def _relative(given: str, call: ast.Call) -> str:

@@ -175,6 +175,8 @@ IMPORTS = {
     "by its file": "from importlib.util import spec_from_file_location\n"
     "spec = spec_from_file_location('any', __file__.replace('main', 'helper'))\n",
     "by runpy": "import runpy\nrunpy.run_module(input())\n",
+    "by a text": "import importlib\nimportlib.import_module(f'space.{input()}')\n",
+    "by a sum": "import importlib\nimportlib.import_module('space.' + input() + '')\n",
     "as an argument": "from importlib import import_module\nlist(map(import_module, input()))\n",
     "by an attribute": "import importlib\nload = importlib.import_module\nload('helper')\n",
     "beside a constant": "import importlib\nimportlib.import_module('.inner', 'space')\n",
@@ -471,6 +473,21 @@ def test_a_file_whose_functions_are_others_than_those_that_run_is_refused(
     write(tmp_path, {"mine_ab.py": "def f():\n    return 2\n"})
     with pytest.raises(CampaignError, match="the file has changed since"):
         code_of_loaded(["mine_ab"])
+
+
+@pytest.mark.parametrize("edited", ["X = 22\n", "X = 1\n# a comment\n"])
+def test_a_value_that_is_another_than_what_python_compiled_is_refused(
+    edited: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.syspath_prepend(write(tmp_path, {"mine_ad.py": "X = 1\n"}))
+    importlib.import_module("mine_ad")
+    write(tmp_path, {"mine_ad.py": edited})
+    if "comment" in edited:
+        assert code_of_loaded(["mine_ad"])
+        return
+    with pytest.raises(CampaignError, match="the file has changed since"):
+        code_of_loaded(["mine_ad"])
 
 
 def test_a_notebook_counts_by_modules_that_its_values_do_not_tell(tmp_path: Path) -> None:
