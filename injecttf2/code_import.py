@@ -18,7 +18,7 @@ from importlib.util import MAGIC_NUMBER, spec_from_file_location
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cloudpickle
 
@@ -33,6 +33,9 @@ from injecttf2.own_code import (
     is_of_bytes,
     is_own,
 )
+
+_travelling: WeakValueDictionary[tuple[Any, ...], Code] = WeakValueDictionary()
+"""Code by all that it is, so that several values of one package are pickled with its files once."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Parcel:
     @classmethod
     def of(cls, value: Any, code: Code) -> Parcel:
         """Return the parcel of a value."""
-        return cls(code, cloudpickle.dumps(value))
+        parts = [(name, file.path, file.digest) for name, file in sorted(code.modules.items())]
+        one = _travelling.setdefault((*parts, code.installed), code)
+        return cls(one, cloudpickle.dumps(value))
 
     def open(self) -> Any:
         """Return the value."""

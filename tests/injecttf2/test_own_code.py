@@ -534,3 +534,10 @@ def test_two_files_for_one_module_are_refused() -> None:
     assert one | one == one
     with pytest.raises(CampaignError, match="two files are the module 'faults'"):
         one | other
+
+
+def test_values_of_one_package_travel_with_its_files_once(tmp_path: Path) -> None:
+    write(tmp_path, {"mine_ae.py": "# a long file\n" * 1000})
+    parcels = [Parcel.of(number, code_of("mine_ae", tmp_path)) for number in range(4)]
+    assert len(pickle.dumps(parcels)) < 2 * len(pickle.dumps(parcels[0]))
+    assert [one.open() for one in parcels] == [0, 1, 2, 3]
