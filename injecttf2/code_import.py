@@ -122,7 +122,7 @@ def code_of_loaded(names: Iterable[str]) -> Code:
 
 def _is_of_program(module: ModuleType) -> bool:
     """Return whether a module is the user's, and was not imported for a campaign."""
-    file = getattr(module, "__file__", None)
+    file = getattr(module, "__dict__", {}).get("__file__")  # some load when they are asked for more
     if not isinstance(file, str) or is_of_bytes(_loader(module)):
         return False
     return Path(file).is_file() and not is_installed(Path(file))
@@ -130,6 +130,8 @@ def _is_of_program(module: ModuleType) -> bool:
 
 def _code_of_file(name: str, file: Path) -> Code:
     """Return the code of a module that was loaded from a file."""
+    if isinstance(loader := _loader(sys.modules[name]), _Loader):  # runs what it was loaded with
+        return Code(loader.code.of(name), loader.code.installed)
     above = 0 if name == MAIN else name.count(".") + (file.stem == "__init__")
     search = Search([str(file.parents[above]), *sys.path])
     spec = None if name == MAIN else search.spec(name)

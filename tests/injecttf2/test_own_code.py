@@ -541,3 +541,14 @@ def test_values_of_one_package_travel_with_its_files_once(tmp_path: Path) -> Non
     parcels = [Parcel.of(number, code_of("mine_ae", tmp_path)) for number in range(4)]
     assert len(pickle.dumps(parcels)) < 2 * len(pickle.dumps(parcels[0]))
     assert [one.open() for one in parcels] == [0, 1, 2, 3]
+
+
+def test_code_of_a_loaded_module_is_what_lies_beside_the_campaign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"lib/mine_af.py": "import mine_ag\n", "here/mine_ag.py": ""})
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    install(code := code_of("mine_af", tmp_path / "here"))
+    importlib.import_module("mine_af")
+    assert code_of_loaded(["mine_af"]).files == code.files
+    assert len(code.files) == 2
