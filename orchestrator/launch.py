@@ -129,6 +129,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
             writer.heartbeat({"workers": 0})
             for warning in writer.warnings:
                 console.print(warning, style="yellow")
+            stack.callback(_tell_new, writer, len(writer.warnings), console)
             backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
             writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
@@ -158,6 +159,12 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
         if began:
             raise StoppedError(str(error)) from error
         raise
+
+
+def _tell_new(writer: RunWriter, told: int, console: Console) -> None:
+    """Tell what the writer has found since ``told`` of its warnings were told."""
+    for warning in writer.warnings[told:]:
+        console.print(warning, style="yellow")
 
 
 def _stay(outside: Mapping[str, int]) -> str:

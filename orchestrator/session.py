@@ -135,6 +135,7 @@ class Session:
             self._work(begin)
             self._writer.flush()
             self._writer.set_planned(self._planned)
+            lost = len(self._writer.lost_ids())
         except Exception as error:
             ours = isinstance(error, InjectTF2Error | ResultsError)
             self._listener.finish(str(error) if ours else f"{type(error).__name__}: {error}")
@@ -142,10 +143,13 @@ class Session:
         now = time.monotonic()
         worker_seconds = self._worker_seconds + sum(now - at for at in self._ready.values())
         stopped = None if self._finish is None else self._finish.reason
+        if lost:
+            damage = f"the rows of {lost:,} finished trials were damaged during the run"
+            stopped = f"{stopped}; {damage}" if stopped else damage
         self._listener.finish(stopped)
         return Summary(
             trials=self._planned.total(),
-            done=self._backlog.done + self._done,
+            done=max(0, self._backlog.done + self._done - lost),
             failed=self._backlog.given_up + self._failed,
             injections=self._injections,
             reevaluated=self._reevaluated,

@@ -110,13 +110,31 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         lock.release()
 
 
-def merge_many(
-    storage: Storage, lock: Lock, header: RunHeader, done: Ids
-) -> tuple[int, int, list[str]]:
+@dataclass(frozen=True)
+class Merged:
+    """What a merge by a writer did.
+
+    Args:
+        parts: Merged parts that were made.
+        small_parts: Small ones that are left of a kind at most.
+        warnings: What was found damaged and set aside, a sentence each.
+        damaged: Parts of trials that were found damaged and stay as they are.
+    """
+
+    parts: int
+    small_parts: int
+    warnings: list[str]
+    damaged: list[str]
+
+
+def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> Merged:
     """Merge small parts until there are no more than ``MANY_PARTS`` of a kind, the oldest first.
 
     That is one merged part at most where the parts have become too many one by one, so the caller
     is kept for seconds. Only for the writer, which publishes nothing meanwhile.
+
+    A damaged part of trials stays as it is: the run that is at work takes its trials for done, and
+    who opens the directory next sets it aside and has them executed again.
 
     Args:
         storage: The run directory.
@@ -124,19 +142,21 @@ def merge_many(
         header: What the writer says about the run.
         done: Ids of all finished trials.
 
-    Returns:
-        How many merged parts were made, how many small ones are left of a kind at most, and what
-        was found damaged and set aside, a sentence each.
-
     Raises:
         ResultsError: The file system refuses, or the lock was lost.
     """
     finish_merge(storage)
-    folders = _folders(header.schema, done)
-    mergings = [Merging(storage, lock, folder, header.identity) for folder in folders]
-    ended = [merging.run(leave=MANY_PARTS) for merging in mergings]
-    warnings = [warning for merging in mergings for warning in merging.warnings]
-    return sum(merged for merged, _ in ended), max(left for _, left in ended), warnings
+    trials, injections = (
+        Merging(storage, lock, folder, header.identity, sets_aside=folder.name != paths.TRIALS)
+        for folder in _folders(header.schema, done)
+    )
+    ended = [merging.run(leave=MANY_PARTS) for merging in (trials, injections)]
+    return Merged(
+        parts=sum(merged for merged, _ in ended),
+        small_parts=max(left for _, left in ended),
+        warnings=injections.warnings,
+        damaged=trials.damaged,
+    )
 
 
 def count_parts(storage: Storage) -> int:

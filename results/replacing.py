@@ -80,6 +80,7 @@ class Merging:
     """Merges the parts of one folder, and sets aside those that turn out to be damaged.
 
     Attributes:
+        damaged: Parts that were found damaged.
         warnings: What was set aside, a sentence each.
 
     Args:
@@ -87,13 +88,24 @@ class Merging:
         lock: Its lock.
         folder: The folder.
         identity: What the run's trials mean.
+        sets_aside: Whether a damaged part is set aside; otherwise it stays as it is.
     """
 
-    def __init__(self, storage: Storage, lock: Lock, folder: Folder, identity: Json) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        lock: Lock,
+        folder: Folder,
+        identity: Json,
+        *,
+        sets_aside: bool = True,
+    ) -> None:
         self._storage = storage
         self._lock = lock
         self._folder = folder
         self._identity = identity
+        self._sets_aside = sets_aside
+        self.damaged: list[str] = []
         self.warnings: list[str] = []
         self._rows: dict[str, int] = {}
         self._settled: dict[str, Ids] = {}
@@ -106,7 +118,7 @@ class Merging:
         """
         found = find_rows(self._storage, self._folder.name, self._folder.schema, self._identity)
         self._rows = {name: rows for name, rows in found.items() if rows is not None}
-        self._set_aside(name for name, rows in found.items() if rows is None)
+        self._take_out(name for name, rows in found.items() if rows is None)
         small = [name for name in self._rows if self._is_small(name)]
         if len(small) > leave:
             large = self._rows.keys() - {*small}
@@ -134,7 +146,7 @@ class Merging:
             self._settled.pop(replaced, None)
         tables = read_rows(self._storage, group, self._folder.schema)
         read = list(zip(group, tables, strict=True))
-        self._set_aside(name for name, rows in read if rows is None)
+        self._take_out(name for name, rows in read if rows is None)
         group = [name for name, rows in read if rows is not None]
         if not group:
             return None
@@ -165,8 +177,11 @@ class Merging:
                 known += read_rows(self._storage, [name], self._folder.schema, where)
         return joined(known, self._folder.schema)
 
-    def _set_aside(self, names: Iterable[str]) -> None:
-        self.warnings += [set_aside(self._storage, name) for name in names]
+    def _take_out(self, damaged: Iterable[str]) -> None:
+        names = [*damaged]
+        self.damaged += names
+        if self._sets_aside:
+            self.warnings += [set_aside(self._storage, name) for name in names]
 
 
 def _first_group(small: list[str], rows: Mapping[str, int], limit: int) -> list[str]:

@@ -14,17 +14,18 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from results import compaction
+from results import compaction, paths
 from results.admission import admit
 from results.agreement import agreed
 from results.errors import ResultsError
 from results.events import EventLog
 from results.failures import GivenUp, failures_file, read_failures
 from results.heartbeat import HeartbeatWriter
-from results.ids import Ids, as_texts, contains, union
+from results.ids import Ids, as_texts, contains, difference, union
 from results.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
 from results.outage import Outage, last_refusal
 from results.outbox import Outbox
+from results.parts import find_ids
 from results.recovery import Recovered, recover
 from results.replacing import finish_merge
 from results.storage import LocalStorage, open_storage
@@ -43,7 +44,8 @@ class RunWriter:
     """Appends trials to a run directory; made by ``RunWriter.open``, used as a context manager.
 
     Attributes:
-        warnings: What was found and mended when the run was opened, a sentence each.
+        warnings: What was found damaged or could not be done, when the run was opened and since, a
+            sentence each.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RunWriter:
         self._manifest = manifest
         self._waiting = WaitingRows(pace, manifest.header.schema)
         self._recorded = [recovered.failed_ids]
+        self._damaged: set[str] = set()
         self._refusal: ResultsError | None = None
         self._closed = False
         self._outage = Outage(pace.patience_seconds)
@@ -147,6 +150,23 @@ class RunWriter:
         """
         recorded = union(*self._recorded)
         return recorded[~contains(self.done_ids(), recorded)]
+
+    def lost_ids(self) -> Ids:
+        """Return the ids of those done whose rows were damaged since: uint64 [n], sorted.
+
+        They are looked for only where a damaged part was met. Who opens the directory next sets
+        the part aside, and finds that they are not done.
+
+        Raises:
+            RunCorruptError: A part belongs to another campaign.
+            ResultsError: The file system refuses to read a part.
+        """
+        done = self.done_ids()
+        if not self._damaged:
+            return done[:0]
+        header = self._manifest.header
+        found = find_ids(self._storage, paths.TRIALS, header.schema, header.identity).values()
+        return difference(done, union(done[:0], *(part for part in found if part is not None)))
 
     def append(self, trials: pa.Table, injections: pa.Table | None = None) -> None:
         """Take finished trials, and publish what waits if it is enough or has waited long enough.
@@ -379,17 +399,29 @@ class RunWriter:
             return
         self._small_parts = 0  # where it is refused, it is tried again after as many parts
         try:
-            merged, self._small_parts, set_aside = compaction.merge_many(
+            merged = compaction.merge_many(
                 self._storage, self._lock, self._manifest.header, self.done_ids()
             )
-            self.warnings += set_aside
+            self._small_parts = merged.small_parts
+            warnings = merged.warnings + self._damage(merged.damaged)
+            self.warnings += warnings
             self._outbox.begin_after_merged()
         except ResultsError as error:
             self.warnings.append(f"small parts could not be merged: {error}")
             self._events.log("not_merged", reason=str(error))
             return
-        more = {"warnings": set_aside} if set_aside else {}
-        self._events.log("merged", parts=merged, small_parts=self._small_parts, **more)
+        more = {"warnings": warnings} if warnings else {}
+        self._events.log("merged", parts=merged.parts, small_parts=self._small_parts, **more)
+
+    def _damage(self, parts: Sequence[str]) -> list[str]:
+        """Remember damaged parts of trials; return a sentence on each that is new."""
+        new = [name for name in parts if name not in self._damaged]
+        self._damaged.update(new)
+        return [
+            f"{self._storage.path(name)} was damaged while this run was at work: the same "
+            "`injecttf2 run` command again sets it aside and executes its trials again."
+            for name in new
+        ]
 
     def _count_waiting(self) -> int:
         """Return how many finished trials are not known to be published."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from injecttf2.errors import ModelError
 from orchestrator.errors import StoppedError
 from orchestrator.session import Summary
 from results import ResultsError, open_run
+from results.storage import LocalStorage
+from results.waiting import LOCAL_PACE
 from tests.orchestrator.conftest import Command
 
 ENDS = [
@@ -83,3 +86,33 @@ def test_what_nobody_expected_has_a_traceback_and_a_code_of_its_own(
     assert "KeyError: '[/oops]'" in ended.err
     assert "this was not expected" in ended.err
     assert ended.out == ""
+
+
+@pytest.mark.filterwarnings("ignore::results.ResultsWarning")
+def test_a_run_whose_rows_are_damaged_meanwhile_is_not_done_and_goes_on(
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, command = tmp_path / "run", ("run", campaign, "--executor", "inline", "--output")
+    publish = LocalStorage.publish
+    damaged: list[Path] = []
+
+    def damaging(storage: LocalStorage, name: str, contents: bytes) -> None:
+        publish(storage, name, contents)
+        if name.startswith("trials/") and not damaged:
+            damaged.append(Path(storage.path(name)))
+            damaged[0].write_bytes(contents[:-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "publish", damaging)
+        patch.setattr("results.compaction.MANY_PARTS", 1)
+        patch.setattr("results.writer.LOCAL_PACE", replace(LOCAL_PACE, flush_rows=1))
+        ended = injecttf2(*command, run)
+    assert ended.code == 3
+    assert f"{damaged[0]} was damaged while this run was at work" in ended.err.replace("\n", "")
+    assert "finished trials were damaged during the run" in ended.err
+    heartbeat = open_run(run).status().heartbeat
+    assert heartbeat is not None
+    assert heartbeat.state == "stopped"
+    assert injecttf2(*command, run).code == 0
+    status = open_run(run).status()
+    assert (status.done, status.unreadable) == (status.planned, ())

@@ -22,6 +22,16 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "MANY_PARTS", 4)
 
 
+def flipped(contents: bytes) -> bytes:
+    """With another bit among the rows."""
+    return contents[:30] + bytes([contents[30] ^ 1]) + contents[31:]
+
+
+def cut(contents: bytes) -> bytes:
+    """Without an end."""
+    return contents[:-20]
+
+
 def rows(path: Path, folder: str = "trials") -> list[int]:
     parts = sorted((path / folder).glob("part-*"))
     return [pq.read_metadata(part).num_rows for part in parts]
@@ -187,3 +197,27 @@ def test_damaged_part_is_named_by_the_status(
     damaged.write_bytes(contents[:4] + b"\xff" * 100 + contents[104:])
     status = open_run(tmp_path).status()
     assert (status.done, status.unreadable) == (1, (f"trials/{damaged.name}",))
+
+
+@pytest.mark.parametrize("damage", [flipped, cut])
+def test_trials_damaged_while_a_run_is_at_work_are_left_to_the_next_open(
+    tmp_path: Path,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    trial_id: Id,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    with RunWriter.open(tmp_path, header) as writer:
+        write(writer, range(3), trials, injections)
+        assert len(writer.lost_ids()) == 0
+        part = min((tmp_path / "trials").iterdir())
+        part.write_bytes(damage(part.read_bytes()))
+        write(writer, range(3, 14), trials, injections)
+        (warning,) = writer.warnings
+        assert warning.startswith(f"{part} was damaged while this run was at work: the same ")
+        assert writer.lost_ids().tolist() == [trial_id(0)]
+    assert part.exists()
+    with RunWriter.open(tmp_path, header) as writer:
+        assert f"{part} cannot be read and was renamed to" in writer.warnings[0]
+        assert writer.done_ids().tolist() == sorted(map(trial_id, range(1, 14)))
