@@ -53,32 +53,53 @@ def read_intact(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T
     sum that it carries. Its footer has none.
 
     Raises:
-        ResultsError: The part cannot be read, or has gone; or its bytes are those that were
-            written, and this version of pyarrow cannot read them.
+        ResultsError: The part cannot be read, has gone, or takes more memory than there is; or its
+            bytes are those that were written, and this version of pyarrow cannot read them.
     """
+    place, told = storage.path(name), paths.told_digest(name)
     try:
         contents = storage.read(name)
     except NotAFileError:
         return None
     except FileNotFoundError as error:
-        raise _refused(storage.path(name), error) from error
-    told = paths.told_digest(name)
+        raise _refused(place, error) from error
+    except MemoryError as error:
+        raise _too_large(place, error, sound=True) from error
     if told not in {None, paths.digest_of(contents)}:
         return None
     try:
-        with _parsed(pa.BufferReader(contents)) as file:
-            if told is None:
-                for group in range(file.num_row_groups):
-                    file.read_row_group(group)
-            return read(file)
+        return _parse(contents, read, in_full=told is None)
     except ResultsError:
         raise
     except Exception as error:
+        refusal = _refusal(place, error, sound=told is not None)
+        if refusal is not None:
+            raise refusal from error
         if told is None:  # what pyarrow makes of damage is of many classes
             return None
-        if isinstance(error, pa.ArrowException | OSError):
-            raise _unknown(storage.path(name), error) from error
         raise
+
+
+def _parse(contents: bytes, read: Callable[[pq.ParquetFile], _T], *, in_full: bool) -> _T:
+    with _parsed(pa.BufferReader(contents)) as file:
+        if in_full:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+        return read(file)
+
+
+def _refusal(place: str, error: Exception, *, sound: bool) -> ResultsError | None:
+    """Return what to tell of an error that is no sign of damage, in a part that may be ``sound``.
+
+    None where it is one, or is of the caller's making.
+    """
+    if isinstance(error, MemoryError):
+        return _too_large(place, error, sound=sound)
+    if isinstance(error, OSError) and error.errno is not None:  # of the system, not of the bytes
+        return _refused(place, error)
+    if sound and isinstance(error, pa.ArrowException | OSError):
+        return _unknown(place, error)
+    return None
 
 
 def read_end(storage: Storage, name: str, read: Callable[[pq.ParquetFile], _T]) -> _T | None:
@@ -107,6 +128,16 @@ def _refused(place: str, error: OSError) -> ResultsError:
         f"the part could not be read: {error.strerror or error}",
         place=place,
         hint="Mend the disk or the permissions and try again.",
+    )
+
+
+def _too_large(place: str, error: MemoryError, *, sound: bool) -> ResultsError:
+    """Return a refusal that does not judge the part: only one that is ``sound`` is no damage."""
+    damage = " If it is the same with more, the part is damaged: move it out of the run directory."
+    return ResultsError(
+        f"there is not enough memory to read the part: {error or 'none is left'}",
+        place=place,
+        hint="Make memory free and try again." + ("" if sound else damage),
     )
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -264,6 +265,36 @@ def test_refusing_file_system_is_not_taken_for_damage(
     for find in (find_rows, find_ids):
         with pytest.raises(ResultsError, match="Permission denied"):
             find(storage, "trials", TRIALS, IDENTITY)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        pa.ArrowMemoryError("malloc of size 4096 failed"),
+        OSError(errno.EMFILE, "Too many open files"),
+    ],
+)
+def test_want_of_memory_or_files_is_not_taken_for_damage(
+    storage: LocalStorage,
+    name: str,
+    trials: Trials,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    old: bool,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    if old:
+        storage.remove(name)
+        write_part(storage, OLD, trials(0), IDENTITY)
+    monkeypatch.setattr(pq.ParquetFile, "read", fail)
+    with pytest.raises(ResultsError, match=r"not enough memory|Too many open files") as caught:
+        find_ids(storage, "trials", TRIALS, IDENTITY)
+    assert caught.value.place == storage.path(OLD if old else name)
+    assert "pyarrow" not in str(caught.value)
 
 
 def test_end_that_can_be_read_at_the_second_try_is_not_damaged(
