@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
-from results.manifest import Json, Manifest, RunHeader, is_torn, read_manifest
+from results.manifest import Json, Manifest, RunHeader, is_torn, read_manifest, torn_code
 from results.parts import find_rows
 from results.schema import INJECTIONS
 
@@ -21,7 +21,8 @@ _ABSENT = "absent"
 def admit(storage: Storage, header: RunHeader) -> Manifest:
     """Return the manifest to write: a new one, or the recorded one brought up to date.
 
-    Where ``campaign.json`` is torn, the parts tell whose the directory is.
+    Where ``campaign.json`` is torn, the parts tell whose the directory is, and what it tells of
+    the user's code still counts.
 
     Raises:
         RunMismatchError: The directory holds another campaign, something else than a run, or a
@@ -39,26 +40,50 @@ def admit(storage: Storage, header: RunHeader) -> Manifest:
         if not is_torn(storage):
             raise
         _check_ours(storage, header)
-        return Manifest.begin(header)
+        return _begun_anew(storage, header)
     changed = code_differences(recorded.header.code, header.code or {})
     differences = changed or _differences(recorded.header, header)
     if not differences:
         return recorded.updated(header=header)
-    if not any(storage.files(folder) for folder in (paths.TRIALS, paths.FAILURES)):
-        return Manifest.begin(header)  # nothing was published: the directory is nobody's yet
+    if not _is_begun(storage):
+        return Manifest.begin(header)
     if changed:
-        raise RunMismatchError(
-            "code that the campaign uses is not what it was; digests of files, recorded -> "
-            "received:",
-            place=storage.path(),
-            hint="Restore the files, or choose another --output for the trials of the new code.",
-            differences=changed,
-        )
+        raise _other_code(storage, changed)
     raise RunMismatchError(
         "the run directory belongs to another campaign; recorded -> received:",
         place=storage.path(),
         hint="Choose another --output for this campaign.",
         differences=differences,
+    )
+
+
+def _begun_anew(storage: Storage, header: RunHeader) -> Manifest:
+    """Return a manifest in the place of a torn one."""
+    told = torn_code(storage)
+    if not told or not _is_begun(storage):
+        return Manifest.begin(header)
+    changed = code_differences(told["code"], header.code or {})
+    if changed:
+        hint = (
+            f"{paths.CAMPAIGN} is damaged. If the files are what they were, it is so in their "
+            f"digests: take the key `code` out of it, and the same command begins it anew."
+        )
+        raise _other_code(storage, changed, hint)
+    return Manifest.begin(header.with_code(told["code"]))
+
+
+def _is_begun(storage: Storage) -> bool:
+    """Tell whether something was published: otherwise the directory is nobody's yet."""
+    return any(storage.files(folder) for folder in (paths.TRIALS, paths.FAILURES))
+
+
+def _other_code(storage: Storage, changed: Differences, *more: str) -> RunMismatchError:
+    hint = "Restore the files, or choose another --output for the trials of the new code."
+    return RunMismatchError(
+        "code that the campaign uses is not what it was; digests of files, recorded -> received:",
+        place=storage.path(),
+        hint=" ".join((hint, *more)),
+        differences=changed,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from results import paths
 from results.errors import RunCorruptError, RunMismatchError, RunNotFoundError
-from results.manifest_shape import check_shape
+from results.manifest_shape import check_shape, is_code
 from results.schema import SCHEMA_VERSION, trials_schema
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class RunHeader:
         """The schema of the run's trials."""
         return trials_schema(self.columns)
 
+    def with_code(self, earlier: Json | None) -> Self:
+        """Return the header with the code of earlier plans beside its own, None where it is not."""
+        code = None if earlier is None else {**earlier, **(self.code or {})}
+        return replace(self, code=code)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -120,9 +125,7 @@ class Manifest:
         if header is not None and "exhaustive" in self.header.plan:
             header = _with_places(header, self.header.plan["exhaustive"])
         if header is not None:
-            known = self.header.code
-            code = None if known is None else {**known, **(header.code or {})}
-            header = replace(header, code=code)
+            header = header.with_code(self.header.code)
         return replace(
             self,
             header=header or self.header,
@@ -218,6 +221,23 @@ def is_torn(storage: Storage) -> bool:
         return False
 
 
+def torn_code(storage: Storage) -> Json:
+    """Return ``{"code": ...}`` as a torn ``campaign.json`` tells ``RunHeader.code``, {} if not.
+
+    It may be damaged there, but it only refuses what has other code. Numbers of places, which
+    statistics go by, are not taken from such a file.
+
+    Raises:
+        ResultsError: The file system refused.
+    """
+    try:
+        contents = json.loads(storage.read(paths.CAMPAIGN))
+    except (ValueError, RecursionError):
+        return {}
+    told = contents if isinstance(contents, dict) else {}
+    return {"code": told["code"]} if "code" in told and is_code(told["code"]) else {}
+
+
 def keep_torn(storage: Storage) -> tuple[str, ...]:
     """Keep a torn ``campaign.json`` under another name before it is written anew.
 
@@ -233,9 +253,12 @@ def keep_torn(storage: Storage) -> tuple[str, ...]:
         return ()
     kept = paths.torn(paths.CAMPAIGN)
     storage.publish(kept, storage.read(paths.CAMPAIGN))
+    code = "" if torn_code(storage) else " Whether the user's code is what it was is not known."
     return (
         f"{storage.path(paths.CAMPAIGN)} cannot be read and was kept as {kept}: it is written anew "
-        "without what it told of the golden run, its numerics and earlier provenance.",
+        "without what it told of the golden run, its numerics, earlier provenance and the numbers "
+        "of places of exhaustive cells that only earlier grids have; a run of such a grid tells "
+        f"them again.{code}",
     )
 
 

@@ -58,6 +58,11 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
+def is_code(value: object) -> bool:
+    """Tell whether a value has the shape of ``RunHeader.code``."""
+    return _or_null(_values(_is_mapping))(value)
+
+
 _MAPPING = _Shape("a mapping", _is_mapping)
 _MAPPINGS = _Shape("a list of mappings", _all(_is_mapping))
 _COUNTS = _Shape("a mapping of whole numbers", _values(_is_count))
@@ -94,10 +99,7 @@ _OPTIONAL = {
     "golden.chance": _Shape("a number, or null", _or_null(_is_number)),
     "golden.at_chance": _Shape("true or false", lambda value: isinstance(value, bool)),
     "numerics": _MAPPINGS,
-    "code": _Shape(
-        "a mapping of mappings, or null",
-        _or_null(_values(_is_mapping)),
-    ),
+    "code": _Shape("a mapping of mappings, or null", is_code),
 }
 
 

@@ -150,3 +150,33 @@ def test_a_run_of_before_does_not_go_on_with_code_that_it_has_not_recorded(
         RunWriter.open(tmp_path, coded(header, gain={"gain.py": "bb"}))
     RunWriter.open(tmp_path, header).close()
     assert open_run(tmp_path).header.code is None
+
+
+def test_code_that_a_damaged_manifest_tells_still_counts(
+    tmp_path: Path, header: RunHeader, trials: Table
+) -> None:
+    first = coded(header, gain={"gain.py": "bb"}, drift={"drift.py": "ee"})
+    with RunWriter.open(tmp_path, first) as writer:
+        writer.append(trials(0))
+    file = tmp_path / "campaign.json"
+    file.write_text(file.read_text().replace('"seed": 7', '"seed": 3'))
+    with pytest.raises(RunMismatchError, match=r"gain\.py: bb -> cc\n.* take the key `code` out"):
+        RunWriter.open(tmp_path, coded(header, gain={"gain.py": "cc"}))
+    with RunWriter.open(tmp_path, coded(header, gain={"gain.py": "bb"})) as writer:
+        (warning,) = writer.warnings
+    assert "places of exhaustive cells that only earlier grids have" in warning
+    assert "user's code" not in warning
+    assert open_run(tmp_path).header.code == first.code
+
+
+@pytest.mark.parametrize("code", ['"code": 3', '"cods": {}', ""])
+def test_lost_code_is_told(tmp_path: Path, header: RunHeader, trials: Table, code: str) -> None:
+    with RunWriter.open(tmp_path, coded(header, gain={"gain.py": "bb"})) as writer:
+        writer.append(trials(0))
+    file = tmp_path / "campaign.json"
+    contents = json.loads(file.read_text())
+    del contents["code"]
+    file.write_text(json.dumps(contents).replace("{", "{" + f"{code}, ", 1) if code else "{")
+    with RunWriter.open(tmp_path, coded(header, gain={"gain.py": "cc"})) as writer:
+        (warning,) = writer.warnings
+    assert warning.endswith(" Whether the user's code is what it was is not known.")
