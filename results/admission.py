@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from results import paths
@@ -12,6 +13,8 @@ from results.parts import find_rows
 from results.schema import INJECTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from results.errors import Differences
     from results.storage import Storage
 
@@ -41,7 +44,8 @@ def admit(storage: Storage, header: RunHeader) -> Manifest:
             raise
         _check_ours(storage, header)
         return _begun_anew(storage, header)
-    changed = code_differences(recorded.header.code, header.code or {})
+    named = _texts(recorded.header.campaign)
+    changed = code_differences(recorded.header.code, header.code or {}, named)
     differences = changed or _differences(recorded.header, header)
     if not differences:
         return recorded.updated(header=header)
@@ -87,7 +91,9 @@ def _other_code(storage: Storage, changed: Differences, *more: str) -> RunMismat
     )
 
 
-def code_differences(recorded: Json | None, received: Json) -> Differences:
+def code_differences(
+    recorded: Json | None, received: Json, named: Container[str] | None = None
+) -> Differences:
     """Return the digests of the files that differ in what both campaigns name, by their names.
 
     A fault that only one of them names makes no difference: a grid may become wider or narrower.
@@ -95,9 +101,16 @@ def code_differences(recorded: Json | None, received: Json) -> Differences:
     Args:
         recorded: ``RunHeader.code`` of the run directory.
         received: The same of the campaign.
+        named: What the recorded campaign names, where the version that wrote did not record its
+            code; None for anything.
     """
-    if recorded is None:  # by an earlier version
-        files = {file: new for code in received.values() for file, new in code.items()}
+    if recorded is None:
+        files = {
+            file: new
+            for name, code in received.items()
+            if named is None or name in named
+            for file, new in code.items()
+        }
         return {file: ("not recorded", new) for file, new in sorted(files.items())}
     return {
         file: pair
@@ -105,6 +118,15 @@ def code_differences(recorded: Json | None, received: Json) -> Differences:
         if name in recorded
         for file, pair in _differing(recorded[name], code).items()
     }
+
+
+def _texts(value: object) -> set[str]:
+    """Return all texts and keys within a JSON value."""
+    if isinstance(value, Mapping):
+        return {*value}.union(*map(_texts, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_texts, value))
+    return {value} if isinstance(value, str) else set()
 
 
 def _check_free(storage: Storage) -> None:

@@ -71,9 +71,14 @@ class RunHeader:
         return trials_schema(self.columns)
 
     def with_code(self, earlier: Json | None) -> Self:
-        """Return the header with the code of earlier plans beside its own, None where it is not."""
-        code = None if earlier is None else {**earlier, **(self.code or {})}
-        return replace(self, code=code)
+        """Return the header with the code of earlier plans beside its own.
+
+        Where that was not recorded, what this one names is new: it was admitted.
+        """
+        if earlier is None and not self.code:
+            return replace(self, code=None)
+        known = {**(earlier or {}), **(self.code or {})}
+        return replace(self, code=known)
 
 
 @dataclass(frozen=True)

@@ -138,14 +138,34 @@ def test_files_that_differ_in_what_both_name_are_listed(
     assert open_run(tmp_path).header.code == {**first.code, "drift": {"drift.py": "ee"}}
 
 
+def of_before(path: Path, header: RunHeader, trials: Table) -> None:
+    """A run of a version that did not record the user's code."""
+    with RunWriter.open(path, header) as writer:
+        writer.append(trials(0))
+    contents = json.loads((path / "campaign.json").read_text())
+    del contents["code"], contents["digest"]
+    (path / "campaign.json").write_text(json.dumps(contents))
+
+
+def test_a_run_of_before_goes_on_with_code_that_it_did_not_name(
+    tmp_path: Path, header: RunHeader, trials: Table
+) -> None:
+    of_before(tmp_path, header, trials)
+    wider = replace(coded(header, gain={"gain.py": "bb"}), campaign={"grid": [{"fault": "gain"}]})
+    for _ in range(2):
+        RunWriter.open(tmp_path, wider).close()
+    assert open_run(tmp_path).header.code == wider.code
+    with pytest.raises(RunMismatchError, match=r"gain\.py: bb -> cc"):
+        RunWriter.open(tmp_path, coded(header, gain={"gain.py": "cc"}))
+
+
 def test_a_run_of_before_does_not_go_on_with_code_that_it_has_not_recorded(
     tmp_path: Path, header: RunHeader, trials: Table
 ) -> None:
-    with RunWriter.open(tmp_path, header) as writer:
-        writer.append(trials(0))
-    contents = json.loads((tmp_path / "campaign.json").read_text())
-    del contents["code"], contents["digest"]
-    (tmp_path / "campaign.json").write_text(json.dumps(contents))
+    header = replace(
+        header, campaign={"grid": [{"fault": {"gain": {"by": 2}}}, {"fault": "drift"}]}
+    )
+    of_before(tmp_path, header, trials)
     with pytest.raises(RunMismatchError, match=r"\n  gain\.py: not recorded -> bb\n"):
         RunWriter.open(tmp_path, coded(header, gain={"gain.py": "bb"}))
     RunWriter.open(tmp_path, header).close()
