@@ -13,9 +13,11 @@ import unicodedata
 AZURE = ("abfs", "abfss", "az")
 """Kinds of address in which a container, which is no secret, stands before the ``@``."""
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s<>]+)")
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+)://([^\s<>]+)")
+"""It is looked for once a word, so that a long one takes no time."""
+
 _PORT = re.compile(r":\d*\Z")
-_BEHIND = re.compile(r"['\")\],.;:]*\Z")
+_BEHIND = "'\")],.;:"
 """What may follow an address in a sentence."""
 
 _HARMLESS = "\n\t\u200c\u200d"
@@ -57,10 +59,10 @@ def shown(text: str) -> str:
 
 
 def _in_text(match: re.Match[str]) -> str:
-    scheme, rest = match.groups()
-    behind = _BEHIND.search(rest)
-    end = behind.start() if behind else len(rest)
-    return f"{scheme}://{_place(scheme, rest[:end])}{rest[end:]}"
+    word, rest = match.groups()
+    scheme = word.lstrip("0123456789+.-")
+    address = rest.rstrip(_BEHIND)
+    return f"{word}://{_place(scheme, address)}{rest[len(address) :]}"
 
 
 def _place(scheme: str, rest: str) -> str:

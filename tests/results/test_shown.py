@@ -43,6 +43,18 @@ def test_every_address_of_a_text_is_shown_without_secrets() -> None:
     assert without_secrets(text) == "cannot copy s3://a/b (or gs://c/d) to http://e/f."
 
 
+@pytest.mark.parametrize("before", [*"'\"(=,:;/@é-+.1", "...", "--output=", "x"])
+def test_an_address_is_found_behind_whatever_stands_before_it(before: str) -> None:
+    text = f"{before}abfs://box:hidden@a/b?sig=hidden."
+    assert without_secrets(text) == f"{before}abfs://{'' if before == 'x' else 'box@'}a/b."
+
+
+@pytest.mark.timeout(60)  # each took many minutes
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "s3://" + "." * 1_000_000 + "x"])
+def test_a_long_word_is_shown_as_it_is(text: str) -> None:
+    assert shown(text) == text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
