@@ -13,7 +13,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ ELSEWHERE = {
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_PREFIX"),
 }
 """Variables by which git would look at another repository, as within one of its own hooks."""
+
+NAMES = 200
+"""Files that git is asked for at once, so that their paths fit into a command line."""
 
 READ_ONLY = {
     "GIT_OPTIONAL_LOCKS": "0",
@@ -77,22 +80,34 @@ def _git(folder: Path, files: Iterable[Path]) -> dict[str, Any] | None:
     said = _run_git(folder, "rev-parse", "--show-toplevel", "HEAD")
     if said is None:
         return None
-    top, commit = said.splitlines()
+    top, commit = said.rsplit("\n", 1)
     within = [file for file in _resolved(files) if file.is_relative_to(top)]
-    return {"commit": commit, "dirty": any(_differs(Path(top), file) for file in within)}
+    committed = _committed(Path(top), within)
+    return {"commit": commit, "dirty": any(_differs(file, committed) for file in within)}
 
 
 def _resolved(files: Iterable[Path]) -> list[Path]:
     return [file.resolve() for file in files]
 
 
-def _differs(top: Path, file: Path) -> bool:
+def _committed(top: Path, files: Collection[Path]) -> dict[Path, str]:
+    """Return the names that git gives to the contents of those files that are in the commit."""
+    found: dict[Path, str] = {}
+    names = [f":(literal){file.relative_to(top).as_posix()}" for file in files]
+    for begin in range(0, len(names), NAMES):
+        some = names[begin : begin + NAMES]
+        listed = _run_git(top, "ls-tree", "-z", "HEAD", "--", *some) or ""
+        for entry in filter(None, listed.split("\0")):
+            said, _, name = entry.partition("\t")
+            found[top / name] = said.split()[-1]
+    return found
+
+
+def _differs(file: Path, names: Mapping[Path, str]) -> bool:
     """Return whether a file is another than in the commit, or not in it."""
-    name = file.relative_to(top).as_posix()
-    found = _run_git(top, "ls-tree", "-z", "HEAD", "--", f":(literal){name}")
-    if not found:
+    committed = names.get(file)
+    if committed is None:
         return True
-    committed = found.split("\t")[0].split()[-1]
     try:
         content = file.read_bytes()
     except OSError:
@@ -119,11 +134,9 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
             env={**environment, **READ_ONLY},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=10,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return result.stdout.rstrip("\n") if result.returncode == 0 else None
+    return os.fsdecode(result.stdout).removesuffix("\n") if result.returncode == 0 else None

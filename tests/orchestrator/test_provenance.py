@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,37 @@ def test_the_commit_is_told_and_whether_files_of_the_campaign_are_as_in_it(
     assert state(inner, *files) == {"commit": commit, "dirty": True}
     assert state(inner, files[0]) == {"commit": commit, "dirty": False}
     assert state(inner, files[0], repository / "other.txt") == {"commit": commit, "dirty": True}
+
+
+def test_git_is_asked_for_all_files_together(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [repository / "inner" / f"{number} *[ü]\n.py" for number in range(50)]
+    for file in files:
+        file.write_text(file.name)
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "Two")
+    asked: list[object] = []
+    run = subprocess.run
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    assert state(repository, *files)["dirty"] is False
+    assert len(asked) == 2
+    files[30].write_text("other")
+    assert state(repository, *files)["dirty"] is True
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a\x1db", "a\rb"])
+def test_a_folder_may_hold_a_separator_in_its_name(repository: Path, name: str) -> None:
+    moved = repository.rename(repository.with_name(name))
+    commit = git(moved, "rev-parse", "HEAD")
+    assert state(moved, moved / "tables.py") == {"commit": commit, "dirty": False}
+    (moved / "tables.py").write_text("X = 2\n")
+    assert state(moved, moved / "tables.py") == {"commit": commit, "dirty": True}
 
 
 def test_ends_of_lines_and_files_elsewhere_make_nothing_dirty(
