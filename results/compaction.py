@@ -28,6 +28,7 @@ from results.storage import open_storage
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from results.manifest import RunHeader
     from results.storage import Lock, Storage
@@ -127,7 +128,13 @@ class Merged:
     damaged: list[str]
 
 
-def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> Merged:
+def merge_many(
+    storage: Storage,
+    lock: Lock,
+    header: RunHeader,
+    done: Ids,
+    settled: Mapping[str, dict[str, Ids]],
+) -> Merged:
     """Merge small parts until there are no more than ``MANY_PARTS`` of a kind, the oldest first.
 
     That is one merged part at most where the parts have become too many one by one, so the caller
@@ -141,13 +148,21 @@ def merge_many(storage: Storage, lock: Lock, header: RunHeader, done: Ids) -> Me
         lock: Its lock, held.
         header: What the writer says about the run.
         done: Ids of all finished trials.
+        settled: See ``replacing.Merging``; by folder.
 
     Raises:
         ResultsError: The file system refuses, or the lock was lost.
     """
     finish_merge(storage)
     trials, injections = (
-        Merging(storage, lock, folder, header.identity, sets_aside=folder.name != paths.TRIALS)
+        Merging(
+            storage,
+            lock,
+            folder,
+            header.identity,
+            sets_aside=folder.name != paths.TRIALS,
+            settled=settled[folder.name],
+        )
         for folder in _folders(header.schema, done)
     )
     ended = [merging.run(leave=MANY_PARTS) for merging in (trials, injections)]

@@ -178,6 +178,15 @@ def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
     return read_end(storage, name, holds) or read_intact(storage, name, holds)
 
 
+def told_ids(storage: Storage, name: str) -> _Ids | None:
+    """Return the trial ids that the part ``name`` tells: uint64 [rows]; None if it is damaged.
+
+    Nothing else of it is read or compared, so they may be false: for those who read the part once
+    something depends on them.
+    """
+    return read_end(storage, name, lambda file: ids_of(_read(file, ID)))
+
+
 def is_whole(storage: Storage, name: str) -> bool:
     """Tell whether the part ``name`` is as it was written."""
     return read_intact(storage, name, lambda _: True) is True

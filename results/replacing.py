@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from results import paths
 from results.ids import Ids, ascending, contains
 from results.merging import in_one_chunk
-from results.parts import ID, find_rows, ids_of, is_whole, joined, named_part, read_rows
+from results.parts import find_rows, ids_of, is_whole, joined, named_part, read_rows, told_ids
 from results.recovery import set_aside
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Merging:
         folder: The folder.
         identity: What the run's trials mean.
         sets_aside: Whether a damaged part is set aside; otherwise it stays as it is.
+        settled: Ids of trials in parts that are not to be merged any more, by part: what an
+            earlier merge has found, and to keep for a later one.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Merging:
         identity: Json,
         *,
         sets_aside: bool = True,
+        settled: dict[str, Ids] | None = None,
     ) -> None:
         self._storage = storage
         self._lock = lock
@@ -108,7 +111,7 @@ class Merging:
         self.damaged: list[str] = []
         self.warnings: list[str] = []
         self._rows: dict[str, int] = {}
-        self._settled: dict[str, Ids] = {}
+        self._settled: dict[str, Ids] = {} if settled is None else settled
 
     def run(self, *, leave: int = 1) -> tuple[int, int]:
         """Merge until no more than ``leave`` small parts are left, the oldest first.
@@ -121,8 +124,7 @@ class Merging:
         self._take_out(name for name, rows in found.items() if rows is None)
         small = [name for name in self._rows if self._is_small(name)]
         if len(small) > leave:
-            large = self._rows.keys() - {*small}
-            self._settled = {name: self._ids(name) for name in large}
+            self._settle(self._rows.keys() - {*small})
         merged = 0
         while len(small) > leave:
             group = _first_group(small, self._rows, self._folder.limit)
@@ -136,9 +138,13 @@ class Merging:
     def _is_small(self, name: str) -> bool:
         return self._rows[name] < self._folder.limit // 2
 
-    def _ids(self, name: str) -> Ids:
-        (rows,) = read_rows(self._storage, [name], ID)
-        return np.empty(0, np.uint64) if rows is None else ascending(ids_of(rows))
+    def _settle(self, large: set[str]) -> None:
+        """Know the ids in the large parts; false ones do no harm, as ``_known`` compares."""
+        for name in self._settled.keys() - large:
+            del self._settled[name]
+        for name in large - self._settled.keys():
+            ids = told_ids(self._storage, name)
+            self._settled[name] = np.empty(0, np.uint64) if ids is None else ascending(ids)
 
     def _merge(self, group: list[str]) -> str | None:
         """Put one part in the place of ``group``; return its name, None if all are damaged."""

@@ -64,6 +64,7 @@ class RunWriter:
         self._waiting = WaitingRows(pace, manifest.header.schema)
         self._recorded = [recovered.failed_ids]
         self._damaged: set[str] = set()
+        self._settled: dict[str, dict[str, Ids]] = {paths.TRIALS: {}, paths.INJECTIONS: {}}
         self._refusal: ResultsError | None = None
         self._closed = False
         self._outage = Outage(pace.patience_seconds)
@@ -400,7 +401,7 @@ class RunWriter:
         self._small_parts = 0  # where it is refused, it is tried again after as many parts
         try:
             merged = compaction.merge_many(
-                self._storage, self._lock, self._manifest.header, self.done_ids()
+                self._storage, self._lock, self._manifest.header, self.done_ids(), self._settled
             )
             self._small_parts = merged.small_parts
             warnings = merged.warnings + self._damage(merged.damaged)

@@ -1,8 +1,10 @@
 """What a writer does about the small parts of a long run, and what it costs to watch one."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,6 +84,60 @@ def test_many_parts_are_merged_when_a_run_is_gone_on_with(
         write(writer, range(6, 8), trials, injections)
     assert rows(tmp_path) == [6, 1, 1]
     pd.testing.assert_frame_equal(open_run(tmp_path).trials(), before.trials())
+
+
+def test_large_parts_are_not_read_again_at_each_merge(
+    tmp_path: Path,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compaction, "TRIAL_ROWS", 6)
+    monkeypatch.setattr(compaction, "INJECTION_ROWS", 12)
+    read = Counter[str]()
+    original = LocalStorage.read
+
+    def counting(storage: LocalStorage, name: str) -> bytes:
+        read[name] += 1
+        return original(storage, name)
+
+    monkeypatch.setattr(LocalStorage, "read", counting)
+    with RunWriter.open(tmp_path, header, flush_seconds=1e9) as writer:
+        write(writer, range(30), trials, injections)
+    assert {count for name, count in read.items() if "part-" in name} == {1}
+    large = {f"injections/{part.name}" for part in (tmp_path / "injections").iterdir()}
+    large = {name for name in large if pq.read_metadata(tmp_path / name).num_rows >= 6}
+    assert len(large) >= 3
+    assert not large & read.keys()
+    with RunWriter.open(tmp_path, header, flush_seconds=1e9) as writer:
+        write(writer, range(30, 44), trials, injections)
+    assert not large & read.keys()
+    assert len(open_run(tmp_path).injections()) == 88
+
+
+def test_ids_that_a_large_part_tells_falsely_drop_no_row(
+    tmp_path: Path,
+    header: RunHeader,
+    trials: Table,
+    injections: Table,
+    trial_id: Id,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compaction, "TRIAL_ROWS", 6)
+    monkeypatch.setattr(compaction, "INJECTION_ROWS", 12)
+    with RunWriter.open(tmp_path, header, flush_seconds=1e9) as writer:
+        write(writer, range(10), trials, injections)
+    every = np.sort(np.array([*map(trial_id, range(20))], np.uint64))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "results.replacing.told_ids", lambda _, name: (asked.append(name), every)[1]
+    )
+    with RunWriter.open(tmp_path, header, flush_seconds=1e9) as writer:
+        write(writer, range(10, 20), trials, injections)
+    assert asked
+    assert sorted(open_run(tmp_path).trials()["trial_id"]) == every.tolist()
+    assert len(open_run(tmp_path).injections()) == 40
 
 
 def test_merge_ends_when_no_more_than_enough_are_left(
