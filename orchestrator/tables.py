@@ -178,6 +178,7 @@ def status_table(run: str, status: RunStatus) -> RenderableType:
         _line(_how_far(status)),
         *(_line(line) for line in _at_work(status)),
         *(_line(f"{name} cannot be read") for name in status.unreadable),
+        *(_line(line) for line in (status.contradiction or "").splitlines()),
         *_failures(status),
     )
 

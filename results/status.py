@@ -82,6 +82,8 @@ class RunStatus:
         last_finished_at: When the last trial was finished, in UTC; None if none was.
         heartbeat: What the writer said last; None if nothing is known.
         unreadable: Parts and records that could not be read: their trials are not counted.
+        contradiction: A trial that is there twice with different results, and what to do; None if
+            there is none. It is counted once, and nobody else reads the trials until that is done.
     """
 
     planned: int
@@ -95,6 +97,7 @@ class RunStatus:
     last_finished_at: datetime | None
     heartbeat: Heartbeat | None
     unreadable: tuple[str, ...]
+    contradiction: str | None = None
 
 
 def make_status(

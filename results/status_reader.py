@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from results import paths
 from results.doubled import check_doubled
+from results.errors import RunCorruptError
 from results.failures import read_failures
 from results.heartbeat import read_heartbeat
 from results.ids import ascending
@@ -15,6 +17,7 @@ from results.parts import ids_of, joined, read_parts
 from results.status import STATUS_COLUMNS, RunStatus, make_status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import pyarrow as pa
@@ -35,6 +38,7 @@ class StatusReader:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._rows: dict[str, pa.Table] = {}
+        self._contradiction: str | None = None
 
     def read(self, manifest: Manifest | None = None, now: datetime | None = None) -> RunStatus:
         """Return how far the run is.
@@ -46,7 +50,7 @@ class StatusReader:
         Raises:
             RunNotFoundError: There is no run directory.
             RunCorruptError: ``campaign.json`` cannot be understood, or a part belongs to another
-                campaign or contradicts another one.
+                campaign.
             ResultsError: The file system refuses.
         """
         header = (manifest or read_manifest(self._storage)).header
@@ -54,13 +58,14 @@ class StatusReader:
         self._rows = {name: rows for name, rows in found.items() if rows is not None}
         rows = joined(self._rows.values(), STATUS_COLUMNS)
         failures, records_lost = read_failures(self._storage)
-        return make_status(
+        status = make_status(
             rows,
             plan=header.plan,
             failures=failures.without(ascending(ids_of(rows))),
             heartbeat=read_heartbeat(self._storage, now),
             unreadable=[*(name for name in found if name not in self._rows), *records_lost],
         )
+        return replace(status, contradiction=self._contradiction)
 
     def _look(self, header: RunHeader) -> dict[str, pa.Table | None]:
         """Return what there is in every part of trials; None for one that is damaged."""
@@ -72,7 +77,16 @@ class StatusReader:
             columns=STATUS_COLUMNS,
             known=self._rows,
         )
-        if found.keys() - self._rows.keys():
-            ids = {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
-            check_doubled(self._storage, ids, header.schema)
+        if found.keys() != self._rows.keys():
+            self._contradiction = self._look_for_contradiction(found, header)
         return found
+
+    def _look_for_contradiction(
+        self, found: Mapping[str, pa.Table | None], header: RunHeader
+    ) -> str | None:
+        ids = {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
+        try:
+            check_doubled(self._storage, ids, header.schema)
+        except RunCorruptError as error:
+            return str(error)
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,3 +54,12 @@ def test_status_says_what_the_heartbeat_shows_of_a_run_at_work(
     console = Console(file=io.StringIO(), width=160)
     console.print(status_table("run", status))
     assert said in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_trial_with_two_results_is_told_by_the_status(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", cell_rows("dense", 1, bit=30, sdc=3))
+    status = open_run(tmp_path / "run").status()
+    assert status.contradiction is None
+    console = Console(file=io.StringIO(), width=120)
+    console.print(status_table("run", replace(status, contradiction="trial 7 is there\n  Move")))
+    assert "trial 7 is there\n  Move\n" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import pytest
 
 from results import RunCorruptError, RunHeader, RunWriter, compact, open_run
 from results.parts import named_part
+from results.status_reader import StatusReader
 from results.storage import open_storage
 
 Table = Callable[..., pa.Table]
@@ -33,7 +34,6 @@ def readers(path: Path, header: RunHeader, trial_id: int) -> dict[str, Callable[
         "trials": lambda: open_run(path).trials(),
         "layers": lambda: open_run(path).trials(["layer"]),
         "summary": lambda: open_run(path).summary(),
-        "status": lambda: open_run(path).status(),
         "trial": lambda: open_run(path).trial(trial_id),
         "failures": lambda: open_run(path).failures(),
         "compact": lambda: compact(path),
@@ -49,7 +49,7 @@ def readers(path: Path, header: RunHeader, trial_id: int) -> dict[str, Callable[
         ({"bit": None}, "bit is 31 in .* and None in"),
     ],
 )
-def test_trial_with_two_results_is_told_by_all_who_read_it(
+def test_trial_with_two_results_is_refused_by_all_who_read_it(
     path: Path,
     header: RunHeader,
     trials: Table,
@@ -67,6 +67,20 @@ def test_trial_with_two_results_is_told_by_all_who_read_it(
     assert sorted(file.name for file in (path / "trials").iterdir()) == before
 
 
+def test_status_of_a_trial_with_two_results_tells_it_and_counts_it_once(
+    path: Path, header: RunHeader, trials: Table, trial_id: Callable[[int], int]
+) -> None:
+    reader = StatusReader(open_storage(path))
+    assert reader.read().contradiction is None
+    name = add(path, trials(1, 20, accuracy=0.75), header)
+    for _ in range(2):
+        status = reader.read()
+        assert status.done == 11
+        assert f"trial {trial_id(1)} is there twice" in (status.contradiction or "")
+    (path / name).unlink()
+    assert (reader.read().done, reader.read().contradiction) == (10, None)
+
+
 def test_trial_that_is_there_twice_with_one_result_is_one(
     path: Path, header: RunHeader, trials: Table, trial_id: Callable[[int], int]
 ) -> None:
@@ -74,4 +88,5 @@ def test_trial_that_is_there_twice_with_one_result_is_one(
     add(path, trials(1, 1, 20, seconds=9.0, worker="worker-7"), header)
     for read in readers(path, header, trial_id(1)).values():
         read()
+    assert open_run(path).status().contradiction is None
     assert len(open_run(path).trials()) == 11
