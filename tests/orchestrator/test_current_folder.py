@@ -35,9 +35,9 @@ def test_files_in_the_current_folder_do_not_stop_workers_and_are_not_run(
         text = f"open({str(mark)!r}, 'a').write({name!r})\nraise SystemExit('not me')\n"
         campaign.with_name(f"{name}.py").write_text(text)
     campaign.with_name("faults_here.py").write_text(FAULT)
-    campaign.with_name("tables.py").write_text("def gain(mean):\n    return -mean\n")
+    campaign.with_name("tables.py").write_text("def gain(mean):\n    return -1000 * mean\n")
     head = campaign.read_text().partition("grid:")[0]
-    campaign.write_text(f'{head}grid: {{layers: conv, fault: "faults_here:Gain", counts: 20}}\n')
+    campaign.write_text(f'{head}grid: {{layers: conv, fault: "faults_here:Gain", counts: 500}}\n')
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for executor in (["inline"], ["ray", "--workers", "1", "--patience", "60"]):
         command = str(Path(sys.executable).with_name("injecttf2"))
