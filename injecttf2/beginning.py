@@ -2,16 +2,14 @@
 
 Whether a model takes pixels as they are is not seen in its configuration alone: it may scale them
 in a layer, in operations, in a Lambda or in the ``call`` of a subclassed model. So the model is run
-on images of 0 and 1 and of 0 and 255, and what enters the first layer with a kernel tells.
+on images of 0 and 1 and of 0 and 255, and what enters the first operation with a kernel tells.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,9 +19,8 @@ import tensorflow as tf
 
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.pixels import Beginning
-from injecttf2.hooks import rewired
-from injecttf2.steps import inner_layers, is_keras
-from injecttf2.wrapping import function_of
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.traceable import Traceable
 
 Values = npt.NDArray[np.float64]
 
@@ -39,17 +36,15 @@ UNKNOWN_SIZE = 8
 
 UNSEEN = "no layer with a kernel is called on them in a way that can be watched"
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """What enters a layer; values are None where it is called while something is traced."""
-
-    layer: Any
-    values: tuple[Values, ...] | None
+KERNELS = ("Conv", "MatMul", "Einsum", "Gather", "While", "PartitionedCall")
+"""What is in the types of operations that take a kernel, loops and functions among them."""
 
 
 def beginning(
-    model: keras.Model, inputs: Sequence[ModelInput], number: int, shape: Sequence[int]
+    model: keras.Model | Traceable,
+    inputs: Sequence[ModelInput],
+    number: int,
+    shape: Sequence[int],
 ) -> Beginning:
     """Return what a model does to the pixels of one of its inputs.
 
@@ -60,25 +55,28 @@ def beginning(
         shape: Shape of one sample of it.
     """
     pattern = np.random.default_rng(0).integers(0, 2, tuple(shape))
-    samples = [np.zeros([size or UNKNOWN_SIZE for size in one.shape], one.dtype) for one in inputs]
+    samples = [
+        np.zeros([1, *(size or UNKNOWN_SIZE for size in one.shape)], one.dtype) for one in inputs
+    ]
     runs = []
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            samples[number] = pattern[np.newaxis].astype(inputs[number].dtype)
+            graph = ModelGraph.of(model, tuple(samples))
+            entries = _entries(graph)
+            function, names = graph.function_of(*(name for name, _ in entries))
             for white in (0, 1, 255):
-                samples[number] = (pattern * white).astype(inputs[number].dtype)
-                runs.append(_entries(model, samples))
+                samples[number] = (pattern[np.newaxis] * white).astype(inputs[number].dtype)
+                runs.append(_run(graph, function, names, samples))
     except Exception as error:  # noqa: BLE001 - whatever it is, the user is asked
         return Beginning(None, f"run on an image alone it raised {type(error).__name__}")
-    for black, dim, bright in zip(*runs, strict=False):
-        if black.values is None or dim.values is None or bright.values is None:
-            break
-        for values in zip(black.values, dim.values, bright.values, strict=True):
-            if (values[0] != values[2]).any():
-                return _told(black.layer, *values)
+    for (_, layer), black, dim, bright in zip(entries, *runs, strict=True):
+        if (black != bright).any():
+            return _told(layer, black, dim, bright)
     return Beginning(None, UNSEEN)
 
 
-def _told(layer: Any, black: Values, dim: Values, bright: Values) -> Beginning:
+def _told(layer: str, black: Values, dim: Values, bright: Values) -> Beginning:
     lit = black != bright
     low, high = float(np.median(black[lit])), float(np.median(bright[lit]))
     wide = float(np.median(np.abs(bright - black)[lit]))
@@ -87,56 +85,43 @@ def _told(layer: Any, black: Values, dim: Values, bright: Values) -> Beginning:
     scaled = wide < WIDEST and narrow < wide / 8
     if not scaled and abs(low) < CENTRED:
         return Beginning(False)
-    become = f"0 to 255 become {low:.4g} to {high:.4g} before {layer.name}"
+    become = f"0 to 255 become {low:.4g} to {high:.4g} before {layer}"
     return Beginning(True, f"the model scales them itself, {become}")
 
 
-def _entries(model: keras.Model, samples: Sequence[npt.NDArray[Any]]) -> list[_Entry]:
-    """Run a model on one sample and return what enters its layers with kernels, in order."""
-    entries: list[_Entry] = []
-
-    def noting(layer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            entries.append(_Entry(layer, _values((args, kwargs))))
-            return function(*args, **kwargs)
-
-        return call
-
-    shapes, dtypes = ([one.shape for one in samples], [one.dtype.name for one in samples])
-    function, _ = function_of(model, shapes, dtypes)
-    batch = [
-        np.broadcast_to(sample, (taken.shape[0] or 1, *sample.shape))
-        for taken, sample in zip(function.inputs, samples, strict=True)
+def _entries(graph: ModelGraph) -> list[tuple[str, str]]:
+    """Return what enters operations with kernels, in order: a tensor, and the layer it is in."""
+    flow, reads = graph.flow, graph.trace.reads
+    ends = [
+        (flow.position[point.name], point.layer)
+        for point in graph.points
+        if point.tensor is not None and flow.position.get(point.name, -1) >= 0
     ]
-    packed = keras.tree.pack_sequence_as(function._inputs_struct, batch)
-    with keras.StatelessScope(), rewired(_with_kernels(model), noting):
-        function(packed, training=False)
-    return entries
-
-
-def _values(arguments: Any) -> tuple[Values, ...] | None:
-    tensors = [one for one in keras.tree.flatten(arguments) if tf.is_tensor(one)]
-    if any(tf.is_symbolic_tensor(one) for one in tensors):
-        return None
-    numbers = [one for one in tensors if one.dtype.is_floating or one.dtype.is_integer]
-    return tuple(one.numpy().astype(np.float64) for one in numbers)
-
-
-def _with_kernels(holder: Any) -> list[Any]:
-    """Return the layers with kernels, of Keras' own the outermost: the inner may not be called."""
-    found = []
-    for layer in inner_layers(holder, recursive=False):
-        parts = [layer, *inner_layers(layer)]
-        if all(is_keras(type(one)) and not isinstance(one, keras.Model) for one in parts):
-            found += [layer] if any(map(_has_kernel, parts)) else []
-        else:
-            found += [layer] if _has_kernel(layer) else []
-            found += _with_kernels(layer)
+    found: list[tuple[str, str]] = []
+    for index, operation in enumerate(flow.path):
+        kernel = any(part in operation.type for part in KERNELS)
+        moving = [one for one in operation.inputs if one.name in flow.position]
+        others = [one for one in operation.inputs if one.name not in flow.position]
+        held = any(name in reads for name in flow.closure([operation]))
+        if kernel and held and moving and others:
+            layer = next((name for end, name in ends if end >= index), graph.name)
+            name = layer.rpartition("/")[2]
+            dense = (one.name for tensor in moving for one in _dense(tensor))
+            found.extend((one, name) for one in dense if one in flow.position)
     return found
 
 
-def _has_kernel(layer: Any) -> bool:
-    own = (*layer._trainable_variables, *layer._non_trainable_variables)
-    normalises = isinstance(layer, keras.layers.Normalization)  # by what may have any shape
-    return not normalises and any(len(variable.shape) > 1 for variable in own)
+def _dense(tensor: Any) -> list[Any]:
+    """Return a tensor, or those that a list of tensors, as a loop takes it, is made from."""
+    if tensor.dtype not in (tf.variant, tf.resource):
+        return [tensor]
+    return [one for given in tensor.op.inputs for one in _dense(given)]
+
+
+def _run(
+    graph: ModelGraph, function: Any, names: Sequence[str], samples: Sequence[npt.NDArray[Any]]
+) -> list[Values]:
+    """Run a model on copies of one sample and return what enters operations, float64 each."""
+    given = dict(zip(graph.flow.inputs, samples, strict=True))
+    batch = (np.repeat(given[name], graph.samples, axis=0) for name in names)
+    return [one.numpy().astype(np.float64) for one in function(tuple(batch))]

@@ -38,7 +38,7 @@ import numpy as np
 
 from injecttf2.own_code import MAIN, is_installed
 
-LIBRARIES = frozenset({"keras", "tensorflow", "numpy", "builtins", "injecttf2"})
+LIBRARIES = frozenset({"keras", "tf_keras", "tensorflow", "numpy", "builtins", "injecttf2"})
 """Packages whose functions and classes are told by their names; of all others the code counts."""
 
 PLAIN = bool | int | float | complex | str | bytes
@@ -100,6 +100,12 @@ def module_of(function: FunctionType) -> str:
 def is_library(module: str) -> bool:
     """Return whether a module is of a package that is told by names."""
     return module.partition(".")[0] in LIBRARIES
+
+
+def modules_of(parts: Iterable[object]) -> set[str]:
+    """Return the names of the modules of the classes of some objects, without libraries' own."""
+    kinds = {base for part in parts for base in type(part).__mro__}
+    return {one.__module__ for one in kinds if not is_library(one.__module__)}
 
 
 @dataclass

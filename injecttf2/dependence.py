@@ -1,33 +1,40 @@
 """Whether what a model gives out for a sample is its own, not chance's nor its neighbours'.
 
 An injected sample is evaluated beside samples of other trials, at any place of a batch and at any
-time. A model that heeds those would make outcomes of its company. So the steps of a model are tried
-one by one on a few samples without faults: a second time, and in other company, which is a batch of
-another size in another order, with neighbours of huge values, or copies of one sample where numbers
-are whole or a check of the model's own does not let huge ones pass. Each step takes the very same
-numbers for a sample in both cases: what differs is its own doing, not what rounding came to on the
-way.
+time. A model that heeds those would make outcomes of its company. So the segments of a model are
+tried one by one on a few samples without faults: a second time, and in other company, which is a
+batch of another size in another order, with neighbours of huge values, or copies of one sample
+where numbers are whole or a check of the model's own does not let huge ones pass. Each segment
+takes the very same numbers for a sample in both cases: what differs is its own doing. What Python
+draws is a constant of the graph: so the model is also traced a second time.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from injecttf2 import bits
-from injecttf2.batches import ALIKE, batch_size
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
-from injecttf2.graph import Graph, Step, Values
-from injecttf2.hooks import Call, watched
-from injecttf2.steps import is_keras
+from injecttf2.evaluation.batching import ALIKE, batch_size
+from injecttf2.graph.cost import elements
+from injecttf2.graph.dataflow import Dataflow
+from injecttf2.graph.functions import Cutter, Segment, read_value, segment_of
+from injecttf2.graph.importing import Importer, Values
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.points import Point
+from injecttf2.graph.segments import chain_of
+from injecttf2.graph.tracing import trace
 
 TOLERANCE = 2.0**-16
-"""Most that a step may differ, relative to the largest value that it gives out.
+"""Most that a layer may differ, relative to the largest value that it gives out.
 
 It is that of ``masked``: what differs by more may make an outcome. Rounding comes nowhere near.
 Where the place in a batch mattered to it, the layers of all families of models that the tests have
@@ -55,7 +62,7 @@ HINTS = {
 }
 
 
-def check(graph: Graph, dataset: Dataset) -> None:
+def check(graph: ModelGraph, dataset: Dataset) -> None:
     """See that what a model gives out for a sample depends on that sample alone.
 
     Args:
@@ -66,110 +73,207 @@ def check(graph: Graph, dataset: Dataset) -> None:
         ModelError: It depends on chance, on what ran before or on other samples; the message names
             the layer where that begins.
     """
-    size = graph.batch or max(2, min(ALIKE, batch_size(graph, graph.steps)))
-    level = tf.get_logger().level
-    tf.get_logger().setLevel("ERROR")  # Keras compiles some convolutions anew in each call
-    try:
-        _Check(graph, size).run(dataset)
-    finally:
-        tf.get_logger().setLevel(level)
+    for found in (_stateful(graph), _traced_otherwise(graph)):
+        if found is not None:
+            raise _refusal(graph, found, AGAIN)
+    _Check(graph, dataset).run()
+
+
+def _stateful(graph: ModelGraph) -> Point | None:
+    """Return the first point that depends on a variable which inference also assigns to."""
+    read = graph.reading.read
+    return _first_from(graph, [name for key in graph.trace.assigned for name in read.get(key, ())])
+
+
+def _traced_otherwise(graph: ModelGraph) -> Point | None:
+    """Return the first point that depends on what is another when the model is traced anew.
+
+    That is a number that Python drew: each process would have a graph of its own.
+    """
+    again = trace(graph.model, [tuple(one.shape[1:]) for one in graph.trace.inputs])
+    operations = (one.graph.get_operations() for one in (graph.trace, again))
+    pairs = zip(*operations, strict=False)  # where one has more, they differ before
+    other = [one for one, two in pairs if _content(one) != _content(two)]
+    return _first_from(graph, [tensor.name for one in other for tensor in one.outputs])
+
+
+def _content(operation: Any) -> tuple[str, bytes]:
+    """Return what an operation is, and the number that it holds."""
+    if operation.type != "Const" or operation.outputs[0].dtype == tf.string:
+        return operation.type, b""
+    return operation.type, operation.get_attr("value").SerializeToString()
+
+
+def _first_from(graph: ModelGraph, names: Sequence[str]) -> Point | None:
+    """Return the first point that depends on some tensors."""
+    first = graph.flow.first_use(names) if names else None
+    return None if first is None else _point_from(graph, graph.flow, first)
+
+
+def _point_from(graph: ModelGraph, flow: Dataflow, index: int) -> Point:
+    """Return the point that an operation of the path leads to first."""
+    held = [one for one in graph.points if one.tensor is not None and not one.is_input]
+    ends = [(flow.position.get(one.name, -1), one) for one in held]
+    return next((one for end, one in ends if end >= index), held[-1])
+
+
+def _refusal(graph: ModelGraph, point: Point, when: str) -> ModelError:
+    return ModelError(
+        "what the model gives out for a sample is not its own: the layer "
+        f"{point.layer!r} ({graph.type_of(point)}) gives out other values {when}",
+        hint=HINTS[when],
+    )
 
 
 class _Check:
-    """Runs a model step by step, on samples as they are and on the same in other company.
+    """Runs a model segment by segment, on samples as they are and on the same in other company.
 
     Args:
         graph: The model.
-        size: Samples in a batch.
+        dataset: The data.
     """
 
-    def __init__(self, graph: Graph, size: int) -> None:
+    def __init__(self, graph: ModelGraph, dataset: Dataset) -> None:
         self._graph = graph
+        points = [one.name for one in graph.points if one.reason is None]
+        # For any number of samples: nothing is a constant of the batch.
+        self._flow = Dataflow(graph.trace, [graph.output], points)
+        self._importer = Importer(graph.trace.graph, graph.trace.captures)
+        self._segments = chain_of(
+            self._flow, graph.shapes, graph.samples, graph.trace.reads, math.inf
+        )
+        size = graph.batch or max(2, min(ALIKE, batch_size(max(map(self._bytes, points)))))
         self._size = size
-        self._state = keras.StatelessScope()
-        self._values: Values = {}
-        self._others: Values = {}  # neighbours, and then the own samples in the opposite order
         half = size // 2
         self._own_count = size - half
         # A batch of another size, if the model takes one; neighbours there are in any case.
         self._neighbours = half if graph.batch else half // 2 or 2
-        self._astray: dict[int, Step] = {}  # where tensors without an axis of samples mix them
+        self._alike: set[str] = set()  # tensors whose samples are their own
+        self._astray: dict[str, Point] = {}  # those without an axis of samples that differ
+        chosen = np.linspace(0, len(dataset) - 1, size).astype(np.int64)
+        arrays = dict(zip(self._flow.inputs, dataset.input_arrays, strict=True))
+        self._values = {name: tf.constant(arrays[name][chosen]) for name in arrays}
 
-    def run(self, dataset: Dataset) -> None:
-        """Try all steps that lead to the output that is judged."""
-        chosen = np.linspace(0, len(dataset) - 1, self._size).astype(np.int64)
-        inputs = [tf.constant(array[chosen]) for array in dataset.input_arrays]
-        self._values = self._graph.feed(inputs)
-        self._others = {key: self._moved(one, wild=True) for key, one in self._values.items()}
-        steps = self._graph.cutter.ancestors([id(self._graph.output)])
-        last = {key: step for step in steps for key in step.inputs}
-        for step in steps:
-            if step.is_input:
-                continue
+    def run(self) -> None:
+        """Try all segments.
+
+        Raises:
+            ModelError: A sample's values are not its own.
+        """
+        values = self._values
+        others = {name: self._moved(one, wild=True) for name, one in values.items()}
+        for segment in self._segments:
+            points = self._points_in(segment)
+            function = self._compiled(segment, points)
             try:
-                made = self._graph.run([step], self._values, scope=self._state)
-            except Exception as error:  # noqa: BLE001 - the golden run fails too, or it is told here
+                made, again = (_run(function, segment, values) for _ in range(2))
+            except tf.errors.OpError as error:  # the golden run fails too, or it is told here
                 logger.warning(
                     "whether a sample's output is its own was not tried from the layer %r on, "
-                    "which raised %s when it ran by itself",
-                    step.layer,
+                    "which raised %s",
+                    self._raising(segment, values).layer,
                     type(error).__name__,
                 )
                 return
-            self._try_again(step, made)
-            self._try_in_company(step, made)
-            self._values = made
-            for key in step.inputs:
-                if last[key] is step:
-                    self._values.pop(key, None)
-                    self._others.pop(key, None)
+            ends = [name for name in segment.outputs if name in self._flow.position]
+            for name in dict.fromkeys([*(point.name for point in points), *ends]):
+                if _differ(made[name], again[name], TOLERANCE):
+                    point = _point_from(self._graph, self._flow, self._flow.position[name])
+                    raise _refusal(self._graph, point, AGAIN)
+            company = self._in_company(function, segment, values, others)
+            for point in points:
+                self._compare(point, made[point.name], company[point.name])
+            values = {name: made[name] for name in segment.outputs}
+            self._compare_ends(segment, values, company)
+            others = {name: self._moved(one, wild=True) for name, one in values.items()}
 
-    def _try_again(self, step: Step, made: Values) -> None:
-        """Run a step once more, from the state that it left behind."""
-        state = keras.StatelessScope()
-        state.state_mapping.update(self._state.state_mapping)
-        again = self._graph.run([step], self._values, scope=state)
-        for key in made.keys() - self._values.keys():
-            if _differ(made[key], again[key], TOLERANCE):
-                self._refuse(step, AGAIN)
+    def _points_in(self, segment: Segment) -> list[Point]:
+        held = [one for one in self._graph.points if one.tensor is not None]
+        inside = range(segment.start, segment.stop)
+        return [one for one in held if self._flow.position.get(one.name, -1) in inside]
 
-    def _try_in_company(self, step: Step, made: Values) -> None:
-        """Run a step on the samples in other company, and have them as they were for the next."""
-        begin = next((self._astray[key] for key in step.inputs if key in self._astray), step)
-        others = self._run_others(step, begin)
-        for key in made.keys() - self._values.keys():
-            tolerance = max(TOLERANCE, UNITS * _precision(step, made[key]))
-            if not self._is_per_sample(key, made[key]):
-                if _differ(made[key], others[key], tolerance):
-                    self._astray[key] = begin
-                continue
-            if _differ(self._own(self._moved(made[key])), self._own(others[key]), tolerance):
-                self._refuse(begin, BESIDE_OTHERS)
-            others[key] = self._moved(made[key], wild=True)
-        self._others = others
+    def _compiled(self, segment: Segment, points: Sequence[Point]) -> Any:
+        """Return the function of a segment that gives out its points too, by name."""
+        names = dict.fromkeys([*segment.outputs, *(point.name for point in points)])
+        whole = replace(segment, outputs=tuple(names))
+        specs = {name: self._spec(name) for name in (*whole.inputs, *whole.outputs)}
+        graph = self._graph
+        specs.update((name, graph.spec(name, 1)) for name in segment.reads)
+        compiled = Cutter(self._flow, self._importer).cut(whole, specs, {})
+        reads = tuple(read_value(graph.trace, name) for name in segment.reads)
+        return lambda given: dict(zip(whole.outputs, compiled(given, reads, ())[0], strict=True))
 
-    def _run_others(self, step: Step, begin: Step) -> Values:
-        """Run a step beside wild neighbours, or tame ones where these make it raise."""
+    def _spec(self, name: str) -> tf.TensorSpec:
+        """Return shape and dtype of a tensor, for any number of samples if the model takes it."""
+        shape, dtype = self._graph.shapes[name], self._flow.tensor(name).dtype
+        if self._graph.batch is not None:
+            return tf.TensorSpec(shape, dtype)
+        if shape is None or shape[:1] != (self._graph.samples,):
+            return tf.TensorSpec(None, dtype)
+        return tf.TensorSpec((None, *shape[1:]), dtype)
+
+    def _in_company(
+        self, function: Any, segment: Segment, values: Values, others: Values
+    ) -> Values:
+        """Run a segment beside wild neighbours, or tame ones where these make it raise."""
         try:
-            return self._graph.run([step], self._others)
-        except Exception:  # noqa: BLE001 - whatever a check of the model's own raises
-            for key in step.inputs:
-                if self._is_per_sample(key, self._values[key]):
-                    self._others[key] = self._moved(self._values[key])
+            return _run(function, segment, others)
+        except tf.errors.OpError:
+            others = {name: self._moved(one) for name, one in values.items()}
         try:
-            return self._graph.run([step], self._others)
-        except Exception as error:
-            if begin is not step:  # what mixes samples made it raise
-                self._refuse(begin, BESIDE_OTHERS)
+            return _run(function, segment, others)
+        except tf.errors.OpError as error:
+            point = self._origin(self._raising(segment, others))
             raise ModelError(
-                "what the model gives out for a sample is not its own: the layer "
-                f"{step.layer!r} raises {type(error).__name__} {BESIDE_OTHERS}",
+                f"what the model gives out for a sample is not its own: the layer {point.layer!r} "
+                f"({type(point.operation).__name__}) raises {type(error).__name__} {BESIDE_OTHERS}",
                 hint=HINTS[BESIDE_OTHERS],
             ) from error
 
-    def _is_per_sample(self, key: int, tensor: Any) -> bool:
-        shape = tuple(getattr(tensor, "shape", ()))
-        return shape[:1] == (self._size,) and key not in self._graph.not_per_sample
+    def _raising(self, segment: Segment, values: Values) -> Point:
+        """Return the first point of a segment that values do not get to without raising."""
+        graph = self._graph
+        for point in self._points_in(segment):
+            stop = self._flow.position[point.name] + 1
+            part = segment_of(self._flow, segment.start, stop, graph.trace.reads)
+            try:
+                _run(self._compiled(part, ()), part, values)
+            except tf.errors.OpError:
+                return point
+        return _point_from(graph, self._flow, segment.stop - 1)
+
+    def _compare(self, point: Point, made: Any, company: Any) -> None:
+        tolerance = max(TOLERANCE, UNITS * _precision(point, made))
+        if made.shape[:1] != [self._size] or point.reason is not None:
+            if _differ(made, company, tolerance):
+                self._astray[point.name] = point
+        elif _differ(self._own(self._moved(made)), self._own(company), tolerance):
+            raise _refusal(self._graph, self._origin(point), BESIDE_OTHERS)
+        else:
+            self._alike.add(point.name)
+
+    def _compare_ends(self, segment: Segment, values: Values, company: Values) -> None:
+        """Compare what is no point."""
+        for name, made in values.items():
+            tolerance = max(TOLERANCE, UNITS * _unit(made.dtype.name))
+            if _differ(self._own(self._moved(made)), self._own(company[name]), tolerance):
+                point = _point_from(self._graph, self._flow, segment.stop - 1)
+                raise _refusal(self._graph, self._origin(point), BESIDE_OTHERS)
+
+    def _origin(self, point: Point) -> Point:
+        """Return where samples were mixed that a point shows.
+
+        That is at a tensor without an axis of samples, if one leads there, else at the point.
+        """
+        found = [point]
+        waiting, seen = [point.tensor], set(self._alike)
+        while waiting:
+            for one in waiting.pop().op.inputs:
+                if one.name not in seen:
+                    seen.add(one.name)
+                    waiting.append(one)
+                    found.extend([self._astray[one.name]] if one.name in self._astray else [])
+        return min(found, key=lambda one: self._flow.position.get(one.name, len(self._flow.path)))
 
     def _moved(self, tensor: Any, *, wild: bool = False) -> Any:
         """Return a batch of neighbours and then the later half of the samples, in opposite order.
@@ -190,56 +294,30 @@ class _Check:
         """Return what is not neighbours."""
         return moved[-self._own_count :]
 
-    def _refuse(self, step: Step, when: str) -> None:
-        name, kind = self._begin(step, when)
-        inside = f", the first inside {step.layer!r} to do so" if name != step.layer else ""
-        raise ModelError(
-            "what the model gives out for a sample is not its own: the layer "
-            f"{name!r} ({kind.__name__}) gives out other values {when}{inside}",
-            hint=HINTS[when],
-        )
-
-    def _begin(self, step: Step, when: str) -> tuple[str, type]:
-        """Return address and class of the layer in a step where it begins, or the step's own."""
-        found = step.layer, type(step.operation)
-        kept = all(key in self._values for key in step.inputs)  # not of a step long past
-        if is_keras(found[1]) or not kept:
-            return found
-        others = self._others if when == BESIDE_OTHERS else self._values
-        runs = self._calls(step, self._values), self._calls(step, others)
-        for (call, one), (_, other) in zip(*runs, strict=False):
-            if when == BESIDE_OTHERS and tuple(one.shape[:1]) == (self._size,):
-                one, other = self._own(self._moved(one)), self._own(other)
-            if _differ(one, other, max(TOLERANCE, UNITS * _precision(step, one))):
-                inside = [p for p in self._graph.places if p.step is step and p.inner is not None]
-                names = [p.layer for p in inside if p.inner is not None and p.inner.is_of(call)]
-                return next(iter(names), found[0]), type(call.layer)
-        return found
-
-    def _calls(self, step: Step, values: Values) -> list[tuple[Call, Any]]:
-        """Return what the layers inside a step give out, tensor by tensor."""
-        found: list[tuple[Call, Any]] = []
-
-        def visit(call: Call, outputs: Any) -> Any:
-            tensors = keras.tree.flatten(outputs)
-            found.extend((call, one) for one in tensors if isinstance(one, tf.Tensor))
-            return outputs
-
-        with watched(step.operation, visit):
-            self._graph.run([step], values, scope=self._state)
-        return found
+    def _bytes(self, name: str) -> int:
+        shape = self._graph.shapes[name] or ()
+        return 8 * elements(shape[1:])
 
 
-def _precision(step: Step, tensor: Any) -> float:
-    """Return the unit in the last place of 1 in the least precise numbers of a step."""
-    names = {tensor.dtype.name, getattr(step.operation, "compute_dtype", "")}
-    widths = [bits.LAYOUTS[name].mantissa for name in names & bits.LAYOUTS.keys()]
-    return max((2.0**-width for width in widths), default=0.0)
+def _run(function: Any, segment: Segment, values: Values) -> Values:
+    found: Values = function(tuple(values[name] for name in segment.inputs))
+    return found
+
+
+def _precision(point: Point, tensor: Any) -> float:
+    """Return the unit in the last place of 1 in the least precise numbers of a layer."""
+    names = tensor.dtype.name, getattr(point.operation, "compute_dtype", "")
+    return max(map(_unit, names))
+
+
+def _unit(dtype: str) -> float:
+    """Return the unit in the last place of 1; 0 for whole numbers."""
+    return 2.0 ** -bits.LAYOUTS[dtype].mantissa if dtype in bits.LAYOUTS else 0.0
 
 
 def _differ(one: Any, other: Any, tolerance: float) -> bool:
     """Return whether values differ by more than a share of the largest finite magnitude."""
-    if not isinstance(one, tf.Tensor) or one.dtype == tf.string:  # sparse, ragged: not injected
+    if one.dtype in (tf.string, tf.resource, tf.variant):  # not injected
         return False
     if one.shape != other.shape:
         return True

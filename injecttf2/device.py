@@ -72,10 +72,6 @@ def _set_threads(tf: Any, operations: int) -> None:
 def load() -> None:
     """Import TensorFlow and Keras without the lines that they print at every start.
 
-    Graphs are run without fused operations: the ReLU that oneDNN fuses with a convolution or a
-    product makes 0 of NaN where ReLU itself gives NaN, so whether a model gives out NaN would
-    depend on which kernels there are.
-
     Raises:
         ModelError: Keras runs on another backend than TensorFlow, or refuses its settings.
         UserError: There is no folder for temporary files.
@@ -85,14 +81,26 @@ def load() -> None:
     if backend == "tensorflow":
         with _quiet_stderr():
             keras = _keras()  # first: TensorFlow has the same settings, and asserts them
-            import tensorflow as tf
-        tf.config.optimizer.set_experimental_options({"remapping": False})
+        set_graphs_up()
         backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ModelError(
             f"Keras runs on the backend {backend!r}; expected 'tensorflow'",
             hint="unset KERAS_BACKEND, or set it to tensorflow",
         )
+
+
+def set_graphs_up() -> None:
+    """Have graphs run operation by operation, neither fused nor rewritten.
+
+    The ReLU that oneDNN fuses with a convolution or a product makes 0 of NaN where ReLU itself
+    gives NaN, and sums that are rewritten round otherwise: what a model gives out would depend on
+    which kernels there are, and on where its graph is cut.
+    """
+    import tensorflow as tf
+
+    options = {"remapping": False, "arithmetic_optimization": False}
+    tf.config.optimizer.set_experimental_options(options)
 
 
 def _keras() -> Any:

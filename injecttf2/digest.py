@@ -16,13 +16,20 @@ import keras
 import numpy as np
 
 from injecttf2.code_values import classes, is_library, module_of, plain, shallow, value_of
-from injecttf2.graph import Graph
+from injecttf2.flatten import flatten
+from injecttf2.graph.canonical import graph_digest
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.traceable import Traceable
 from injecttf2.keras_settings import DEFAULTS, KerasSettings
 from injecttf2.steps import inner_layers
+from injecttf2.wrapping import function_of
 
 
-def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
+def model_digest(model: keras.Model | Traceable, graph: ModelGraph | None = None) -> str:
     """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
+
+    Of a model that is none of Keras 3 it is that of the graph that TensorFlow runs; see
+    ``graph.canonical``. Of one of Keras 3 it is another:
 
     It covers each step's address, class, configuration and call, the code of classes and functions
     that are not Keras' own, each weight's dtype, shape and contents, and settings of Keras that are
@@ -35,14 +42,18 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
         model: The model.
         graph: Its graph for some data; a subclassed model has none without.
     """
-    graph = Graph(model) if graph is None else graph
+    graph = ModelGraph.of(model) if graph is None else graph
+    if not isinstance(model, keras.Model):
+        return graph_digest(graph.trace)
     result = hashlib.blake2b(digest_size=16)
+    shapes = [tuple(one.shape[1:]) for one in graph.trace.inputs]
+    flat = flatten(function_of(model, shapes, [spec.dtype for spec in graph.model.inputs])[0])
     made_by = {
         key: f"output {position} of step {step.index}"
-        for step in graph.steps
+        for step in flat.steps
         for position, key in enumerate(step.outputs)
     }
-    for step in graph.steps:
+    for step in flat.steps:
         arguments = step.node.arguments
         made = {
             id(tensor): made_by[key]
@@ -62,12 +73,14 @@ def model_digest(model: keras.Model, graph: Graph | None = None) -> str:
         if code := _code_of(step.operation):
             content.append(code)
         result.update(json.dumps(content, sort_keys=True, default=plain).encode())
-    for output in graph.outputs:
+    for output in flat.outputs:
         result.update(made_by[id(output)].encode())
     for array in model.get_weights():
         result.update(f"{array.dtype.name}{array.shape}".encode())
         result.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    unread = [at for at, one in enumerate(model.weights) if not graph.reading.reads(one)]
+    unread = [
+        at for at, one in enumerate(model.weights) if not graph.reading.reads(id(one.value.handle))
+    ]
     if unread:
         result.update(f"not read: {unread}".encode())
     if (settings := KerasSettings.current()) != DEFAULTS:  # a layer may ask for them when it runs

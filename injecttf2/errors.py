@@ -15,6 +15,7 @@ results must not depend on the engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,11 @@ GRAPH_ERROR = "Graph execution error:"
 
 TRACEBACK = "\nTraceback (most recent call last):"
 
+ARGUMENTS = "\nArguments received by "
+"""What follows in Keras' messages is the arguments of a call, over many lines."""
+
+BOLD = re.compile(r"\x1b\[\d+m")
+
 TRACED = ("Detected at node ", "<stack traces", " ")
 """What lines begin with that tell where an operation was traced."""
 
@@ -77,14 +83,16 @@ def told(error: BaseException) -> str:
     """Return the class and the message of an error, without where it came about.
 
     TensorFlow puts that into its message: before it where each operation was traced, and behind it
-    the traceback of a function of the user's own that raised.
+    the traceback of a function of the user's own that raised. Keras prints it in bold.
     """
     message = str(error).strip()
     if message.startswith(GRAPH_ERROR):
         lines = message.removeprefix(GRAPH_ERROR).splitlines()
         first = (at for at, line in enumerate(lines) if line and not line.startswith(TRACED))
         message = "\n".join(lines[next(first, 0) :])
-    return f"{type(error).__name__}: {message.partition(TRACEBACK)[0]}"
+    for behind in (TRACEBACK, ARGUMENTS):
+        message = message.partition(behind)[0].rstrip()
+    return f"{type(error).__name__}: {BOLD.sub('', message)}"
 
 
 def todo(error: BaseException, otherwise: str | None = None) -> str | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from injecttf2.graph.points import Addresses
 from injecttf2.steps import Step
 from injecttf2.wrapping import graph_run_by
 
@@ -175,25 +175,3 @@ def _copy(tensor: Any) -> Any:
     return keras.KerasTensor(
         tensor.shape, dtype=tensor.dtype, sparse=tensor.sparse, ragged=tensor.ragged
     )
-
-
-class Addresses:
-    """Gives each call an address that no other has.
-
-    Args:
-        paths: All paths that are called; no later call gets one of them.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._taken = set(paths)
-        self._calls: dict[str, int] = {}
-
-    def of(self, path: str) -> str:
-        """Return the address of the next call under a path."""
-        self._calls[path] = self._calls.get(path, 0) + 1
-        if self._calls[path] == 1:
-            return path
-        numbered = (f"{path}#{number}" for number in count(self._calls[path]))
-        address = next(one for one in numbered if one not in self._taken)
-        self._taken.add(address)
-        return address

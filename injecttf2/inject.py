@@ -21,7 +21,7 @@ from injecttf2.datasets import ModelInput, Preparation, Raw, prepare, tf_data
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
 from injecttf2.models import load_file
 from injecttf2.original_config import read_config
@@ -67,9 +67,9 @@ class InjectTF2:
         config = read_config(Path(path_to_config))
         self._model = model if isinstance(model, keras.Model) else load_file(Path(model))
         self._batch_size = batch_size
-        graph = Graph(self._model)
-        graph.step(config.layer_name)
-        _ = graph.input  # the only one
+        graph = ModelGraph.of(self._model)
+        graph.point(config.layer_name)
+        graph.check_one_input()
         inputs = model_inputs(self._model)
         data = prepare(_read(tf_dataset, inputs), Preparation(scale=1.0), inputs)
         self._engine = Engine(self._model, data)
@@ -95,7 +95,7 @@ class InjectTF2:
 
     def evaluate_golden_run_model(self) -> Any:
         """Evaluate the whole model with Keras' ``evaluate``, or its accuracy if not compiled."""
-        if not self._model.compiled:
+        if not (isinstance(self._model, keras.Model) and self._model.compiled):
             return self._engine.golden.accuracy
         data = self._engine.dataset
         return self._model.evaluate(

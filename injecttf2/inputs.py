@@ -15,11 +15,12 @@ from injecttf2.beginning import beginning
 from injecttf2.bits import numpy_dtype
 from injecttf2.datasets import ModelInput
 from injecttf2.datasets.arrays import Array, Arrays, parts
+from injecttf2.graph.traceable import Traceable
 from injecttf2.structure import keys_of
 from injecttf2.wrapping import Built, built_for, graph_run_by, never_called
 
 
-def model_inputs(model: keras.Model, inputs: Arrays | None = None) -> list[ModelInput]:
+def model_inputs(model: keras.Model | Traceable, inputs: Arrays | None = None) -> list[ModelInput]:
     """Return what a model takes.
 
     A subclassed model takes what the data hold, images and other numbers in its own dtype and whole
@@ -32,11 +33,26 @@ def model_inputs(model: keras.Model, inputs: Arrays | None = None) -> list[Model
     Raises:
         ModelError: A subclassed model has never been called, so that it is not known.
     """
-    taken = _taken(model, inputs)
+    taken = _taken(model, inputs) if isinstance(model, keras.Model) else _said(model, inputs)
     return [
         replace(one, begins=partial(beginning, model, taken, number))
         for number, one in enumerate(taken)
     ]
+
+
+def _said(model: Traceable, inputs: Arrays | None) -> list[ModelInput]:
+    """Return what a model says that it takes; the data tell the shape where it takes any."""
+    arrays: Sequence[Array | None] = () if inputs is None else parts(inputs)
+    if isinstance(inputs, dict):
+        arrays = [inputs.get(spec.name) for spec in model.inputs]
+    found = []
+    for spec, array in zip_longest(model.inputs, arrays[: len(model.inputs)]):
+        shape = spec.shape
+        if shape is None:
+            shape = () if array is None else array.shape[1:]
+        taken = ModelInput.named(spec.name, shape, spec.dtype)
+        found.append(replace(taken, key=spec.key, ordered=spec.ordered))
+    return found
 
 
 def _taken(model: keras.Model, inputs: Arrays | None) -> list[ModelInput]:

@@ -16,9 +16,9 @@ SUFFIXES = {".keras": ".keras", ".h5": ".h5", ".hdf5": ".h5"}
 """Suffixes of model files, and the format that each stands for."""
 
 HINT = (
-    "this version reads whole models in .keras and .h5 files: give the Keras model that it was "
-    'made from, saved by model.save("model.keras"), or package.module:function, a function that '
-    "returns it"
+    "expected a whole model in a .keras or .h5 file, or a SavedModel folder: give the Keras model "
+    'that it was made from, saved by model.save("model.keras"), or package.module:function, a '
+    "function that returns it"
 )
 
 WEIGHTS = "an HDF5 file without a model: weights alone, or other data"
@@ -62,16 +62,11 @@ def read(path: Path) -> tuple[bytes, str]:
     raise ModelError("this is no model file", place=place, hint=HINT)
 
 
-def refusal(content: bytes) -> str:
-    """Return what to do about a model file that Keras refuses."""
+def is_of_keras_2(content: bytes) -> bool:
+    """Return whether Keras 2, or Keras 1, wrote a model file."""
     with suppress(Exception):  # it is broken, whatever is wrong with it
-        if (version := _written_by(content)).startswith(("1.", "2.")):
-            return (
-                f"it was written by Keras {version}, and this version reads files with Keras 3, "
-                "which does not understand all of them: give package.module:function, a function "
-                "that builds the model anew, loads its weights and returns it"
-            )
-    return CODE_HINT
+        return _written_by(content).startswith(("1.", "2."))
+    return False
 
 
 def _format(content: bytes) -> str | None:
@@ -103,8 +98,6 @@ def _written_by(content: bytes) -> str:
 
 def _folder(path: Path) -> str:
     """Return what a folder is."""
-    if (path / "saved_model.pb").is_file():
-        return "a SavedModel folder, as model.export writes it, and Keras 2"
     if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():
         return "a .keras file that was unpacked"
     if (path / "checkpoint").is_file():

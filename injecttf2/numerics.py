@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.golden import GoldenRun
+from injecttf2.evaluation.golden_run import GoldenRun
 
 SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", *(LIMITS := ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")))
 """Environment variables by which kernels are chosen, of CPUs."""

@@ -7,10 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import keras
-import tensorflow as tf
-
-Values = dict[int, Any]
-"""Computed tensors by the key of the symbolic tensor that they stand for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +40,6 @@ class Step:
         """Whether it is an input of the model, which calls nothing."""
         return bool(self.node.is_input)
 
-    @property
-    def scope(self) -> str:
-        """What the names of its operations begin with in a graph where it runs once."""
-        return f"step{self.index}"
-
     @cached_property
     def inputs(self) -> tuple[int, ...]:
         """Keys of the tensors that go in."""
@@ -58,26 +49,6 @@ class Step:
     def outputs(self) -> tuple[int, ...]:
         """Keys of the tensors that come out."""
         return tuple(id(tensor) for tensor in self.made)
-
-    def run(self, values: Values) -> None:
-        """Call the operation on ``values`` in inference mode and add what comes out.
-
-        Its operations get names behind :attr:`scope`. At the root of a graph TensorFlow takes no
-        name that begins with an underscore or a dash; in ``predict`` the model's name is before it.
-        """
-        tensors = zip(self.node.input_tensors, self.inputs, strict=True)
-        args, kwargs = self.node.arguments.fill_in({id(one): values[key] for one, key in tensors})
-        if "training" in getattr(self.operation, "_call_context_args", {}):
-            kwargs = {**kwargs, "training": False}
-        with tf.name_scope(self.scope):
-            results = keras.tree.flatten(self.operation(*args, **kwargs))
-        values.update(zip(self.outputs, results, strict=True))
-
-    def on(self, inputs: Values) -> Any:
-        """Call the operation on its inputs by key and return its only output."""
-        values = dict(inputs)
-        self.run(values)
-        return values[self.outputs[0]]
 
 
 def inner_layers(operation: Any, *, recursive: bool = True) -> list[Any]:
@@ -89,5 +60,5 @@ def inner_layers(operation: Any, *, recursive: bool = True) -> list[Any]:
 
 
 def is_keras(kind: Any) -> bool:
-    """Return whether a class or function is Keras' own."""
-    return str(kind.__module__).partition(".")[0] == "keras"
+    """Return whether a class or function is Keras' own, of version 2 or 3."""
+    return str(kind.__module__).partition(".")[0] in ("keras", "tf_keras")

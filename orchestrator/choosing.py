@@ -11,11 +11,9 @@ from pathlib import Path
 from injecttf2 import fault_registry
 from injecttf2.errors import CampaignError, placed
 from injecttf2.fault_model import Fault
-from injecttf2.graph import Graph, LayerInfo
-from injecttf2.rates import Rate
-from injecttf2.suggest import nearest
-from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Scope
-from injecttf2.variables import (
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import (
     COMPILED,
     UNREAD,
     counted_at,
@@ -24,6 +22,9 @@ from injecttf2.variables import (
     unread_of,
     weights_of,
 )
+from injecttf2.rates import Rate
+from injecttf2.suggest import nearest
+from injecttf2.trials import OUTPUTS, WEIGHTS, Scope
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Cells, Listing, Product
 from orchestrator.grid_spec import ALL, GridSpec, LayerType
@@ -69,7 +70,7 @@ class Chooser:
     """
 
     def __init__(
-        self, campaign: Campaign, graph: Graph, sampling: SamplingPlan, samples: int
+        self, campaign: Campaign, graph: ModelGraph, sampling: SamplingPlan, samples: int
     ) -> None:
         self._campaign = campaign
         self._graph = graph
@@ -98,7 +99,6 @@ class Chooser:
         together: list[tuple[str, ...]] = [(info.layer,) for info in named]
         if spec.layers_together and named:
             together = [tuple(info.layer for info in named)]
-            self._check_together(index, spec, together[0])
         elsewhere: dict[str, dict[str, str]] = {}
         if spec.target == WEIGHTS:
             self._tell_unread(named, chosen)
@@ -134,7 +134,7 @@ class Chooser:
                 if not isinstance(cells, Product) or not {None, one.name} & {*cells.variables}:
                     continue
                 for fault, rate in product(cells.faults, cells.rates):
-                    other = seen.setdefault((id(one.variable), fault, rate), scope.layer)
+                    other = seen.setdefault((one.variable.key, fault, rate), scope.layer)
                     if other != scope.layer:
                         raise CampaignError(
                             f"{one.name!r} of {scope.layer!r} is among the weights of {other!r}, "
@@ -160,15 +160,6 @@ class Chooser:
                     chosen.skipped[info.layer, reason] = replace(info, reason=reason)
         yield from (info for info in self._infos.values() if info.layer in found)
 
-    def _check_together(self, index: int, spec: GridSpec, layers: tuple[str, ...]) -> None:
-        """See that the model can be cut before all of the layers."""
-        reason = self._graph.reason_of_cut(layers, weights=spec.target == WEIGHTS)
-        if reason is not None:
-            raise CampaignError(
-                f"the layers {TOGETHER.join(layers)!r} cannot be injected together: {reason}",
-                place=self._campaign.place("grid", index, "layers"),
-            )
-
     def _reason(self, info: LayerInfo, target: str) -> str | None:
         """Return why a target of a layer cannot be injected, or None when it can."""
         return info.reason if target == OUTPUTS else reason_of(self._graph, info.layer)
@@ -191,7 +182,7 @@ class Chooser:
         found: dict[str, dict[str, str]] = {}
         for info in named:
             weights = weights_of(self._graph, info.layer)
-            at = {one.name: counted[id(one.variable)].layer for one in weights}
+            at = {one.name: counted[one.variable.key].layer for one in weights}
             others = {name: layer for name, layer in at.items() if layer != info.layer}
             found[info.layer] = others
             if others:

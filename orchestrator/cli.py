@@ -234,6 +234,7 @@ def plan(
                 "cells": sum(group.cells for group in planned.grid.groups),
                 "injections": round(planned.injections),
                 "seconds": round(expected.seconds, 1),
+                "seconds_at_least": round(expected.at_least, 1),
                 "bytes": expected.bytes,
                 **told(planned.outputs),
                 "data": planned.dataset.told,
@@ -323,7 +324,11 @@ def compact(run: RunFolder, as_json: Json = False) -> None:
 
 @app.command()
 def layers(
-    model: Annotated[str, typer.Argument(help="Model file, builtin:NAME, ...")],
+    model: Annotated[str, typer.Argument(help="Model file, SavedModel folder, builtin:NAME, ...")],
+    signature: Annotated[
+        str | None,
+        typer.Option(help="Signature of a SavedModel, if not the one that is served."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what can be injected in a model, with shapes and dtypes."""
@@ -332,12 +337,12 @@ def layers(
 
     reference = locate(model)
     device.configure(gpu=False)
-    from injecttf2.graph import Graph
+    from injecttf2.graph.model_graph import ModelGraph
+    from injecttf2.graph.weights import all_counted
     from injecttf2.models import resolve
-    from injecttf2.variables import all_counted
     from orchestrator.tables import layer_entry, layers_table
 
-    graph = Graph(resolve(reference, Path.cwd())[1])
+    graph = ModelGraph.of(resolve(reference, Path.cwd(), signature=signature)[1])
     weights = all_counted(graph)
     if as_json:
         print_json([layer_entry(info, weights[info.layer]) for info in graph.layers])

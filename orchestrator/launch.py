@@ -174,13 +174,10 @@ def _stay(outside: Mapping[str, int]) -> str:
 
 def _settings(plan: Plan, options: Options, workers: int) -> Settings:
     """Return how trials are given to workers; a large model on much data gets longer deadlines."""
-    from injecttf2.work import dense_work
-
     patience = options.patience
     if patience is None:
         patience = CLUSTER_PATIENCE if options.address else PATIENCE
-    work = sum(dense_work(plan.graph, step) for step in plan.graph.steps)
-    forward = len(plan.dataset) * work / SLOWEST
+    forward = len(plan.dataset) * plan.graph.work / SLOWEST
     return Settings(
         workers,
         patience=patience,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-import keras
-
-from injecttf2 import datasets, dependence, fault_registry, golden, models
+from injecttf2 import datasets, dependence, fault_registry, models
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
+from injecttf2.engine import GOLDEN_BYTES
 from injecttf2.errors import CampaignError, placed
-from injecttf2.graph import Graph, LayerInfo
+from injecttf2.evaluation import golden_run
+from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
 from injecttf2.judge_names import Named
 from injecttf2.judges import Assessment, Output, loading, output_kind
@@ -21,8 +25,8 @@ from injecttf2.judges.loading import PortableAssessment
 from injecttf2.judges.output_kind import OutputKind
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.keras_settings import KerasSettings
-from injecttf2.models import Portable
 from injecttf2.own_code import Code
+from injecttf2.portable_models import Model, Portable
 from injecttf2.rates import Exhaustive
 from injecttf2.suggest import nearest
 from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
@@ -77,7 +81,7 @@ class Plan:
     skipped: tuple[LayerInfo, ...]
     model: Portable
     dataset: Dataset
-    graph: Graph
+    graph: ModelGraph
     sampling: SamplingPlan
     assessment: Assessment
     sent_assessment: PortableAssessment
@@ -147,11 +151,12 @@ def make_plan(campaign: Campaign) -> Plan:
             weights=campaign.model.weights,
             input_shape=campaign.model.input_shape,
             classes=campaign.model.classes,
+            signature=campaign.model.signature,
         )
     keras_settings = KerasSettings.current()
     with placed(campaign.place("dataset")):
         loaded = _load_data(campaign, model)
-    graph = Graph.of(model, loaded.inputs, output=campaign.judge.output)
+    graph = ModelGraph.of(model, loaded.inputs, output=campaign.judge.output)
     with placed(campaign.place("model")):
         dependence.check(graph, loaded)
     asked = _asked(campaign, graph, loaded)
@@ -194,7 +199,7 @@ def make_plan(campaign: Campaign) -> Plan:
     )
 
 
-def _load_data(campaign: Campaign, model: keras.Model) -> Dataset:
+def _load_data(campaign: Campaign, model: Model) -> Dataset:
     """Return the data as the model takes them, with labels as they were loaded."""
     spec = campaign.dataset
     assert spec is not None  # noqa: S101 - checked by the caller
@@ -232,7 +237,7 @@ class _Asked(NamedTuple):
     outputs: OutputKind | None
 
 
-def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
+def _asked(campaign: Campaign, graph: ModelGraph, loaded: Dataset) -> _Asked:
     """Return what is asked of outputs, and find out what they are if it depends on that."""
     judge = _named(campaign.judge, campaign.place("judge"))
     metrics = [
@@ -241,10 +246,10 @@ def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
     criteria = [
         _named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)
     ]
-    output = Output(graph.shapes[id(graph.output)], str(graph.output.dtype))
+    output = Output(graph.output_shape, graph.output.dtype.name)
     raw = datasets.labels_of(loaded.labels, graph.output_index, graph.output_slots)
 
-    operation = graph.made_by(id(graph.output)).operation
+    operation = graph.output_operation
 
     def asked(kind: OutputKind | None, *, logits: bool) -> _Asked:
         sent, assessment = loading.resolve(
@@ -258,10 +263,11 @@ def _asked(campaign: Campaign, graph: Graph, loaded: Dataset) -> _Asked:
     parts = first.assessment.reading_logits(output)
     if not parts:
         return first
+    cache = GoldenCache(Chain(graph, len(loaded), math.inf), loaded, GOLDEN_BYTES)
     with placed(judge.place):
         kind = output_kind.stated(
             campaign.judge.outputs, [judge, *metrics, *criteria]
-        ) or output_kind.decide(golden.outputs(graph, loaded), operation, parts)
+        ) or output_kind.decide(golden_run.outputs(cache), operation, parts)
     logits = kind.kind == "logits"
     if all(getattr(part, "logits", supposed) == logits for part in parts):
         return first._replace(outputs=kind)

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("injecttf2", "tensorflow", "keras", "numpy", "ray", "pandas", "pyarrow")
+PACKAGES = ("injecttf2", "tensorflow", "keras", "tf_keras", "numpy", "ray", "pandas", "pyarrow")
 
 ELSEWHERE = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE"),

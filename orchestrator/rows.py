@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import results
-from injecttf2.evaluation import Evaluation, Injections
-from injecttf2.graph import LayerInfo
+from injecttf2.evaluation.records import Evaluation, Injections
+from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.listed import Listed
 from injecttf2.outcomes import OUTCOMES
 from injecttf2.rates import RATES, Exhaustive

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from injecttf2.errors import CampaignError
 from injecttf2.fault_model import Fault
-from injecttf2.graph import Graph, LayerInfo
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import weights_in
 from injecttf2.listed import Listed
 from injecttf2.rates import RATES as RATE_TYPES
 from injecttf2.rates import BitErrorRate, Count, Exhaustive, Rate
 from injecttf2.sites import Choice, share_hit
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Scope
-from injecttf2.variables import weights_in
 from orchestrator.campaign import Campaign
 from orchestrator.grid import Product
 from orchestrator.grid_spec import GridSpec
@@ -40,7 +41,7 @@ class SamplingPlan:
         samples: Samples in its data set.
     """
 
-    def __init__(self, campaign: Campaign, graph: Graph, samples: int) -> None:
+    def __init__(self, campaign: Campaign, graph: ModelGraph, samples: int) -> None:
         self._campaign = campaign
         self._graph = graph
         self._samples = samples

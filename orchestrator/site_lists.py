@@ -15,11 +15,11 @@ import numpy.typing as npt
 from injecttf2.errors import CampaignError
 from injecttf2.fault_model import Fault
 from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import weights_in
 from injecttf2.listed import Listed, SetValue
 from injecttf2.sites import Sites, WeightSites, word_starts
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Scope
-from injecttf2.variables import weights_in
 from orchestrator.site_columns import NONE
 from orchestrator.site_rows import KINDS, SiteRows
 
@@ -41,7 +41,7 @@ class SiteList:
         CampaignError: It cannot be read, or names what there is not.
     """
 
-    def __init__(self, file: Path, graph: Graph, samples: int) -> None:
+    def __init__(self, file: Path, graph: ModelGraph, samples: int) -> None:
         self._rows = SiteRows(file, graph, samples)
         self._graph = graph
         table = self._rows.table
@@ -136,10 +136,10 @@ class SiteList:
     def _numbered(self, sites: WeightSites, layer: Column, layers: tuple[int, ...]) -> WeightSites:
         """Return sites whose variables count within those of several layers together."""
         names = [self._graph.layers[number].layer for number in layers]
-        together = [id(one.variable) for one in weights_in(self._graph, names)]
+        together = [one.variable.key for one in weights_in(self._graph, names)]
         variable = np.empty_like(sites.variable)
         for number, name in zip(layers, names, strict=True):
-            own = [together.index(id(one.variable)) for one in weights_in(self._graph, [name])]
+            own = [together.index(one.variable.key) for one in weights_in(self._graph, [name])]
             here = layer == number
             variable[here] = np.array(own)[sites.variable[here]]
         order = np.lexsort((sites.bit, sites.element, variable))  # layers may share a variable

@@ -12,11 +12,11 @@ import pandas as pd
 
 from injecttf2.bits import INTEGER_LAYOUTS
 from injecttf2.faults import BitFlip
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import UNREAD, reason_of, unread_of, weights_in, weights_of
 from injecttf2.listed import SetValue
 from injecttf2.sites import NO_BIT
 from injecttf2.suggest import nearest
-from injecttf2.variables import UNREAD, reason_of, unread_of, weights_in, weights_of
 from orchestrator.site_columns import MISSING, NONE
 from orchestrator.site_files import read_sites
 
@@ -44,7 +44,7 @@ class SiteRows:
         CampaignError: It cannot be read, or names what there is not.
     """
 
-    def __init__(self, file: Path, graph: Graph, samples: int) -> None:
+    def __init__(self, file: Path, graph: ModelGraph, samples: int) -> None:
         read = read_sites(file)
         given = read.rows
         self.error = read.error
@@ -153,14 +153,14 @@ class SiteRows:
             sample="sample",
         )  # fmt: skip
         places = {
-            id(one.variable): index
+            one.variable.key: index
             for index, one in enumerate(weights_in(self._graph, [info.layer]))
         }
         for name, mine in given.groupby(variable[weights], sort=False):
             self._check_variable(info.layer, str(name), mine, known)
             weight = known[str(name)]
             self._check_words(mine, weight.elements, weight.dtype)
-            key = id(weight.variable)
+            key = weight.variable.key
             self.table.loc[mine.index, "variable"] = places[key]
             number = self._variables.setdefault(key, len(self._variables))
             self.table.loc[mine.index, "place"] = len(self._graph.layers) + number

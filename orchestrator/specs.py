@@ -77,8 +77,9 @@ class ModelSpec(SourceSpec):
     """Where the model comes from."""
 
     source: Annotated[Text, LOCAL] = Field(
-        description="A .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
-        "package.module:function, a function that returns a Keras model; required."
+        description="A .keras or .h5 file, a SavedModel folder, builtin:NAME, "
+        "keras.applications:NAME, or package.module:function, a function that returns a model; "
+        "required."
     )
     weights: Annotated[Text | None, LOCAL] = Field(
         None, description="Only for keras.applications: imagenet (default), random or a file."
@@ -93,12 +94,25 @@ class ModelSpec(SourceSpec):
         None, description="Only for keras.applications: classes, 1 or more; default its own."
     )
 
+    signature: Text | None = Field(
+        None,
+        description="Only for a SavedModel folder: which of its signatures; default "
+        "serving_default, or the only one.",
+    )
+
     @field_validator("weights", "input_shape", "classes")
     @classmethod
     def _only_for_applications(cls, value: object, info: ValidationInfo) -> object:
         source = info.data.get("source", APPLICATIONS)
         if value is not None and not source.startswith(APPLICATIONS):
             raise ValueError(f"nothing: only a source {APPLICATIONS}NAME takes this key")
+        return value
+
+    @field_validator("signature")
+    @classmethod
+    def _only_for_saved_models(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and not sources.may_be_folder(info.data.get("source", "")):
+            raise ValueError("nothing: only a SavedModel folder takes this key")
         return value
 
     def located(self, folder: Path) -> Self:

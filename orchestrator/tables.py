@@ -17,9 +17,9 @@ from results.report_tables import percent
 from results.shown import shown, shown_address
 
 if TYPE_CHECKING:
-    from injecttf2.graph import LayerInfo
+    from injecttf2.graph.layer_info import LayerInfo
+    from injecttf2.graph.weights import Counted
     from injecttf2.judges.output_kind import OutputKind
-    from injecttf2.variables import Counted
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
@@ -126,15 +126,10 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     for name in ("cells", "trials", "shape", "dtype"):
         table.add_column(name, justify="right")
     infos = {info.layer: info for info in plan.layers}
-    inside = False
     for group in plan.grid.groups:
         parts = [infos[layer] for layer in group.scope.layers]
-        inside |= any(part.inside is not None for part in parts)
-        name = group.layer
-        if len(parts) == 1 and parts[0].inside is not None:
-            name += f" (inside {parts[0].inside})"
         table.add_row(
-            name,
+            group.layer,
             group.scope.target,
             f"{group.cells:,}",
             f"{len(group):,}",
@@ -145,15 +140,13 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
         table.add_row(info.layer, "skipped:", "", info.reason, _shape(info.shape), info.dtype)
     line = (
         f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
-        f"{plan.injections:,.0f} injections, {_time(expected.seconds)} on this machine, "
+        f"{plan.injections:,.0f} injections, {_span(expected)} on this machine, "
         f"{_size(expected.bytes)}"
     )
     if span := plan.trial_range():
         line = f"at least {span.at_least:,}, at most {line}\neach cell until it is known as asked"
         if span.fixed is not None:
             line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
-    if inside:
-        line += "; for each injection inside a layer or model, all of that is run"
     lines = [line, *outputs_lines(plan.outputs), f"data: {plan.dataset.told}"]
     return _with_line(table, "\n".join(lines))
 
@@ -268,8 +261,8 @@ def layer_entry(info: LayerInfo, weights: Sequence[Counted]) -> dict[str, Any]:
             }
             for one in weights
         ]
-    if info.inside is not None:
-        entry |= {"inside": info.inside, "in_all": info.in_all}
+    if not (info.in_all or info.is_input):
+        entry["in_all"] = False
     return entry if info.reason is None else {**entry, "reason": info.reason}
 
 
@@ -320,12 +313,10 @@ def _weights(layer: str, weights: Iterable[Counted]) -> str:
 
 
 def _kind(info: LayerInfo) -> str:
-    """Return what a layer is, and whether it is inside another and left out by `layers: all`."""
+    """Return what a layer is, and whether `layers: all` leaves it out."""
     if info.is_input:
         return f"{info.type} (an input)"
-    if info.inside is None:
-        return info.type
-    return f"{info.type} (inside {info.inside}{'' if info.in_all else '; not among `all`'})"
+    return info.type if info.in_all else f"{info.type} (not among `all`)"
 
 
 def _table(title: str) -> Table:
@@ -350,6 +341,11 @@ def _line(text: str, **options: Any) -> Text:
 
 def _shape(shape: Sequence[int | None]) -> str:
     return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
+def _span(expected: Estimate) -> str:
+    least, most = _time(expected.at_least), _time(expected.seconds)
+    return least if least == most else f"{least} to {most}"
 
 
 def _time(seconds: float) -> str:

@@ -12,18 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from injecttf2 import device, models
-from injecttf2.block import GoldenUse
+from injecttf2 import device
 from injecttf2.datasets import Dataset
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES, Engine
 from injecttf2.errors import EngineError, InjectTF2Error, ModelError, todo, told
-from injecttf2.graph import Graph
+from injecttf2.evaluation.golden_cache import GoldenUse
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.judges import Assessment
 from injecttf2.judges.loading import PortableAssessment
 from injecttf2.levels import LEVELS
 from injecttf2.numerics import kernels_digest, numerics
-from injecttf2.routes import Routes
+from injecttf2.portable_models import Portable
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
 
@@ -101,7 +101,7 @@ class Worker:
         self._assessment = Assessment()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
-    def start(self, model: models.Portable, dataset: Dataset) -> Ready:
+    def start(self, model: Portable, dataset: Dataset) -> Ready:
         """Load TensorFlow and the model, and do the golden run.
 
         Raises:
@@ -122,7 +122,7 @@ class Worker:
                 hint=todo(error),
             ) from error
 
-    def _start(self, model: models.Portable, dataset: Dataset) -> Ready:
+    def _start(self, model: Portable, dataset: Dataset) -> Ready:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         if settings.assessment is not None:
@@ -134,30 +134,18 @@ class Worker:
                     "values that it uses"
                 )
         built = model.build()  # last of what loads code of the user's: it sets Keras up
-        if model_digest(built, Graph.of(built, dataset.inputs)) != settings.identity.model:
+        graph = ModelGraph.of(built, dataset.inputs, output=settings.output)
+        if model_digest(built, graph) != settings.identity.model:
             raise EngineError(
                 f"the worker {self._name} built another model than the driver from "
                 f"{model.name!r}; a function must return the same layers every time"
             )
-        kernels = kernels_digest()
-        conditions = {
-            "model": settings.identity.model,
-            "code": settings.identity.code,
-            "data": settings.identity.data,
-            "levels": settings.levels,
-            "device": used,
-            "kernels": kernels,
-            "threads": settings.threads,
-            "memory": settings.memory,
-        }
         self._engine = Engine(
-            built,
+            graph,
             dataset,
             memory=settings.memory,
             levels=settings.levels,
-            routes=Routes.cached(conditions),
             assessment=self._assessment,
-            output=settings.output,
         )
         golden = self._engine.golden
         return Ready(
@@ -172,7 +160,7 @@ class Worker:
                 "at_chance": golden.at_chance,
                 "device": used,
             },
-            numerics(used, kernels, golden),
+            numerics(used, kernels_digest(), golden),
         )
 
     def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from injecttf2.engine import Engine
-from injecttf2.evaluation import Evaluation
+from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.records import Evaluation
 from injecttf2.fault_model import Fault
 from injecttf2.outcomes import OUTCOMES
 from injecttf2.rates import Rate
@@ -23,6 +24,11 @@ COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
 
 def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
     return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
+
+
+def chain_of(engine: Engine) -> Chain:
+    """The segments that an engine runs."""
+    return engine._evaluator.chain
 
 
 def cells(layer: str, faults: Iterable[Fault], rates: Iterable[Rate], **options: Any) -> list[Cell]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from injecttf2 import batches, device
+from injecttf2 import device
 
 device.configure(threads=2, gpu=False)
 
@@ -29,6 +29,7 @@ from injecttf2.datasets import Dataset  # noqa: E402
 from injecttf2.digest import model_digest  # noqa: E402
 from injecttf2.engine import Engine  # noqa: E402
 from injecttf2.errors import UserError  # noqa: E402
+from injecttf2.evaluation import batching  # noqa: E402
 from injecttf2.fault_model import Fault  # noqa: E402
 from injecttf2.faults import BitFlip, StuckAt  # noqa: E402
 from injecttf2.judges import Assessment  # noqa: E402
@@ -167,7 +168,7 @@ def told(engine: Engine, cell: Cell, identity: Identity) -> dict[str, Any]:
 def write(folder: Path) -> None:
     """Evaluate all trials; one file for each kind of model, with a line for each cell."""
     folder.mkdir(parents=True)
-    batches.LARGEST_BATCH = 48
+    batching.LARGEST_BATCH = 48
     for name, one in subjects():
         engine = Engine(
             one.model, one.data, output=one.output, assessment=one.assessment, levels=()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 
 MODELS = Path(__file__).parents[1] / "docs" / "guide" / "models.md"
 
@@ -34,7 +34,7 @@ def check_row(page: Path, table: str, cells: Sequence[str], *, write: bool) -> N
     assert [lines[at] for at in places] == [row], f"{page.name}: pytest -n0 --write-tables"
 
 
-def layers_of(graph: Graph) -> tuple[str, str]:
+def layers_of(graph: ModelGraph) -> tuple[str, str]:
     """Return how many layers there are, and which cannot be injected, with the reason of each."""
     reasons: dict[str, list[str]] = {}
     for info in graph.layers:

@@ -42,14 +42,27 @@ class ModelInput(Slot):
             ModelError: It holds something else than numbers.
         """
         name = tensor._keras_history.operation.name
+        return cls.named(name, tuple(tensor.shape[1:]), tensor.dtype)
+
+    @classmethod
+    def named(cls, name: str, shape: tuple[int | None, ...], dtype: str) -> Self:
+        """Return the input of a name.
+
+        Args:
+            name: The name.
+            shape: Shape of one sample.
+            dtype: The name that TensorFlow has for its dtype.
+
+        Raises:
+            ModelError: It holds something else than numbers.
+        """
         try:
-            dtype = numpy_dtype(tensor.dtype)
+            return cls(name, shape, numpy_dtype(dtype))
         except TypeError:
             raise ModelError(
-                f"the input {name!r} takes {tensor.dtype} values; expected numbers",
+                f"the input {name!r} takes {dtype} values; expected numbers",
                 hint="begin the model with the numbers that the values become, for example tokens",
             ) from None
-        return cls(name, tuple(tensor.shape[1:]), dtype)
 
     @property
     def takes_whole_numbers(self) -> bool:

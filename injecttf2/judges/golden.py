@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.batches import batches, padded
 from injecttf2.errors import ModelError
+from injecttf2.evaluation.batching import batches, padded
 from injecttf2.judges.assessment import Assessment, Verdict, name_of
 
 

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import keras
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from injecttf2.errors import CampaignError, ModelError
+from injecttf2.graph.scopes import Scope
 from injecttf2.judge_names import Named
 from injecttf2.judges.assessment import name_of
 from injecttf2.judges.judge import Part
-from injecttf2.judges.probabilities import gives_logits, unwrapped
+from injecttf2.judges.probabilities import ending, gives_logits, unwrapped
 from injecttf2.steps import is_keras
 
 Kind = Literal["probabilities", "logits"]
@@ -107,10 +107,11 @@ def decide(
     Raises:
         CampaignError: It cannot be told.
     """
-    whole = (operation, unwrapped(operation))
-    if not gives_logits(operation) and all(is_keras(type(one)) for one in whole):
+    whole = (type(operation), type(unwrapped(operation)))
+    if not gives_logits(operation) and all(kind is Scope or is_keras(kind) for kind in whole):
         # They are from 0 to 1 by construction; the golden run of a worker sees that.
-        return OutputKind("probabilities", "the model ends with a softmax or sigmoid of Keras")
+        maker = "TensorFlow" if Scope in whole else "Keras"
+        return OutputKind("probabilities", f"the model ends with a softmax or sigmoid of {maker}")
     seen = Seen()
     for some in outputs:
         seen.add(some)
@@ -236,7 +237,7 @@ class Seen:
 
 def _is_linear(operation: Any) -> bool:
     """Return whether a layer could have an activation and has none."""
-    return getattr(unwrapped(operation), "activation", None) is keras.activations.linear
+    return ending(operation) == "linear"
 
 
 def _unknown(seen: str) -> CampaignError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from injecttf2.graph.scopes import Scope
 from injecttf2.judges.judge import Output, one_row
+from injecttf2.steps import is_keras
 
 
 def check_classifier(output: Output, what: str) -> None:
@@ -62,15 +64,28 @@ def gives_logits(operation: Any) -> bool:
     Args:
         operation: A Keras layer or operation.
     """
+    return ending(operation) not in ("softmax", "sigmoid")
+
+
+def ending(operation: Any) -> str | None:
+    """Return what a model's last operation ends with; None where it is nothing of the library's.
+
+    Args:
+        operation: A layer or operation of Keras, or a scope of a graph.
+
+    Returns:
+        The name of the activation, where it could have one; else its own, in lower case.
+    """
     operation = unwrapped(operation)
-    activations = (keras.activations.softmax, keras.activations.sigmoid)
-    if getattr(operation, "activation", None) in activations:
-        return False
-    is_keras = type(operation).__module__.startswith("keras.")
-    return not (is_keras and type(operation).__name__ in ("Softmax", "Sigmoid"))
+    activation = getattr(operation, "activation", None)
+    if isinstance(activation, FunctionType) and is_keras(activation):
+        return str(activation.__name__)
+    if isinstance(operation, Scope):
+        return operation.type.lower()
+    return type(operation).__name__.lower() if is_keras(type(operation)) else None
 
 
 def unwrapped(operation: Any) -> Any:
     """Return the layer in a wrapper such as ``TimeDistributed``, anything else as it is."""
     inner = getattr(operation, "layer", None)
-    return unwrapped(inner) if isinstance(inner, keras.layers.Layer) else operation
+    return unwrapped(inner) if hasattr(inner, "weights") else operation

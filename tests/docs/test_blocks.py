@@ -26,6 +26,7 @@ NOT_RUN = {
     "docs/guide/cluster.md": "reads object storage",
     "docs/guide/faults.md": "tests/orchestrator/test_guide.py runs them",
     "docs/how-it-works/engine.md": "is in injecttf2/rules",
+    "docs/guide/models.md": "tests/injecttf2/test_scoped_models.py runs such modules",
     "docs/guide/sampling.md": "test_the_examples_of_sampling_plans runs them",
 }
 """Pages whose Python needs more than a run directory, and why; it is compiled all the same."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import tensorflow as tf
 
-from injecttf2.batches import side_by_side
+from injecttf2.evaluation.batching import side_by_side
 
 
 @pytest.fixture(params=[1, 2, 3])

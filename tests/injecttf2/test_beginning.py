@@ -145,16 +145,30 @@ def test_models_of_keras_applications(name: str, rescales: bool) -> None:
 class Bare(keras.Model):
     """A model without a layer."""
 
+    def __init__(self, product: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.product = product
+
     def build(self, shape: Any) -> None:
-        self.kernel = self.add_weight(shape=(shape[-1], 2), name="kernel")
+        self.kernel = self.add_weight(shape=(shape[-1], 3), name="kernel")
 
     def call(self, inputs: Any) -> Any:
-        return inputs @ self.kernel
+        return self.product(inputs, self.kernel)
+
+
+def bare(product: Callable[[Any, Any], Any]) -> keras.Model:
+    model = Bare(product)
+    model(np.zeros((1, *SHAPE), np.float32))
+    return model
+
+
+def test_a_model_needs_no_layers_to_be_watched() -> None:
+    assert begins(bare(lambda x, kernel: x @ kernel)) == Beginning(False)
+    assert begins(bare(lambda x, kernel: (x / 255) @ kernel)).rescales is True
 
 
 def test_a_model_that_cannot_be_watched_is_not_known() -> None:
-    model = Bare()
-    model(np.zeros((1, *SHAPE), np.float32))
+    model = bare(lambda x, kernel: x * kernel[0])
     assert begins(model).rescales is None
     raw = Raw(np.full((1, *SHAPE), 255, np.uint8), np.zeros(1))
     with pytest.raises(DatasetError, match="it cannot be seen whether the model scales"):

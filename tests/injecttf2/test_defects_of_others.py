@@ -16,14 +16,14 @@ import keras
 import numpy as np
 import pytest
 
-from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.evaluation import Injections
+from injecttf2.evaluation import batching
+from injecttf2.evaluation.records import Injections
 from injecttf2.faults import BitFlip
+from injecttf2.graph import segments
 from injecttf2.outcomes import DUE
 from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.routes import Route, Routes, Way
 from injecttf2.trials import WEIGHTS, Cell
 from injecttf2.value_faults import Constant, Zero
 from tests import networks
@@ -34,7 +34,7 @@ ANY = BitFlip(bit_field="any")
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
 
 
 def engine_of(model: keras.Model | None = None, **options: Any) -> Engine:
@@ -55,15 +55,16 @@ def test_faults_are_not_frozen_when_a_function_is_traced() -> None:
     assert len(set(places)) > 130
 
 
-def test_a_nan_is_no_sample_that_is_golden_again() -> None:
-    cell = Cell("pool", Constant(math.nan), Probability(1.0))
-    routes = Routes()
-    routes.keep("pool", (Way(Route(1, 1, 24, 24, head_jit=False, tail_jit=False), 2.0**-18),))
-    dropping = engine_of(routes=routes)
-    dropping.prepare("pool", tune=True)
+def test_a_nan_is_no_sample_that_is_golden_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
+    monkeypatch.setattr(segments, "ELEMENT", 0.0)
+    dropping = engine_of(levels=("drop",))
+    recorded(dropping, Cell("image", BitFlip(bit=0), Probability(1.0)))
+    assert dropping.prepare("image").dropped > 0
     for engine in (engine_of(levels=()), dropping):
+        cell = Cell("pool", Constant(math.nan), Probability(1.0))
         assert recorded(engine, cell).outcome.tolist() == [DUE] * 70
-    assert dropping.prepare("pool").routes
+    assert dropping.prepare("pool").dropped == 0
 
 
 def test_a_low_bit_error_rate_injects_and_what_was_realised_is_told() -> None:

@@ -61,8 +61,8 @@ from injecttf2 import datasets, device
 device.configure(threads=int(os.environ["CORES"]), gpu=False)
 import keras
 import numpy as np
-from injecttf2 import batches
-batches.BATCH_BYTES = 6272 * 4 * 24
+from injecttf2.evaluation import batching
+batching.BATCH_BYTES = 6272 * 4 * 24
 from injecttf2.engine import Engine
 from injecttf2.faults import BitFlip
 from injecttf2.rates import Count, Probability
@@ -78,7 +78,6 @@ for levels in ((), ("drop", "difference")):
     for target, rate in (("outputs", Probability(1.0)), ("weights", Count(1))):
         cell = Cell("dense", BitFlip(bit_field="any"), rate, target)
         trials = list(Repetitions(cell, 0, 5).trials(Identity("model", "data", seed=1)))
-        engine.prepare(cell.scope, tune=target == "outputs")
         found = engine.evaluate(trials, record=True)
         for part in (found.tallies, found.injections):
             for field in dataclasses.fields(part):

@@ -19,7 +19,7 @@ from keras import layers
 
 from injecttf2 import models
 from injecttf2.digest import class_digest, model_digest
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -338,7 +338,7 @@ def test_a_subclassed_model_is_told_by_what_is_inside_and_by_its_code() -> None:
     def digest(kinds: list[Any], power: Any) -> str:
         keras.utils.clear_session(free_memory=False)
         model = Mine(lambda: kinds, power)
-        return model_digest(model, Graph.of(model, np.zeros((2, 4), np.float32)))
+        return model_digest(model, ModelGraph.of(model, np.zeros((2, 4), np.float32)))
 
     relu, elu = (lambda name: layers.ReLU(name=name)), (lambda name: layers.ELU(name=name))
     steep = lambda name: layers.ReLU(negative_slope=0.5, name=name)  # noqa: E731

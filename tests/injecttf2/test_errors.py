@@ -63,6 +63,8 @@ def test_an_error_is_told_whole_but_for_where_it_came_about() -> None:
     raised = 'KeyError: 3\nTraceback (most recent call last):\n\n  File "b.py"\n\nKeyError: 3\n'
     assert told(ValueError(f"{traced}{raised}")) == "ValueError: KeyError: 3"
     assert told(ValueError("Graph execution error:")) == "ValueError: "
+    by_keras = "In call().\n\n\x1b[1mno such name\x1b[0m\n\nArguments received by call():\n  - x=1"
+    assert told(ValueError(by_keras)) == "ValueError: In call().\n\nno such name"
 
 
 def test_a_copy_of_an_error_is_the_same_error() -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
+from injecttf2.evaluation import batching
 from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.graph import Graph, Values
+from injecttf2.graph import segments
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
 from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale
-from tests.comparing import assert_equal, trials_of
+from tests.comparing import assert_equal, assert_same, trials_of
 from tests.families import CLASSES, FAMILIES, WHOLE
 from tests.reference import Reference
 from tests.reference_calls import given
@@ -57,31 +59,43 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 48)
 
 
-def without_masks(values: Values) -> Values:
-    """Copies of tensors, beside which nothing travels."""
-    return {key: tf.identity(value) for key, value in values.items()}
-
-
-def test_prefix_then_suffix_equals_the_whole_model_bit_for_bit_at_every_cut(name: str) -> None:
+@cache
+def traced(name: str) -> tuple[keras.Model, ModelGraph]:
+    """A model and its graph, traced once for all tests."""
     family = FAMILIES[name]
-    model, data = family.model(), family.data(5)
-    graph = Graph.of(model, data, output=family.output)
-    tensors = [tf.constant(array) for array in (data if isinstance(data, tuple) else (data,))]
-    whole = model(given(model, tuple(tensors)), training=False)
-    expected = keras.tree.flatten(whole)[-1].numpy().tobytes()
-    fed = graph.feed(tensors)
-    assert graph.run(graph.steps, fed)[id(graph.output)].numpy().tobytes() == expected
-    cuts = [info.layer for info in graph.layers if info.reason is None]
-    assert set(ADDRESSES[name]) <= set(cuts)
-    for layer in cuts:
-        cut = graph.cut(layer)
-        made = graph.run(cut.prefix, fed)
-        frontier = without_masks({key: made[key] for key in cut.frontier})
-        outputs = graph.run(cut.suffix, frontier)[id(graph.output)]
-        assert outputs.numpy().tobytes() == expected, layer
+    model = family.model()
+    return model, ModelGraph.of(model, family.data(SAMPLES), output=family.output)
+
+
+@pytest.fixture
+def cut_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many segments as there are places to cut at."""
+    monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
+    monkeypatch.setattr(segments, "ELEMENT", 0.0)
+    monkeypatch.setattr(segments, "SEGMENTS", 10**6)
+
+
+@pytest.mark.usefixtures("cut_everywhere")
+def test_the_chain_gives_the_models_own_outputs_bit_for_bit_from_every_layer_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
+    data = FAMILIES[name].data(24)
+    model, graph = traced(name)
+    tensors = tuple(tf.constant(one) for one in (data if isinstance(data, tuple) else (data,)))
+    whole = tf.function(lambda: model(given(model, tensors), training=False), autograph=False)
+    expected = keras.tree.flatten(whole())[-1].numpy()
+    engine = Engine(graph, Dataset(data, np.zeros(24, np.int64)), levels=())
+    assert engine.golden.outputs.tobytes() == expected.tobytes()
+    layers = [info.layer for info in graph.layers if info.reason is None]
+    assert set(ADDRESSES[name]) <= set(layers)
+    for layer in layers:
+        samples, outputs = engine.outputs(*trials_of(Cell(layer, Scale(1.0), Probability(1.0))))
+        assert samples.tolist() == list(range(24))
+        assert outputs.tobytes() == expected.tobytes(), layer
 
 
 FAULTS = {
@@ -116,12 +130,16 @@ IN_WEIGHTS = {
 }
 
 
-def engine_and_reference(name: str) -> tuple[Engine, Reference]:
-    family = FAMILIES[name]
-    model, data = family.model(), family.data(SAMPLES)
+def dataset(name: str) -> Dataset:
     labels = np.random.default_rng(3).integers(CLASSES, size=SAMPLES)
-    engine = Engine(model, Dataset(data, labels), output=family.output, levels=())
-    return engine, Reference(model, data, labels, output=len(engine.graph.outputs) - 1)
+    return Dataset(FAMILIES[name].data(SAMPLES), labels)
+
+
+def engine_and_reference(name: str) -> tuple[Engine, Reference]:
+    model, graph = traced(name)
+    data = dataset(name)
+    reference = Reference(model, data.inputs, data.labels, output=len(graph.outputs) - 1)
+    return Engine(graph, data, levels=()), reference
 
 
 def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) -> None:
@@ -187,24 +205,22 @@ def test_faults_in_outputs_of_whole_numbers_equal_the_reference(layer: str) -> N
         assert_equal(engine, reference, trials_of(Cell(layer, fault, Count(30))))
 
 
-NOT_FASTER = {
-    "recurrent": "drop",  # a mask travels behind it
-    "states": "lstm:1",
-    "subclassed": "head/hidden",
-    "two_by_two": "dense",
-    "quantised": "dense",
-    "whole_numbers": "int32",
-    "checked": "third",
-}
-
-
-@pytest.mark.parametrize("name", NOT_FASTER, indirect=True)
-def test_where_faster_levels_do_not_hold_level_dense_is_used(name: str) -> None:
-    family = FAMILIES[name]
-    labels = np.zeros(SAMPLES, np.int64)
-    engine = Engine(family.model(), Dataset(family.data(SAMPLES), labels), output=family.output)
-    injected = engine.prepare(NOT_FASTER[name], tune=True)
-    assert (injected.tuned, injected.routes) == (True, [])
+def test_level_drop_gives_the_rows_of_level_dense(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
+    monkeypatch.setattr(segments, "ELEMENT", 0.0)
+    data = dataset(name)
+    dense, drop = (Engine(traced(name)[1], data, levels=levels) for levels in ((), ("drop",)))
+    dropped = 0
+    for layer in ADDRESSES[name]:
+        trials = trials_of(Cell(layer, BitFlip(bit_field="any"), Probability(0.9)), 5)
+        assert_same(drop.evaluate(trials, record=True), dense.evaluate(trials, record=True))
+        dropped += drop.prepare(layer).dropped
+        assert dense.prepare(layer).dropped == 0
+    trials = trials_of(Cell(IN_WEIGHTS[name], BitFlip(bit_field="any"), Count(1), WEIGHTS), 5)
+    assert_same(drop.evaluate(trials, record=True), dense.evaluate(trials, record=True))
+    assert (dropped > 0) == (name != "whole_numbers")  # in which nothing is rounded away
 
 
 def test_a_fault_that_does_not_lead_to_the_output_is_masked() -> None:

@@ -16,11 +16,11 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.faults import BitFlip
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import WEIGHTS, Cell
 from injecttf2.value_faults import Scale
-from tests.comparing import assert_equal, assert_same, trials_of
+from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.reference import Reference
 
 SAMPLES = 70
@@ -96,18 +96,16 @@ def test_outcomes_equal_the_reference(name: str, batch: int) -> None:
     seen = set()
     for cell in cells:
         seen |= assert_equal(engine, reference, trials_of(cell, 2))
-        assert engine.prepare(cell.scope).batch == batch
+    assert set(chain_of(engine).batch) == {batch}
     assert len(seen) >= 3
 
 
 @pytest.mark.parametrize("batch", [1, 32])
-def test_all_layers_can_be_injected_and_keep_to_level_dense(batch: int) -> None:
+def test_all_layers_can_be_injected(batch: int) -> None:
     model, dataset = made("convolutional", batch)
-    engine = Engine(model, dataset)
-    assert {info.reason for info in engine.graph.layers} == {None}
-    assert [info.shape for info in engine.graph.layers if info.layer == "conv"] == [(4, 4, 4)]
-    injected = engine.prepare("conv", tune=True)
-    assert (injected.tuned, injected.routes) == (True, [])
+    layers_ = ModelGraph.of(model, dataset.inputs).layers
+    assert {info.reason for info in layers_} == {None}
+    assert [info.shape for info in layers_ if info.layer == "conv"] == [(4, 4, 4)]
 
 
 def test_what_a_sample_gives_does_not_depend_on_its_company() -> None:
@@ -123,7 +121,7 @@ def test_what_a_sample_gives_does_not_depend_on_its_company() -> None:
 def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("injecttf2.batches.BATCH_BYTES", 1000)
+    monkeypatch.setattr("injecttf2.evaluation.batching.BATCH_BYTES", 1000)
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(5)
     inputs = keras.Input((60,), name="features")
@@ -135,9 +133,9 @@ def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     trials = trials_of(Cell("series + memory", Scale(3.0), Count(90)), 9)
     engine, blocks = Engine(model, dataset), Engine(model, dataset, memory=1)
     whole = engine.evaluate(trials, record=True)
-    scope = trials[0].cell.scope
-    assert (engine.prepare(scope).batch, blocks.prepare(scope).block) == (12, 3)
+    assert chain_of(blocks).batch == (3, 12, 12)  # of 60 features of 4 bytes, and fewer
     assert_same(blocks.evaluate(trials, record=True), whole)
+    assert blocks.golden_use.computed == 6  # blocks of 12 of 70 samples
     for place in range(9):
         assert_same(engine.evaluate([trials[place]], record=True), whole, [place])
 
@@ -155,7 +153,7 @@ def test_several_inputs_agree_on_the_number() -> None:
     clash = keras.Input(batch_shape=(4, 3), name="clash")
     both = [layers.Dense(2, name=f"of_{taken.name}")(taken) for taken in (one, clash)]
     with pytest.raises(ModelError) as error:
-        Graph(keras.Model([one, clash], both))
+        ModelGraph.of(keras.Model([one, clash], both))
     assert str(error.value) == (
         "the inputs of the model take different numbers of samples at a time: one (8, 3), "
         "clash (4, 3)\n"
@@ -173,19 +171,19 @@ def test_a_model_that_hides_its_number_is_told_how_to_say_it() -> None:
 
     inputs = keras.Input((6,), name="features")
     model = keras.Model(inputs, layers.Dense(4, name="scores")(Fixed(name="fixed")(inputs)))
-    with pytest.raises(ModelError, match="the model cannot be run on 13 samples") as error:
-        _ = Graph(model).layers
+    with pytest.raises(ModelError, match="cannot be run on 13 samples") as error:
+        _ = ModelGraph.of(model).layers
     assert "keras.Input(batch_shape=(number, ...))" in str(error.value.hint)
     inputs = keras.Input(batch_shape=(32, 6), name="features")
     model = keras.Model(inputs, layers.Dense(4, name="scores")(Fixed(name="fixed")(inputs)))
-    assert {info.reason for info in Graph(model).layers} == {None}
+    assert {info.reason for info in ModelGraph.of(model).layers} == {None}
 
 
 @pytest.mark.parametrize("batch", [1, 32])
 @pytest.mark.parametrize("name", MODELS)
 def test_none_is_taken_for_one_whose_samples_depend_on_each_other(name: str, batch: int) -> None:
     model, dataset = made(name, batch)
-    dependence.check(Graph.of(model, dataset.inputs), dataset)
+    dependence.check(ModelGraph.of(model, dataset.inputs), dataset)
 
 
 def test_a_mean_over_a_fixed_batch_is_refused() -> None:
@@ -194,4 +192,4 @@ def test_a_mean_over_a_fixed_batch_is_refused() -> None:
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
     data = np.random.default_rng(1).normal(size=(40, 6)).astype("float32")
     with pytest.raises(ModelError, match="the layer 'mean'"):
-        dependence.check(Graph.of(model, data), Dataset(data, None))
+        dependence.check(ModelGraph.of(model, data), Dataset(data, None))

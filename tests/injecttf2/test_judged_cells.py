@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
+from injecttf2.evaluation import batching
 from injecttf2.faults import BitFlip
 from injecttf2.judges import Assessment
 from injecttf2.judges.by_criterion import ByCriterion
@@ -143,7 +143,7 @@ def model_of(case: Case) -> keras.Model:
 def test_a_judge_equals_the_reference_in_every_target(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 48)
     case, model = CASES[name], model_of(CASES[name])
     generator = np.random.default_rng(5)
     inputs = generator.normal(size=(SAMPLES, 5, 5, 2)).astype(np.float32)

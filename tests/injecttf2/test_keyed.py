@@ -15,7 +15,7 @@ from injecttf2 import datasets
 from injecttf2.datasets import Dataset, Preparation, Raw
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
 
 FIRST, SECOND = np.random.default_rng(4).normal(size=(2, 40, 5)).astype(np.float32)
@@ -168,7 +168,7 @@ def test_a_file_holds_inputs_and_labels_by_key(tmp_path: Path) -> None:
 
 
 def test_labels_are_taken_by_key_or_by_the_name_of_a_layer() -> None:
-    slots = Graph(keyed(), output="species").output_slots
+    slots = ModelGraph.of(keyed(), output="species").output_slots
     assert [(one.key, one.called) for one in slots] == [("size", "size"), ("species", "species")]
     for labels in ({"species": LABELS, "size": FIRST}, {"head": LABELS}, LABELS, (LABELS,)):
         assert datasets.labels_of(labels, 1, slots) is LABELS
@@ -195,7 +195,7 @@ def test_labels_are_taken_by_key_or_by_the_name_of_a_layer() -> None:
     ],
 )
 def test_labels_that_may_be_of_another_output_are_refused(labels: Any, message: str) -> None:
-    slots = Graph(keyed()).output_slots
+    slots = ModelGraph.of(keyed()).output_slots
     with pytest.raises(DatasetError) as caught:
         datasets.labels_of(labels, 1, slots)
     assert str(caught.value) == message
@@ -206,8 +206,8 @@ def test_an_output_is_chosen_by_key_before_the_name_of_a_layer() -> None:
     inputs = keras.Input((2,))
     p, q = layers.Dense(3, name="q")(inputs), layers.Dense(4, name="p")(inputs)
     model = keras.Model(inputs, {"p": p, "q": q}, name="crossed")
-    assert Graph(model, output="p").output.shape == (None, 3)
-    assert Graph(model, output="q").output.shape == (None, 4)
+    assert ModelGraph.of(model, output="p").output.shape == (None, 3)
+    assert ModelGraph.of(model, output="q").output.shape == (None, 4)
     with pytest.raises(ModelError) as caught:
-        Graph(model, output="r")
+        ModelGraph.of(model, output="r")
     assert str(caught.value) == "the model 'crossed' has no output 'r'\n  expected one of p, q"

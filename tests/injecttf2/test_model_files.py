@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -136,10 +135,6 @@ def test_weights_without_a_model_are_told(tmp_path: Path) -> None:
     )
 
 
-def exported(folder: Path) -> None:
-    tf.saved_model.save(tf.Module(), str(folder))
-
-
 def unpacked(folder: Path) -> None:
     small().save(folder.with_suffix(".keras"))
     with zipfile.ZipFile(folder.with_suffix(".keras")) as archive:
@@ -149,7 +144,6 @@ def unpacked(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "what"),
     [
-        (exported, "a SavedModel folder, as model.export writes it, and Keras 2"),
         (unpacked, "a .keras file that was unpacked"),
         (lambda folder: folder.mkdir(), "a folder, which holds no model"),
     ],
@@ -160,17 +154,6 @@ def test_folders_are_told(
 ) -> None:
     make(tmp_path / name)
     assert refusal(tmp_path / name) == f"this is {what}\n  {HINT}"
-
-
-def test_a_file_of_keras_2_that_keras_3_refuses_says_so(tmp_path: Path) -> None:
-    small().save(tmp_path / "model.h5")
-    with h5py.File(tmp_path / "model.h5", "r+") as file:
-        file.attrs["keras_version"] = b"2.4.0"
-        config = file.attrs["model_config"]
-        file.attrs["model_config"] = config.replace('"units"', '"groups": 1, "units"')
-    message = refusal(tmp_path / "model.h5")
-    assert message.startswith("Keras cannot load it: ")
-    assert message.splitlines()[-1].startswith("  it was written by Keras 2.4.0, and this version ")
 
 
 def data_refusal(path: Path) -> str:

@@ -19,7 +19,7 @@ from keras import layers
 from injecttf2 import digits, models
 from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.model_files import CODE_HINT
 from tests import networks
 
@@ -109,7 +109,7 @@ def test_a_file_gives_the_model_and_its_bytes(suffix: str, tmp_path: Path) -> No
     portable, model = models.resolve(str(path))
     assert portable == models.FileModel(path.read_bytes(), suffix, str(path))
     assert [array.tobytes() for array in model.get_weights()] == weights
-    assert [step.layer for step in Graph(model).steps][:2] == ["image", "conv"]
+    assert [info.layer for info in ModelGraph.of(model).layers][:2] == ["image", "conv"]
     assert model_digest(portable.build()) == model_digest(model) == model_digest(original)
 
 
@@ -209,7 +209,7 @@ def test_weights_that_cannot_be_downloaded_are_the_users_error(
 
 def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
     portable, model = models.resolve("networks_of_mine:build", folder)
-    assert [step.layer for step in Graph(model).steps] == [
+    assert [info.layer for info in ModelGraph.of(model).layers] == [
         "input_layer",
         "random",
         "half",
@@ -265,11 +265,16 @@ def layer(): return keras.layers.Dense(2)
 """
 
 
+EXPECTED = (
+    "expected a keras.Model, a tf_keras.Model, a tf.Module or a concrete function of TensorFlow"
+)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("nothing", "the function returned NoneType; expected a keras.Model"),
-        ("layer", "the function returned Dense; expected a keras.Model"),
+        ("nothing", f"the function returned NoneType; {EXPECTED}"),
+        ("layer", f"the function returned Dense; {EXPECTED}"),
         ("raises", "the function raised RuntimeError: no weights here"),
         ("silent", "the function raised ValueError: ValueError"),
         ("leaves", "the function raised SystemExit: 0"),
@@ -305,8 +310,8 @@ def test_what_a_function_prints_stays_off_the_standard_output(
 def test_an_unknown_reference_names_what_is_known(reference: str) -> None:
     assert refusal(reference) == (
         f"unknown model {str(Path(reference))!r}\n"
-        "  expected a .keras or .h5 file, builtin:NAME, keras.applications:NAME, or "
-        "package.module:function"
+        "  expected a .keras or .h5 file, a SavedModel folder, builtin:NAME, "
+        "keras.applications:NAME, or package.module:function"
     )
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.evaluation import Evaluation
+from injecttf2.evaluation import batching
+from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.records import Evaluation
 from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.graph import Graph
+from injecttf2.graph import segments
 from injecttf2.mixture import Mixture
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import WEIGHTS, Cell, Trial
@@ -62,7 +62,7 @@ def recorded(engine: Engine, trials: list[Trial]) -> Evaluation:
 def test_rows_do_not_depend_on_which_trials_are_evaluated_together(
     trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 48)
     whole = recorded(engine_of(), trials)
     engine = engine_of()
     for place in reversed(range(len(trials))):
@@ -75,28 +75,52 @@ def test_rows_do_not_depend_on_which_trials_are_evaluated_together(
 def test_rows_do_not_depend_on_how_many_hits_are_drawn_at_a_time(
     trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 48)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 48)
     whole = recorded(engine_of(), trials)
-    monkeypatch.setattr("injecttf2.outputs_evaluator.HITS_AT_A_TIME", 1)
+    monkeypatch.setattr("injecttf2.evaluation.output_evaluator.HITS_AT_A_TIME", 1)
     assert_same(recorded(engine_of(), trials), whole)
 
 
 def test_rows_do_not_depend_on_the_memory_of_golden_data(
     trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
     whole = recorded(engine_of(), trials)
     engine = engine_of(memory=1)
-    assert engine.prepare(trials[0].cell.scope).block == 24
     for _ in range(2):  # begins with the block that was last then
         assert_same(recorded(engine, trials), whole)
+    assert engine.golden_use.computed == 5  # blocks of 24 of 70 samples
     assert_same(recorded(engine, trials[3:5]), whole, [3, 4])
+
+
+def test_rows_do_not_depend_on_the_layers_that_were_evaluated_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks are larger where less is held: of 48 samples from the conv on, not of 24."""
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
+    monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
+    monkeypatch.setattr(segments, "ELEMENT", 0.0)
+    chosen = [
+        trials_of(Cell(layer, ANY, rate, target), 2)
+        for layer, rate, target in (
+            ("logits", Probability(0.9), "outputs"),
+            ("conv", Probability(0.9), "outputs"),
+            ("logits", Count(2), WEIGHTS),
+            ("image", Probability(0.9), "outputs"),
+            ("conv", Count(2), WEIGHTS),
+        )
+    ]
+    whole = [recorded(engine_of(), trials) for trials in chosen]
+    engine = engine_of(memory=60_000)  # a sample has 1,300 bytes, 1,044 of them from the conv on
+    engine.prepare("image")  # the first block, of 24 samples
+    for place in (1, 0, 2, 3, 0, 4, 3):
+        assert_same(recorded(engine, chosen[place]), whole[place])
 
 
 def test_the_outputs_of_a_trial_are_those_that_are_judged(
     trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "LARGEST_BATCH", 24)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
     engine = engine_of(memory=1)
     for place, trial in enumerate(trials):
         samples, faulty = engine.outputs(trial)
@@ -132,22 +156,20 @@ def test_no_variable_has_changed_after_an_exception_in_the_middle(
     inputs, _ = networks.data((8, 8, 1), 5)
     expected = model.predict(inputs, verbose=0)
     engine = engine_of(model)
-    assert engine.graph.reading.reads(model.get_layer("logits").kernel)  # traced once, before
-    run, seen = Graph._run, []
+    run, seen = Chain.run, []
 
-    def broken(graph: Graph, steps: Any, values: Any, **options: Any) -> Any:
-        value = engine.graph.step("logits").operation.kernel.value
-        if tf.is_symbolic_tensor(value):  # as corrupted weights are while the steps are traced
-            seen.append(value)
+    def broken(chain: Chain, index: int, given: Any, **options: Any) -> Any:
+        if options.get("reads"):  # corrupted weights
+            seen.append(index)
             raise RuntimeError("in the middle")
-        return run(graph, steps, values, **options)
+        return run(chain, index, given, **options)
 
-    monkeypatch.setattr(Graph, "_run", broken)
+    monkeypatch.setattr(Chain, "run", broken)
     trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 2)
     with pytest.raises(RuntimeError, match="in the middle"):
         engine.evaluate(trials)
     monkeypatch.undo()
-    assert len(seen) == 1
+    assert seen
     assert [variable.numpy().tobytes() for variable in model.variables] == before
     assert np.array_equal(model.predict(inputs, verbose=0), expected)
     assert_same(engine.evaluate(trials), engine_of().evaluate(trials))

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from injecttf2 import batches
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
+from injecttf2.evaluation import batching
 from injecttf2.faults import BitFlip
 from injecttf2.judges import Assessment
 from injecttf2.judges.criteria import LeftTop
@@ -24,7 +24,8 @@ from injecttf2.outcomes import DUE, OUTCOMES
 from injecttf2.rates import Count, Probability
 from injecttf2.trials import WEIGHTS, Cell
 from injecttf2.value_faults import Constant, Scale
-from tests.comparing import assert_equal, assert_same, trials_of
+from tests import families
+from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.families import Checked
 from tests.reference import Reference
 
@@ -104,7 +105,7 @@ def test_rows_do_not_depend_on_the_company_of_what_raises() -> None:
 
 
 def test_a_model_that_checks_itself_has_small_batches() -> None:
-    assert Engine(case(), data()).prepare("hidden").batch == batches.ALIKE
+    assert set(chain_of(Engine(case(), data())).batch) == {batching.ALIKE}
 
 
 def test_weights_that_raise_make_just_those_samples_due_that_they_are_for() -> None:
@@ -301,6 +302,22 @@ def test_layers_behind_one_that_raises_have_no_values() -> None:
         assert np.isnan(found.corrupted[behind]).all()
         assert np.isfinite(found.original[found.layer == 0]).all()
         assert seen <= set(OUTCOMES)
+
+
+def test_a_later_layers_value_does_not_matter_where_the_faults_before_it_raise() -> None:
+    """Its values are asked for to scale them, and what asks for them raises in a later check."""
+    family = families.FAMILIES["checked"]
+    model, inputs = family.model(), family.data(40)
+    labels = np.random.default_rng(3).integers(families.CLASSES, size=40)
+    engine = Engine(model, Dataset(inputs, labels))
+    cell = Cell("features + first + second + third", Scale(-20.0), Probability(0.9))
+    trials = trials_of(cell, 2)
+    assert "due" in assert_equal(engine, Reference(model, inputs, labels), trials)
+    found = engine.evaluate(trials, record=True).injections
+    assert found is not None
+    eleventh = (found.trial == 1) & (found.sample == 11)
+    assert np.count_nonzero(eleventh) > 0
+    assert set(found.outcome[eleventh]) == {DUE}
 
 
 def test_weights_that_are_used_as_indices_are_due_where_one_is_out_of_range() -> None:

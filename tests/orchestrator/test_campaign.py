@@ -153,6 +153,7 @@ grid:
             "weights": "random",
             "input_shape": (32, 32, 3),
             "classes": 10,
+            "signature": None,
         },
         "dataset": {
             "source": str(file.parent / "photos"),
@@ -476,6 +477,11 @@ def test_a_grid_that_is_no_mapping_is_refused(file: Path, text: str) -> None:
             "model: {source: m.h5, weights: imagenet}",
             "2:32: weights: received 'imagenet', expected nothing: only a source "
             "keras.applications:NAME takes this key",
+        ),
+        (
+            "model: {source: model.keras, signature: scores}",
+            "2:41: signature: received 'scores', expected nothing: only a SavedModel folder takes "
+            "this key",
         ),
         (
             "model: {source: 'keras.applications:VGG16', input_shape: [32, 32]}",

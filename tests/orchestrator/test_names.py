@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from injecttf2 import InjectTF2, device
 from injecttf2.errors import ModelError
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.trials import OUTPUTS, WEIGHTS
 from orchestrator.campaign import load_campaign
 from orchestrator.plan import make_plan
@@ -166,7 +166,7 @@ def test_a_model_does_the_same_whatever_its_layers_are_called(run: Run) -> None:
     inputs, _ = module.data()
     assert module.odd().predict(list(inputs), verbose=0).shape == (7, 3)
     escaped = ["[a]ll" if one == "all" else one for one in ADDRESSES]
-    plain = [info.layer for info in Graph(module.plain()).layers]
+    plain = [info.layer for info in ModelGraph.of(module.plain()).layers]
     for model, outputs, weights in (
         ("odd", escaped, HAVE_WEIGHTS),
         ("plain", plain, [plain[ADDRESSES.index(one)] for one in HAVE_WEIGHTS]),
@@ -212,7 +212,7 @@ def test_every_layer_is_listed_and_found_by_its_name(injecttf2: Command) -> None
 
 
 def test_fault_lists_take_the_names(folder: Path) -> None:
-    graph = Graph(__import__("odd_names").odd())
+    graph = ModelGraph.of(__import__("odd_names").odd())
     with Path("sites.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["layer", "variable", "sample", "element", "bit"])
@@ -252,7 +252,7 @@ def test_the_configuration_of_the_original_takes_the_names() -> None:
 def test_a_name_like_that_of_two_layers_together_is_refused() -> None:
     inputs = [keras.Input((3,), name=name) for name in ("a", "b", "a + b")]
     model = keras.Model(inputs, keras.layers.Add(name="sum")(inputs))
-    infos = {info.layer: info.reason for info in Graph(model).layers}
+    infos = {info.layer: info.reason for info in ModelGraph.of(model).layers}
     reason = "its name holds ' + ', which stands between layers that are hit together"
     assert infos == {"a": None, "b": None, "a + b": reason, "sum": None}
 
@@ -261,7 +261,7 @@ def test_two_tensors_of_one_name_are_refused() -> None:
     inputs = keras.Input((4, 3), name="lstm:0")
     outputs = keras.layers.LSTM(2, return_state=True, name="lstm")(inputs)
     with pytest.raises(ModelError, match="two tensors of the model have the address 'lstm:0'"):
-        _ = Graph(keras.Model(inputs, outputs)).layers
+        _ = ModelGraph.of(keras.Model(inputs, outputs)).layers
 
 
 @pytest.mark.parametrize(

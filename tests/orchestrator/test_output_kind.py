@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2 import golden
 from injecttf2.errors import CampaignError
+from injecttf2.evaluation import golden_run
 from injecttf2.judges import Output
 from orchestrator.campaign import load_campaign
 from orchestrator.plan import Plan, make_plan
@@ -167,7 +167,7 @@ def planned(folder: Path, model: str, data: str, lines: str) -> Plan:
 
 
 def output(plan: Plan) -> Output:
-    return Output(plan.graph.shapes[id(plan.graph.output)], str(plan.graph.output.dtype))
+    return Output(plan.graph.output_shape, plan.graph.output.dtype.name)
 
 
 def told(plan: Plan) -> str | None:
@@ -241,7 +241,7 @@ def test_nothing_is_run_where_it_is_said_or_does_not_matter(
     def never(*_: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr(golden, "outputs", never)
+    monkeypatch.setattr(golden_run, "outputs", never)
     for lines in (
         "judge: {type: threshold, outputs: probabilities}",
         "judge: {type: threshold, logits: false}",

@@ -11,7 +11,7 @@ import keras
 import pyarrow.parquet as pq
 import pytest
 
-from injecttf2 import batches
+from injecttf2.evaluation import batching
 from injecttf2.keras_settings import kept
 from orchestrator.executors.inline import InlineExecutor
 from results import open_run
@@ -35,7 +35,7 @@ def test_the_size_of_batches_does_not_matter(
     campaign: Path, run: Run, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(campaign, tmp_path / "one")
-    monkeypatch.setattr(batches, "LARGEST_BATCH", size)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", size)
     run(campaign, tmp_path / "other")
     assert_equal_rows(tmp_path / "one", tmp_path / "other")
 

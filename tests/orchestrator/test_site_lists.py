@@ -14,7 +14,7 @@ import pytest
 from injecttf2 import device
 from injecttf2.errors import CampaignError
 from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.graph import Graph
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.listed import Listed, SetValue
 from injecttf2.trials import Cell, Scope
 from orchestrator.site_lists import SiteList
@@ -26,14 +26,14 @@ SAMPLES = 70
 
 
 @pytest.fixture(scope="module")
-def graph() -> Iterator[Graph]:
+def graph() -> Iterator[ModelGraph]:
     device.load()
-    yield Graph(networks.cnn())
+    yield ModelGraph.of(networks.cnn())
     keras.utils.clear_session(free_memory=False)
 
 
 @pytest.fixture
-def list_of(tmp_path: Path, graph: Graph) -> Any:
+def list_of(tmp_path: Path, graph: ModelGraph) -> Any:
     def read(text: str) -> dict[Scope, list[Cell]]:
         file = tmp_path / "faults.csv"
         file.write_text(text)
@@ -136,7 +136,7 @@ def test_names_are_found_with_blanks_around_them_and_na_is_none(list_of: Any) ->
 def test_names_that_have_blanks_themselves_come_first(tmp_path: Path) -> None:
     """Of inputs, as TensorFlow takes no other layer whose name has a blank."""
     model = keras.Sequential([keras.Input((3,), name=" none"), keras.layers.Dense(2, name="none")])
-    graph = Graph(model)
+    graph = ModelGraph.of(model)
     (tmp_path / "faults.csv").write_text(
         'layer,variable,sample,element,bit\n none,,0,1,3\n" none",,1,2,3\nnone,kernel,,5,3\n'
     )
@@ -148,7 +148,7 @@ def test_names_that_have_blanks_themselves_come_first(tmp_path: Path) -> None:
     keras.utils.clear_session(free_memory=False)
 
 
-def test_the_same_site_in_two_parts_is_told_with_both(graph: Graph, tmp_path: Path) -> None:
+def test_the_same_site_in_two_parts_is_told_with_both(graph: ModelGraph, tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"trial": [1, 2], "layer": "conv", "sample": 0, "element": [0, 1], "bit": 1}
     )
@@ -269,7 +269,7 @@ def test_a_malformed_list_is_one_message_with_file_and_row(
     [("trial", [1]), ("layer", ["conv"]), ("bit", True), ("sample", pd.Timestamp("2026-01-01"))],
 )
 def test_columns_of_a_type_that_does_not_fit_are_refused(
-    column: str, value: object, graph: Graph, tmp_path: Path
+    column: str, value: object, graph: ModelGraph, tmp_path: Path
 ) -> None:
     file = tmp_path / "faults.parquet"
     row = {"trial": 1, "layer": "conv", "sample": 0, "element": 0, "bit": 1, column: value}
@@ -278,7 +278,7 @@ def test_columns_of_a_type_that_does_not_fit_are_refused(
         SiteList(file, graph, SAMPLES)
 
 
-def test_files_that_are_no_lists_are_refused(graph: Graph, tmp_path: Path) -> None:
+def test_files_that_are_no_lists_are_refused(graph: ModelGraph, tmp_path: Path) -> None:
     for name in ("junk.parquet", "faults.xlsx"):
         (tmp_path / name).write_text("junk")
     for name, message in {
@@ -291,7 +291,7 @@ def test_files_that_are_no_lists_are_refused(graph: Graph, tmp_path: Path) -> No
 
 
 def test_nan_is_no_value_of_whole_numbers(tmp_path: Path) -> None:
-    graph = Graph(families.whole_numbers())
+    graph = ModelGraph.of(families.whole_numbers())
     file = tmp_path / "faults.csv"
     file.write_text("layer,sample,element,value\nint8_back,0,0,nan\nint8,0,0,nan\n")
     with pytest.raises(CampaignError, match="row 2: received the value nan; int8 has none"):

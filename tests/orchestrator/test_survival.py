@@ -20,7 +20,7 @@ import pytest
 
 from injecttf2.engine import Engine
 from injecttf2.errors import EngineError, ModelError
-from injecttf2.injection import InjectedOutputs
+from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.worker import Ready, WorkerSettings
@@ -101,19 +101,19 @@ def test_a_layer_of_which_nothing_can_be_evaluated_is_given_up_on_after_a_few_tr
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have the layer conv raise when it is loaded, so many times."""
-    load = InjectedOutputs.load
+    """Have the layer conv raise when it is made ready, so many times."""
+    warm_up = OutputEvaluator.warm_up
 
     def break_it(error: Exception, times: int) -> None:
         left = [times]
 
-        def failing(self: InjectedOutputs, start: int) -> None:
-            if self.layer == "conv" and left[0]:
+        def failing(self: OutputEvaluator) -> None:
+            if self.scope.layer == "conv" and left[0]:
                 left[0] -= 1
                 raise error
-            load(self, start)
+            warm_up(self)
 
-        monkeypatch.setattr(InjectedOutputs, "load", failing)
+        monkeypatch.setattr(OutputEvaluator, "warm_up", failing)
 
     return break_it
 
@@ -122,7 +122,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     ("kind", "told"),
     [(ModelError, ""), (EngineError, "nothing of this layer could be evaluated; the last error: ")],
 )
-def test_a_layer_that_cannot_be_cut_is_given_up_on_and_the_others_go_on(
+def test_a_layer_that_cannot_be_made_ready_is_given_up_on_and_the_others_go_on(
     kind: type[Exception],
     told: str,
     campaign: Path,

@@ -1,0 +1,1 @@
+"""The same outcomes as level ``dense``, sooner."""

@@ -1,0 +1,1 @@
+"""Level ``dense``: what a results row is by definition."""

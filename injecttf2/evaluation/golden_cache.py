@@ -1,0 +1,196 @@
+"""Golden tensors at the boundaries of the chain, on the device.
+
+They are held for a block of samples at a time, as large a block as the memory allows; where the
+whole data set fits, they are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from injecttf2.datasets import Dataset
+from injecttf2.evaluation.batching import batches, side_by_side
+from injecttf2.evaluation.chain import Chain, Tensors
+
+
+@dataclass
+class GoldenUse:
+    """How often golden tensors of a block were asked for.
+
+    Args:
+        hits: They were in place.
+        computed: They had to be computed.
+    """
+
+    hits: int = 0
+    computed: int = 0
+
+
+class GoldenCache:
+    """Golden tensors of a block of samples at the boundaries from some on.
+
+    Args:
+        chain: The model.
+        dataset: Inputs and labels.
+        memory: Bytes that they may take.
+
+    Attributes:
+        chain: The model.
+        dataset: The data.
+        start: First sample of the block; None where there is none.
+        first: The first boundary that is held.
+        use: How often they were in place.
+    """
+
+    def __init__(self, chain: Chain, dataset: Dataset, memory: int) -> None:
+        self.start: int | None = None
+        self.first = 0
+        self.use = GoldenUse()
+        self.chain = chain
+        self.dataset = dataset
+        self._memory = memory
+        self._held: dict[int, Tensors] = {}
+        self._by_name: dict[str, Any] = {}
+
+    def block(self, first: int) -> int:
+        """Return how many samples a block has that is held from some boundary on."""
+        if self.start == 0 and self.first <= first and self.samples == len(self.dataset):
+            return self.samples
+        row = sum(map(self.chain.row_bytes, range(first, len(self.chain) + 1)))
+        fitting, whole = self._memory // max(1, row), max(self.chain.batch)
+        if fitting >= len(self.dataset):
+            return len(self.dataset)
+        return int(min(len(self.dataset), max(fitting // whole * whole, whole)))
+
+    @property
+    def stop(self) -> int:
+        """One past the last sample that is held."""
+        return (self.start or 0) + self.samples
+
+    @property
+    def samples(self) -> int:
+        """Samples that are held."""
+        return 0 if self.start is None else self._held[len(self.chain)][0].shape[0]
+
+    def load(self, start: int, first: int) -> None:
+        """Have the block that begins at a sample in place, from a boundary on."""
+        held = 0 if self.block(0) == len(self.dataset) else first
+        stop = min(start + self.block(held), len(self.dataset))
+        if self.start == start and self.first <= first and self.samples == stop - start:
+            self.use.hits += 1
+            return
+        self.use.computed += 1
+        self.release()
+        parts: dict[int, list[Tensors]] = {}
+        whole = max(self.chain.batch)
+        for begin, end in batches(stop - start, whole):
+            for place, tensors in self._boundaries(start + begin, start + end):
+                if place >= held:
+                    parts.setdefault(place, []).append(tensors)
+        for place in sorted(parts):
+            self._held[place] = _concatenated(parts.pop(place))
+        self.start, self.first = start, held
+        for place, tensors in self._held.items():
+            self._by_name.update(zip(self.chain.boundary(place), tensors, strict=True))
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Have golden tensors of any place held as well, for the block that is held."""
+        flow = self.chain.graph.flow
+        missing = [name for name in names if name not in self._by_name]
+        for index, segment in enumerate(self.chain.segments):
+            inside = range(segment.start, segment.stop)
+            here = tuple(name for name in missing if flow.position[name] in inside)
+            if here:
+                given = self.inputs(self.start or 0, self.stop) if not index else self._held[index]
+                self._by_name.update(zip(here, self.through(index, given, here), strict=True))
+
+    def tensor(self, name: str) -> Any:
+        """Return a golden tensor that is held, [samples of the block, ...]."""
+        return self._by_name[name]
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.start = None
+        self._held = {}
+        self._by_name = {}
+
+    def rows(self, place: int, rows: Any) -> Tensors:
+        """Return rows of the golden tensors at a boundary.
+
+        Args:
+            place: The boundary.
+            rows: int32 [rows].
+        """
+        return tuple(tf.gather(tensor, rows) for tensor in self._held[place])
+
+    def tensors(self, place: int) -> Tensors:
+        """Return the golden tensors at a boundary, [samples of the block, ...]."""
+        return self._held[place]
+
+    def all_outputs(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield what is judged of all samples, with the first of them each, [samples, ...]."""
+        samples, whole = len(self.dataset), max(self.chain.batch)
+        if self.block(0) == samples:
+            self.load(0, 0)
+            yield 0, self.tensors(len(self.chain))[0].numpy()
+            return
+        for start, stop in batches(samples, whole):
+            last: Tensors = ()
+            for _, tensors in self._boundaries(start, stop):
+                last = tensors
+            yield start, last[0].numpy()
+
+    def _boundaries(self, start: int, stop: int) -> Iterator[tuple[int, Tensors]]:
+        """Yield boundaries and the golden tensors of some samples there, [samples, ...]."""
+        tensors = self.inputs(start, stop)
+        yield 0, tensors
+        for index in range(len(self.chain)):
+            tensors = self.through(index, tensors)
+            yield index + 1, tensors
+
+    def inputs(self, start: int, stop: int) -> Tensors:
+        """Return what goes into the first segment for some samples."""
+        chain = self.chain
+        arrays = dict(zip(chain.graph.flow.inputs, self.dataset.input_arrays, strict=True))
+        # Copied to the device as it is, not by an operation that might change a NaN.
+        return tuple(tf.constant(arrays[name][start:stop]) for name in chain.boundary(0))
+
+    def through(self, index: int, given: Tensors, names: tuple[str, ...] | None = None) -> Tensors:
+        """Return what a segment gives out for samples, from what goes in, [samples, ...].
+
+        Args:
+            index: The segment.
+            given: What goes in.
+            names: Tensors inside it, in place of what it gives out.
+        """
+        chain, size = self.chain, self.chain.batch[index]
+
+        def run(bound: tuple[int, int]) -> Tensors:
+            first, last = bound
+            part = tuple(_padded(one, first, last, size) for one in given)
+            outputs, _ = chain.run(index, part, ends=names)
+            return tuple(one[: last - first] for one in outputs)
+
+        chain.function(index, ends=names)  # compiled here, not in threads
+        return _concatenated(list(side_by_side(run, batches(given[0].shape[0], size))))
+
+
+def _padded(tensor: Any, first: int, last: int, size: int) -> Any:
+    """Return rows of a tensor, filled up to a number with copies of the first of them."""
+    part = tensor if last - first == tensor.shape[0] else tensor[first:last]
+    if last - first == size:
+        return part
+    rows = np.arange(size)
+    return tf.gather(part, np.where(rows < last - first, rows, 0))
+
+
+def _concatenated(parts: Sequence[Tensors]) -> Tensors:
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(tf.concat(columns, 0) for columns in zip(*parts, strict=True))

@@ -1,0 +1,1 @@
+"""A model as one graph of TensorFlow's: what its layers give out, and functions cut from it."""
