@@ -62,8 +62,6 @@ def _row(model: Any, dataset: Any, engines: Sequence[Any], info: Any) -> list[st
     before = prepared.reevaluated
     engines[1].evaluate(trials(info.layer, 1, bit=BIT))
     twice = (prepared.reevaluated - before) / len(dataset)
-    for engine in engines:
-        engine.prepare(info.layer).release()
     return [
         f"{1 / _reference_seconds(model, dataset, info):.2f}",
         f"{dense:,.1f}",
@@ -81,7 +79,7 @@ def _rate(engine: Any, layer: str) -> float:
         chosen = trials(layer, count, bit=BIT)
         return seconds(lambda: engine.evaluate(chosen))
 
-    engine.prepare(layer, tune=True)
+    engine.prepare(layer)
     measure(2)
     count = max(3, round(SECONDS / (measure(8) / 8)))
     return count / statistics.median(measure(count) for _ in range(MEASUREMENTS))

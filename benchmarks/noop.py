@@ -45,21 +45,21 @@ class Noop(RayWorker):
 
 class NoopEngine:
     def __init__(self) -> None:
-        from injecttf2.block import GoldenUse
+        from injecttf2.evaluation.golden_cache import GoldenUse
 
         self.golden_use = GoldenUse()
         self.golden = SimpleNamespace(accuracy=1.0)
         self.dataset = range(10_000)
 
     def prepare(self, scope: Scope) -> Any:
-        from injecttf2.graph import LayerInfo
+        from injecttf2.graph.layer_info import LayerInfo
 
         index = int(scope.layer.removeprefix("layer"))
         info = LayerInfo(scope.layer, index, "Dense", (10,), "float32", 0, is_input=False)
         return SimpleNamespace(infos=[info], dtypes=("float32",), scope=scope, reevaluated=0)
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:
-        from injecttf2.evaluation import Evaluation
+        from injecttf2.evaluation.records import Evaluation
         from injecttf2.outcomes import Tallies
 
         none = np.zeros(len(trials), np.int64)

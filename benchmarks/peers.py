@@ -108,12 +108,14 @@ class Bench:
 
         from benchmarks.torch_twin import Twin
         from injecttf2.engine import Engine
+        from injecttf2.flatten import flatten
+        from injecttf2.wrapping import function_of
 
         self.dataset = dataset
         self.engines = {
             levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)
         }
-        self.twin = Twin(self.engines[()].graph)
+        self.twin = Twin(flatten(function_of(model)[0]))
         self._plain: dict[str, list[Any]] = {}
         self.images = torch.from_numpy(dataset.inputs.transpose(0, 3, 1, 2).copy())
         golden = np.concatenate([self.twin(part).numpy() for part in self.images.split(250)])
@@ -124,7 +126,7 @@ class Bench:
         chosen = trials(case.layer, 5)
         ours = []
         for engine in self.engines.values():
-            engine.prepare(case.layer, tune=True)
+            engine.prepare(case.layer)
             engine.evaluate(chosen)
             seconds = median_seconds(lambda engine=engine: engine.evaluate(chosen), ROUNDS)
             ours.append(len(chosen) * len(self.dataset) / seconds)
@@ -148,7 +150,7 @@ class Bench:
         import torch
         from pytorchfi.core import fault_injection
 
-        from injecttf2.batches import batches
+        from injecttf2.evaluation.batching import batches
 
         kind = "all" if case.module == "all" else getattr(torch.nn, case.module)
         injector = fault_injection(
@@ -185,7 +187,7 @@ class Bench:
         """Return the outputs of the whole Keras model for every image, flips by NumPy between."""
         import tensorflow as tf
 
-        from injecttf2.batches import batches
+        from injecttf2.evaluation.batching import batches
 
         graph = self.engines[()].graph
         cut = graph.cut(case.layer)

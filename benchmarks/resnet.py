@@ -2,7 +2,6 @@
 
 import statistics
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +14,12 @@ from injecttf2 import device
 
 ASKED_RATE = 7_500
 ASKED_RATIO = 2.7
-ASKED_OVERHEAD = 0.10
 
 SECONDS = 1.5
 """Time of one measurement, about; a worker's chunk of trials takes two seconds."""
 
 FORWARD_BATCHES = (64, 128, 256)
 """Batch sizes of the plain forward pass; the best counts."""
-
-OVERHEAD_LAYERS = ("stem_conv", "stage2_block1_add", "stage3_block2_relu2")
-"""Cuts at which the engine is compared with the bare compiled suffix."""
 
 
 @dataclass
@@ -61,11 +56,10 @@ def main() -> None:
     model, dataset = data.resnet()
     engines = {levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)}
     console = Console(width=100)
-    _rates(console, engines, dataset)
-    _overhead(console, engines[()], dataset)
+    _rates(console, engines, model, dataset)
 
 
-def _rates(console: Console, engines: dict[tuple[str, ...], Any], dataset: Any) -> None:
+def _rates(console: Console, engines: dict[tuple[str, ...], Any], model: Any, dataset: Any) -> None:
     """Print injections/s of all layers."""
     groups: dict[str, Total] = {}
     every, forwards = Total(), []
@@ -76,7 +70,7 @@ def _rates(console: Console, engines: dict[tuple[str, ...], Any], dataset: Any) 
         groups.setdefault(info.layer.partition("_")[0], Total()).add(layer)
         every.add(layer)
         if info.index % 8 == 1:
-            forwards.append(_forward_rate(graph, dataset))
+            forwards.append(_forward_rate(model, dataset))
     table = Table(title=f"resnet: ResNet-20, {len(dataset):,} images, random bit, p = 1")
     for name in ("layers", "dense, inj/s", "levels, inj/s", "levels / dense", "left", "twice"):
         table.add_column(name, justify="left" if name == "layers" else "right")
@@ -106,7 +100,7 @@ def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> 
     """Return what one trial of a layer takes, after warm-up."""
     total = Total(injections=samples)
     for levels, engine in engines.items():
-        prepared = engine.prepare(layer, tune=True)
+        prepared = engine.prepare(layer)
         warm = seconds(lambda e=engine: e.evaluate(trials(layer, 1, start=1000)))
         chosen = trials(layer, max(1, round(SECONDS / warm)))
         dropped, twice = prepared.dropped, prepared.reevaluated
@@ -117,18 +111,14 @@ def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> 
             total.twice = (prepared.reevaluated - twice) / len(chosen)
         else:
             total.dense = taken
-        prepared.release()
     return total
 
 
-def _forward_rate(graph: Any, dataset: Any) -> float:
+def _forward_rate(model: Any, dataset: Any) -> float:
     """Return the images/s of the whole compiled model at its best batch size."""
     import tensorflow as tf
 
-    def run(inputs: Any) -> Any:
-        return graph.run(graph.steps, {id(graph.input): inputs})[id(graph.output)]
-
-    forward = tf.function(run, autograph=False)
+    forward = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
     rates = []
     for batch in FORWARD_BATCHES:
         inputs = tf.constant(dataset.inputs[:batch])
@@ -136,56 +126,6 @@ def _forward_rate(graph: Any, dataset: Any) -> float:
         times = [seconds(lambda i=inputs: forward(i).numpy()) for _ in range(5)]
         rates.append(batch / statistics.median(times))
     return max(rates)
-
-
-def _overhead(console: Console, engine: Any, dataset: Any) -> None:
-    """Compare level dense with the bare compiled suffix on batches that lie ready."""
-    table = Table(title="resnet: level dense over the bare compiled suffix, same batches")
-    for name in ("layer", "batch", "bare, inj/s", "dense, inj/s", "overhead", "asked for"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
-    for layer in OVERHEAD_LAYERS:
-        batch = engine.prepare(layer).batch
-        batches = -(-len(dataset) // batch)
-        bare = _bare_suffix(engine.graph, layer, batch, batches)
-        chosen = trials(layer, 1)
-        bare()
-        engine.evaluate(chosen)
-        pairs = [(seconds(bare), seconds(lambda t=chosen: engine.evaluate(t))) for _ in range(5)]
-        bare_time, dense_time = (statistics.median(one) for one in zip(*pairs, strict=True))
-        ratio = statistics.median(dense / bare for bare, dense in pairs)
-        table.add_row(
-            layer,
-            str(batch),
-            f"{batch * batches / bare_time:,.0f}",
-            f"{batch * batches / dense_time:,.0f}",
-            f"{ratio - 1:+.1%}",
-            f"<= {ASKED_OVERHEAD:.0%}",
-        )
-    console.print(table)
-    console.print(f"pairs in turn, medians of 5; {data.machine()}\n", highlight=False)
-
-
-def _bare_suffix(graph: Any, layer: str, batch: int, batches: int) -> Callable[[], None]:
-    """Return a call that runs the compiled steps behind a layer on batches that lie ready."""
-    import tensorflow as tf
-
-    cut = graph.cut(layer)
-    frontier = [
-        tf.random.normal((batch, *graph.shape(key)), dtype=graph.dtypes[key])
-        for key in cut.frontier
-    ]
-
-    def run(*tensors: Any) -> Any:
-        values = graph.run(cut.suffix, dict(zip(cut.frontier, tensors, strict=True)))
-        return values[id(graph.output)]
-
-    compiled = tf.function(run, autograph=False)
-
-    def call() -> None:
-        for _ in range(batches):
-            compiled(*frontier).numpy()
-
-    return call
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from injecttf2.graph import Graph, Step
+from injecttf2.flatten import Flat
+from injecttf2.steps import Step
 
 
 class Twin(nn.Module):
@@ -16,9 +17,10 @@ class Twin(nn.Module):
         graph: The model, of the layers that the benchmarks' models have.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Flat) -> None:
         super().__init__()
-        self._input, self._output = str(id(graph.input)), str(id(graph.output))
+        (given,), (made,) = graph.inputs, graph.outputs
+        self._input, self._output = str(id(given)), str(id(made))
         self._calls: list[tuple[str, list[str], str]] = []
         for step in graph.steps:
             if not step.node.is_input:
