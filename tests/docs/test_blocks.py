@@ -25,8 +25,9 @@ NOT_RUN = {
     "docs/guide/coming-from.md": "one import, which tests/injecttf2/test_inject.py has",
     "docs/guide/cluster.md": "reads object storage",
     "docs/guide/faults.md": "tests/orchestrator/test_guide.py runs them",
-    "docs/how-it-works/engine.md": "is in injecttf2/rules",
+    "docs/how-it-works/engine.md": "is in injecttf2/acceleration/rules.py",
     "docs/guide/models.md": "tests/injecttf2/test_scoped_models.py runs such modules",
+    "docs/guide/single-faults.md": "tests/docs/test_single_faults.py runs it",
     "docs/guide/sampling.md": "test_the_examples_of_sampling_plans runs them",
 }
 """Pages whose Python needs more than a run directory, and why; it is compiled all the same."""
@@ -34,6 +35,7 @@ NOT_RUN = {
 
 LEFT_OUT = {
     "from injecttf2 import InjectTF2": "tests/injecttf2/test_inject.py runs it",
+    "from injecttf2 import Injector": "tests/injecttf2/test_injector.py has it",
     "metric_mean_squared_error": "needs a model that gives out values",
 }
 """What is in blocks that are compiled only, on pages that are run."""
