@@ -187,3 +187,11 @@ def laid_over(values: Any, held: Box, patch: Any, at: Box) -> Any:
 
 def _column(begin: Any) -> Any:
     return np.int32(begin) if isinstance(begin, int) else tf.expand_dims(begin, 1)
+
+
+def is_same(one: Box, other: Box) -> bool:
+    """Return whether two boxes are known to be the same."""
+    return all(
+        (a.base is b.base, a.extent, a.shift, a.scale) == (True, b.extent, b.shift, b.scale)
+        for a, b in zip(one, other, strict=True)
+    )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2 import bits, changes
-from injecttf2.acceleration.boxes import NoRegion
+from injecttf2.acceleration.boxes import Box, NoRegion, extents, is_same, laid_over
 from injecttf2.acceleration.margins import close_to_a_tie, deviation, judged
 from injecttf2.acceleration.region import Region, Stretch
 from injecttf2.acceleration.rules import RULES
@@ -187,7 +188,7 @@ class Difference:
                 break
             stretch = Stretch(start, stop, target, extents_, ends)
             if index == self._first:
-                step = self._step(stretch, index)
+                step = self._head(stretch, index)
             else:
                 if stretch not in self._shared:
                     self._shared[stretch] = self._step(stretch, index)
@@ -197,6 +198,13 @@ class Difference:
             steps.append(step)
             target, extents_ = step.end, step.extents
         return steps
+
+    def _head(self, stretch: Stretch, index: int) -> Step:
+        """Return the first step: from the start of the segment, where all of it has rules."""
+        whole = replace(stretch, start=self._chain.segments[index].start)
+        if whole.start < stretch.start and (step := self._step(whole, index)).rows:
+            return step
+        return self._step(stretch, index)
 
     def _step(self, stretch: Stretch, index: int) -> Step:
         """Return a step, traced; it has no rows where it cannot be taken on boxes."""
@@ -225,9 +233,13 @@ class Difference:
                     )
                 return golden[name]
 
-            changed = _hit(read(stretch.target), rows, *given) if head else given
             region = Region(graph, stretch, rows, read, chain.fixed)
-            reached = region.reach(*changed)
+            if head:
+                shape = (graph.shapes[stretch.target] or ())[1:]
+                element, keep, flip = given
+                reached = region.reach(_place(element, shape), partial(_hit, keep, flip))
+            else:
+                reached = region.reach(given[0], partial(_laid, given[1]))
             found.extend([region, reached, tuple(golden)])
             return reached.begins, reached.values, reached.same, reached.doubtful
 
@@ -479,19 +491,32 @@ class Difference:
         return SAFETY * max(apart, 2.0**-24)
 
 
-def _hit(golden: Any, rows: Any, element: Any, keep: Any, flip: Any) -> tuple[Any, Any]:
-    """Return where a word of each sample changes, and the value after that."""
-    shape = tuple(golden.shape[1:])
-    begins, rest = [], element
+def _place(element: Any, shape: Sequence[Any]) -> Any:
+    """Return the place on each axis of elements of a flattened sample, int32 [rows, axes]."""
+    places, rest = [], element
     for size in reversed(shape):
-        begins.append(rest % size)
-        rest = rest // size
-    flat = tf.reshape(golden, (-1,))
-    place = tf.cast(rows, tf.int64) * math.prod(shape) + tf.cast(element, tf.int64)
-    words = tf.bitcast(tf.gather(flat, place), keep.dtype)
-    after = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(words, keep), flip)
-    values = tf.reshape(tf.bitcast(after, golden.dtype), (-1, *[1] * len(shape)))
-    return tf.stack(begins[::-1], 1), values
+        places.append(rest % np.int32(size))
+        rest = rest // np.int32(size)
+    return tf.stack(places[::-1], 1)
+
+
+def _hit(keep: Any, flip: Any, golden: Callable[[], Any], held: Box, at: Box) -> Any:
+    """Return a box of golden values in which one word of each sample changes."""
+    values = golden()
+    index: Any = 0
+    for span, hit in zip(held, at, strict=True):
+        last = np.int32(span.extent - 1)
+        index = index * np.int32(span.extent) + tf.clip_by_value(hit.begin - span.begin, 0, last)
+    size = math.prod(extents(held))
+    word = tf.bitcast(tf.gather(tf.reshape(values, (-1, size)), index, batch_dims=1), keep.dtype)
+    after = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(word, keep), flip)
+    hit_value = tf.reshape(tf.bitcast(after, values.dtype), (-1, *[1] * len(held)))
+    return _laid(hit_value, lambda: values, held, at)
+
+
+def _laid(values: Any, golden: Callable[[], Any], held: Box, at: Box) -> Any:
+    """Return a box of golden values with those of another box in their place."""
+    return values if is_same(held, at) else laid_over(golden(), held, values, at)
 
 
 def _written(tensor: Any, begins: Any, values: Any) -> Any:

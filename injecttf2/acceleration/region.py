@@ -23,7 +23,6 @@ from injecttf2.acceleration.boxes import (
     extents,
     gathered,
     joined,
-    laid_over,
 )
 from injecttf2.acceleration.drop import equal_bits
 from injecttf2.acceleration.rules import RULES, Node, Product, Rule
@@ -35,6 +34,11 @@ RANK_ONE = 8
 
 ON_BOXES = 3.0
 """Work on a box, relative to the same work on a whole tensor: places are computed for each."""
+
+
+Differ = Callable[[Callable[[], Any], Box, Box], Any]
+"""Receives what returns the golden values of a box of the target, [rows, *extents], that box, and
+the box that differs; returns the values of the first with the difference."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,12 @@ class Region:
         self._nodes: dict[str, tuple[Node, Rule]] = {}
         self._golden_values: dict[str, Any] = {}
 
-    def reach(self, begins: Any, values: Any) -> Reached:
+    def reach(self, begins: Any, differ: Differ) -> Reached:
         """Return what of the end differs.
 
         Args:
             begins: int32 [rows, axes], where the box of the target begins.
-            values: [rows, *extents], what it holds.
+            differ: Puts the difference into what is needed of the target.
 
         Raises:
             NoRegion: An operation has no rule, or what it does is no box.
@@ -126,7 +130,8 @@ class Region:
             for axis, (extent, size) in enumerate(zip(stretch.extents, shape, strict=True))
         )
         operations = self._flow.path[stretch.start : stretch.stop]
-        for operation in operations:
+        behind = max(0, self._flow.position[stretch.target] + 1 - stretch.start)
+        for operation in operations[behind:]:
             self._sweep(operation)
         ends = [name for name in stretch.ends if name in self._changed]
         if len(ends) != 1:
@@ -136,7 +141,7 @@ class Region:
         self._needed[end] = box
         for operation in reversed(operations):
             self._sweep_back(operation)
-        found = self._computed(end, values, golden=False)
+        found = self._computed(end, differ, golden=False)
         before = self._read(end, box)
         self._doubt(found)
         begin = [span.begin for span in box]
@@ -191,7 +196,7 @@ class Region:
             return False
         return box[0].extent <= RANK_ONE and not box[0].is_whole(node.moving[0][0])
 
-    def _computed(self, end: str, patch: Any, *, golden: bool) -> Any:
+    def _computed(self, end: str, differ: Differ | None, *, golden: bool) -> Any:
         """Return what is needed of a tensor, with the difference or without."""
         values = self._golden_values if golden else {}
         stretch = self.stretch
@@ -203,8 +208,13 @@ class Region:
 
         def made(name: str) -> Any:
             box = self._needed[name]
-            if name == stretch.target and not golden:
-                return self._target(patch)
+            if name == stretch.target and differ is not None:
+                found = differ(lambda: before(name, box), box, self._changed[name])
+                self._doubt(found)
+                return found
+            return before(name, box)
+
+        def before(name: str, box: Box) -> Any:
             position = self._flow.position[name]
             if position < stretch.start:
                 return self._read(name, box)
@@ -221,15 +231,6 @@ class Region:
             return rule.compute(node, box, given)
 
         return of(end)
-
-    def _target(self, patch: Any) -> Any:
-        """Return what is needed of the target, with the difference in it."""
-        name = self.stretch.target
-        held, needed = self._changed[name], self._needed[name]
-        self._doubt(patch)
-        if _is_same(held, needed):
-            return patch
-        return laid_over(self._read(name, needed), needed, patch, held)
 
     def _rank_one(self, node: Node, values: Any) -> Any:
         """Return the golden product, and what the difference of few elements adds to it."""
@@ -319,10 +320,3 @@ class Region:
 
 def _made(node: Node) -> str:
     return str(node.operation.outputs[0].name)
-
-
-def _is_same(one: Box, other: Box) -> bool:
-    return all(
-        (a.base is b.base, a.extent, a.shift, a.scale) == (True, b.extent, b.shift, b.scale)
-        for a, b in zip(one, other, strict=True)
-    )
