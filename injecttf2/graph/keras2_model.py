@@ -80,7 +80,7 @@ class Keras2Model:
 
     def variables_of(self, layer: Any) -> Sequence[Variable]:
         """Return the weights of a layer, in Keras' order."""
-        return [_variable(one) for one in getattr(layer, "weights", ())]
+        return [Variable.of(one) for one in getattr(layer, "weights", ())]
 
 
 def _converted(layer: Any, name: str) -> Callable[..., Any]:  # noqa: ARG001 - there is one
@@ -126,13 +126,3 @@ def _read_whole(variables: Sequence[Any]) -> Iterator[None]:
     finally:
         for attributes in held:
             attributes.pop("sparse_read", None)
-
-
-def _variable(variable: Any) -> Variable:
-    return Variable(
-        path=str(variable.name).partition(":")[0],
-        dtype=str(variable.dtype.name),
-        shape=tuple(variable.shape),
-        handle=variable.handle,
-        read=variable.numpy,
-    )

@@ -148,7 +148,7 @@ class ScopedModel:
         for outer, inner in graph.captures:
             given[inner.name] = around.capture(outer)
             if id(outer) in variables:
-                held[given[inner.name].name] = _variable(variables[id(outer)])
+                held[given[inner.name].name] = Variable.of(variables[id(outer)])
             elif outer.dtype == tf.resource:
                 raise ModelError(
                     f"the model {self.name!r} holds a resource that is no variable, such as a "
@@ -219,16 +219,6 @@ def _captured(function: Any) -> list[Any]:
             "`concrete.module = module` before it is returned",
         ) from error
     return [held[id(handle)] for handle, _ in function.graph.captures if id(handle) in held]
-
-
-def _variable(variable: Any) -> Variable:
-    return Variable(
-        path=str(variable.name).partition(":")[0],
-        dtype=str(variable.dtype.name),
-        shape=tuple(variable.shape),
-        handle=variable.handle,
-        read=variable.numpy,
-    )
 
 
 def _names(specs: Sequence[Any]) -> list[str]:

@@ -60,6 +60,17 @@ class Variable:
     handle: Any
     read: Callable[[], npt.NDArray[Any]]
 
+    @classmethod
+    def of(cls, variable: Any) -> Variable:
+        """Return what a ``tf.Variable`` is to the engine; its name is its path."""
+        return cls(
+            path=str(variable.name).partition(":")[0],
+            dtype=str(variable.dtype.name),
+            shape=tuple(variable.shape),
+            handle=variable.handle,
+            read=variable.numpy,
+        )
+
     @property
     def key(self) -> int:
         """What tells variables apart."""
