@@ -9,6 +9,7 @@ rule ends the part of a model that is taken on boxes.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -217,7 +218,7 @@ class _Sliding:
     outputs: int
 
 
-class Sliding(Rule):
+class Sliding(Rule, ABC):
     """An operation that slides over the axes between samples and channels."""
 
     outside = 0.0
@@ -259,9 +260,9 @@ class Sliding(Rule):
             patch = tf.where(within, patch, outside)
         return self.slide(node, box, patch)
 
+    @abstractmethod
     def slide(self, node: Node, box: Box, patch: Any) -> Any:
         """Return what the operation makes of a patch without any padding."""
-        raise NotImplementedError
 
     def channels(self, node: Node, span: Span) -> Span:
         """Return the channels that may differ."""
@@ -273,9 +274,9 @@ class Sliding(Rule):
         del node
         return span
 
+    @abstractmethod
     def sizes(self, node: Node) -> tuple[Sequence[int], Sequence[int]]:
         """Return the sizes that outputs span, and how far apart what they span is."""
-        raise NotImplementedError
 
     def _axes(self, node: Node) -> list[_Sliding]:
         if len(node.moving) != 1 or node.attribute("data_format") not in (b"NHWC", b"NDHWC"):
