@@ -53,11 +53,12 @@ def mnist() -> Path:
 
 def example() -> tuple[Any, Any]:
     """The example's CNN and its test images; TensorFlow must have been configured."""
-    from injecttf2 import datasets, models
+    from injecttf2 import datasets
+    from injecttf2.models import loading
 
     inputs = [datasets.ModelInput("image", (28, 28, 1))]
     dataset = datasets.prepare(datasets.load(str(mnist()), inputs), datasets.Preparation(), inputs)
-    return models.load_file(mnist_model()), dataset
+    return loading.load_file(mnist_model()), dataset
 
 
 def resnet_files() -> tuple[Path, Path]:
@@ -69,13 +70,14 @@ def resnet_files() -> tuple[Path, Path]:
 
 def resnet() -> tuple[Any, Any]:
     """ResNet-20 and 2,000 test images of CIFAR-10; TensorFlow must have been configured."""
-    from injecttf2 import datasets, models
+    from injecttf2 import datasets
+    from injecttf2.models import loading
 
     model, images = resnet_files()
     preparation = datasets.Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     inputs = [datasets.ModelInput("image", (32, 32, 3))]
     dataset = datasets.prepare(datasets.load(str(images), inputs), preparation, inputs)
-    return models.load_file(model), dataset
+    return loading.load_file(model), dataset
 
 
 def peak_memory() -> float:

@@ -17,9 +17,9 @@ import numpy as np
 
 from injecttf2.code_values import classes, is_library, module_of, plain, shallow, value_of
 from injecttf2.flatten import flatten
-from injecttf2.graph.canonical import graph_digest
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.traceable import Traceable
+from injecttf2.graph_digest import graph_digest
 from injecttf2.keras_settings import DEFAULTS, KerasSettings
 from injecttf2.steps import inner_layers
 from injecttf2.wrapping import function_of

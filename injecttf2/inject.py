@@ -23,7 +23,7 @@ from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
-from injecttf2.models import load_file
+from injecttf2.models.loading import load_file
 from injecttf2.original_config import read_config
 from injecttf2.rates import Probability
 from injecttf2.trials import Cell, Identity, Trial, trial_ids

@@ -339,7 +339,7 @@ def layers(
     device.configure(gpu=False)
     from injecttf2.graph.model_graph import ModelGraph
     from injecttf2.graph.weights import all_counted
-    from injecttf2.models import resolve
+    from injecttf2.models.loading import resolve
     from orchestrator.tables import layer_entry, layers_table
 
     graph = ModelGraph.of(resolve(reference, Path.cwd(), signature=signature)[1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from injecttf2 import datasets, dependence, fault_registry, models
+from injecttf2 import datasets, dependence, fault_registry
 from injecttf2.datasets import Dataset, Preparation
 from injecttf2.digest import model_digest
 from injecttf2.engine import GOLDEN_BYTES
@@ -25,8 +25,9 @@ from injecttf2.judges.loading import PortableAssessment
 from injecttf2.judges.output_kind import OutputKind
 from injecttf2.judges.probabilities import gives_logits
 from injecttf2.keras_settings import KerasSettings
+from injecttf2.models.loading import resolve as resolve_model
+from injecttf2.models.portable import Model, Portable
 from injecttf2.own_code import Code
-from injecttf2.portable_models import Model, Portable
 from injecttf2.rates import Exhaustive
 from injecttf2.suggest import nearest
 from injecttf2.trials import WEIGHTS, Cell, Identity, cell_id
@@ -145,7 +146,7 @@ def make_plan(campaign: Campaign) -> Plan:
     if campaign.model is None or campaign.dataset is None:
         raise CampaignError("a campaign needs a model and a dataset")
     with placed(campaign.place("model")):
-        portable, model = models.resolve(
+        portable, model = resolve_model(
             campaign.model.source,
             campaign.folder,
             weights=campaign.model.weights,

@@ -22,8 +22,8 @@ from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.judges import Assessment
 from injecttf2.judges.loading import PortableAssessment
 from injecttf2.levels import LEVELS
+from injecttf2.models.portable import Portable
 from injecttf2.numerics import kernels_digest, numerics
-from injecttf2.portable_models import Portable
 from injecttf2.trials import Identity, Repetitions
 from orchestrator import rows
 

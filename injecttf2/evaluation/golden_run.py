@@ -13,9 +13,9 @@ import numpy.typing as npt
 from injecttf2.chance import chance_of
 from injecttf2.errors import DatasetError
 from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.evaluation.golden_verdict import golden_verdict
 from injecttf2.judges import Assessment, Output, Verdict, output_kind
 from injecttf2.judges.assessment import is_builtin
-from injecttf2.judges.golden import golden_verdict
 
 
 @dataclass(frozen=True, eq=False)

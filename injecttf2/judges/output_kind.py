@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.errors import CampaignError, ModelError
-from injecttf2.graph.scopes import Scope
 from injecttf2.judge_names import Named
 from injecttf2.judges.assessment import name_of
 from injecttf2.judges.judge import Part
 from injecttf2.judges.probabilities import ending, gives_logits, unwrapped
+from injecttf2.models.scopes import Scope
 from injecttf2.steps import is_keras
 
 Kind = Literal["probabilities", "logits"]

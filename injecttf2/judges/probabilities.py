@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from injecttf2.graph.scopes import Scope
 from injecttf2.judges.judge import Output, one_row
+from injecttf2.models.scopes import Scope
 from injecttf2.steps import is_keras
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from injecttf2.datasets import Dataset
 from injecttf2.errors import UserError, told
-from injecttf2.portable_models import Portable
+from injecttf2.models.portable import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
 from orchestrator.worker import Worker, WorkerSettings, is_transient

@@ -9,7 +9,7 @@ from typing import Any
 
 from injecttf2.datasets import Dataset
 from injecttf2.errors import CampaignError, InjectTF2Error, UserError, told
-from injecttf2.portable_models import Portable
+from injecttf2.models.portable import Portable
 from injecttf2.trials import Repetitions
 from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
 from orchestrator.executors.ray_connection import Connection

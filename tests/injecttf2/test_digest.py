@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2 import models
 from injecttf2.digest import class_digest, model_digest
 from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.models import loading
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_saving_in_either_format_keeps_the_digest(
 ) -> None:
     model = build()
     model.save(tmp_path / f"model{suffix}")
-    assert model_digest(models.load_file(tmp_path / f"model{suffix}")) == model_digest(model)
+    assert model_digest(loading.load_file(tmp_path / f"model{suffix}")) == model_digest(model)
 
 
 def test_saving_keeps_the_digest_of_operations_and_their_constants(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_saving_keeps_the_digest_of_operations_and_their_constants(tmp_path: Pat
 
     model = functional(build)
     model.save(tmp_path / "model.keras")
-    assert model_digest(models.load_file(tmp_path / "model.keras")) == model_digest(model)
+    assert model_digest(loading.load_file(tmp_path / "model.keras")) == model_digest(model)
 
 
 def test_the_same_model_has_the_same_digest_whatever_was_built_before() -> None:

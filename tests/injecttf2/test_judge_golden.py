@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from injecttf2.errors import ModelError
+from injecttf2.evaluation.golden_verdict import check, golden_verdict
 from injecttf2.judges import Assessment, Verdict
 from injecttf2.judges.criteria import LeftTop
-from injecttf2.judges.golden import check, golden_verdict
 from injecttf2.judges.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
 from injecttf2.judges.per_position import PerPosition
 from tests import judging

@@ -12,9 +12,9 @@ import tf_keras
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
-from injecttf2.graph.keras2_model import Keras2Model
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
+from injecttf2.models.keras2_model import Keras2Model
 from tests.keras_2 import KINDS, Bent, shaken
 from tests.splitting import check_outputs, check_weights, dataset, halves
 

@@ -19,15 +19,15 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from injecttf2 import models
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
-from injecttf2.graph.keras2_model import Keras2Model
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
-from injecttf2.model_files import CODE_HINT
-from injecttf2.portable_models import FileModel
+from injecttf2.models import loading
+from injecttf2.models.keras2_model import Keras2Model
+from injecttf2.models.model_files import CODE_HINT
+from injecttf2.models.portable import FileModel
 from tests import networks
 from tests.keras_2 import KINDS, Bent, shaken
 from tests.splitting import check_outputs, check_weights, dataset, halves
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model:UserWa
 
 def refusal(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
-        models.resolve(str(path))
+        loading.resolve(str(path))
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
@@ -52,7 +52,7 @@ def save(model: Any, path: Path) -> Path:
 def test_keras_2_loads_what_it_wrote_and_keras_3_refuses(suffix: str, tmp_path: Path) -> None:
     original = KINDS["convolutions"].model()
     path = save(original, tmp_path / f"model{suffix}")
-    portable, model = models.resolve(str(path))
+    portable, model = loading.resolve(str(path))
     assert isinstance(model, Keras2Model)
     assert portable == FileModel(path.read_bytes(), suffix, str(path), keras_2=True)
     sent = pickle.loads(pickle.dumps(portable)).build()  # noqa: S301 - our own
@@ -67,7 +67,7 @@ def test_keras_3_loads_what_keras_2_wrote_if_it_understands_it_as_version_0_1_di
 ) -> None:
     given = layers.Input((4,), name="given")
     original = shaken(tf_keras.Model(given, layers.Dense(3, "softmax", name="dense")(given)))
-    portable, model = models.resolve(str(save(original, tmp_path / "model.h5")))
+    portable, model = loading.resolve(str(save(original, tmp_path / "model.h5")))
     assert isinstance(portable, FileModel)
     assert not portable.keras_2
     assert isinstance(model, keras.Model)
@@ -83,7 +83,7 @@ def test_files_of_keras_3_never_go_to_keras_2(tmp_path: Path) -> None:
 def test_the_whole_of_a_file_is_injected_as_keras_2_has_it(tmp_path: Path) -> None:
     kind = KINDS["convolutions"]
     original, data = kind.model(), kind.data()
-    _, model = models.resolve(str(save(original, tmp_path / "model.h5")))
+    _, model = loading.resolve(str(save(original, tmp_path / "model.h5")))
     engine = Engine(ModelGraph.of(model, tuple(data)), dataset(data))
     for name in ("conv", "depthwise", "classes"):
         tensor = original.get_layer(name).output
@@ -92,10 +92,10 @@ def test_the_whole_of_a_file_is_injected_as_keras_2_has_it(tmp_path: Path) -> No
 
 PROGRAM = """
 import sys
-from injecttf2 import models
+from injecttf2.models import loading
 from injecttf2.digest import model_digest
 for _ in range(2):
-    print(model_digest(models.resolve(sys.argv[1])[1]))
+    print(model_digest(loading.resolve(sys.argv[1])[1]))
 """
 
 
@@ -104,7 +104,7 @@ def test_a_file_has_the_same_digest_in_another_process(name: str, tmp_path: Path
     made = KINDS[name].model()
     (given,) = made.inputs  # a function of TensorFlow, which Keras 3 does not read
     path = save(tf_keras.Model(given, tf.nn.relu(made.output)), tmp_path / "model.h5")
-    expected = model_digest(models.resolve(str(path))[1])
+    expected = model_digest(loading.resolve(str(path))[1])
     command = [sys.executable, "-c", PROGRAM, str(path)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.stdout.split() == [expected, expected], ended.stderr
@@ -175,7 +175,7 @@ def test_layers_of_a_users_own_are_refused(suffix: str, tmp_path: Path) -> None:
 def test_functions_of_tensorflow_that_do_more_than_compute_are_refused(tmp_path: Path) -> None:
     given = layers.Input((4,))
     path = save(tf_keras.Model(given, tf.math.multiply(given, 2.0)), tmp_path / "model.h5")
-    assert isinstance(models.resolve(str(path))[1], Keras2Model)
+    assert isinstance(loading.resolve(str(path))[1], Keras2Model)
     with h5py.File(path, "r+") as file:
         config = json.dumps(json.loads(file.attrs["model_config"]))
         file.attrs["model_config"] = config.replace('"math.multiply"', '"io.write_file"')
@@ -200,8 +200,8 @@ def test_a_class_of_another_package_is_not_imported(tmp_path: Path) -> None:
 def test_keras_2_is_not_imported_for_other_models(tmp_path: Path) -> None:
     networks.cnn().save(tmp_path / "model.keras")
     program = (
-        "import sys; from injecttf2 import models; "
-        f"models.resolve({str(tmp_path / 'model.keras')!r}); print('tf_keras' in sys.modules)"
+        "import sys; from injecttf2.models import loading; "
+        f"loading.resolve({str(tmp_path / 'model.keras')!r}); print('tf_keras' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ended.stdout.strip() == "False", ended.stderr
@@ -222,7 +222,7 @@ def test_files_that_others_published_are_injected_as_keras_2_has_it(
 ) -> None:
     shape, count, keras_2 = WILD[file]
     path = shared_data / "models" / "wild" / file
-    portable, model = models.resolve(str(path))
+    portable, model = loading.resolve(str(path))
     assert isinstance(portable, FileModel)
     assert portable.keras_2 is keras_2
     original = tf_keras.models.load_model(path, compile=False)
@@ -242,14 +242,14 @@ def test_files_that_others_published_are_injected_as_keras_2_has_it(
 
 def test_the_mobilenet_of_mlperf_tells_what_it_takes(shared_data: Path) -> None:
     path = shared_data / "models" / "wild" / "mlperf_tiny_mobilenetv1_keras2.h5"
-    graph = ModelGraph.of(models.resolve(str(path))[1])
+    graph = ModelGraph.of(loading.resolve(str(path))[1])
     assert (len(graph.layers), graph.output_shape) == (85, (2,))
     assert {info.reason for info in graph.layers} == {None}
 
 
 def test_a_published_file_of_keras_3_goes_to_keras_3(shared_data: Path) -> None:
     path = shared_data / "models" / "wild" / "sleepecg_bigru.keras"
-    portable, model = models.resolve(str(path))
+    portable, model = loading.resolve(str(path))
     assert isinstance(portable, FileModel)
     assert not portable.keras_2
     assert isinstance(model, keras.Model)

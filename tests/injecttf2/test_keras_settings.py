@@ -10,9 +10,10 @@ import cloudpickle
 import keras
 import pytest
 
-from injecttf2 import digits, models
+from injecttf2 import digits
 from injecttf2.digest import model_digest
 from injecttf2.keras_settings import DEFAULTS, KerasSettings, kept
+from injecttf2.models import loading
 
 HALF = KerasSettings("float16", 1e-3, "channels_first")
 MIXED = KerasSettings(
@@ -90,7 +91,7 @@ def test_models_of_ours_and_of_kerass_do_not_depend_on_the_settings(
     found = []
     for holding in (DEFAULTS, settings):
         holding.apply()
-        portable, model = models.resolve(
+        portable, model = loading.resolve(
             "keras.applications:MobileNet", weights="random", input_shape=(32, 32, 3), classes=3
         )
         assert portable.settings == KerasSettings.current() == DEFAULTS
@@ -103,7 +104,7 @@ def test_models_of_ours_and_of_kerass_do_not_depend_on_the_settings(
 def test_a_file_is_built_elsewhere_with_the_settings_that_it_was_found_with(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(tmp_path / "m.keras")
     HALF.apply()
-    portable, model = models.resolve(str(tmp_path / "m.keras"))
+    portable, model = loading.resolve(str(tmp_path / "m.keras"))
     told = model_digest(model)
     sent = cloudpickle.dumps(portable)
     DEFAULTS.apply()
@@ -117,7 +118,7 @@ def test_settings_that_a_module_makes_travel_with_its_model(
 ) -> None:
     module = MODULE if name == "model" else MODULE.replace("keras.config.set_dtype", "# ")
     (tmp_path / f"{name}_module.py").write_text(module)
-    portable, model = models.resolve(f"{name}_module:{name}", tmp_path)
+    portable, model = loading.resolve(f"{name}_module:{name}", tmp_path)
     assert model.get_layer("d").compute_dtype == dtype
     told = model_digest(model)
     sent = cloudpickle.dumps(portable)

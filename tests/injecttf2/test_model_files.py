@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from injecttf2 import datasets, models
+from injecttf2 import datasets
 from injecttf2.digest import model_digest
 from injecttf2.errors import DatasetError, ModelError
-from injecttf2.model_files import HINT, WEIGHTS_HINT
+from injecttf2.models import loading
+from injecttf2.models.model_files import HINT, WEIGHTS_HINT
 from tests import networks
 
 
 def refusal(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
-        models.resolve(str(path))
+        loading.resolve(str(path))
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
@@ -48,8 +49,8 @@ def test_the_content_tells_the_format(
     original = networks.cnn()
     original.save(tmp_path / f"saved{saved_as}")
     path = (tmp_path / f"saved{saved_as}").rename(tmp_path / name)
-    portable, model = models.resolve(str(path))
-    assert isinstance(portable, models.FileModel)
+    portable, model = loading.resolve(str(path))
+    assert isinstance(portable, loading.FileModel)
     assert (portable.suffix, portable.name) == (suffix, str(path))
     assert model_digest(portable.build()) == model_digest(model) == model_digest(original)
 

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2 import digits, models
+from injecttf2 import digits
 from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.model_files import CODE_HINT
+from injecttf2.models import loading
+from injecttf2.models.model_files import CODE_HINT
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +95,7 @@ def outputs(model: keras.Model) -> list[Any]:
 
 def refusal(reference: str, *arguments: Any, **options: Any) -> str:
     with pytest.raises(ModelError) as caught:
-        models.resolve(reference, *arguments, **options)
+        loading.resolve(reference, *arguments, **options)
     return str(caught.value)
 
 
@@ -106,8 +107,8 @@ def test_a_file_gives_the_model_and_its_bytes(suffix: str, tmp_path: Path) -> No
     saved(original, tmp_path / "model.h5" if suffix == ".hdf5" else path)
     if suffix == ".hdf5":
         (tmp_path / "model.h5").rename(path)
-    portable, model = models.resolve(str(path))
-    assert portable == models.FileModel(path.read_bytes(), suffix, str(path))
+    portable, model = loading.resolve(str(path))
+    assert portable == loading.FileModel(path.read_bytes(), suffix, str(path))
     assert [array.tobytes() for array in model.get_weights()] == weights
     assert [info.layer for info in ModelGraph.of(model).layers][:2] == ["image", "conv"]
     assert model_digest(portable.build()) == model_digest(model) == model_digest(original)
@@ -115,9 +116,9 @@ def test_a_file_gives_the_model_and_its_bytes(suffix: str, tmp_path: Path) -> No
 
 def test_the_example_from_disk_is_the_one_of_the_original(shared_data: Path) -> None:
     path = shared_data / "models" / "mnist_model.h5"
-    _, model = models.resolve(str(path))
+    _, model = loading.resolve(str(path))
     assert model.count_params() == 804_554
-    assert model_digest(model) == model_digest(models.load_file(path))
+    assert model_digest(model) == model_digest(loading.load_file(path))
 
 
 def test_a_builtin_model_comes_from_the_users_cache(
@@ -129,7 +130,7 @@ def test_a_builtin_model_comes_from_the_users_cache(
     monkeypatch.setattr(digits, "_train", lambda: kept)
     digits.trained_model()
     monkeypatch.setattr(digits, "_train", lambda: pytest.fail("it was kept"))
-    portable, model = models.resolve("builtin:digits_cnn")
+    portable, model = loading.resolve("builtin:digits_cnn")
     assert (portable.name, portable.suffix) == ("builtin:digits_cnn", ".keras")  # type: ignore[union-attr]
     assert model_digest(model) == model_digest(kept)
     assert model_digest(portable.build()) == model_digest(kept)
@@ -146,12 +147,12 @@ APPLICATION: dict[str, Any] = {"weights": "random", "input_shape": (32, 32, 3), 
 
 
 def test_an_application_with_random_weights_is_the_same_every_time(tmp_path: Path) -> None:
-    portable, model = models.resolve("keras.applications:MobileNet", **APPLICATION)
+    portable, model = loading.resolve("keras.applications:MobileNet", **APPLICATION)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 4))
     assert portable.name == "keras.applications:MobileNet"
     digest = model_digest(model)
     np.random.seed(5)  # noqa: NPY002 - the state that must not matter
-    again = models.resolve("keras.applications:MobileNet", **APPLICATION)[1]
+    again = loading.resolve("keras.applications:MobileNet", **APPLICATION)[1]
     assert model_digest(again) == digest
     assert model_digest(portable.build()) == digest
 
@@ -159,7 +160,7 @@ def test_an_application_with_random_weights_is_the_same_every_time(tmp_path: Pat
     again.set_weights([array + 1 for array in again.get_weights()])
     again.save_weights(weights)
     given = {**APPLICATION, "weights": str(weights)}
-    from_file = models.resolve("keras.applications:MobileNet", **given)[1]
+    from_file = loading.resolve("keras.applications:MobileNet", **given)[1]
     assert model_digest(from_file) == model_digest(again) != digest
 
 
@@ -208,7 +209,7 @@ def test_weights_that_cannot_be_downloaded_are_the_users_error(
 
 
 def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
-    portable, model = models.resolve("networks_of_mine:build", folder)
+    portable, model = loading.resolve("networks_of_mine:build", folder)
     assert [info.layer for info in ModelGraph.of(model).layers] == [
         "input_layer",
         "random",
@@ -217,7 +218,7 @@ def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
         "dense",
         "dense_1",
     ]
-    assert isinstance(portable, models.FunctionModel)
+    assert isinstance(portable, loading.FunctionModel)
     assert portable.name == "networks_of_mine:build"
     assert portable.weights is not None
     assert [array.shape for array in portable.weights] == [
@@ -234,7 +235,7 @@ def test_a_function_beside_the_campaign_gives_a_model(folder: Path) -> None:
 
 
 def test_a_function_that_initialises_at_random_gives_another_model_each_time(folder: Path) -> None:
-    digests = {model_digest(models.resolve("networks_of_mine:build", folder)[1]) for _ in range(2)}
+    digests = {model_digest(loading.resolve("networks_of_mine:build", folder)[1]) for _ in range(2)}
     assert len(digests) == 2
 
 
@@ -242,7 +243,7 @@ def test_a_function_on_the_python_path_gives_a_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(folder)
-    portable, model = models.resolve("networks_of_mine:build")
+    portable, model = loading.resolve("networks_of_mine:build")
     assert model_digest(portable.build()) == model_digest(model)
 
 
@@ -302,7 +303,7 @@ def test_what_a_function_prints_stays_off_the_standard_output(
     tmp_path: Path, imports_are_forgotten: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "functions_of_mine.py").write_text(FUNCTIONS)
-    models.resolve("functions_of_mine:printing", tmp_path)
+    loading.resolve("functions_of_mine:printing", tmp_path)
     assert capsys.readouterr() == ("", "building\n")
 
 
@@ -356,7 +357,7 @@ def test_code_in_a_model_file_is_refused(suffix: str, tmp_path: Path) -> None:
 def test_a_layer_of_the_users_own_in_a_file_points_to_functions(
     suffix: str, reason: str, folder: Path
 ) -> None:
-    _, model = models.resolve("networks_of_mine:build", folder)
+    _, model = loading.resolve("networks_of_mine:build", folder)
     reference = saved(model, folder / f"model{suffix}")
     message = refusal(reference)
     assert message.startswith(f"{reference}: Keras cannot load it: {reason}")
@@ -367,7 +368,8 @@ def test_a_layer_of_the_users_own_in_a_file_points_to_functions(
 IN_ANOTHER_PROCESS = """
 import json, pickle, sys
 import numpy as np
-from injecttf2 import device, models
+from injecttf2 import device
+from injecttf2.models import loading
 from injecttf2.digest import model_digest
 device.configure(threads=1, gpu=False)
 inputs = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -378,7 +380,7 @@ for name in sys.argv[1:]:
     found[name] = [model_digest(model)]
     if model.input_shape == (None, 4):
         found[name].append(model(inputs, training=False).numpy().tolist())
-again = models.resolve(
+again = loading.resolve(
     "keras.applications:MobileNet", weights="random", input_shape=(32, 32, 3), classes=4
 )
 found["application"] = [model_digest(again[1])]
@@ -390,15 +392,15 @@ def test_a_model_is_the_same_in_another_process_that_does_not_have_its_module(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    function, built = models.resolve("networks_of_mine:build", folder)
+    function, built = loading.resolve("networks_of_mine:build", folder)
     expected: dict[str, Any] = {"function": [model_digest(built), outputs(built)]}
     (elsewhere / "function").write_bytes(pickle.dumps(function))
     for suffix in (".keras", ".h5"):
-        file, model = models.resolve(saved(networks.residual(), folder / f"model{suffix}"))
+        file, model = loading.resolve(saved(networks.residual(), folder / f"model{suffix}"))
         expected[suffix] = [model_digest(model)]
         (elsewhere / suffix).write_bytes(pickle.dumps(file))
     expected["application"] = [
-        model_digest(models.resolve("keras.applications:MobileNet", **APPLICATION)[1])
+        model_digest(loading.resolve("keras.applications:MobileNet", **APPLICATION)[1])
     ]
     done = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, "function", ".keras", ".h5"],
@@ -419,7 +421,7 @@ def test_a_relative_folder_makes_a_model_that_travels(
 ) -> None:
     path = list(sys.path)
     monkeypatch.chdir(folder)
-    portable, model = models.resolve("networks_of_mine:build", Path())
+    portable, model = loading.resolve("networks_of_mine:build", Path())
     digest = model_digest(model)
     for name in ("networks_of_mine", "helpers_of_mine"):
         del sys.modules[name]
@@ -434,7 +436,7 @@ def test_a_full_disk_for_temporary_files_is_named(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(models.BUILTIN, "digits_cnn", digits.example_cnn)
+    monkeypatch.setitem(loading.BUILTIN, "digits_cnn", digits.example_cnn)
     monkeypatch.setattr(keras.Model, "save", full)
     message = refusal("builtin:digits_cnn")
     assert message.startswith(

@@ -12,9 +12,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from injecttf2 import models
 from injecttf2.code_import import Parcel, code_of_loaded, install
 from injecttf2.errors import CampaignError, ModelError
+from injecttf2.models import loading
 from injecttf2.own_code import Code, CodeFile, code_of
 from injecttf2.references import import_function
 
@@ -400,10 +400,10 @@ def test_layers_that_a_program_has_registered_are_code_of_a_model_file(
     keras.Model(inputs, importlib.import_module("mine_r").Doubled()(inputs)).save(
         tmp_path / "m.keras"
     )
-    portable, _ = models.resolve(str(tmp_path / "m.keras"))
+    portable, _ = loading.resolve(str(tmp_path / "m.keras"))
     assert sorted(portable.code.files) == ["mine_r.py", "mine_s.py"]
     keras.Sequential([inputs, keras.layers.Dense(2)]).save(tmp_path / "plain.keras")
-    assert not models.resolve(str(tmp_path / "plain.keras"))[0].code
+    assert not loading.resolve(str(tmp_path / "plain.keras"))[0].code
 
 
 def test_a_module_of_the_package_that_was_not_seen_is_not_imported(

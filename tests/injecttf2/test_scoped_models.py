@@ -17,15 +17,16 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from injecttf2 import dependence, models
+from injecttf2 import dependence
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.graph.scoped_model import ScopedModel
 from injecttf2.graph.weights import weights_of
 from injecttf2.inputs import model_inputs
-from injecttf2.portable_models import FolderModel, as_model
+from injecttf2.models import loading
+from injecttf2.models.portable import FolderModel, as_model
+from injecttf2.models.scoped_model import ScopedModel
 from tests import networks
 from tests.keras_2 import KINDS
 from tests.splitting import check_outputs, check_weights, dataset, halves
@@ -222,10 +223,10 @@ def test_digests_tell_constants_and_operations_apart() -> None:
 
 PROGRAM = """
 import sys
-from injecttf2 import models
+from injecttf2.models import loading
 from injecttf2.digest import model_digest
 for _ in range(2):
-    print(model_digest(models.resolve(sys.argv[1])[1]))
+    print(model_digest(loading.resolve(sys.argv[1])[1]))
 """
 
 
@@ -259,7 +260,7 @@ EXPORTS = {
 @pytest.mark.parametrize("maker", EXPORTS)
 def test_a_saved_model_has_the_same_digest_in_other_processes(maker: str, tmp_path: Path) -> None:
     EXPORTS[maker](tmp_path / "model")
-    portable, model = models.resolve(str(tmp_path / "model"))
+    portable, model = loading.resolve(str(tmp_path / "model"))
     assert isinstance(portable, FolderModel)
     expected = model_digest(model)
     shutil.move(tmp_path / "model", tmp_path / "moved")
@@ -272,7 +273,7 @@ def test_a_saved_model_has_the_same_digest_in_other_processes(maker: str, tmp_pa
 
 def test_a_saved_model_of_keras_2_is_injected_as_keras_2_has_it(tmp_path: Path) -> None:
     original, inputs = exported_by_keras_2(tmp_path / "model"), KINDS["convolutions"].data()
-    _, model = models.resolve(str(tmp_path / "model"))
+    _, model = loading.resolve(str(tmp_path / "model"))
     assert [one.called for one in model_inputs(model)] == ["image"]
     graph = ModelGraph.of(model, tuple(inputs))
     found = {info.layer: info for info in graph.layers if info.in_all}
@@ -293,7 +294,7 @@ def test_a_saved_model_of_keras_2_is_injected_as_keras_2_has_it(tmp_path: Path) 
 
 def test_a_saved_model_of_keras_3_is_injected_as_keras_3_has_it(tmp_path: Path) -> None:
     original = exported_by_keras_3(tmp_path / "model")
-    _, model = models.resolve(str(tmp_path / "model"))
+    _, model = loading.resolve(str(tmp_path / "model"))
     inputs = [np.random.default_rng(1).normal(size=(20, 8, 8, 1)).astype(np.float32)]
     graph = ModelGraph.of(model, tuple(inputs))
     names = {info.layer.removesuffix("_1"): info.layer for info in graph.layers if info.in_all}
@@ -326,7 +327,7 @@ def test_saved_models_of_all_kinds_give_out_what_they_gave_out(kind: str, tmp_pa
     tf_keras.backend.clear_session()
     original, inputs = KINDS[kind].model(), KINDS[kind].data()
     original.save(tmp_path / "model", save_format="tf")
-    _, model = models.resolve(str(tmp_path / "model"))
+    _, model = loading.resolve(str(tmp_path / "model"))
     names = [one.called for one in model_inputs(model)]
     given = dict(zip(original.input_names, inputs, strict=True))
     output = "b" if kind == "branches" else None
@@ -343,7 +344,7 @@ def test_the_rows_of_an_embedding_are_weights(tmp_path: Path) -> None:
     tf_keras.backend.clear_session()
     original, inputs = KINDS["tokens"].model(), KINDS["tokens"].data()
     original.save(tmp_path / "model", save_format="tf")
-    _, model = models.resolve(str(tmp_path / "model"))
+    _, model = loading.resolve(str(tmp_path / "model"))
     engine = Engine(ModelGraph.of(model, tuple(inputs)), dataset(inputs))
     variables = {"embeddings": original.get_layer("embedding").weights[0]}
     whole = lambda: original(inputs[0], training=False).numpy()  # noqa: E731
@@ -357,19 +358,19 @@ def test_a_signature_is_named(tmp_path: Path) -> None:
         "hidden": tf.function(module.first.__call__).get_concrete_function(*SIGNATURE),
     }
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
-    _, hidden = models.resolve(str(tmp_path / "model"), signature="hidden")
+    _, hidden = loading.resolve(str(tmp_path / "model"), signature="hidden")
     assert ModelGraph.of(hidden).output_shape == (6,)
     with pytest.raises(ModelError) as caught:
-        models.resolve(str(tmp_path / "model"))
+        loading.resolve(str(tmp_path / "model"))
     assert "it has no signature 'serving_default'; it has hidden, scores" in str(caught.value)
     with pytest.raises(ModelError, match="did you mean 'scores'"):
-        models.resolve(str(tmp_path / "model"), signature="score")
+        loading.resolve(str(tmp_path / "model"), signature="score")
 
 
 @pytest.mark.parametrize("reference", ["model.keras", "builtin:digits_cnn", "os:getcwd"])
 def test_a_signature_is_for_folders_only(reference: str) -> None:
     with pytest.raises(ModelError, match="only a SavedModel folder has any"):
-        models.resolve(reference, signature="scores")
+        loading.resolve(reference, signature="scores")
 
 
 def test_python_in_a_saved_model_is_refused_before_it_is_loaded(
@@ -383,7 +384,7 @@ def test_python_in_a_saved_model_is_refused_before_it_is_loaded(
     tf.saved_model.save(Calling(), str(tmp_path / "model"))
     monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("it was loaded"))
     with pytest.raises(ModelError) as caught:
-        models.resolve(str(tmp_path / "model"))
+        loading.resolve(str(tmp_path / "model"))
     assert "it calls functions of the program that made it (PyFunc), which are not in it" in str(
         caught.value
     )
@@ -395,7 +396,7 @@ def changed(folder: Path, old: bytes, new: bytes) -> str:
     assert old in graph.read_bytes()
     graph.write_bytes(graph.read_bytes().replace(old, new))
     with pytest.raises(ModelError) as caught:
-        models.resolve(str(folder))
+        loading.resolve(str(folder))
     return str(caught.value)
 
 
@@ -405,14 +406,14 @@ def test_operations_that_are_not_known_and_those_that_write_are_refused(tmp_path
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"\xff\xff\xff")
     with pytest.raises(ModelError, match=r"its saved_model\.pb is no SavedModel, or damaged"):
-        models.resolve(str(tmp_path / "broken"))
+        loading.resolve(str(tmp_path / "broken"))
 
 
 def test_a_saved_model_whose_variables_are_missing_is_told(tmp_path: Path) -> None:
     exported_by_tensorflow(tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "variables")
     with pytest.raises(ModelError, match="TensorFlow cannot load it: "):
-        models.resolve(str(tmp_path / "model"))
+        loading.resolve(str(tmp_path / "model"))
 
 
 def test_functions_that_xla_compiles_are_put_in_their_places() -> None:

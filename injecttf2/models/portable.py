@@ -19,12 +19,12 @@ import keras
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2 import keras2_files, model_files, saved_models
 from injecttf2.code_import import Parcel
 from injecttf2.errors import ModelError, UserError
-from injecttf2.graph.scoped_model import CONCRETE, ScopedModel
 from injecttf2.graph.traceable import TensorFlowModel
 from injecttf2.keras_settings import KerasSettings
+from injecttf2.models import keras2_files, model_files, saved_models
+from injecttf2.models.scoped_model import CONCRETE, ScopedModel
 from injecttf2.own_code import Code
 
 Model: TypeAlias = keras.Model | TensorFlowModel
@@ -194,7 +194,7 @@ def as_model(returned: Any, name: str) -> Model:
 def _traceable(returned: Any, name: str) -> TensorFlowModel | None:
     """Return something as the engine takes it; None where it does not."""
     if any(_is_model_of_keras_2(kind) for kind in type(returned).__mro__):
-        from injecttf2.graph.keras2_model import Keras2Model  # brings Keras 2 in
+        from injecttf2.models.keras2_model import Keras2Model  # brings Keras 2 in
 
         return Keras2Model(returned)
     if isinstance(returned, CONCRETE):

@@ -16,16 +16,14 @@ from typing import Any
 
 import keras
 
-from injecttf2 import model_files, saved_models
 from injecttf2.applications import APPLICATIONS, application
 from injecttf2.code_import import Parcel, code_of_loaded
 from injecttf2.digest import code_modules
 from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError
 from injecttf2.keras_settings import DEFAULTS
-from injecttf2.own_code import code_of
-from injecttf2.paths import on_disk
-from injecttf2.portable_models import (
+from injecttf2.models import model_files, saved_models
+from injecttf2.models.portable import (
     FileModel,
     FolderModel,
     FunctionModel,
@@ -34,6 +32,8 @@ from injecttf2.portable_models import (
     first_line,
     weights_of,
 )
+from injecttf2.own_code import code_of
+from injecttf2.paths import on_disk
 from injecttf2.references import import_function, is_function
 from injecttf2.suggest import nearest
 from injecttf2.wrapping import is_subclassed

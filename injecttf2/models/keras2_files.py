@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from injecttf2.errors import ModelError
-from injecttf2.model_files import CODE_HINT
+from injecttf2.models.model_files import CODE_HINT
 
 LAMBDAS = ("Lambda", "__lambda__")
 """Classes whose configuration holds code of Python."""
