@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from injecttf2.acceleration.difference import Difference
 from injecttf2.acceleration.drop import Drop
+from injecttf2.acceleration.stages import Stages
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import golden_run
@@ -89,7 +90,7 @@ class Engine:
             leave=Drop(self._cache) if "drop" in levels else None,
         )
         self._levels = levels
-        self._boxes: dict[Any, Any] = {}  # what layers have in common at level difference
+        self._stages = Stages(self._cache)
         self._prepared: dict[Scope, OutputEvaluator | WeightEvaluator] = {}
 
     def prepare(self, scope: str | Scope) -> OutputEvaluator | WeightEvaluator:
@@ -126,7 +127,7 @@ class Engine:
         prepared = OutputEvaluator(self._evaluator, scope)
         alone = prepared.alone
         if "difference" in self._levels and self._evaluator.assessment.is_plain and alone:
-            prepared.judge = Difference(self._evaluator, *alone, self._boxes).verdict
+            prepared.judge = Difference(self._evaluator, *alone, self._stages).judge
         return prepared
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:

@@ -23,6 +23,7 @@ from injecttf2.acceleration.boxes import (
     extents,
     gathered,
     joined,
+    whole,
 )
 from injecttf2.acceleration.drop import equal_bits
 from injecttf2.acceleration.rules import RULES, Node, Product, Rule
@@ -113,12 +114,13 @@ class Region:
         self._nodes: dict[str, tuple[Node, Rule]] = {}
         self._golden_values: dict[str, Any] = {}
 
-    def reach(self, begins: Any, differ: Differ) -> Reached:
+    def reach(self, begins: Any, differ: Differ, *, all_of_it: bool = False) -> Reached:
         """Return what of the end differs.
 
         Args:
             begins: int32 [rows, axes], where the box of the target begins.
             differ: Puts the difference into what is needed of the target.
+            all_of_it: Whether to return all of the end, whatever differs.
 
         Raises:
             NoRegion: An operation has no rule, or what it does is no box.
@@ -137,7 +139,7 @@ class Region:
         if len(ends) != 1:
             raise NoRegion("several tensors that differ")
         (end,) = ends
-        box = self._changed[end]
+        box = whole(self._shape(end)) if all_of_it else self._changed[end]
         self._needed[end] = box
         for operation in reversed(operations):
             self._sweep_back(operation)
@@ -241,7 +243,7 @@ class Region:
         if node.attribute("transpose_b"):
             matrix = tf.transpose(matrix)
         rows = tf.gather(matrix, span.positions)
-        added = tf.einsum("be,beu->bu", delta, rows) if span.extent > 1 else delta * rows[:, 0]
+        added = delta * rows[:, 0] if span.extent == 1 else (delta[:, tf.newaxis] @ rows)[:, 0]
         largest = tf.gather(tf.reduce_max(tf.abs(matrix), 1), span.positions)
         self._doubt(tf.reduce_sum(tf.abs(delta) * largest, 1, keepdims=True), gain=2.0)
         self.work += ON_BOXES * ELEMENT * 3 * span.extent * node.shape[0]
@@ -295,9 +297,9 @@ class Region:
         """Mark the samples whose values [rows, ...], times ``gain``, are not all finite."""
         if not values.dtype.is_floating:
             return
-        largest = tf.reduce_max(tf.abs(values), axis=list(range(1, values.shape.rank)))
         most = values.dtype.max / tf.cast(gain, values.dtype)
-        self._doubtful |= ~(largest <= most)  # NaN is not less
+        finite = tf.abs(values) <= most  # NaN is not less
+        self._doubtful |= ~tf.reduce_all(finite, axis=list(range(1, values.shape.rank)))
 
     def _doubt_sums(self, node: Node, given: Mapping[int, Any]) -> None:
         """Mark the samples in which a sum might not be finite in some order of summation."""

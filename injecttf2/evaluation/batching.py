@@ -17,13 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-BATCH_BYTES = 16 * 2**20
-"""Largest size of one tensor of a batch, in bytes."""
+BATCH_BYTES = 8 * 2**20
+"""Largest size of one tensor of a batch, in bytes, if that holds ``ALIKE`` samples; a core's cache
+holds that much."""
+
+MOST_BYTES = 2 * BATCH_BYTES
+"""The same where it holds fewer: products with matrices take long for few rows."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LARGEST_BATCH = 6144
+LARGEST_BATCH = 24576
 """Most samples in a batch; more did not help even where a sample is tiny."""
 
 ALIKE = 24
@@ -37,8 +41,9 @@ def batch_size(row_bytes: int, *, samples: int | None = None, may_raise: bool = 
 
     At most ``ALIKE`` where the model checks itself, because batches that raise are evaluated again
     in parts. Else the largest 3 * 2^n up to ``LARGEST_BATCH``, and up to what holds all samples,
-    for which no tensor exceeds ``BATCH_BYTES``; 1 where 3 are too many. So of any two sizes one is
-    a multiple of the other, and from 24 on a multiple of ``ALIKE``.
+    for which no tensor exceeds ``BATCH_BYTES``, or up to ``ALIKE`` none ``MOST_BYTES``; 1 where 3
+    are too many. So of any two sizes one is a multiple of the other, and from 24 on a multiple of
+    ``ALIKE``.
 
     Args:
         row_bytes: Size of the largest tensor, in bytes a sample.
@@ -48,7 +53,8 @@ def batch_size(row_bytes: int, *, samples: int | None = None, may_raise: bool = 
     largest = ALIKE if may_raise else LARGEST_BATCH
     if samples is not None:
         largest = min(largest, ALIKE * 2 ** (-(-samples // ALIKE) - 1).bit_length())
-    fitting = min(largest, BATCH_BYTES // max(1, row_bytes))
+    row = max(1, row_bytes)
+    fitting = min(largest, max(BATCH_BYTES // row, min(ALIKE, MOST_BYTES // row)))
     return int(3 * 2 ** ((fitting // 3).bit_length() - 1)) if fitting >= 3 else 1
 
 

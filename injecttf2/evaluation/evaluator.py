@@ -32,6 +32,23 @@ MOST_SAMPLES = 2**17
 
 
 @dataclass(frozen=True, eq=False)
+class Judged:
+    """What became of samples.
+
+    Args:
+        verdict: On each, NumPy arrays.
+        raised: int64, ascending: which of them make an operation raise.
+        dropped: How many left early, golden again.
+        reevaluated: How many a faster level left to level ``dense``.
+    """
+
+    verdict: Verdict
+    raised: Index
+    dropped: int
+    reevaluated: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluator:
     """Evaluates samples with faults.
 
@@ -74,21 +91,29 @@ class Evaluator:
         fitting = min(MOST_SAMPLES, GROUP_BYTES // max(1, widest))
         return int(max(whole, fitting // whole * whole))
 
-    def verdict(self, faults: Sequence[Faults]) -> tuple[Verdict, Index, int]:
+    def verdict(self, faults: Sequence[Faults]) -> Judged:
         """Evaluate samples of the loaded block, as many at a time as there is room for.
 
         Args:
             faults: What is wrong with them, all in the same segments.
 
         Returns:
-            The verdicts on all samples, one after another; which of them make an operation raise,
-            int64, ascending; how many left early.
+            What became of all samples, one after another.
         """
         found = [self._verdict(part) for part in self._together(faults)]
-        offsets = np.cumsum([0, *(len(one.outcome) for one, _, _ in found)])
-        raised = [one + start for (_, one, _), start in zip(found, offsets, strict=False)]
-        verdict = Verdict.joined([one for one, _, _ in found])
-        return verdict, np.concatenate(raised), sum(left for _, _, left in found)
+        if len(found) == 1:
+            return found[0]
+        offsets = np.cumsum([0, *(len(one.verdict.outcome) for one in found)])
+        raised = [one.raised + start for one, start in zip(found, offsets, strict=False)]
+        return Judged(
+            Verdict.joined([one.verdict for one in found]),
+            np.concatenate(raised),
+            sum(one.dropped for one in found),
+        )
+
+    def golden_verdict(self, samples: Index) -> Verdict:
+        """Return the golden run's verdict on some samples of the data set, as arrays to change."""
+        return Verdict(*(column[samples] for column in self.golden.verdict))
 
     def _together(self, faults: Sequence[Faults]) -> Iterator[list[Faults]]:
         """Yield samples that travel together, in parts where they are too many."""
@@ -104,20 +129,18 @@ class Evaluator:
                 count += stop - start
         yield parts
 
-    def _verdict(self, faults: Sequence[Faults]) -> tuple[Verdict, Index, int]:
+    def _verdict(self, faults: Sequence[Faults]) -> Judged:
         rows, traveller, travelling = self._through(faults)
-        golden = self.golden.verdict
-        samples = rows.astype(np.int64) + (self.cache.start or 0)
-        verdict = Verdict(*(column[samples] for column in golden))
+        verdict = self.golden_verdict(rows.astype(np.int64) + (self.cache.start or 0))
         labels = self._labels()
         for batch, tensors in travelling.samples:
-            found = self._judged(tensors[0], rows, batch, labels)
+            found = self._judged(tensors[0], rows[batch.filled(int(tensors[0].shape[0]))], labels)
             for column, values in zip(verdict, found, strict=True):
                 column[batch.index] = values.numpy()[batch.place]
         raised = _sorted(traveller.fates.raised)
         for column, value in zip(verdict, self.assessment.due, strict=True):
             column[raised] = value
-        return verdict, raised, sum(map(len, traveller.fates.golden))
+        return Judged(verdict, raised, sum(map(len, traveller.fates.golden)))
 
     def enter(self, faults: Faults) -> None:
         """Take samples of the loaded block through the segments that something is wrong in."""
@@ -167,21 +190,18 @@ class Evaluator:
         ]
         return rows, traveller, traveller.go_on(joined(parts), faults[0].last + 1)
 
-    def _judged(self, outputs: Any, rows: Any, batch: Any, labels: Any) -> Verdict:
-        filled = np.full(outputs.shape[0], rows[batch.index[0]])
-        filled[batch.place] = rows[batch.index]
+    def _judged(self, outputs: Any, rows: Any, labels: Any) -> Verdict:
         golden = self.cache.tensors(len(self.chain))[0]
-        given = (outputs, golden, labels, tf.constant(filled))
+        given = (outputs, golden, labels, tf.constant(rows))
         if "judge" not in self._compiled:
             specs = [
                 tf.TensorSpec(outputs.shape, outputs.dtype),
                 *(tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in (golden, labels)),
-                tf.TensorSpec(filled.shape, tf.int32),
+                tf.TensorSpec(rows.shape, tf.int32),
             ]
             judge = tf.function(self._judge, autograph=False)
             self._compiled["judge"] = judge.get_concrete_function(*specs)
-        found: Verdict = self._compiled["judge"](*given)
-        return Verdict(*found)
+        return Verdict(*self._compiled["judge"](*given))
 
     def _judge(self, outputs: Any, golden: Any, labels: Any, rows: Any) -> Verdict:
         return self.assessment.verdict(outputs, tf.gather(golden, rows), tf.gather(labels, rows))

@@ -96,6 +96,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    def filled(self, size: int) -> Index:
+        """Return which of the samples stands at each place; where none does, the first of them."""
+        filled = np.full(size, self.index[0])
+        filled[self.place] = self.index
+        return filled
+
 
 @dataclass(eq=False)
 class OutputFaults(Faults):

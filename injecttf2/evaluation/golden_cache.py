@@ -100,15 +100,18 @@ class GoldenCache:
             self._by_name.update(zip(self.chain.boundary(place), tensors, strict=True))
 
     def hold(self, names: Iterable[str]) -> None:
-        """Have golden tensors of any place held as well, for the block that is held."""
-        flow = self.chain.graph.flow
-        missing = [name for name in names if name not in self._by_name]
+        """Have golden tensors of any place held as well, instead of those asked for before."""
+        flow, held = self.chain.graph.flow, self._by_name
+        at_boundaries = {name for place in self._held for name in self.chain.boundary(place)}
+        wanted = {*names} - at_boundaries
+        for name in {*held} - at_boundaries - wanted:
+            del held[name]
         for index, segment in enumerate(self.chain.segments):
             inside = range(segment.start, segment.stop)
-            here = tuple(name for name in missing if flow.position[name] in inside)
+            here = tuple(sorted(n for n in wanted - {*held} if flow.position[n] in inside))
             if here:
                 given = self.inputs(self.start or 0, self.stop) if not index else self._held[index]
-                self._by_name.update(zip(here, self.through(index, given, here), strict=True))
+                held.update(zip(here, self.through(index, given, here), strict=True))
 
     def tensor(self, name: str) -> Any:
         """Return a golden tensor that is held, [samples of the block, ...]."""

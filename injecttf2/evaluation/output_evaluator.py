@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from injecttf2 import bits
 from injecttf2.errors import ModelError
-from injecttf2.evaluation.evaluator import Evaluator
+from injecttf2.evaluation.evaluator import Evaluator, Judged
 from injecttf2.evaluation.faults import OutputFaults, Words
 from injecttf2.evaluation.hits import Changed, Drawn, change, draw, unchanged
 from injecttf2.evaluation.records import Evaluation, Injections, joined
@@ -24,7 +24,7 @@ from injecttf2.trials import Scope, Trial
 
 Index = npt.NDArray[np.int64]
 
-Judge = Callable[[OutputFaults], tuple[Verdict, Index, int]]
+Judge = Callable[[OutputFaults], Judged]
 """Evaluates samples of the loaded block; see :meth:`Evaluator.verdict`."""
 
 HITS_AT_A_TIME = 2**17
@@ -226,7 +226,7 @@ class OutputEvaluator:
 
     def _evaluate(self, trials: Sequence[Trial], hits: Drawn, *, record: bool) -> Evaluation:
         """Evaluate the hits of some trials."""
-        verdict = Verdict(*(column[hits.sample] for column in self._evaluator.golden.verdict))
+        verdict = self._evaluator.golden_verdict(hits.sample)
         rows = [_Rows(len(layer)) for layer in hits.layers] if record else []
         for chosen, part in self._groups(hits):
             found = self._judged(part, record=record)
@@ -247,17 +247,17 @@ class OutputEvaluator:
         faults = self._faults(hits, words, seen=record)
         if faults is None:
             sample = hits.sample + (self._evaluator.cache.start or 0)
-            verdict = Verdict(*(column[sample] for column in self._evaluator.golden.verdict))
-            raised = np.empty(0, np.int64)
+            judged = Judged(self._evaluator.golden_verdict(sample), np.empty(0, np.int64), 0)
         else:
-            verdict, raised, dropped = self.judge(faults)
-            self.dropped += dropped
+            judged = self.judge(faults)
+        self.dropped += judged.dropped
+        self.reevaluated += judged.reevaluated
         if not record:
-            return _Found(verdict, None, changed, unknown)
+            return _Found(judged.verdict, None, changed, unknown)
         original = self._seen(faults, changed, known)
-        if len(raised):
-            self._see_what_was_hit(hits, raised, changed, original, unknown)
-        return _Found(verdict, original, changed, unknown)
+        if len(judged.raised):
+            self._see_what_was_hit(hits, judged.raised, changed, original, unknown)
+        return _Found(judged.verdict, original, changed, unknown)
 
     def _changes(self, hits: Drawn) -> tuple[list[Changed], list[npt.NDArray[Any] | None]]:
         """Return what happens at the sites of each layer, and the values there where needed.
@@ -356,7 +356,7 @@ class OutputEvaluator:
             here = np.isin(hits.layers[number].hit, raised)
             faults = self._faults(part, before, seen=True)
             assert faults is not None  # noqa: S101 - this layer is among them
-            _, failed, _ = self._evaluator.verdict([faults])
+            failed = self._evaluator.verdict([faults]).raised
             of_site = unchanged(part.layers[number]).of_site
             original[number][here] = self._decoded(faults, number)[of_site]
             unknown[number][here] = np.isin(part.layers[number].hit, failed)

@@ -164,9 +164,7 @@ class Traveller:
             The samples that travel on, and their tensors; or what an operation raises.
         """
         batch, tensors = work
-        filled = np.full(self._chain.batch[index], self._rows[batch.index[0]])
-        filled[batch.place] = self._rows[batch.index]
-        rows = tf.constant(filled)
+        rows = tf.constant(self._rows[batch.filled(self._chain.batch[index])])
         given = self._golden.rows(index, rows) if tensors is None else tensors
         mine = Batch(batch.index - offset, batch.place)
         try:
@@ -242,9 +240,8 @@ class Traveller:
         at = np.empty(len(self._rows), np.int64)
         at[indices] = np.arange(len(indices))
         for batch in anew:
-            filled = np.full(size, at[batch.index[0]])
-            filled[batch.place] = at[batch.index]
-            yield batch, tuple(tf.gather(one, filled) for one in together)
+            chosen = at[batch.filled(size)]
+            yield batch, tuple(tf.gather(one, chosen) for one in together)
 
     def arranged(self, index: Index, size: int) -> Iterator[Batch]:
         """Yield samples, ascending, in batches.

@@ -115,11 +115,11 @@ class WeightEvaluator:
             self._evaluator.load(start, self.first)
             for together in self._groups(hit, corrupted):
                 faults = [self._faults(corrupted[at], stop - start) for at in together]
-                verdict, _, dropped = self._evaluator.verdict(faults)
-                self.dropped += dropped
+                judged = self._evaluator.verdict(faults)
+                self.dropped += judged.dropped
                 for number, at in enumerate(together):
                     mine = slice(number * (stop - start), (number + 1) * (stop - start))
-                    found[at][start] = Verdict(*(column[mine] for column in verdict))
+                    found[at][start] = Verdict(*(column[mine] for column in judged.verdict))
         return [
             self._evaluation(*one, record=record)
             for one in zip(trials, sites, corrupted, found, strict=True)

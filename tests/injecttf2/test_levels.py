@@ -125,10 +125,11 @@ def assert_alike(model: keras.Model, dataset: Dataset, output: str | None = None
                 np.testing.assert_array_equal(
                     getattr(one, name), getattr(other, name), f"{info.layer}: {name}"
                 )
-        judge = getattr(faster.prepare(info.layer).judge, "__self__", None)  # type: ignore[union-attr]
-        if isinstance(judge, Difference) and judge.steps:
+        prepared = faster.prepare(info.layer)
+        judge = getattr(prepared.judge, "__self__", None)  # type: ignore[union-attr]
+        if isinstance(judge, Difference) and judge.stages:
             on_boxes.append(info.layer)
-            assert judge.reevaluated < 3 * 4 * len(dataset) / 2
+            assert prepared.reevaluated < 3 * 4 * len(dataset) / 2
     return on_boxes
 
 
@@ -167,7 +168,18 @@ def test_a_campaign_too_short_to_gain_anything_stays_at_level_dense(
     monkeypatch.setattr(difference, "COMPILING", 4e8)
     engine = Engine(networks.cnn(), Dataset(*networks.data((8, 8, 1), 5)))
     rows(engine, "conv")
-    assert engine._boxes == {}
+    assert engine._stages._compiled == {}
+
+
+def test_samples_that_rounding_may_decide_are_evaluated_twice_and_counted() -> None:
+    """Here that is all of them: the two largest scores are always equal."""
+    model = networks.cnn()
+    kernel, bias = np.zeros((64, 5), np.float32), np.array([1, 1, 0, 0, 0], np.float32)
+    model.get_layer("logits").set_weights([kernel, bias])
+    engine = Engine(model, Dataset(*networks.data((8, 8, 1), 5)))
+    found = rows(engine, "conv")
+    prepared = engine.prepare("conv")
+    assert prepared.reevaluated == sum(int(one.injected.sum()) for one in found) > 0
 
 
 def test_faults_that_are_recorded_or_of_several_words_have_the_same_rows() -> None:
