@@ -16,7 +16,7 @@ ASKED_OVERHEAD = 0.10
 RESNET = """
 name: resnet
 model: {model}
-dataset: {{source: {dataset}, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}
+dataset: {dataset}
 repetitions: 6
 grid:
   layers: [stem_conv, stage1_block*_conv2, stage2_block*_add, stage3_block*_bn1, pool]
@@ -30,10 +30,10 @@ def main() -> None:
     runs = {}
     with tempfile.TemporaryDirectory() as folder:
         runs[str(CAMPAIGN)] = commands.run(CAMPAIGN, Path(folder) / "mnist", *options)
-        model, images = data.resnet_files()
+        model, _ = data.resnet_files()
         if model.exists():
             campaign = Path(folder) / "resnet.yaml"
-            campaign.write_text(RESNET.format(model=model, dataset=images))
+            campaign.write_text(RESNET.format(model=model, dataset=data.resnet_dataset()))
             runs["ResNet-20, 11 layers"] = commands.run(campaign, Path(folder) / "resnet")
     table = Table(title="campaign: whole commands with Ray")
     for name in ("", *runs, "asked for"):

@@ -1,8 +1,14 @@
-"""Running injecttf2's command line and watching what it takes."""
+"""Running injecttf2's command line and watching what it takes.
+
+As a program, ``python -m benchmarks.commands COMMAND``, this runs a command and prints what it has
+used: a process that is small itself and has one child only, so that peak memory is that child's.
+"""
 
 import json
+import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -15,12 +21,17 @@ class Measured:
 
     Args:
         seconds: Wall time.
+        cpu_seconds: CPU time of the process and of those that it waited for; with Ray those of
+            workers are not among them.
+        peak_bytes: Peak memory of that process.
         worker_bytes: Largest peak memory of a worker, pages that it shares counted in full.
         worker_share: The same with pages that are shared divided among those that share them.
         summary: What it printed.
     """
 
     seconds: float
+    cpu_seconds: float
+    peak_bytes: int
     worker_bytes: int
     worker_share: int
     summary: dict[str, float]
@@ -30,23 +41,30 @@ def run(campaign: Path, output: Path, *options: str) -> Measured:
     """Run a campaign in a process of its own."""
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign)]
     command += ["--output", str(output), "--json", *options]
+    watched = [sys.executable, "-m", "benchmarks.commands", *command]
     peaks: dict[int, int] = {}
     shares: dict[int, int] = {}
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(peaks, shares, stop))
     watcher.start()
-    begin = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(watched, capture_output=True, text=True, check=False)
     finally:
-        seconds = time.perf_counter() - begin
         stop.set()
         watcher.join()
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    summary = json.loads(done.stdout.splitlines()[-1])
+    summary, used = map(json.loads, done.stdout.splitlines()[-2:])
     largest, share = (max(one.values(), default=0) for one in (peaks, shares))
-    return Measured(seconds, largest, share, summary)
+    return Measured(**used, worker_bytes=largest, worker_share=share, summary=summary)
+
+
+def run_inline(text: str, folder: Path, *options: str) -> tuple[Measured, Path]:
+    """Run a campaign, given as text, in one process; return what it took and its run directory."""
+    own = Path(tempfile.mkdtemp(dir=folder))
+    (own / "campaign.yaml").write_text(text)
+    measured = run(own / "campaign.yaml", own / "run", "--executor", "inline", *options)
+    return measured, own / "run"
 
 
 def _watch(peaks: dict[int, int], shares: dict[int, int], stop: threading.Event) -> None:
@@ -71,3 +89,22 @@ def _field(file: Path, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise ValueError(name)
+
+
+def main() -> None:
+    """Run the command that the arguments are; the last line tells time and memory as JSON."""
+    begin = time.perf_counter()
+    done = subprocess.run(sys.argv[1:], check=False)
+    seconds = time.perf_counter() - begin
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = {
+        "seconds": seconds,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_bytes": used.ru_maxrss * 1024,
+    }
+    print(json.dumps(told))
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,10 @@ IMAGES = 10_000
 
 LEVELS = ("drop", "difference")
 
+RESNET_MEAN = (0.485, 0.456, 0.406)
+RESNET_STD = (0.229, 0.224, 0.225)
+"""How images were normalised when ResNet-20 was trained."""
+
 
 def folder() -> Path:
     """A folder with models/mnist_model.h5 and data/mnist.npz."""
@@ -74,10 +78,15 @@ def resnet() -> tuple[Any, Any]:
     from injecttf2.models import loading
 
     model, images = resnet_files()
-    preparation = datasets.Preparation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    preparation = datasets.Preparation(mean=RESNET_MEAN, std=RESNET_STD)
     inputs = [datasets.ModelInput("image", (32, 32, 3))]
     dataset = datasets.prepare(datasets.load(str(images), inputs), preparation, inputs)
     return loading.load_file(model), dataset
+
+
+def resnet_dataset() -> str:
+    """The same images as a campaign names them."""
+    return f"{{source: {resnet_files()[1]}, mean: {[*RESNET_MEAN]}, std: {[*RESNET_STD]}}}"
 
 
 def peak_memory() -> float:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from benchmarks.timing import seconds, trials
+from benchmarks.timing import forward_rate, seconds, trials
 from injecttf2 import device
 
 ASKED_RATE = 7_500
@@ -17,9 +17,6 @@ ASKED_RATIO = 2.7
 
 SECONDS = 1.5
 """Time of one measurement, about; a worker's chunk of trials takes two seconds."""
-
-FORWARD_BATCHES = (64, 128, 256)
-"""Batch sizes of the plain forward pass; the best counts."""
 
 
 @dataclass
@@ -70,7 +67,7 @@ def _rates(console: Console, engines: dict[tuple[str, ...], Any], model: Any, da
         groups.setdefault(info.layer.partition("_")[0], Total()).add(layer)
         every.add(layer)
         if info.index % 8 == 1:
-            forwards.append(_forward_rate(model, dataset))
+            forwards.append(forward_rate(model, dataset.inputs))
     table = Table(title=f"resnet: ResNet-20, {len(dataset):,} images, random bit, p = 1")
     for name in ("layers", "dense, inj/s", "levels, inj/s", "levels / dense", "left", "twice"):
         table.add_column(name, justify="left" if name == "layers" else "right")
@@ -112,20 +109,6 @@ def _measured(engines: dict[tuple[str, ...], Any], layer: str, samples: int) -> 
         else:
             total.dense = taken
     return total
-
-
-def _forward_rate(model: Any, dataset: Any) -> float:
-    """Return the images/s of the whole compiled model at its best batch size."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
-    rates = []
-    for batch in FORWARD_BATCHES:
-        inputs = tf.constant(dataset.inputs[:batch])
-        forward(inputs)
-        times = [seconds(lambda i=inputs: forward(i).numpy()) for _ in range(5)]
-        rates.append(batch / statistics.median(times))
-    return max(rates)
 
 
 def _say(text: str) -> None:
