@@ -1,10 +1,12 @@
 """Run benchmarks by name, or all of them, one after another."""
 
-import sys
+import argparse
+from functools import partial
 
 from benchmarks import (
     campaign,
     coverage,
+    deep,
     engine,
     ingest,
     noop,
@@ -17,10 +19,17 @@ from benchmarks import (
     workers,
 )
 
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks [default: all]")
+parser.add_argument("--first", type=int, help="for a quick try: layers of deep")
+parser.add_argument("--long", action="store_true", help="deep with more repetitions as well")
+options = parser.parse_args()
+
 BENCHMARKS = {
     "engine": engine.main,
     "resnet": resnet.main,
     "resnet50": resnet50.main,
+    "deep": partial(deep.main, first=options.first, long=options.long),
     "peers": peers.main,
     "workers": workers.main,
     "campaign": campaign.main,
@@ -32,9 +41,9 @@ BENCHMARKS = {
     "report": report.main,
 }
 
-names = sys.argv[1:] or list(BENCHMARKS)
+names = options.names or list(BENCHMARKS)
 unknown = [name for name in names if name not in BENCHMARKS]
 if unknown:
-    sys.exit(f"no benchmark {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
+    parser.error(f"no benchmark {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
 for name in names:
     BENCHMARKS[name]()
