@@ -11,6 +11,7 @@ from benchmarks import (
     ingest,
     noop,
     peers,
+    published,
     report,
     resnet,
     resnet50,
@@ -21,7 +22,9 @@ from benchmarks import (
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks [default: all]")
-parser.add_argument("--first", type=int, help="for a quick try: layers of deep")
+parser.add_argument(
+    "--first", type=int, help="for a quick try: layers of deep, faults of published"
+)
 parser.add_argument("--long", action="store_true", help="deep with more repetitions as well")
 options = parser.parse_args()
 
@@ -30,6 +33,7 @@ BENCHMARKS = {
     "resnet": resnet.main,
     "resnet50": resnet50.main,
     "deep": partial(deep.main, first=options.first, long=options.long),
+    "published": partial(published.main, first=options.first),
     "peers": peers.main,
     "workers": workers.main,
     "campaign": campaign.main,

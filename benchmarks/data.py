@@ -72,6 +72,17 @@ def resnet_files() -> tuple[Path, Path]:
     )
 
 
+def published_files() -> tuple[Path, Path, Path]:
+    """The first 1,000 test images of CIFAR-10, a fault list for ResNet-20, and its outcomes."""
+    data = folder() / "data"
+    published = data / "published"
+    return (
+        data / "cifar10_test1000.npz",
+        published / "resnet20_sites.csv",
+        published / "resnet20_published.csv",
+    )
+
+
 def resnet() -> tuple[Any, Any]:
     """ResNet-20 and 2,000 test images of CIFAR-10; TensorFlow must have been configured."""
     from injecttf2 import datasets
