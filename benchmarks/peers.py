@@ -115,8 +115,9 @@ class Bench:
         self.engines = {
             levels: Engine(model, dataset, levels=levels) for levels in ((), data.LEVELS)
         }
-        self.twin = Twin(flatten(function_of(model)[0]))
-        self._plain: dict[str, list[Any]] = {}
+        self._graph = flatten(function_of(model)[0])
+        self.twin = Twin(self._graph)
+        self._halves: dict[str, tuple[Any, Any]] = {}
         self.images = torch.from_numpy(dataset.inputs.transpose(0, 3, 1, 2).copy())
         golden = np.concatenate([self.twin(part).numpy() for part in self.images.split(250)])
         assert (golden.argmax(1) == self.engines[()].golden.classes).mean() > 0.999
@@ -131,8 +132,6 @@ class Bench:
             seconds = median_seconds(lambda engine=engine: engine.evaluate(chosen), ROUNDS)
             ours.append(len(chosen) * len(self.dataset) / seconds)
         recorded = self.engines[data.LEVELS].evaluate(chosen[:1], record=True).injections
-        for engine in self.engines.values():
-            engine.prepare(case.layer).release()
         outputs = self._torchfi(case, recorded, BATCHES[1])
         peers = [
             self._best_rate(lambda batch: self._plain_loop(case, recorded, batch)),
@@ -189,32 +188,41 @@ class Bench:
 
         from injecttf2.evaluation.batching import batches
 
-        graph = self.engines[()].graph
-        cut = graph.cut(case.layer)
-
-        def before(inputs: Any) -> list[Any]:
-            values = graph.run(cut.prefix, {id(graph.input): inputs})
-            return [values[key] for key in cut.frontier]
-
-        def behind(*frontier: Any) -> Any:
-            values = graph.run(cut.suffix, dict(zip(cut.frontier, frontier, strict=True)))
-            return values[id(graph.output)]
-
-        if case.layer not in self._plain:
-            self._plain[case.layer] = [
-                tf.function(one, autograph=False) for one in (before, behind)
-            ]
-        compiled_before, compiled_behind = self._plain[case.layer]
+        if case.layer not in self._halves:
+            halves = cut_behind(self._graph, case.layer)
+            self._halves[case.layer] = tuple(tf.function(one, autograph=False) for one in halves)
+        before, behind = self._halves[case.layer]
         parts = []
         for start, stop in batches(len(self.dataset), batch):
-            target, *others = compiled_before(tf.constant(self.dataset.inputs[start:stop]))
+            target, *others = before([tf.constant(self.dataset.inputs[start:stop])])
             values = target.numpy().copy()
             flat = values.reshape(stop - start, -1)
             flat[np.arange(stop - start), recorded.element[start:stop]] = recorded.corrupted[
                 start:stop
             ]
-            parts.append(compiled_behind(tf.constant(values), *others).numpy())
+            parts.append(behind([tf.constant(values), *others]).numpy())
         return np.concatenate(parts)
+
+
+def cut_behind(graph: Any, layer: str) -> tuple[Any, Any]:
+    """Return a model up to a layer, and the rest of it.
+
+    The first takes the images in a list and gives out, in a list, the layer's output and what else
+    the rest needs; the second takes that list.
+
+    Args:
+        graph: The model, flattened.
+        layer: Address of the layer.
+    """
+    import keras
+
+    end = next(index for index, step in enumerate(graph.steps) if step.layer == layer) + 1
+    needed = {key for step in graph.steps[end:] for key in step.inputs}
+    *earlier, last = graph.steps[:end]
+    others = [made for step in earlier for made in step.made if id(made) in needed]
+    between = [*last.made, *others]
+    (output,) = graph.outputs
+    return keras.Function(list(graph.inputs), between), keras.Function(between, output)
 
 
 def _compared(recorded: Any, outputs: Any) -> list[int]:
