@@ -121,7 +121,8 @@ def test_what_a_sample_gives_does_not_depend_on_its_company() -> None:
 def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("injecttf2.evaluation.batching.BATCH_BYTES", 1000)
+    for limit in ("BATCH_BYTES", "MOST_BYTES"):
+        monkeypatch.setattr(f"injecttf2.evaluation.batching.{limit}", 1000)
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(5)
     inputs = keras.Input((60,), name="features")
