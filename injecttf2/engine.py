@@ -7,6 +7,7 @@ segment on that they are hit in, and hits of different trials share batches of o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +17,13 @@ import numpy.typing as npt
 
 from injecttf2.acceleration.difference import Difference
 from injecttf2.acceleration.drop import Drop
+from injecttf2.acceleration.entries import ChannelEntry, OutputEntry
 from injecttf2.acceleration.stages import Stages
 from injecttf2.datasets import Dataset
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import golden_run
 from injecttf2.evaluation.chain import Chain
-from injecttf2.evaluation.evaluator import Evaluator
+from injecttf2.evaluation.evaluator import Evaluator, Judge
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from injecttf2.evaluation.records import Evaluation
@@ -91,6 +93,7 @@ class Engine:
         )
         self._levels = levels
         self._stages = Stages(self._cache)
+        self._of_weights: dict[tuple[str, ...], Judge] = {}
         self._prepared: dict[Scope, OutputEvaluator | WeightEvaluator] = {}
 
     def prepare(self, scope: str | Scope) -> OutputEvaluator | WeightEvaluator:
@@ -122,13 +125,27 @@ class Engine:
                 f"layers together are named once each, in the order of the model; received "
                 f"{scope.layer!r}, expected {TOGETHER.join(layers)!r}"
             )
+        with_boxes = "difference" in self._levels and self._evaluator.assessment.is_plain
         if scope.target == WEIGHTS:
-            return WeightEvaluator(self._evaluator, scope)
+            weights = WeightEvaluator(self._evaluator, scope)
+            if with_boxes:
+                weights.judge_of = self._judge_of
+            return weights
         prepared = OutputEvaluator(self._evaluator, scope)
-        alone = prepared.alone
-        if "difference" in self._levels and self._evaluator.assessment.is_plain and alone:
-            prepared.judge = Difference(self._evaluator, *alone, self._stages).judge
+        if with_boxes and (alone := prepared.alone):
+            entry = OutputEntry(self.graph, *alone)
+            prepared.judge = Difference(self._evaluator, entry, self._stages).judge
         return prepared
+
+    def _judge_of(self, reads: Sequence[str]) -> Judge:
+        """Return what evaluates faults in what is read of variables."""
+        key = tuple(reads)
+        if key not in self._of_weights:
+            self._of_weights[key] = self._evaluator.verdict
+            with contextlib.suppress(LookupError):
+                entry = ChannelEntry(self._cache, reads)
+                self._of_weights[key] = Difference(self._evaluator, entry, self._stages).judge
+        return self._of_weights[key]
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:
         """Evaluate trials of one scope.

@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2 import bits, changes
+from injecttf2.acceleration.entries import Entry
 from injecttf2.acceleration.margins import close_to_a_tie, deviation
 from injecttf2.acceleration.stages import ALIVE, DOUBTFUL, GOLDEN, Stage, Stages
 from injecttf2.evaluation.batching import side_by_side
 from injecttf2.evaluation.chain import Tensors
 from injecttf2.evaluation.evaluator import GROUP_BYTES, Evaluator, Judged
-from injecttf2.evaluation.faults import Batch, OutputFaults, Words
+from injecttf2.evaluation.faults import Batch, Faults, some
 from injecttf2.evaluation.travel import Traveller, Travelling
-from injecttf2.graph.cost import ELEMENT, elements
+from injecttf2.graph.cost import ELEMENT
 from injecttf2.graph.segments import HANDING
 from injecttf2.judges import Verdict
 
@@ -37,29 +37,24 @@ End = tuple[Index, Any, Sequence[Any]]
 COMPILING = 3e10
 """Work that compiling a stage takes as long as."""
 
-TRIED = 96
-"""Samples that are evaluated both ways to see how far rounding takes them apart."""
-
 MOST_APART = 2.0**-14
 """Deviation from level dense from which boxes are not worth it."""
 
 
 class Difference:
-    """Judges samples in which one word of one layer's output changes.
+    """Judges samples with faults that come in at one place.
 
     Args:
         evaluator: The model, its data, and level ``dense`` with ``drop``.
-        point: Name of the layer's tensor.
-        segment: The segment that the fault comes in with.
+        entry: The place.
         compiled: What layers have in common.
     """
 
-    def __init__(self, evaluator: Evaluator, point: str, segment: int, compiled: Stages) -> None:
+    def __init__(self, evaluator: Evaluator, entry: Entry, compiled: Stages) -> None:
         self._evaluator = evaluator
         self._chain = evaluator.chain
         self._cache = evaluator.cache
-        self._point = point
-        self._first = segment
+        self._entry = entry
         self._compiled = compiled
         self._close = close_to_a_tie(evaluator.golden.outputs)
         self._seen = 0
@@ -67,14 +62,14 @@ class Difference:
     @cached_property
     def stages(self) -> list[Stage]:
         """What samples are taken through on boxes; none where that is more work."""
-        return self._compiled.of(self._point, self._first)
+        return self._entry.stages(self._compiled)
 
     @property
     def saving(self) -> float:
         """The counted work that is saved for a sample."""
-        segments = range(self._first, self._after)
+        segments = range(self._entry.first, self._after)
         saved = self._compiled.dense_work(segments) + HANDING * len(segments)
-        saved -= sum(stage.work + HANDING for stage in self.stages)
+        saved -= self._entry.work + sum(stage.work + HANDING for stage in self.stages)
         if self.stages and self._after < len(self._chain):
             saved -= ELEMENT * self._chain.row_bytes(self._after) / 4  # whole tensors are made
         return saved
@@ -82,41 +77,43 @@ class Difference:
     @property
     def _after(self) -> int:
         """The boundary up to which samples are taken on boxes."""
-        return self.stages[-1].after if self.stages else self._first
+        return self.stages[-1].after if self.stages else self._entry.first
 
-    def judge(self, faults: OutputFaults) -> Judged:
+    def judge(self, faults: Sequence[Faults]) -> Judged:
         """Evaluate samples of the loaded block; see :meth:`Evaluator.verdict`."""
-        self._seen += len(faults)
-        if not self._pays(faults):
-            return self._evaluator.verdict([faults])
-        self._cache.hold(name for stage in self.stages for name in stage.golden)
-        self._compiled.measured(self._first, self._deviation)
+        self._seen += sum(map(len, faults))
+        if not self._pays() or not self._entry.takes(faults):
+            return self._evaluator.verdict(faults)
+        names = (name for stage in self.stages for name in stage.golden)
+        self._cache.hold((*self._entry.golden, *names))
+        self._compiled.measured(self._entry.first, self._deviation)
         if self._compiled.bound > MOST_APART:
-            return self._evaluator.verdict([faults])
+            return self._evaluator.verdict(faults)
         return self._judged(faults)
 
-    def _pays(self, faults: OutputFaults) -> bool:
+    def _pays(self) -> bool:
         """Return whether what boxes save is more than to compile them costs."""
-        own = self._compiled.dense_work(range(self._first, self._first + 1)) + HANDING
-        most = self._seen * own  # so short campaigns need not ask for stages
-        if not faults.is_single or faults.seen or most <= COMPILING:
+        first = self._entry.first
+        most = self._compiled.dense_work(range(first, first + 1)) + HANDING
+        if self._seen * most <= COMPILING:  # short campaigns need not ask for stages
             return False
         return self._seen * self.saving > COMPILING * len(self.stages) > 0
 
-    def _judged(self, faults: OutputFaults) -> Judged:
+    def _judged(self, faults: Sequence[Faults]) -> Judged:
         evaluator = self._evaluator
-        samples = faults.rows.astype(np.int64) + (self._cache.start or 0)
+        rows = np.concatenate([one.rows for one in faults])
+        samples = rows.astype(np.int64) + (self._cache.start or 0)
         verdict = evaluator.golden_verdict(samples)
-        widest = max(math.prod(stage.extents) for stage in self.stages)
-        parts = -(-len(faults) * 8 * widest // GROUP_BYTES)
+        widest = max(self._entry.width, *(math.prod(stage.extents) for stage in self.stages))
+        parts = -(-len(rows) * 8 * widest // GROUP_BYTES)
         found = [
             self._taken(faults, index, samples, verdict)
-            for index in np.array_split(np.arange(len(faults)), parts)
+            for index in np.array_split(np.arange(len(rows)), parts)
         ]
         again = np.sort(np.concatenate([one for one, _ in found]))
         raised = np.empty(0, np.int64)
         if len(again):
-            dense = evaluator.verdict([faults.take(again)])
+            dense = evaluator.verdict(some(faults, again))
             raised = again[dense.raised]
             for column, values in zip(verdict, dense.verdict, strict=True):
                 column[again] = values
@@ -125,7 +122,7 @@ class Difference:
         return Judged(verdict, raised, sum(left for _, left in found), len(again))
 
     def _taken(
-        self, faults: OutputFaults, index: Index, samples: Index, verdict: Verdict
+        self, faults: Sequence[Faults], index: Index, samples: Index, verdict: Verdict
     ) -> tuple[Index, int]:
         """Judge some samples, and return those that are open, and how many left early."""
         again: list[Index] = []
@@ -139,7 +136,7 @@ class Difference:
         return np.concatenate(again), sum(map(len, golden))
 
     def _ends(
-        self, faults: OutputFaults, index: Index, golden: list[Index], again: list[Index]
+        self, faults: Sequence[Faults], index: Index, golden: list[Index], again: list[Index]
     ) -> Iterator[End]:
         """Take samples to the end.
 
@@ -149,11 +146,12 @@ class Difference:
             golden: Takes those that are golden again.
             again: Takes those in which something on the way was in doubt, or raised.
         """
-        state: tuple[Any, ...] = ()
+        rows = np.concatenate([one.rows for one in faults])
+        state = self._entry.state(faults, index)
         for stage in self.stages:
             kept: list[Index] = []
             states = []
-            for part, found in self._run(stage, faults, index, state):
+            for part, found in _run(stage, rows[index], state):
                 here = index[part]
                 if stage.judges:
                     yield here, slice(None), found
@@ -171,24 +169,7 @@ class Difference:
             if not len(index):
                 return
             state = tuple(tf.concat(columns, 0) for columns in zip(*states, strict=True))
-        yield from self._as_whole(faults.rows, index, state, golden, again)
-
-    def _run(
-        self, stage: Stage, faults: OutputFaults, index: Index, state: tuple[Any, ...]
-    ) -> Iterator[tuple[slice, Any]]:
-        """Yield parts of some samples, and what a stage finds of each."""
-        (words,) = faults.words
-        parts = [slice(at, at + stage.rows) for at in range(0, len(index), stage.rows)]
-
-        def run(part: slice) -> Any:
-            chosen = index[part]
-            given = tuple(one[part] for one in state)
-            if not state:
-                change = words.changes
-                given = words.element[chosen], change.keep[chosen], change.flip[chosen]
-            return stage.function(tf.constant(faults.rows[chosen]), *given)
-
-        return zip(parts, side_by_side(run, parts), strict=True)
+        yield from self._as_whole(rows, index, state, golden, again)
 
     def _as_whole(
         self,
@@ -230,23 +211,26 @@ class Difference:
     def _deviation(self) -> float:
         """Return how far rounding took scores of some samples from those of level dense."""
         generator = np.random.Generator(np.random.Philox(0))
-        graph = self._chain.graph
-        size = elements((graph.shapes[self._point] or ())[1:])
-        dtype = graph.flow.tensor(self._point).dtype.name
-        rows = generator.integers(self._cache.samples, size=TRIED).astype(np.int32)
-        element = generator.integers(size, size=TRIED).astype(np.int32)
-        bit = generator.integers(bits.layout(dtype).width, size=TRIED)
-        flips = changes.flipping(bits.masks(bit, dtype))
-        words = Words(np.arange(TRIED, dtype=np.int32), element, flips)
-        faults = OutputFaults(rows, [words], [(self._first, self._point, size)])
-        dense = Traveller(self._chain, self._cache, rows)
-        ends = dense.go_on(dense.enter(faults), faults.last + 1).samples
-        of_dense = _scores((batch.index, batch.place, tensors) for batch, tensors in ends)
-        of_boxes = _scores(self._ends(faults, np.arange(TRIED), [], []))
+        faults = self._entry.tried(generator, self._cache.samples)
+        rows = np.concatenate([one.rows for one in faults])
+        of_dense = _scores(self._evaluator.ends(faults))
+        of_boxes = _scores(self._ends(faults, np.arange(len(rows)), [], []))
         both = [at for at in of_boxes if at in of_dense]
         if not both:
             return 0.0
         return deviation(*(np.stack([found[at] for at in both]) for found in (of_boxes, of_dense)))
+
+
+def _run(
+    stage: Stage, rows: npt.NDArray[np.int32], state: tuple[Any, ...]
+) -> Iterator[tuple[slice, Any]]:
+    """Yield parts of some samples, and what a stage finds of each."""
+    parts = [slice(at, at + stage.rows) for at in range(0, len(rows), stage.rows)]
+
+    def run(part: slice) -> Any:
+        return stage.function(tf.constant(rows[part]), *(one[part] for one in state))
+
+    return zip(parts, side_by_side(run, parts), strict=True)
 
 
 def _scores(ends: Iterable[End]) -> dict[int, npt.NDArray[Any]]:

@@ -112,6 +112,7 @@ class Region:
         self._changed: dict[str, Box] = {}
         self._needed: dict[str, Box] = {}
         self._nodes: dict[str, tuple[Node, Rule]] = {}
+        self._values: dict[str, Any] = {}
         self._golden_values: dict[str, Any] = {}
 
     def reach(self, begins: Any, differ: Differ, *, all_of_it: bool = False) -> Reached:
@@ -143,7 +144,7 @@ class Region:
         self._needed[end] = box
         for operation in reversed(operations):
             self._sweep_back(operation)
-        found = self._computed(end, differ, golden=False)
+        found = self._computed(end, differ)
         before = self._read(end, box)
         self._doubt(found)
         begin = [span.begin for span in box]
@@ -177,6 +178,8 @@ class Region:
         """Note what is needed of an operation's inputs."""
         if not operation.outputs or operation.outputs[0].name not in self._needed:
             return
+        if not self._is_computed(operation.outputs[0].name):
+            return
         rule = RULES.get(operation.type)
         if rule is None:
             raise NoRegion(f"there is no rule for {operation.type}")
@@ -186,59 +189,59 @@ class Region:
             name = operation.inputs[number].name
             self._needed[name] = joined(self._needed.get(name), needed)
 
+    def _is_computed(self, name: str) -> bool:
+        """Return whether a tensor is computed; else it is golden, and read.
+
+        What the target is computed from is, so that no golden tensor but those at the start of the
+        stretch has to be held for it.
+        """
+        position, target = self._flow.position[name], self._flow.position[self.stretch.target]
+        return position >= self.stretch.start and (name in self._changed or position <= target)
+
     def _needed_by(self, node: Node, rule: Rule, box: Box) -> Mapping[int, Box]:
         if self._is_rank_one(node, rule):
-            return {0: self._changed[node.operation.inputs[0].name]}
+            return {0: self._changed[_given(node)]}
         return rule.needed(node, box)
 
     def _is_rank_one(self, node: Node, rule: Rule) -> bool:
         """Return whether few elements go into a product with a matrix."""
-        box = self._changed.get(node.operation.inputs[0].name)
+        box = self._changed.get(_given(node))
         if not isinstance(rule, Product) or box is None:
             return False
         return box[0].extent <= RANK_ONE and not box[0].is_whole(node.moving[0][0])
 
-    def _computed(self, end: str, differ: Differ | None, *, golden: bool) -> Any:
-        """Return what is needed of a tensor, with the difference or without."""
-        values = self._golden_values if golden else {}
-        stretch = self.stretch
+    def _computed(self, name: str, differ: Differ | None) -> Any:
+        """Return what is needed of a tensor; without the difference where nothing puts it in."""
+        values = self._golden_values if differ is None else self._values
+        if name not in values:
+            values[name] = self._made(name, differ)
+        return values[name]
 
-        def of(name: str) -> Any:
-            if name not in values:
-                values[name] = made(name)
-            return values[name]
-
-        def made(name: str) -> Any:
-            box = self._needed[name]
-            if name == stretch.target and differ is not None:
-                found = differ(lambda: before(name, box), box, self._changed[name])
-                self._doubt(found)
-                return found
-            return before(name, box)
-
-        def before(name: str, box: Box) -> Any:
-            position = self._flow.position[name]
-            if position < stretch.start:
-                return self._read(name, box)
-            node, rule = self._nodes[name]
-            if self._is_rank_one(node, rule):
-                return self._rank_one(node, of(node.operation.inputs[0].name))
-            given = {}
-            for number, wanted in rule.needed(node, box).items():
-                source = node.operation.inputs[number].name
-                given[number] = cropped(of(source), self._needed[source], wanted)
-            if rule.sums and extents(box) != node.shape:  # else it is summed as densely
-                self._doubt_sums(node, given)
-            self._count(node, box, given)
-            return rule.compute(node, box, given)
-
-        return of(end)
+    def _made(self, name: str, differ: Differ | None) -> Any:
+        box = self._needed[name]
+        if name == self.stretch.target and differ is not None:
+            found = differ(lambda: self._made(name, None), box, self._changed[name])
+            self._doubt(found)
+            return found
+        if not self._is_computed(name):
+            return self._read(name, box)
+        node, rule = self._nodes[name]
+        if self._is_rank_one(node, rule):
+            return self._rank_one(node, self._computed(_given(node), differ))
+        given = {}
+        for number, wanted in rule.needed(node, box).items():
+            source = node.operation.inputs[number].name
+            given[number] = cropped(self._computed(source, differ), self._needed[source], wanted)
+        if extents(box) != node.shape and (gain := rule.gain(node)) is not None:
+            for values in given.values():  # else it is summed as densely
+                self._doubt(values, gain=2.0 * tf.maximum(1.0, gain))
+        self._count(node, box, given)
+        return rule.compute(node, box, given)
 
     def _rank_one(self, node: Node, values: Any) -> Any:
         """Return the golden product, and what the difference of few elements adds to it."""
-        name = node.operation.inputs[0].name
-        (span,) = self._changed[name]
-        delta = values - self._computed(name, None, golden=True)
+        (span,) = self._changed[_given(node)]
+        delta = values - self._computed(_given(node), None)
         matrix = node.fixed(1)
         if node.attribute("transpose_b"):
             matrix = tf.transpose(matrix)
@@ -301,16 +304,6 @@ class Region:
         finite = tf.abs(values) <= most  # NaN is not less
         self._doubtful |= ~tf.reduce_all(finite, axis=list(range(1, values.shape.rank)))
 
-    def _doubt_sums(self, node: Node, given: Mapping[int, Any]) -> None:
-        """Mark the samples in which a sum might not be finite in some order of summation."""
-        gain: Any = 1.0
-        if len(node.operation.inputs) > 1:
-            kernel = tf.abs(node.fixed(1))
-            axes = list(range(kernel.shape.rank - (2 if "Depthwise" in node.kind else 1)))
-            gain = tf.maximum(1.0, tf.reduce_max(tf.reduce_sum(kernel, axes)))
-        for values in given.values():
-            self._doubt(values, gain=2.0 * gain)
-
     def _count(self, node: Node, box: Box, given: Mapping[int, Any]) -> None:
         share = math.prod(extents(box)) / max(1, math.prod(node.shape))
         self.widest = max(self.widest, math.prod(extents(box)))
@@ -322,3 +315,7 @@ class Region:
 
 def _made(node: Node) -> str:
     return str(node.operation.outputs[0].name)
+
+
+def _given(node: Node) -> str:
+    return str(node.operation.inputs[0].name)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from injecttf2.acceleration.boxes import (
@@ -66,18 +67,7 @@ class Node:
 
     def again(self, inputs: Sequence[Any]) -> Any:
         """Return what the operation makes of other inputs, all of them in order."""
-        definition = self.operation.op_def
-        taken = {one.type_attr for one in definition.input_arg} | {
-            one.number_attr for one in definition.input_arg
-        }
-        attributes = {
-            one.name: self.attribute(one.name)
-            for one in definition.attr
-            if one.name not in taken and one.type != "type"
-        }
-        names = [one.name for one in definition.input_arg]
-        function = getattr(tf.raw_ops, self.kind)
-        return function(**dict(zip(names, inputs, strict=True)), **attributes)
+        return again(self.operation, inputs)
 
     def known(self, number: int) -> Any:
         """Return such an input as an array that is known while tracing.
@@ -91,14 +81,31 @@ class Node:
         return value
 
 
+def again(operation: Any, inputs: Sequence[Any]) -> Any:
+    """Return what an operation of a graph makes of other inputs, all of them in order."""
+    definition = operation.op_def
+    taken = {one.type_attr for one in definition.input_arg} | {
+        one.number_attr for one in definition.input_arg
+    }
+    attributes = {
+        one.name: operation.get_attr(one.name)
+        for one in definition.attr
+        if one.name not in taken and one.type != "type"
+    }
+    names = [one.name for one in definition.input_arg]
+    function = getattr(tf.raw_ops, operation.type)
+    return function(**dict(zip(names, inputs, strict=True)), **attributes)
+
+
 class Rule:
-    """What an operation makes of a box; by default of operations on each element by itself.
+    """What an operation makes of a box; by default of operations on each element by itself."""
 
-    Attributes:
-        sums: Whether it sums, so that rounding depends on how it does that.
-    """
+    def gain(self, node: Node) -> Any:
+        """Return how much larger sums may become than what goes in; None where nothing is summed.
 
-    sums = False
+        Where it sums, rounding depends on how it does that.
+        """
+        del node
 
     def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
         """Return the box of what comes out that may differ.
@@ -302,7 +309,9 @@ class Sliding(Rule, ABC):
 class Convolution(Sliding):
     """Sums products with a kernel, over all channels."""
 
-    sums = True
+    def gain(self, node: Node) -> Any:
+        """Return the largest sum of magnitudes over what goes into one output."""
+        return _largest_sum(node.fixed(1), [0, 1, 2])
 
     def sizes(self, node: Node) -> tuple[Sequence[int], Sequence[int]]:
         """Return those of the kernel."""
@@ -336,6 +345,10 @@ class Convolution(Sliding):
 @rule("DepthwiseConv2dNative")
 class DepthwiseConvolution(Convolution):
     """Sums products with a kernel, channel by channel."""
+
+    def gain(self, node: Node) -> Any:
+        """Return the largest sum of magnitudes over what goes into one output."""
+        return _largest_sum(node.fixed(1), [0, 1])
 
     def slide(self, node: Node, box: Box, patch: Any) -> Any:
         """Return the convolution."""
@@ -377,7 +390,9 @@ class MaximumPooling(Sliding):
 class AveragePooling(MaximumPooling):
     """Takes the mean of a window, channel by channel."""
 
-    sums = True
+    def gain(self, node: Node) -> Any:
+        """Return the size of the window, which is summed first."""
+        return float(math.prod(node.attribute("ksize")))
 
     def slide(self, node: Node, box: Box, patch: Any) -> Any:
         """Return the mean of each window."""
@@ -385,6 +400,36 @@ class AveragePooling(MaximumPooling):
         if node.attribute("padding") != b"VALID":
             raise NoRegion("padding is left out of the mean")
         return self._pooled(node, tf.raw_ops.AvgPool, value=patch)
+
+
+@rule("Mean", "Sum", "Max")
+class Reduction(Rule):
+    """Reduces the axes between samples and channels, channel by channel."""
+
+    def gain(self, node: Node) -> Any:
+        """Return how many are summed."""
+        return float(math.prod(node.moving[0][:-1]))
+
+    def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
+        """Return the channels that may differ."""
+        (box,) = boxes.values()
+        inner = len(node.moving[0]) - 1
+        axes = {int(axis) % (inner + 2) for axis in np.ravel(node.known(1))}
+        if axes != {*range(1, inner + 1)}:
+            raise NoRegion("other axes than those between samples and channels are reduced")
+        kept = whole(node.shape[:-1])
+        return (*kept, box[-1])
+
+    def needed(self, node: Node, box: Box) -> dict[int, Box]:
+        """Return all of these channels."""
+        return {0: (*whole(node.moving[0][:-1]), box[-1])}
+
+    def compute(self, node: Node, box: Box, given: Mapping[int, Any]) -> Any:
+        """Return the channels, reduced."""
+        del box
+        reduce = {"Mean": tf.reduce_mean, "Sum": tf.reduce_sum, "Max": tf.reduce_max}[node.kind]
+        axes = list(range(1, len(node.moving[0])))
+        return reduce(given[0], axes, keepdims=len(node.shape) == len(node.moving[0]))
 
 
 @rule("Pad", "PadV2")
@@ -518,7 +563,9 @@ class Softmax(Rule):
 class Product(Rule):
     """A product with a matrix; where one element of a sample differs, see :mod:`region`."""
 
-    sums = True
+    def gain(self, node: Node) -> Any:
+        """Return the largest sum of magnitudes over what goes into one output."""
+        return _largest_sum(node.fixed(1), [1 if node.attribute("transpose_b") else 0])
 
     def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
         """Return all of it."""
@@ -536,3 +583,7 @@ class Product(Rule):
         if not box[0].is_whole(node.shape[0]):
             raise NoRegion("a part of a product")
         return node.again([given[0], node.fixed(1)])
+
+
+def _largest_sum(kernel: Any, axes: Sequence[int]) -> Any:
+    return tf.reduce_max(tf.reduce_sum(tf.abs(kernel), axes))

@@ -39,7 +39,7 @@ ALIVE, GOLDEN, DOUBTFUL = range(3)
 
 SMOOTH = frozenset(
     (
-        *("Mean", "Sum", "Max", "Min", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
+        *("Min", "BatchMatMulV2", "BatchMatMulV3", "Einsum"),
         *("Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D", "AvgPool3D"),
         *("Transpose", "Pack", "Unpack", "Split", "SplitV", "StridedSlice", "Slice", "Tile"),
         *("ResizeBilinear", "ResizeNearestNeighbor", "Pow", "Cast"),
@@ -106,23 +106,26 @@ class Stages:
         self._graph = cache.chain.graph
         self._compiled: dict[Stretch, Stage | None] = {}
 
-    def of(self, point: str, first: int) -> list[Stage]:
+    def of(self, point: str, first: int, *, channel: bool = False) -> list[Stage]:
         """Return the stages behind a fault, as long as each is less work than level ``dense``.
 
         Args:
-            point: Name of the layer's tensor.
+            point: Name of the tensor that differs.
             first: The segment that the fault comes in with.
+            channel: Whether a channel of it differs, which is given; else words change in it.
         """
         chain, graph = self._chain, self._graph
         start = max(graph.flow.position[point] + 1, 0)
-        if not suits(graph, start):
+        shape = tuple(size or 0 for size in (graph.shapes[point] or ())[1:])
+        if not suits(graph, start) or not all(shape):
             return []
         stages: list[Stage] = []
-        shape = graph.shapes[point] or ()
-        target, size, place = point, (1,) * (len(shape) - 1), first
+        target, place = point, first
+        size = (*shape[:-1], 1) if channel else (1,) * len(shape)
         while place < len(chain):
             before = start if place == first else chain.segments[place].start
-            stage = self._longest(place, before, target, size, is_hit=place == first)
+            is_hit = place == first and not channel
+            stage = self._longest(place, before, target, size, is_hit=is_hit)
             if stage is None or stage.work > self.dense_work(range(place, stage.after)) + HANDING:
                 break
             stages.append(stage)
@@ -236,7 +239,7 @@ class Stages:
         """Return a golden tensor that is held whenever a stage is run."""
         shape = (self._graph.shapes[name] or ())[1:]
         spec = tf.TensorSpec((None, *shape), self._graph.flow.tensor(name).dtype)
-        return _at_each_call(partial(self._cache.tensor, name), spec)
+        return at_each_call(partial(self._cache.tensor, name), spec)
 
     def measured(self, segment: int, deviation: Callable[[], float]) -> None:
         """Have a bound on what rounding does behind a segment.
@@ -301,7 +304,7 @@ class Stages:
 
     def _judged(self, scores: Any, outputs: Any, golden: Any, doubtful: Any) -> tuple[Any, ...]:
         """Return what is found of samples at the end of the model."""
-        bound = _at_each_call(
+        bound = at_each_call(
             lambda: tf.constant(self.bound, tf.float64), tf.TensorSpec((), tf.float64)
         )
         is_softmax = self._graph.scores is not self._graph.output
@@ -331,7 +334,7 @@ def suits(graph: ModelGraph, start: int) -> bool:
     return True
 
 
-def _at_each_call(value: Callable[[], Any], spec: tf.TensorSpec) -> Any:
+def at_each_call(value: Callable[[], Any], spec: tf.TensorSpec) -> Any:
     """Return a tensor in the graph that is being traced, whose value is asked for at each call."""
     return tf.compat.v1.get_default_graph().capture_call_time_value(value, spec)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from injecttf2 import bits
 from injecttf2.datasets import Dataset
 from injecttf2.evaluation.batching import batches
-from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.chain import Chain, Tensors
 from injecttf2.evaluation.faults import Faults
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.evaluation.golden_run import GoldenRun
@@ -46,6 +46,10 @@ class Judged:
     raised: Index
     dropped: int
     reevaluated: int = 0
+
+
+Judge = Callable[[Sequence[Faults]], Judged]
+"""Evaluates samples of the loaded block; see :meth:`Evaluator.verdict`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +145,12 @@ class Evaluator:
         for column, value in zip(verdict, self.assessment.due, strict=True):
             column[raised] = value
         return Judged(verdict, raised, sum(map(len, traveller.fates.golden)))
+
+    def ends(self, faults: Sequence[Faults]) -> Iterator[tuple[Index, Index, Tensors]]:
+        """Yield samples at the end: which they are, where in a batch, and the batch's tensors."""
+        _, _, travelling = self._through(faults)
+        for batch, tensors in travelling.samples:
+            yield batch.index, batch.place, tensors
 
     def enter(self, faults: Faults) -> None:
         """Take samples of the loaded block through the segments that something is wrong in."""

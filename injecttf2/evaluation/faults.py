@@ -61,6 +61,10 @@ class Faults(ABC):
         """Return some of the samples; what it takes note of, this does."""
 
     @abstractmethod
+    def take(self, index: Index) -> Faults:
+        """Return some of the samples, ascending."""
+
+    @abstractmethod
     def compile(self, chain: Chain, index: int) -> None:
         """Compile what :meth:`run` runs."""
 
@@ -231,6 +235,10 @@ class WeightFaults(Faults):
         """Return some of the samples."""
         return replace(self, rows=self.rows[start:stop])
 
+    def take(self, index: Index) -> WeightFaults:
+        """Return some of the samples, ascending."""
+        return replace(self, rows=self.rows[index])
+
     def compile(self, chain: Chain, index: int) -> None:
         """Compile a segment."""
         chain.function(index)
@@ -238,3 +246,20 @@ class WeightFaults(Faults):
     def run(self, chain: Chain, index: int, given: Any, batch: Batch | None) -> Any:
         """Run a segment with the weights that are wrong."""
         return chain.run(index, given, reads=None if batch is None else self.reads)
+
+
+def some(faults: Sequence[Faults], index: Index) -> list[Faults]:
+    """Return some samples with their faults.
+
+    Args:
+        faults: Of all samples.
+        index: int64, ascending, which of them.
+    """
+    stops = np.cumsum([len(one) for one in faults])
+    cuts = np.split(index, np.searchsorted(index, stops[:-1]))
+    starts = stops - [len(one) for one in faults]
+    return [
+        one.take(part - start)
+        for one, part, start in zip(faults, cuts, starts, strict=True)
+        if len(part)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from injecttf2 import bits
 from injecttf2.errors import ModelError
-from injecttf2.evaluation.evaluator import Evaluator, Judged
+from injecttf2.evaluation.evaluator import Evaluator, Judge, Judged
 from injecttf2.evaluation.faults import OutputFaults, Words
 from injecttf2.evaluation.hits import Changed, Drawn, change, draw, unchanged
 from injecttf2.evaluation.records import Evaluation, Injections, joined
@@ -23,9 +23,6 @@ from injecttf2.sites import expected_sites, share_hit
 from injecttf2.trials import Scope, Trial
 
 Index = npt.NDArray[np.int64]
-
-Judge = Callable[[OutputFaults], Judged]
-"""Evaluates samples of the loaded block; see :meth:`Evaluator.verdict`."""
 
 HITS_AT_A_TIME = 2**17
 """Drawn that are drawn before they are evaluated, while those before them are."""
@@ -99,7 +96,7 @@ class OutputEvaluator:
                 raise ModelError(f"the layer {info.layer!r} cannot be injected: {info.reason}")
         self.dropped = 0
         self.reevaluated = 0
-        self.judge: Judge = lambda faults: evaluator.verdict([faults])
+        self.judge: Judge = evaluator.verdict
         self._evaluator = evaluator
         self._samples = len(evaluator.dataset)
         self._layers = [self._layer(info.layer, info.elements or 1) for info in self.infos]
@@ -249,7 +246,7 @@ class OutputEvaluator:
             sample = hits.sample + (self._evaluator.cache.start or 0)
             judged = Judged(self._evaluator.golden_verdict(sample), np.empty(0, np.int64), 0)
         else:
-            judged = self.judge(faults)
+            judged = self.judge([faults])
         self.dropped += judged.dropped
         self.reevaluated += judged.reevaluated
         if not record:

@@ -6,7 +6,7 @@ the functions in the place of what is read of them, so that nothing has to be re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from injecttf2.changes import merged
 from injecttf2.errors import ModelError
-from injecttf2.evaluation.evaluator import Evaluator
+from injecttf2.evaluation.evaluator import Evaluator, Judge
 from injecttf2.evaluation.faults import WeightFaults
 from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.fault_model import Hits
@@ -43,6 +43,8 @@ class WeightEvaluator:
 
     Attributes:
         infos: The layers.
+        judge_of: Returns what evaluates samples, from the names of what is read of the variables
+            that are hit; level ``dense``, or what has the same outcomes sooner.
         dropped: Samples that left early so far, golden again.
         reevaluated: Samples that a faster level left to level ``dense`` so far.
 
@@ -61,6 +63,7 @@ class WeightEvaluator:
                 raise ModelError(f"the weights of the layer {layer!r} cannot be injected: {reason}")
         self.dropped = 0
         self.reevaluated = 0
+        self.judge_of: Callable[[Sequence[str]], Judge] = lambda _: evaluator.verdict
         self._evaluator = evaluator
         self._weights = weights_in(graph, scope.layers)
         self._golden = tuple(np.array(weight.variable.read()) for weight in self._weights)
@@ -115,8 +118,9 @@ class WeightEvaluator:
             self._evaluator.load(start, self.first)
             for together in self._groups(hit, corrupted):
                 faults = [self._faults(corrupted[at], stop - start) for at in together]
-                judged = self._evaluator.verdict(faults)
+                judged = self.judge_of(list(faults[0].reads))(faults)
                 self.dropped += judged.dropped
+                self.reevaluated += judged.reevaluated
                 for number, at in enumerate(together):
                     mine = slice(number * (stop - start), (number + 1) * (stop - start))
                     found[at][start] = Verdict(*(column[mine] for column in judged.verdict))
@@ -126,11 +130,11 @@ class WeightEvaluator:
         ]
 
     def _groups(self, trials: Sequence[int], corrupted: Sequence[Corrupted]) -> Iterable[list[int]]:
-        """Return trials whose samples travel together: with weights of the same segments wrong."""
-        by_bounds: dict[tuple[int, int], list[int]] = {}
+        """Return trials whose samples travel together: those that hit the same variables."""
+        by_variables: dict[tuple[int, ...], list[int]] = {}
         for at in trials:
-            by_bounds.setdefault(self._bounds_of(corrupted[at]), []).append(at)
-        return by_bounds.values()
+            by_variables.setdefault(tuple(sorted(corrupted[at])), []).append(at)
+        return by_variables.values()
 
     def _bounds_of(self, corrupted: Corrupted) -> tuple[int, int]:
         """Return the first and the last segment that reads a corrupted weight."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -283,6 +283,18 @@ class ModelGraph:
             names: Their names.
             reads: What is read of variables, by name.
         """
+        return dict(zip(names, self.fixed_of(names, reads)(None), strict=True))
+
+    def fixed_of(
+        self, names: tuple[str, ...], reads: Mapping[str, Any], but: str = ""
+    ) -> Callable[[Any], Sequence[Any]]:
+        """Return what computes such tensors from another value of one variable.
+
+        Args:
+            names: Their names.
+            reads: What is read of variables, by name.
+            but: Name of what is read of the one.
+        """
         constants = self._constants(self.shapes)
         used = sorted(name for name in reads)
 
@@ -296,9 +308,14 @@ class ModelGraph:
             )
             return [values[name] for name in names]
 
-        with tf.init_scope():  # also while something is traced
-            found = tf.function(forward, autograph=False)(tuple(reads[name] for name in used))
-        return dict(zip(names, found, strict=True))
+        compiled = tf.function(forward, autograph=False)
+
+        def found(value: Any) -> Sequence[Any]:
+            with tf.init_scope():  # also while something is traced
+                read = tuple(value if name == but else reads[name] for name in used)
+                return compiled(read)  # type: ignore[no-any-return]
+
+        return found
 
     def constants(self, batch: int) -> Mapping[str, Any]:
         """Return what stands for tensors that are constants of a number of samples."""

@@ -17,10 +17,11 @@ from injecttf2.engine import Engine
 from injecttf2.errors import CampaignError
 from injecttf2.faults import BitFlip, StuckAt
 from injecttf2.graph import segments
+from injecttf2.graph.weights import reason_of, weights_of
 from injecttf2.levels import parse_levels
 from injecttf2.outcomes import Tallies
-from injecttf2.rates import Probability
-from injecttf2.trials import Cell
+from injecttf2.rates import Count, Probability
+from injecttf2.trials import OUTPUTS, WEIGHTS, Cell
 from injecttf2.value_faults import Scale
 from tests import networks
 from tests.comparing import COUNTS, trials_of
@@ -105,31 +106,39 @@ IMAGES: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-def rows(engine: Engine, layer: str, trials: int = 4) -> list[Tallies]:
+def rows(engine: Engine, layer: str, target: str = OUTPUTS, trials: int = 4) -> list[Tallies]:
+    rate = Probability(0.9) if target == OUTPUTS else Count(1)
     return [
-        engine.evaluate(trials_of(Cell(layer, fault, Probability(0.9)), trials)).tallies
+        engine.evaluate(trials_of(Cell(layer, fault, rate, target), trials)).tallies
         for fault in FAULTS
     ]
 
 
-def assert_alike(model: keras.Model, dataset: Dataset, output: str | None = None) -> list[str]:
-    """See that all layers have the same rows, and return those that were taken on boxes."""
+def assert_alike(model: keras.Model, dataset: Dataset, output: str | None = None) -> set[str]:
+    """See that all layers have the same rows, and return what was taken on boxes."""
     dense = Engine(model, dataset, levels=(), output=output)
     faster = Engine(model, dataset, output=output)
-    on_boxes = []
+    on_boxes = set()
     for info in dense.graph.layers:
         if info.reason is not None:
             continue
-        for one, other in zip(rows(dense, info.layer), rows(faster, info.layer), strict=True):
-            for name in (*COUNTS, "correct"):
-                np.testing.assert_array_equal(
-                    getattr(one, name), getattr(other, name), f"{info.layer}: {name}"
-                )
+        with_weights = weights_of(dense.graph, info.layer) and not reason_of(
+            dense.graph, info.layer
+        )
+        for target in (OUTPUTS, WEIGHTS) if with_weights else (OUTPUTS,):
+            one, other = (rows(engine, info.layer, target) for engine in (dense, faster))
+            for mine, theirs in zip(one, other, strict=True):
+                for name in (*COUNTS, "correct"):
+                    where = f"{info.layer}, {target}: {name}"
+                    np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), where)
         prepared = faster.prepare(info.layer)
         judge = getattr(prepared.judge, "__self__", None)  # type: ignore[union-attr]
         if isinstance(judge, Difference) and judge.stages:
-            on_boxes.append(info.layer)
+            on_boxes.add(info.layer)
             assert prepared.reevaluated < 3 * 4 * len(dataset) / 2
+    judges = [getattr(judge, "__self__", None) for judge in faster._of_weights.values()]
+    if any(isinstance(judge, Difference) and judge.stages for judge in judges):
+        on_boxes.add(WEIGHTS)
     return on_boxes
 
 
@@ -139,7 +148,9 @@ def test_each_kind_of_operation_on_boxes_gives_the_outcomes_of_level_dense(name:
     shape = model.input_shape[1:]
     generator = np.random.default_rng(4)
     data = generator.normal(size=(40, *shape)).astype(np.float32)
-    assert assert_alike(model, Dataset(data, generator.integers(CLASSES, size=40)))
+    on_boxes = assert_alike(model, Dataset(data, generator.integers(CLASSES, size=40)))
+    assert WEIGHTS in on_boxes
+    assert len(on_boxes) > 1
 
 
 NETWORKS = {
