@@ -23,7 +23,10 @@ from benchmarks import (
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks [default: all]")
 parser.add_argument(
-    "--first", type=int, help="for a quick try: layers of deep, faults of published"
+    "--every",
+    type=int,
+    default=1,
+    help="for a quick try: every n-th layer of deep, fault of published",
 )
 parser.add_argument("--long", action="store_true", help="deep with more repetitions as well")
 options = parser.parse_args()
@@ -32,8 +35,8 @@ BENCHMARKS = {
     "engine": engine.main,
     "resnet": resnet.main,
     "resnet50": resnet50.main,
-    "deep": partial(deep.main, first=options.first, long=options.long),
-    "published": partial(published.main, first=options.first),
+    "deep": partial(deep.main, every=options.every, long=options.long),
+    "published": partial(published.main, every=options.every),
     "peers": peers.main,
     "workers": workers.main,
     "campaign": campaign.main,

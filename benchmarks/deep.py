@@ -61,11 +61,11 @@ class Case(NamedTuple):
         return CAMPAIGN.format(repetitions=repetitions, **named)
 
 
-def main(*, first: int | None = None, long: bool = False) -> None:
+def main(*, every: int = 1, long: bool = False) -> None:
     """Print how soon models are ready, and what commands on them take.
 
     Args:
-        first: How many layers of each model are injected, from its first on; None for all.
+        every: Every which layer of each model the commands inject.
         long: Whether ResNet-20 is also run with ``LONG`` repetitions.
     """
     device.configure(threads=device.cores())
@@ -76,10 +76,10 @@ def main(*, first: int | None = None, long: bool = False) -> None:
     with tempfile.TemporaryDirectory() as folder:
         commanded = []
         for case in _cases(Path(folder)):
-            layers, *cells = _ready(case.model, first)
+            layers, *cells = _ready(case.model)
             ready.add_row(case.name, *cells, f"<= {ASKED_READY[case.name]}")
             if case.name in ASKED_CPU:
-                commanded.append((case, layers))
+                commanded.append((case, layers[::every]))
         console.print(ready)
         _print_commands(console, Path(folder), commanded, long=long)
         _print_short(console, Path(folder), *commanded[0])
@@ -108,7 +108,7 @@ def _random_images(shape: tuple[int, ...]) -> Any:
     return np.random.default_rng(1).random((IMAGES, *shape), np.float32)
 
 
-def _ready(model: Any, first: int | None) -> tuple[Any, ...]:
+def _ready(model: Any) -> tuple[Any, ...]:
     """Return the layers to inject, and cells that tell how soon an engine and they are ready."""
     from injecttf2.datasets import Dataset
     from injecttf2.engine import Engine
@@ -117,7 +117,7 @@ def _ready(model: Any, first: int | None) -> tuple[Any, ...]:
     cpu, wall = time.process_time(), time.perf_counter()
     engine = Engine(model, dataset)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    layers = [one.layer for one in engine.graph.layers if one.in_all and one.reason is None][:first]
+    layers = [one.layer for one in engine.graph.layers if one.in_all and one.reason is None]
     engine.prepare(layers[0])
     others = seconds(lambda: [*map(engine.prepare, layers[1:])], time.process_time)
     each = f"{others / (len(layers) - 1):.3f}" if layers[1:] else ""

@@ -47,11 +47,11 @@ grid: {{sites: {sites}}}
 """
 
 
-def main(*, first: int | None = None) -> None:
+def main(*, every: int = 1) -> None:
     """Print the rate of the whole command, and outcomes beside the published ones.
 
     Args:
-        first: How many faults are evaluated, from the first of the list; None for all.
+        every: Every which fault of the list is evaluated.
     """
     model, _ = data.resnet_files()
     images, sites, outcomes = data.published_files()
@@ -62,7 +62,7 @@ def main(*, first: int | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         listed = folder / "sites.csv"
-        pd.read_csv(sites, nrows=first).to_csv(listed, index=False)
+        pd.read_csv(sites)[::every].to_csv(listed, index=False)
         text = CAMPAIGN.format(model=model, images=images, sites=listed)
         run, output = commands.run_inline(text, folder)
         trials = open_run(output).trials(COUNTS)

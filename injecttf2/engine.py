@@ -36,7 +36,7 @@ from injecttf2.trials import TOGETHER, WEIGHTS, Scope, Trial
 TOP1 = Assessment()
 """The top-1 class is the decision, and nothing else is measured."""
 
-GOLDEN_BYTES = 2**30
+GOLDEN_BYTES = 2**29
 """Default limit of the golden activations that are kept on the device."""
 
 KEPT_SCOPES = 32
