@@ -26,7 +26,7 @@ parser.add_argument(
     "--every",
     type=int,
     default=1,
-    help="for a quick try: every n-th layer of deep, fault of published",
+    help="for a quick try: every n-th layer or fault",
 )
 parser.add_argument("--long", action="store_true", help="deep with more repetitions as well")
 options = parser.parse_args()
