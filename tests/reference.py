@@ -44,6 +44,18 @@ class Judging:
     criteria: tuple[Callable[[Any, Any], bool], ...] = ()
 
 
+def per_position(
+    *, limit: float = 0.5, tolerance: float = 0.0, ignore: int | None = None
+) -> Judging:
+    """What is asked where each position is given a class."""
+    how = {"limit": limit, "tolerance": tolerance}
+    return Judging(
+        differs=lambda one, golden: judging.positions_differ(one, golden, **how),
+        score=lambda one, label: judging.positions_score(one, label, limit=limit, ignore=ignore),
+        classes=lambda _: -1,
+    )
+
+
 @dataclass(frozen=True)
 class Row:
     """One site in one sample."""
@@ -100,6 +112,8 @@ class Reference:
         output: Which of several outputs is judged.
         batch: Samples that the model runs on at a time.
         judging: What is asked of outputs.
+        watched: Layers that are hit by and by: the model is traced once for all of them, not anew
+            for each.
     """
 
     def __init__(
@@ -111,6 +125,7 @@ class Reference:
         output: int = 0,
         batch: int = 48,
         judging: Judging | None = None,
+        watched: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.arrays = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -118,6 +133,7 @@ class Reference:
         self.output = output
         self.batch = batch
         self.judging = judging or Judging()
+        self.watched = tuple(watched)
         self._compiled: dict[tuple[str, ...], Any] = {}
         self._golden: dict[tuple[str, ...], np.ndarray] = {}
         self._tensors: dict[str, Tensor] = {}
@@ -125,12 +141,26 @@ class Reference:
         self._rows: dict[int, int] = {}
         self._active: frozenset[str] = frozenset()
         self._raised: set[int] = set()
+        self._last: tuple[int, ReferenceResult] | None = None
         # TensorFlow's own threads take the smallest numbers for 0.
         self._thread = ThreadPoolExecutor(1)
         self._thread.submit(int).result()
 
     def evaluate(self, trial: Any) -> ReferenceResult:
-        """Evaluate a trial from the plain values that describe its cell, its number and its key."""
+        """Evaluate a trial from the plain values that describe its cell, its number and its key.
+
+        The last one is remembered.
+        """
+        if self._last is None or self._last[0] != trial.id:
+            self._last = trial.id, self._evaluated(trial)
+        return self._last[1]
+
+    @property
+    def golden(self) -> np.ndarray:
+        """Outputs without faults, float64 [samples, ...]."""
+        return self._golden_of([])
+
+    def _evaluated(self, trial: Any) -> ReferenceResult:
         cell = trial.cell.to_dict()
         rate = next((name, cell[name]) for name in RATES if name in cell)
         if rate[0] == "exhaustive":
@@ -236,17 +266,19 @@ class Reference:
 
     def _golden_of(self, layers: Sequence[str]) -> np.ndarray:
         """Golden outputs, from the same function as those with faults."""
-        if tuple(layers) not in self._golden:
-            self._golden[tuple(layers)] = self._run(layers, {})
-        return self._golden[tuple(layers)]
+        holes = self._holes(layers)
+        if holes not in self._golden:
+            self._golden[holes] = self._run(layers, {})
+        return self._golden[holes]
 
     def _run(self, layers: Sequence[str], fault: dict[str, Any]) -> np.ndarray:
         """Run the model on all data with the faults at the sites that the tensors have.
 
         A sample that makes an operation raise has no outputs: NaN stands for them.
         """
-        if tuple(layers) not in self._compiled:
-            self._compiled[tuple(layers)] = self._traced(layers)
+        holes = self._holes(layers)
+        if holes not in self._compiled:
+            self._compiled[holes] = self._traced(holes)
         self._fault, self._active, self._raised = fault, frozenset(layers), set()
         count = len(self.labels)
         batches = [range(at, min(at + self.batch, count)) for at in range(0, count, self.batch)]
@@ -269,7 +301,7 @@ class Reference:
         self._rows = {sample % self.batch: sample for sample in samples}
         filled = [self._rows.get(row, samples[0]) for row in range(self.batch)]
         rows = (tf.constant(array[filled]) for array in self.arrays)
-        outputs = self._compiled[tuple(layers)](*rows).numpy().astype(np.float64)
+        outputs = self._compiled[self._holes(layers)](*rows).numpy().astype(np.float64)
         return outputs[[sample % self.batch for sample in samples]]
 
     def _see_what_was_hit(self, layers: Sequence[str], sample: int) -> None:
@@ -286,6 +318,10 @@ class Reference:
         for layer, values in zip(layers, seen, strict=True):
             self._tensors[layer].seen.update(values)
 
+    def _holes(self, layers: Sequence[str]) -> tuple[str, ...]:
+        """The layers that have a hole where some of them are hit."""
+        return self.watched if {*layers} <= {*self.watched} else tuple(layers)
+
     def _traced(self, layers: Sequence[str]) -> Any:
         """The model as one graph, with holes where some layers give something out.
 
@@ -298,6 +334,10 @@ class Reference:
                 return tensor
 
             def changed(array: np.ndarray) -> np.ndarray:
+                tensor = self._tensors.setdefault(address, Tensor())
+                tensor.elements, tensor.dtype = math.prod(array.shape[1:]), array.dtype.name
+                if not tensor.sites:
+                    return array
                 return self._thread.submit(self._corrupted, address, array).result()
 
             result = tf.numpy_function(changed, [tensor], tensor.dtype)
@@ -320,9 +360,7 @@ class Reference:
 
     def _corrupted(self, layer: str, array: np.ndarray) -> np.ndarray:
         """What a layer gives out for a batch, with its faults."""
-        tensor = self._tensors.setdefault(layer, Tensor())
-        tensor.elements = math.prod(array.shape[1:])
-        tensor.dtype = array.dtype.name
+        tensor = self._tensors[layer]
         given, array = array, array.copy()
         for row, sample in self._rows.items():
             flat = array[row].reshape(-1)

@@ -48,14 +48,40 @@ def watching(model: keras.Model, visit: Callable[[str, Any, Any], Any]) -> Itera
     with (
         mock.patch.object(keras.Layer, "__call__", layer_called),
         mock.patch.object(keras.Operation, "__call__", operation_called),
+        _watching_wrapped(model, stack, called),
     ):
         yield
 
 
+@contextmanager
+def _watching_wrapped(model: keras.Model, stack: list[Any], called: Any) -> Iterator[None]:
+    """The same of layers whose ``call`` a wrapper of Keras' calls itself."""
+    wrappers = [one for one in model._flatten_layers() if isinstance(one, keras.layers.Wrapper)]
+    wrapped = {id(one.layer): one.layer for one in wrappers}.values()
+
+    def standing_in(layer: Any, call: Any) -> Any:
+        def layer_called(*args: Any, **kwargs: Any) -> Any:
+            if stack and stack[-1] is layer:  # by Keras' usual way
+                return call(*args, **kwargs)
+            return called(lambda _, *a, **k: call(*a, **k), layer, args, kwargs)
+
+        return layer_called
+
+    for layer in wrapped:
+        vars(layer)["call"] = standing_in(layer, layer.call)
+    try:
+        yield
+    finally:
+        for layer in wrapped:
+            del vars(layer)["call"]
+
+
 def input_names(model: keras.Model) -> list[str]:
-    """Names of the inputs; a subclassed model has none."""
+    """Names of the layers that stand for the inputs; a subclassed model has none."""
     function = getattr(model, "_functional", None) or model
-    return [one.name for one in function.inputs] if hasattr(function, "inputs") else ["inputs"]
+    if not hasattr(function, "inputs"):
+        return ["inputs"]
+    return [one._keras_history.operation.name for one in function.inputs]
 
 
 def given(model: keras.Model, batch: tuple[Any, ...]) -> Any:

@@ -32,7 +32,7 @@ from injecttf2.trials import WEIGHTS, Cell
 from injecttf2.value_faults import Scale
 from tests import judging
 from tests.comparing import assert_equal, assert_same, trials_of
-from tests.reference import Judging, Reference
+from tests.reference import Judging, Reference, per_position
 
 SAMPLES, CLASSES = 50, 4
 
@@ -100,13 +100,7 @@ CASES = {
     ),
     "per_position": Case(
         Assessment(PerPosition(ignore=3, tolerance=0.05)),
-        Judging(
-            differs=lambda one, golden: judging.positions_differ(
-                one, golden, limit=0.5, tolerance=0.05
-            ),
-            score=lambda one, label: judging.positions_score(one, label, limit=0.5, ignore=3),
-            classes=lambda _: -1,
-        ),
+        per_position(tolerance=0.05, ignore=3),
         "softmax",
         "map",
     ),
