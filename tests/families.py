@@ -12,10 +12,16 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from injecttf2.judges import Assessment
+from injecttf2.judges.per_position import PerPosition
+from tests import reference
 from tests.networks import _scatter_batch_norm
+from tests.reference import Judging
 
 CLASSES = 4
 TOKENS = 9
+TOLERANCE = 0.05
+"""Share of positions that may change, where each is given a class."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,24 @@ class Family:
         shapes: Shapes of one sample of its inputs.
         tokens: Whether the inputs are token ids, 0 among them.
         output: The output that is judged, where the model has several.
+        positions: Sizes of what is given classes position by position; none for one class.
     """
 
     build: Callable[[], keras.Model]
     shapes: tuple[tuple[int, ...], ...]
     tokens: bool = False
     output: str | None = None
+    positions: tuple[int, ...] = ()
+
+    @property
+    def assessment(self) -> Assessment:
+        """What is asked of outputs."""
+        return Assessment(PerPosition(tolerance=TOLERANCE)) if self.positions else Assessment()
+
+    @property
+    def judging(self) -> Judging:
+        """The same, of the oracle."""
+        return reference.per_position(tolerance=TOLERANCE) if self.positions else Judging()
 
     def model(self) -> keras.Model:
         """Return the model, called once on data as a user's is."""
@@ -51,6 +69,10 @@ class Family:
         else:
             arrays = [generator.normal(size=(samples, *s)).astype("f4") for s in self.shapes]
         return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+    def labels(self, samples: int, generator: np.random.Generator) -> np.ndarray:
+        """Return random labels, [samples, positions...]."""
+        return generator.integers(CLASSES, size=(samples, *self.positions))
 
     def given(self, data: Any) -> Any:
         """Return data as the model is called on: by name where it takes a dictionary."""
@@ -145,6 +167,46 @@ def transformer() -> keras.Model:
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = layers.EinsumDense("ab,bc->ac", (5,), activation="gelu", name="einsum")(x)
     return keras.Model(tokens, _classes(x))
+
+
+def cross_attention() -> keras.Model:
+    """A decoder of a transformer, causal within, with attention across to other masked tokens."""
+    source = keras.Input((6,), dtype="int32", name="source")
+    target = keras.Input((4,), dtype="int32", name="target")
+
+    def attended(name: str, query: Any, value: Any, **options: Any) -> Any:
+        found = layers.MultiHeadAttention(2, 3, name=name)(query, value, **options)
+        both = layers.Add(name=f"{name}_add")([query, found])
+        return layers.LayerNormalization(name=f"{name}_norm")(both)
+
+    memory = layers.Embedding(TOKENS, 8, mask_zero=True, name="memory")(source)
+    x = layers.Embedding(TOKENS, 6, mask_zero=True, name="begun")(target)
+    x = attended("decoder", x, x, use_causal_mask=True)
+    x = attended("cross", x, memory)
+    hidden = layers.Dense(10, activation="gelu", name="hidden")(x)
+    x = layers.Add(name="last_add")([x, layers.Dense(6, name="last")(hidden)])
+    return keras.Model([source, target], _classes(layers.GlobalAveragePooling1D(name="pool")(x)))
+
+
+def u_net() -> keras.Model:
+    """A U-Net: down by pooling, up by transposed convolutions beside skips; classes of pixels."""
+    inputs = keras.Input((8, 8, 2), name="image")
+
+    def block(x: Any, filters: int, name: str) -> Any:
+        x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
+
+    def up(x: Any, skipped: Any, filters: int, name: str) -> Any:
+        x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", name=f"{name}_up")(x)
+        return block(layers.Concatenate(name=f"{name}_skip")([x, skipped]), filters, name)
+
+    wide = block(inputs, 4, "down1")
+    narrow = block(layers.MaxPooling2D(name="pool1")(wide), 6, "down2")
+    x = block(layers.MaxPooling2D(name="pool2")(narrow), 8, "bottom")
+    x = up(up(x, narrow, 6, "up2"), wide, 4, "up1")
+    classes = layers.Conv2D(CLASSES, 1, activation="softmax", name="pixels")(x)
+    return keras.Model(inputs, classes)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -314,4 +376,6 @@ FAMILIES = {
     "quantised": Family(quantised, ((6, 4),)),
     "whole_numbers": Family(whole_numbers, ((6,),)),
     "checked": Family(checked, ((6,),)),
+    "cross_attention": Family(cross_attention, ((6,), (4,)), tokens=True),
+    "u_net": Family(u_net, ((8, 8, 2),), positions=(8, 8)),
 }

@@ -30,10 +30,8 @@ from injecttf2.digest import model_digest  # noqa: E402
 from injecttf2.engine import Engine  # noqa: E402
 from injecttf2.errors import UserError  # noqa: E402
 from injecttf2.evaluation import batching  # noqa: E402
-from injecttf2.fault_model import Fault  # noqa: E402
-from injecttf2.faults import BitFlip, StuckAt  # noqa: E402
+from injecttf2.faults import BitFlip  # noqa: E402
 from injecttf2.judges import Assessment  # noqa: E402
-from injecttf2.mixture import Mixture  # noqa: E402
 from injecttf2.rates import BitErrorRate, Count, Exhaustive, Probability, Rate  # noqa: E402
 from injecttf2.trials import (  # noqa: E402
     OUTPUTS,
@@ -44,30 +42,14 @@ from injecttf2.trials import (  # noqa: E402
     Repetitions,
     pair_keys,
 )
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero  # noqa: E402
+from injecttf2.value_faults import Scale  # noqa: E402
 from tests import networks  # noqa: E402
-from tests.families import CLASSES, FAMILIES  # noqa: E402
+from tests.families import FAMILIES  # noqa: E402
 from tests.injecttf2.test_families import ADDRESSES, IN_WEIGHTS  # noqa: E402
 from tests.injecttf2.test_judged_cells import CASES, model_of  # noqa: E402
+from tests.kinds_of_faults import FAULTS  # noqa: E402
 
 SAMPLES, TRIALS = 40, 2
-
-FAULTS: tuple[Fault, ...] = (
-    BitFlip(bit=0),
-    BitFlip(bit=14),
-    BitFlip(bit=30),
-    *(BitFlip(bit_field=field) for field in ("any", "sign", "exponent", "mantissa")),
-    BitFlip(bit_field="any", burst=3),
-    StuckAt(bit_field="exponent", value=1),
-    StuckAt(bit=3, value=0),
-    Zero(),
-    Constant(1.5),
-    RandomBits(),
-    RandomValue("uniform", low=-2, high=2),
-    RandomValue("normal", mean=0.0, std=3.0),
-    Scale(-20.0),
-    Mixture(((3, BitFlip(bit_field="any")), (1, Zero()))),
-)
 
 RATES: dict[str, tuple[Rate, ...]] = {
     OUTPUTS: (Probability(0.9), Probability(0.2), Count(45), BitErrorRate(0.001), Exhaustive()),
@@ -121,9 +103,10 @@ def subjects() -> Iterator[tuple[str, Subject]]:
     """Every kind of model and every judge, by a name."""
     generator = np.random.default_rng(3)
     for name, family in FAMILIES.items():
-        data = Dataset(family.data(SAMPLES), generator.integers(CLASSES, size=SAMPLES))
+        data = Dataset(family.data(SAMPLES), family.labels(SAMPLES, generator))
         where = ADDRESSES[name], IN_WEIGHTS[name]
-        yield name, Subject(family.model(), data, *where, output=family.output)
+        asked = family.output, family.assessment
+        yield name, Subject(family.model(), data, *where, *asked)
     for name, (build, shape, layer, in_weights) in NETWORKS.items():
         model = build()
         data = Dataset(*networks.data(shape, model.output_shape[-1]))

@@ -17,11 +17,13 @@ from injecttf2.evaluation import batching
 from injecttf2.faults import BitFlip, StuckAt
 from injecttf2.graph import segments
 from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.levels import Level
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
 from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale
+from tests import kinds_of_faults
 from tests.comparing import assert_equal, assert_same, trials_of
-from tests.families import CLASSES, FAMILIES, WHOLE
+from tests.families import FAMILIES, WHOLE
 from tests.reference import Reference
 from tests.reference_calls import given
 from tests.tables import MODELS, check_row, layers_of, names
@@ -42,12 +44,14 @@ ADDRESSES = {
     "states": ["masking", "lstm:1"],
     "transformer": ["embedding", "mha/key", "mha", "norm"],
     "subclassed": ["block1/first#2", "head/hidden"],
-    "wrapped": ["block/first", "block"],
+    "wrapped": ["steps/each#2", "block/first", "block"],
     "mixed_float16": ["conv", "inner/dense"],
     "mixed_bfloat16": ["conv", "inner/dense"],
     "quantised": ["einsum", "dense"],
     "whole_numbers": list(WHOLE),
     "checked": ["features", "first", "second", "third"],
+    "cross_attention": ["memory", "decoder", "cross/key", "cross", "last"],
+    "u_net": ["down1_relu", "bottom_conv", "up2_up", "up1_skip", "pixels"],
 }
 
 
@@ -88,7 +92,7 @@ def test_the_chain_gives_the_models_own_outputs_bit_for_bit_from_every_layer_on(
     tensors = tuple(tf.constant(one) for one in (data if isinstance(data, tuple) else (data,)))
     whole = tf.function(lambda: model(given(model, tensors), training=False), autograph=False)
     expected = keras.tree.flatten(whole())[-1].numpy()
-    engine = Engine(graph, Dataset(data, np.zeros(24, np.int64)), levels=())
+    engine = engine_of(name, dataset(name, 24))
     assert engine.golden.outputs.tobytes() == expected.tobytes()
     layers = [info.layer for info in graph.layers if info.reason is None]
     assert set(ADDRESSES[name]) <= set(layers)
@@ -127,19 +131,34 @@ IN_WEIGHTS = {
     "quantised": "einsum",
     "whole_numbers": "dense",
     "checked": "second",
+    "cross_attention": "cross",
+    "u_net": "up2_up",
 }
 
 
-def dataset(name: str) -> Dataset:
-    labels = np.random.default_rng(3).integers(CLASSES, size=SAMPLES)
-    return Dataset(FAMILIES[name].data(SAMPLES), labels)
+def dataset(name: str, samples: int = SAMPLES) -> Dataset:
+    family = FAMILIES[name]
+    return Dataset(family.data(samples), family.labels(samples, np.random.default_rng(3)))
 
 
+def engine_of(name: str, data: Dataset, *levels: Level) -> Engine:
+    """An engine that uses some levels; without any level dense."""
+    return Engine(traced(name)[1], data, levels=levels, assessment=FAMILIES[name].assessment)
+
+
+@cache
 def engine_and_reference(name: str) -> tuple[Engine, Reference]:
     model, graph = traced(name)
     data = dataset(name)
-    reference = Reference(model, data.inputs, data.labels, output=len(graph.outputs) - 1)
-    return Engine(graph, data, levels=()), reference
+    reference = Reference(
+        model,
+        data.inputs,
+        data.labels,
+        output=len(graph.outputs) - 1,
+        judging=FAMILIES[name].judging,
+        watched=[info.layer for info in graph.layers if info.reason is None],
+    )
+    return engine_of(name, data), reference
 
 
 def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) -> None:
@@ -148,6 +167,8 @@ def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) ->
     order = [info.layer for info in engine.graph.layers]
     together = TOGETHER.join(sorted(ADDRESSES[name], key=order.index))
     cells += [Cell(together, *both) for both in FAULTS.values()]
+    every = [info.layer for info in engine.graph.layers if info.reason is None]
+    cells += [Cell(TOGETHER.join(every), BitFlip(bit_field="any"), Count(1))]
     cells += [Cell(IN_WEIGHTS[name], *both, WEIGHTS) for both in WEIGHT_FAULTS.values()]
     seen = set()
     for cell in cells:
@@ -162,6 +183,19 @@ def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) ->
         names([IN_WEIGHTS[name]]),
     )
     check_row(MODELS, "families", row, write=pytestconfig.getoption("write_tables"))
+
+
+def test_faults_of_all_kinds_equal_the_reference_in_every_target(name: str) -> None:
+    engine, reference = engine_and_reference(name)
+    for fault in kinds_of_faults.FAULTS:
+        in_outputs = Cell(ADDRESSES[name][0], fault, Count(45))
+        for cell in (in_outputs, Cell(IN_WEIGHTS[name], fault, Count(2), WEIGHTS)):
+            dtypes = engine.prepare(cell.scope).dtypes
+            if any(fault in kinds_of_faults.REFUSED.get(dtype, ()) for dtype in dtypes):
+                with pytest.raises((ModelError, ValueError), match=r"int8|float16"):
+                    engine.evaluate(trials_of(cell))
+            else:
+                assert_equal(engine, reference, trials_of(cell))
 
 
 IN_WHOLE_NUMBERS = (
@@ -211,7 +245,7 @@ def test_level_drop_gives_the_rows_of_level_dense(
     monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
     monkeypatch.setattr(segments, "ELEMENT", 0.0)
     data = dataset(name)
-    dense, drop = (Engine(traced(name)[1], data, levels=levels) for levels in ((), ("drop",)))
+    dense, drop = engine_of(name, data), engine_of(name, data, "drop")
     dropped = 0
     for layer in ADDRESSES[name]:
         trials = trials_of(Cell(layer, BitFlip(bit_field="any"), Probability(0.9)), 5)
