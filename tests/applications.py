@@ -12,10 +12,21 @@ CLASSES = 4
 SHAPE = (32, 32, 3)
 
 CHOSEN = {
-    "MobileNetV2": ("Conv1", "expanded_conv_depthwise", "block_4_add", "out_relu"),
+    "MobileNetV2": (
+        *("Conv1", "expanded_conv_depthwise", "block_1_pad", "block_3_project", "block_4_add"),
+        *("block_6_depthwise_relu", "block_13_expand_BN", "global_average_pooling2d"),
+        "predictions",
+    ),
+    "DenseNet121": (
+        *("conv1_conv", "pool1", "conv3_block2_concat", "conv4_block11_2_conv", "bn", "avg_pool"),
+        "predictions",
+    ),
+    "EfficientNetB0": (
+        *("normalization", "stem_conv", "stem_activation", "block1a_se_squeeze"),
+        *("block1a_se_expand", "block1a_se_excite", "block2a_dwconv_pad", "block2b_add"),
+        *("block4a_dwconv", "top_bn", "predictions"),
+    ),
     "ResNet50": ("conv1_pad", "conv2_block1_add", "conv4_block2_2_bn", "avg_pool"),
-    "DenseNet121": ("conv1_conv", "conv3_block2_concat", "pool4_pool", "relu"),
-    "EfficientNetB0": ("stem_conv", "block1a_se_excite", "block4a_dwconv", "top_bn"),
     "VGG16": ("block1_conv1", "block3_pool", "block5_conv3", "fc1"),
     "ConvNeXtTiny": (
         "convnext_tiny_stem/convnext_tiny_stem_conv",
@@ -24,39 +35,36 @@ CHOSEN = {
         "convnext_tiny_head_gap",
     ),
 }
-"""Layers from the first to the last: convolutions, what skips, what joins, what scales."""
+"""Layers from the first to the last, of each kind that the model has."""
 
 IN_WEIGHTS = {
-    "MobileNetV2": "expanded_conv_depthwise",
-    "ResNet50": "conv4_block2_2_bn",
-    "DenseNet121": "conv5_block1_1_conv",
-    "EfficientNetB0": "block4a_dwconv",
-    "VGG16": "block5_conv3",
-    "ConvNeXtTiny": "convnext_tiny_stage_3_block_2_pointwise_conv_2",
+    "MobileNetV2": (
+        "Conv1",
+        "bn_Conv1",
+        "expanded_conv_depthwise",
+        "block_8_project",
+        "predictions",
+    ),
+    "DenseNet121": ("conv1_conv", "conv2_block1_0_bn", "conv5_block1_1_conv", "predictions"),
+    "EfficientNetB0": ("stem_conv", "block1a_se_expand", "block4a_dwconv", "top_bn", "predictions"),
+    "ResNet50": ("conv4_block2_2_bn",),
+    "VGG16": ("block5_conv3",),
+    "ConvNeXtTiny": ("convnext_tiny_stage_3_block_2_pointwise_conv_2",),
 }
-
-DTYPES = {"EfficientNetB0": "float64"}
-"""Of the others float32, in which this one makes more of rounding than is masked."""
 
 
 def build(name: str) -> keras.Model:
     """Return a model whose activations neither vanish nor explode, and whose classes differ."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(DTYPES.get(name, "float32"))
-    try:
-        model = getattr(keras.applications, name)(weights=None, input_shape=SHAPE, classes=CLASSES)
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = getattr(keras.applications, name)(weights=None, input_shape=SHAPE, classes=CLASSES)
     norms = [one for one in model._flatten_layers() if isinstance(one, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.0  # one batch makes the statistics
-    if norms:
-        model(images(32), training=True)
     last = model.layers[-1]
     kernel, _ = last.get_weights()
-    scores = keras.Model(model.inputs[0], last.input)(images(32)) @ kernel
+    features = keras.Model(model.inputs[0], last.input)(images(32), training=bool(norms))
+    scores = np.array(features) @ kernel
     scale = np.std(scores, axis=0)
     last.set_weights([kernel / scale, -np.mean(scores, axis=0) / scale])
     return model

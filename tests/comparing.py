@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from injecttf2.engine import Engine
 from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.faults import OutputFaults
+from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from injecttf2.evaluation.records import Evaluation
 from injecttf2.fault_model import Fault
 from injecttf2.outcomes import OUTCOMES
@@ -70,6 +73,29 @@ def assert_equal(engine: Engine, reference: Reference, trials: Sequence[Trial]) 
         assert tallies.criteria[index].tolist() == expected.criteria, where
         seen.update(expected.outcomes)
     return seen
+
+
+def assert_equal_unrecorded(engine: Engine, reference: Reference, trial: Trial) -> None:
+    """Compare what becomes of each sample that a trial of outputs hits.
+
+    Nothing is recorded, so that the fastest level is taken.
+    """
+    prepared = engine.prepare(trial.cell.scope)
+    assert isinstance(prepared, OutputEvaluator)
+    judge = prepared.judge
+    found: list[str] = []
+
+    def noted(faults: OutputFaults) -> Any:
+        verdict, *rest = judge(faults)
+        found.extend(OUTCOMES[code] for code in verdict.outcome)
+        return verdict, *rest
+
+    with mock.patch.object(prepared, "judge", noted):
+        tallies = engine.evaluate([trial]).tallies
+    expected = reference.evaluate(trial)
+    assert found == expected.outcomes, f"{trial.cell.to_dict()}"
+    assert tallies.sdc_critical[0] == expected.sdc_critical
+    assert tallies.correct[0] / len(engine.dataset) == pytest.approx(expected.accuracy, abs=1e-12)
 
 
 def assert_same(one: Evaluation, other: Evaluation, chosen: Sequence[int] | None = None) -> None:

@@ -2,49 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 
+from injecttf2.acceleration import difference
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.evaluation import batching
 from injecttf2.faults import BitFlip
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.rates import Count, Probability
-from injecttf2.trials import WEIGHTS, Cell
+from injecttf2.trials import TOGETHER, WEIGHTS, Cell
 from tests import applications
-from tests.comparing import assert_equal, trials_of
+from tests.comparing import assert_equal, assert_equal_unrecorded, trials_of
 from tests.reference import Reference
 from tests.tables import MODELS, check_row, layers_of, names
 
 SAMPLES = 24
 
-IN_SHORT = "MobileNetV2"
-"""The one that is compared without ``--full`` too."""
+
+def subjects(*in_short: str) -> Any:
+    """Have a test run for all models with ``--full``, and without it for some."""
+    every = [
+        pytest.param(n, marks=[pytest.mark.full] * (n not in in_short)) for n in applications.CHOSEN
+    ]
+    return pytest.mark.parametrize("subject", every, indirect=True)
+
 
 FAULTS = (BitFlip(bit_field="any"), BitFlip(bit_field="exponent"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.full] * (n != IN_SHORT)) for n in applications.CHOSEN],
-)
-def test_outcomes_equal_the_reference(
-    name: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
-) -> None:
-    monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
-    model, images = applications.build(name), applications.images(SAMPLES)
+@dataclass(frozen=True)
+class Subject:
+    """A model with its graph, its data, and the oracle."""
+
+    name: str
+    model: keras.Model
+    graph: ModelGraph
+    data: Dataset
+    reference: Reference
+
+
+@pytest.fixture(scope="module")
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    model, images = applications.build(request.param), applications.images(SAMPLES)
     labels = np.arange(SAMPLES) % applications.CLASSES
-    engine = Engine(model, Dataset(images, labels), levels=())
-    chosen, weights = applications.CHOSEN[name], applications.IN_WEIGHTS[name]
-    row = (name, *layers_of(engine.graph), names(chosen), names([weights]))
-    check_row(MODELS, "applications", row, write=pytestconfig.getoption("write_tables"))
-    reference = Reference(model, images, labels)
+    graph = ModelGraph.of(model, images)
+    watched = [info.layer for info in graph.layers]
+    reference = Reference(model, images, labels, batch=SAMPLES, watched=watched)
+    yield Subject(request.param, model, graph, Dataset(images, labels), reference)
+    keras.utils.clear_session(free_memory=False)
+
+
+def addresses(model: keras.Model, path: str = "") -> Iterator[str]:
+    """All that Keras' own record of a model calls, models inside it left out."""
+    for one in (getattr(model, "_functional", None) or model).operations:
+        if isinstance(one, keras.Model):
+            yield from addresses(one, f"{path}{one.name}/")
+        elif not path or not isinstance(one, keras.layers.InputLayer):
+            yield f"{path}{one.name}"
+
+
+@subjects("MobileNetV2", "DenseNet121", "EfficientNetB0")
+def test_all_that_keras_calls_can_be_injected(
+    subject: Subject, pytestconfig: pytest.Config
+) -> None:
+    graph, name = subject.graph, subject.name
+    assert sorted(info.layer for info in graph.layers) == sorted(addresses(subject.model))
+    assert {info.reason for info in graph.layers} == {None}
+    where = names(applications.CHOSEN[name]), names(applications.IN_WEIGHTS[name])
+    write = pytestconfig.getoption("write_tables")
+    check_row(MODELS, "applications", (name, *layers_of(graph), *where), write=write)
+
+
+@subjects("MobileNetV2", "DenseNet121")
+def test_faults_in_all_layers_together_equal_the_reference(subject: Subject) -> None:
+    engine = Engine(subject.graph, subject.data, levels=())
+    np.testing.assert_array_equal(engine.golden.outputs, subject.reference.golden)
+    every = TOGETHER.join(info.layer for info in subject.graph.layers)
+    (trial,) = trials_of(Cell(every, BitFlip(bit_field="mantissa"), Count(1)))
+    assert_equal(engine, subject.reference, [trial])
+    assert subject.reference.evaluate(trial).sites == len(subject.graph.layers)
+
+
+@subjects("MobileNetV2", "DenseNet121", "EfficientNetB0")
+def test_outcomes_equal_the_reference_at_the_faster_levels(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(difference, "COMPILING", 1e-9)  # take boxes for few samples
+    engine = Engine(subject.graph, subject.data)
     seen = set()
-    for layer in chosen if pytestconfig.getoption("full") else chosen[1:3]:
+    for layer in applications.CHOSEN[subject.name]:
         for fault in FAULTS:
-            trials = trials_of(Cell(layer, fault, Probability(0.9)))
-            seen |= assert_equal(engine, reference, trials)
-    for fault in FAULTS:
-        trials = trials_of(Cell(weights, fault, Count(1), WEIGHTS), 3)
-        seen |= assert_equal(engine, reference, trials)
-    assert len(seen) >= 3
+            (trial,) = trials_of(Cell(layer, fault, Probability(0.9)))
+            seen |= assert_equal(engine, subject.reference, [trial])
+            assert_equal_unrecorded(engine, subject.reference, trial)
+    for layer in applications.IN_WEIGHTS[subject.name]:
+        for fault in FAULTS:
+            trials = trials_of(Cell(layer, fault, Count(1), WEIGHTS), 2)
+            seen |= assert_equal(engine, subject.reference, trials)
+    assert {"masked", "benign", "sdc"} <= seen
