@@ -174,27 +174,3 @@ def _named(model: keras.Model) -> Iterator[None]:
         del vars(model)["call"]
         if own is not None:
             vars(model)["call"] = own
-
-
-def sample_shapes(
-    model: str, inputs: Sequence[Any], given: tuple[Shape, ...] | None
-) -> tuple[Shape, ...]:
-    """Return the shapes of one sample of each input, those given before the model's own.
-
-    Args:
-        model: Name of the model.
-        inputs: Symbolic tensors that go in.
-        given: Shapes of the data, if they are known.
-
-    Raises:
-        ModelError: There are not as many.
-    """
-    if given is None:
-        return tuple(tuple(tensor.shape[1:]) for tensor in inputs)
-    if len(given) != len(inputs):
-        names = ", ".join(tensor.name for tensor in inputs)
-        raise ModelError(
-            f"the model {model!r} has {len(inputs)} inputs, {names}; received {len(given)}",
-            hint="the data set gives one array for each input, in that order",
-        )
-    return given
