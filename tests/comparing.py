@@ -11,7 +11,8 @@ import pytest
 
 from injecttf2.engine import Engine
 from injecttf2.evaluation.chain import Chain
-from injecttf2.evaluation.faults import OutputFaults
+from injecttf2.evaluation.evaluator import Judged
+from injecttf2.evaluation.faults import Faults
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from injecttf2.evaluation.records import Evaluation
 from injecttf2.fault_model import Fault
@@ -85,10 +86,10 @@ def assert_equal_unrecorded(engine: Engine, reference: Reference, trial: Trial) 
     judge = prepared.judge
     found: list[str] = []
 
-    def noted(faults: OutputFaults) -> Any:
-        verdict, *rest = judge(faults)
-        found.extend(OUTCOMES[code] for code in verdict.outcome)
-        return verdict, *rest
+    def noted(faults: Sequence[Faults]) -> Judged:
+        judged = judge(faults)
+        found.extend(OUTCOMES[code] for code in judged.verdict.outcome)
+        return judged
 
     with mock.patch.object(prepared, "judge", noted):
         tallies = engine.evaluate([trial]).tallies

@@ -86,7 +86,8 @@ class Difference:
             return self._evaluator.verdict(faults)
         names = (name for stage in self.stages for name in stage.golden)
         self._cache.hold((*self._entry.golden, *names))
-        self._compiled.measured(self._entry.first, self._deviation)
+        summed = self._entry.summed.union(*(stage.summed for stage in self.stages))
+        self._compiled.measured(summed, self._deviation)
         if self._compiled.bound > MOST_APART:
             return self._evaluator.verdict(faults)
         return self._judged(faults)
@@ -212,6 +213,8 @@ class Difference:
         """Return how far rounding took scores of some samples from those of level dense."""
         generator = np.random.Generator(np.random.Philox(0))
         faults = self._entry.tried(generator, self._cache.samples)
+        if not faults:
+            return 0.0
         rows = np.concatenate([one.rows for one in faults])
         of_dense = _scores(self._evaluator.ends(faults))
         of_boxes = _scores(self._ends(faults, np.arange(len(rows)), [], []))

@@ -37,12 +37,14 @@ class Entry(ABC):
         golden: Names of the golden tensors that :meth:`state` reads.
         width: Elements of what differs in a sample there.
         work: The counted work of :meth:`state` for a sample.
+        summed: What it sums otherwise than densely.
     """
 
     first: int
     golden: tuple[str, ...] = ()
     width: int = 1
     work: float = 0.0
+    summed: frozenset[str] = frozenset()
 
     @abstractmethod
     def stages(self, compiled: Stages) -> list[Stage]:
@@ -145,6 +147,7 @@ class ChannelEntry(Entry):
         self._check(graph)
         self.first = cache.chain.segment_of(self._output)
         self.golden = (self._given,)
+        self.summed = frozenset([f"channel of {self._output}"])
         self.width = elements(self._shape[:-1])
         self.work = work(self._operation, graph.shapes) / graph.samples / self._shape[-1]
         self._cache = cache
@@ -187,16 +190,18 @@ class ChannelEntry(Entry):
         columns = operand.reshape(-1, self._shape[-1])
         same = columns.view(np.uint8) == self._operand.reshape(columns.shape).view(np.uint8)
         differ = np.flatnonzero(~same.reshape(*columns.shape, -1).all((0, 2)))
-        if len(differ) != 1:
+        if len(differ) > 1:
             return None
-        return int(differ[0]), columns[:, differ[0]]
+        channel = int(differ[0]) if len(differ) else 0  # a change may be lost on the way there
+        return channel, columns[:, channel]
 
     def state(self, faults: Sequence[Faults], index: Index) -> tuple[Any, ...]:
         """Return where the channel begins, and what the operation gives out there."""
         work: list[tuple[Any, ...]] = []
         for fault in some(faults, index):
-            channel, column = self._channel(fault) or (0, np.empty(0))
-            given = np.int32(channel), column.reshape(self._column_shape)
+            changed = self._channel(fault)
+            assert changed is not None  # noqa: S101 - such faults are not taken
+            given = np.int32(changed[0]), changed[1].reshape(self._column_shape)
             parts = [fault.rows[slice(*bound)] for bound in batches(len(fault), ROWS)]
             work += [(rows, *given) for rows in parts]
         values = side_by_side(lambda one: self._values(*map(tf.constant, one)), work)
@@ -217,7 +222,7 @@ class ChannelEntry(Entry):
             read.reshape(-1)[place] = flip.apply(read.reshape(-1)[place : place + 1])[0]
             reads = {self._read: tf.constant(read)}
             found.append(WeightFaults(rows, reads, self.first, self.first))
-        return found
+        return [one for one in found if self.takes([one])]
 
     @cached_property
     def _column_shape(self) -> tuple[int, ...]:

@@ -95,6 +95,7 @@ class Region:
         work: The counted work of a sample.
         read: Names of the golden tensors that were asked for.
         widest: Elements of the largest box.
+        summed: What is summed otherwise than densely, by the names of the tensors and how.
     """
 
     graph: ModelGraph
@@ -105,6 +106,7 @@ class Region:
     work: float = field(init=False, default=0.0)
     read: dict[str, None] = field(init=False, default_factory=dict)
     widest: int = field(init=False, default=1)
+    summed: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._flow = self.graph.flow
@@ -233,13 +235,15 @@ class Region:
             source = node.operation.inputs[number].name
             given[number] = cropped(self._computed(source, differ), self._needed[source], wanted)
         if extents(box) != node.shape and (gain := rule.gain(node)) is not None:
-            for values in given.values():  # else it is summed as densely
+            self.summed.add(f"box of {name}")  # else it is summed as densely
+            for values in given.values():
                 self._doubt(values, gain=2.0 * tf.maximum(1.0, gain))
         self._count(node, box, given)
         return rule.compute(node, box, given)
 
     def _rank_one(self, node: Node, values: Any) -> Any:
         """Return the golden product, and what the difference of few elements adds to it."""
+        self.summed.add(f"change of {_made(node)}")
         (span,) = self._changed[_given(node)]
         delta = values - self._computed(_given(node), None)
         matrix = node.fixed(1)

@@ -119,7 +119,7 @@ class Rule:
         """
         if any(shape != node.shape for shape in node.moving.values()):
             raise NoRegion("a tensor is broadcast against another")
-        return max(boxes.values(), key=lambda box: math.prod(extents(box)))
+        return largest(boxes)
 
     def needed(self, node: Node, box: Box) -> dict[int, Box]:
         """Return the boxes of moving inputs that a box of what comes out depends on."""
@@ -133,6 +133,12 @@ class Rule:
             for number in range(count)
         ]
         return node.again(inputs)
+
+
+def largest(boxes: Mapping[int, Box]) -> Box:
+    """Return on each axis the largest span of some boxes; whether it holds the others is seen."""
+    spans = zip(*boxes.values(), strict=True)
+    return tuple(max(some, key=lambda span: span.extent) for some in spans)
 
 
 RULES: dict[str, Rule] = {}
@@ -465,10 +471,11 @@ class Concatenation(Rule):
     def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
         """Return a box of all channels; where one input differs, its own."""
         first = self._first(node)
-        number, box = max(boxes.items(), key=lambda item: math.prod(extents(item[1])))
+        *places, channels = largest(boxes)
         if len(boxes) == 1:
-            return (*box[:-1], box[-1].moved(first[number]))
-        return (*box[:-1], Span(node.shape[-1]))
+            (number,) = boxes
+            return (*places, channels.moved(first[number]))
+        return (*places, Span(node.shape[-1]))
 
     def needed(self, node: Node, box: Box) -> dict[int, Box]:
         """Return the same box of all inputs, with all of their channels."""

@@ -67,6 +67,7 @@ class Stage:
         extents: Size of the box of it that differs.
         work: The counted work of a sample.
         judges: Whether it ends with the model.
+        summed: What is summed otherwise than densely.
         function: Takes rows, int32 [rows], and what differs at the start: where its box begins,
             int32 [rows, axes], and what that holds; at the layer that is hit elements, int32
             [rows], and what is done to their words. Returns what is found of each sample, uint8
@@ -82,6 +83,7 @@ class Stage:
     extents: tuple[int, ...]
     work: float
     judges: bool
+    summed: frozenset[str]
     function: Any
     _samples: int = field(init=False, default=0)
     _fused: Any = field(init=False, default=None)
@@ -94,12 +96,13 @@ class Stages:
         cache: The model, and its golden tensors.
 
     Attributes:
-        bound: How far rounding may take scores from those of level ``dense``; see ``margins``.
+        bound: How far rounding may take scores of the samples that are judged from those of level
+            ``dense``; see ``margins``.
     """
 
     def __init__(self, cache: GoldenCache) -> None:
         self.bound = 0.0
-        self._measured_at = len(cache.chain)
+        self._bounds: dict[frozenset[str], float] = {}
         self._functions: dict[Any, Any] = {}
         self._cache = cache
         self._chain = cache.chain
@@ -232,6 +235,7 @@ class Stages:
             extents=tuple(reached.values.shape[1:]),
             work=region.work,
             judges=judges,
+            summed=frozenset(region.summed),
             function=function,
         )
 
@@ -241,19 +245,21 @@ class Stages:
         spec = tf.TensorSpec((None, *shape), self._graph.flow.tensor(name).dtype)
         return at_each_call(partial(self._cache.tensor, name), spec)
 
-    def measured(self, segment: int, deviation: Callable[[], float]) -> None:
-        """Have a bound on what rounding does behind a segment.
+    def measured(self, summed: frozenset[str], deviation: Callable[[], float]) -> None:
+        """Have the bound on what rounding does where some sums are taken otherwise than densely.
 
-        It is measured behind the first layer of the model that is asked for: what follows a later
-        one rounds less often.
+        It is measured behind the first layer that is asked for, and again behind one of which other
+        sums are taken on boxes: what has no others rounds less often.
 
         Args:
-            segment: The segment.
+            summed: The sums.
             deviation: Tries it, and returns how far scores were apart.
         """
-        if segment < self._measured_at:
-            self.bound = max(self.bound, SAFETY * max(deviation(), 2.0**-24))
-            self._measured_at = segment
+        known = [bound for others, bound in self._bounds.items() if summed <= others]
+        if not known:
+            known = [SAFETY * max(deviation(), 2.0**-24)]
+            self._bounds[summed] = known[0]
+        self.bound = max(known)
 
     def widen(self, stage: Stage, rows: Any, begins: Any, values: Any) -> Tensors:
         """Return a batch of whole tensors at the boundary behind a stage.

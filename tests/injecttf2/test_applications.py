@@ -101,6 +101,7 @@ def test_outcomes_equal_the_reference_at_the_faster_levels(
             (trial,) = trials_of(Cell(layer, fault, Probability(0.9)))
             seen |= assert_equal(engine, subject.reference, [trial])
             assert_equal_unrecorded(engine, subject.reference, trial)
+        assert engine.prepare(layer).reevaluated < SAMPLES / 2, layer  # of about 43
     for layer in applications.IN_WEIGHTS[subject.name]:
         for fault in FAULTS:
             trials = trials_of(Cell(layer, fault, Count(1), WEIGHTS))

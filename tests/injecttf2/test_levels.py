@@ -24,7 +24,7 @@ from injecttf2.rates import Count, Probability
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell
 from injecttf2.value_faults import Scale
 from tests import networks
-from tests.comparing import COUNTS, trials_of
+from tests.comparing import COUNTS, assert_same, trials_of
 from tests.families import CLASSES, FAMILIES
 
 FAULTS = (BitFlip(bit_field="any"), BitFlip(bit=30), StuckAt(bit_field="exponent", value=1))
@@ -171,6 +171,27 @@ def test_all_layers_of_families_have_the_rows_of_level_dense(name: str) -> None:
     family = FAMILIES[name]
     labels = np.random.default_rng(3).integers(CLASSES, size=40)
     assert_alike(family.model(), Dataset(family.data(40), labels), family.output)
+
+
+def test_rounding_is_measured_anew_where_other_sums_are_taken_on_boxes() -> None:
+    """Scores are small differences of large numbers, of which a convolution has no part."""
+    generator = np.random.default_rng(4)
+    data = generator.normal(size=(96, 9, 9, 3)).astype(np.float32)
+    inputs = keras.Input((9, 9, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="first")(inputs)
+    hidden = layers.Dense(64, "relu", bias_initializer=keras.initializers.Constant(30.0))
+    x = hidden(layers.Flatten(name="flatten")(x))
+    last = layers.Dense(CLASSES, name="classes")
+    model = keras.Model(inputs, last(x))
+    kernel, _ = last.get_weights()
+    scores = np.array(keras.Model(inputs, x)(data)) @ kernel
+    scale = np.std(scores, axis=0)
+    last.set_weights([kernel / scale, -np.mean(scores, axis=0) / scale])
+    dataset = Dataset(data, generator.integers(CLASSES, size=96))
+    dense, faster = Engine(model, dataset, levels=()), Engine(model, dataset)
+    for layer in ("image", "first", "flatten", hidden.name):
+        trials = trials_of(Cell(layer, BitFlip(bit_field="mantissa"), Probability(0.9)), 40)
+        assert_same(faster.evaluate(trials), dense.evaluate(trials))
 
 
 def test_a_campaign_too_short_to_gain_anything_stays_at_level_dense(
