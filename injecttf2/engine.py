@@ -79,7 +79,7 @@ class Engine:
         self.graph = model
         self.dataset = dataset
         samples = len(dataset)
-        chain = Chain(model, samples, GOLDEN_BYTES / samples)
+        chain = Chain(model, samples, GOLDEN_BYTES)
         self._cache = GoldenCache(chain, dataset, memory)
         self.golden = golden_run.run(self._cache, assessment)
         self.golden_use = self._cache.use
@@ -140,12 +140,16 @@ class Engine:
     def _judge_of(self, reads: Sequence[str]) -> Judge:
         """Return what evaluates faults in what is read of variables."""
         key = tuple(reads)
-        if key not in self._of_weights:
-            self._of_weights[key] = self._evaluator.verdict
+        judge = self._of_weights.pop(key, None)
+        if judge is None:
+            judge = self._evaluator.verdict
             with contextlib.suppress(LookupError):
                 entry = ChannelEntry(self._cache, reads)
-                self._of_weights[key] = Difference(self._evaluator, entry, self._stages).judge
-        return self._of_weights[key]
+                judge = Difference(self._evaluator, entry, self._stages).judge
+        self._of_weights[key] = judge  # used last
+        for forgotten in list(self._of_weights)[:-KEPT_SCOPES]:
+            del self._of_weights[forgotten]
+        return judge
 
     def evaluate(self, trials: Sequence[Trial], *, record: bool = False) -> Evaluation:
         """Evaluate trials of one scope.

@@ -52,7 +52,7 @@ def estimate(plan: Plan) -> Estimate:
         ModelError: The model raises on the data, as it would when it is run.
     """
     samples = len(plan.dataset)
-    chain = Chain(plan.graph, samples, GOLDEN_BYTES / samples)
+    chain = Chain(plan.graph, samples, GOLDEN_BYTES)
     compiling, batch = _timed(plan, chain)
     per_sample = [seconds / size for seconds, size in zip(batch, chain.batch, strict=True)]
     least, most = START_SECONDS
@@ -79,9 +79,12 @@ def _first(chain: Chain, scope: Scope) -> int:
     graph = chain.graph
     if scope.target == WEIGHTS:
         read = [graph.reading.read[one.variable.key] for one in weights_in(graph, scope.layers)]
-        return min((chain.readers(names)[0] for names in read), default=len(chain))
+        bounds = (chain.readers(names) for names in read)
+        return min((one[0] for one in bounds if one is not None), default=len(chain))
     names = [graph.point(layer).name for layer in scope.layers]
-    return min((chain.segment_of(one) for one in names if graph.flow.reaches(one)), default=0)
+    return min(
+        (chain.segment_of(one) for one in names if graph.flow.reaches(one)), default=len(chain)
+    )
 
 
 def _timed(plan: Plan, chain: Chain) -> tuple[list[float], list[float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -264,7 +263,7 @@ def _asked(campaign: Campaign, graph: ModelGraph, loaded: Dataset) -> _Asked:
     parts = first.assessment.reading_logits(output)
     if not parts:
         return first
-    cache = GoldenCache(Chain(graph, len(loaded), math.inf), loaded, GOLDEN_BYTES)
+    cache = GoldenCache(Chain(graph, len(loaded), GOLDEN_BYTES), loaded, GOLDEN_BYTES)
     with placed(judge.place):
         kind = output_kind.stated(
             campaign.judge.outputs, [judge, *metrics, *criteria]

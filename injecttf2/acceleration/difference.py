@@ -37,6 +37,9 @@ End = tuple[Index, Any, Sequence[Any]]
 COMPILING = 3e10
 """Work that compiling a stage takes as long as."""
 
+FEW = 8
+"""Samples that tell how far rounding takes others, at least."""
+
 MOST_APART = 2.0**-14
 """Deviation from level dense from which boxes are not worth it."""
 
@@ -85,7 +88,8 @@ class Difference:
         if not self._pays() or not self._entry.takes(faults):
             return self._evaluator.verdict(faults)
         names = (name for stage in self.stages for name in stage.golden)
-        self._cache.hold((*self._entry.golden, *names))
+        if not self._cache.hold((*self._entry.golden, *names)):
+            return self._evaluator.verdict(faults)
         summed = self._entry.summed.union(*(stage.summed for stage in self.stages))
         self._compiled.measured(summed, self._deviation)
         if self._compiled.bound > MOST_APART:
@@ -95,8 +99,8 @@ class Difference:
     def _pays(self) -> bool:
         """Return whether what boxes save is more than to compile them costs."""
         first = self._entry.first
-        most = self._compiled.dense_work(range(first, first + 1)) + HANDING
-        if self._seen * most <= COMPILING:  # short campaigns need not ask for stages
+        own = self._compiled.dense_work(range(first, first + 1)) + HANDING
+        if self._seen * own <= COMPILING:  # a short campaign is not asked what stages there are
             return False
         return self._seen * self.saving > COMPILING * len(self.stages) > 0
 
@@ -112,15 +116,17 @@ class Difference:
             for index in np.array_split(np.arange(len(rows)), parts)
         ]
         again = np.sort(np.concatenate([one for one, _ in found]))
+        left = sum(count for _, count in found)
         raised = np.empty(0, np.int64)
         if len(again):
             dense = evaluator.verdict(some(faults, again))
+            left += dense.dropped
             raised = again[dense.raised]
             for column, values in zip(verdict, dense.verdict, strict=True):
                 column[again] = values
         right = verdict.faulty_class == evaluator.dataset.labels[samples]
         verdict = verdict._replace(score=right.astype(np.float64))
-        return Judged(verdict, raised, sum(left for _, left in found), len(again))
+        return Judged(verdict, raised, left, len(again))
 
     def _taken(
         self, faults: Sequence[Faults], index: Index, samples: Index, verdict: Verdict
@@ -133,8 +139,9 @@ class Difference:
             verdict.outcome[here] = code
             verdict.faulty_class[here] = classes
             again.append(here[fate == DOUBTFUL])
-        again += [one[self._close[samples[one]]] for one in golden]
-        return np.concatenate(again), sum(map(len, golden))
+        close = [one[self._close[samples[one]]] for one in golden]
+        again += close
+        return np.concatenate(again), sum(map(len, golden)) - sum(map(len, close))
 
     def _ends(
         self, faults: Sequence[Faults], index: Index, golden: list[Index], again: list[Index]
@@ -162,8 +169,9 @@ class Difference:
                 golden.append(here[fate == GOLDEN])
                 alive = np.flatnonzero(fate == ALIVE)
                 kept.append(here[alive])
-                some = len(alive) < len(here)
-                states.append([tf.gather(one, alive) if some else one for one in found[1:]])
+                if len(alive) < len(here):
+                    found = [tf.gather(one, alive) for one in found]
+                states.append(found[1:])
             if stage.judges:
                 return
             index = np.concatenate(kept)
@@ -209,18 +217,20 @@ class Difference:
             given = (tf.gather(one, at[whole]) for one in boxes)
             yield batch, self._compiled.widen(self.stages[-1], rows[whole], *given)
 
-    def _deviation(self) -> float:
-        """Return how far rounding took scores of some samples from those of level dense."""
+    def _deviation(self) -> float | None:
+        """Return how far rounding took scores of some samples from those of level dense.
+
+        None where fewer than ``FEW`` came to the end both ways.
+        """
         generator = np.random.Generator(np.random.Philox(0))
         faults = self._entry.tried(generator, self._cache.samples)
         if not faults:
-            return 0.0
-        rows = np.concatenate([one.rows for one in faults])
+            return None
         of_dense = _scores(self._evaluator.ends(faults))
-        of_boxes = _scores(self._ends(faults, np.arange(len(rows)), [], []))
+        of_boxes = _scores(self._ends(faults, np.arange(sum(map(len, faults))), [], []))
         both = [at for at in of_boxes if at in of_dense]
-        if not both:
-            return 0.0
+        if len(both) < FEW:
+            return None
         return deviation(*(np.stack([found[at] for at in both]) for found in (of_boxes, of_dense)))
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from injecttf2 import bits, changes
 from injecttf2.acceleration.rules import again
 from injecttf2.acceleration.stages import Stage, Stages, at_each_call
-from injecttf2.evaluation.batching import batches, side_by_side
+from injecttf2.evaluation.batching import BATCH_BYTES, batches, side_by_side
 from injecttf2.evaluation.faults import Faults, OutputFaults, WeightFaults, Words, some
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.graph.cost import elements, work
@@ -22,8 +22,11 @@ from injecttf2.graph.model_graph import ModelGraph
 
 Index = npt.NDArray[np.int64]
 
-ROWS = 256
-"""Samples whose channel is computed at a time."""
+KEPT = 4096
+"""Faults of which it is kept which channel they act on."""
+
+Channel = tuple[int, npt.NDArray[Any]]
+"""An output channel of an operation, and what the operation is given for it."""
 
 TRIED = 96
 """Samples that are evaluated both ways to see how far rounding takes them apart."""
@@ -136,36 +139,42 @@ class ChannelEntry(Entry):
             raise LookupError("several operations, or one that does not go by channels")
         (self._operation,) = using
         inputs = [one.name for one in self._operation.inputs]
-        (self._number,) = (at for at, name in enumerate(inputs) if name in flow.position)
-        self._given, operand = inputs[self._number], inputs[1 - self._number]
+        moving = [at for at, name in enumerate(inputs) if name in flow.position]
+        bounds = cache.chain.readers(reads)
+        if len(moving) != 1 or bounds is None:
+            raise LookupError("not one tensor that depends on the data, beside one that does not")
+        (self._number,) = moving
+        self._bounds = bounds
+        self._given, self._beside = inputs[self._number], inputs[1 - self._number]
         self._output = self._operation.outputs[0].name
         self._shape = tuple(size or 0 for size in (graph.shapes[self._output] or ())[1:])
         self._read = reads[0]
-        golden = cache.chain.reads
-        self._of = graph.fixed_of((operand,), golden, but=self._read)
-        self._operand = self._acting(golden[self._read])
-        self._check(graph)
+        self._channels: dict[int, tuple[Any, Channel | None]] = {}
+        self._check(graph, tuple(flow.tensor(self._beside).shape))
         self.first = cache.chain.segment_of(self._output)
         self.golden = (self._given,)
         self.summed = frozenset([f"channel of {self._output}"])
         self.width = elements(self._shape[:-1])
+        size = elements((graph.shapes[self._given] or ())[1:])
+        self._rows = max(1, BATCH_BYTES // (4 * max(1, size)))
         self.work = work(self._operation, graph.shapes) / graph.samples / self._shape[-1]
         self._cache = cache
 
-    def _check(self, graph: ModelGraph) -> None:
+    def _check(self, graph: ModelGraph, operand: tuple[int | None, ...]) -> None:
         operation, given = self._operation, (graph.shapes[self._given] or ())[1:]
+        if None in operand or not self._shape:
+            raise LookupError("what stands beside the data depends on how many there are")
         last = operation.type in ("Conv2D", "DepthwiseConv2dNative", "BiasAdd")
         if last and operation.get_attr("data_format") != b"NHWC":
             raise LookupError("channels first")
         if operation.type == "MatMul" and operation.get_attr("transpose_b"):
             raise LookupError("a matrix that is transposed")
-        if operation.type == "Conv2D" and self._operand.shape[2] != given[-1]:
+        if operation.type == "Conv2D" and operand[2] != given[-1]:
             raise LookupError("groups of channels")
-        if self._operand.size % self._shape[-1] or (
-            not self._is_depthwise and (self._operand.shape[-1:] != self._shape[-1:])
-        ):
+        if not self._is_depthwise and operand[-1:] != self._shape[-1:]:
             raise LookupError("a number for several channels")
-        if operation.type in ("Mul", "AddV2", "Sub") and given != self._shape:
+        element_wise = operation.type in ("Mul", "AddV2", "Sub")
+        if element_wise and (given != self._shape or len(operand) > len(given)):
             raise LookupError("a tensor that is broadcast against another")
 
     def stages(self, compiled: Stages) -> list[Stage]:
@@ -176,34 +185,48 @@ class ChannelEntry(Entry):
         """Return whether the weights of one channel change."""
         return all(self._channel(one) is not None for one in faults)
 
-    def _acting(self, read: Any) -> npt.NDArray[Any]:
-        """Return what the operation is given for a value of the variable."""
-        operand: npt.NDArray[Any] = self._of(read)[0].numpy()
+    @cached_property
+    def _of(self) -> Any:
+        """Takes a value of the variable, and returns what the operation is given."""
+        cache = self._cache
+        return cache.chain.graph.fixed_of((self._beside,), cache.chain.reads, but=self._read)
+
+    @cached_property
+    def _operand(self) -> npt.NDArray[Any]:
+        """What the operation is given beside the data."""
+        operand: npt.NDArray[Any] = self._of(self._cache.chain.reads[self._read])[0].numpy()
         return operand
 
-    def _channel(self, fault: Faults) -> tuple[int, npt.NDArray[Any]] | None:
-        """Return the channel that a fault acts on, and what the operation is given there."""
+    def _channel(self, fault: Faults) -> Channel | None:
+        """Return the channel that a fault acts on; None where it acts on several."""
         assert isinstance(fault, WeightFaults)  # noqa: S101 - for the type checker
         if list(fault.reads) != [self._read]:
             return None
-        operand = self._acting(fault.reads[self._read])
-        columns = operand.reshape(-1, self._shape[-1])
+        read = fault.reads[self._read]
+        if id(read) not in self._channels:
+            if len(self._channels) >= KEPT:
+                self._channels.clear()
+            self._channels[id(read)] = read, self._found(read)  # which is thus not freed
+        return self._channels[id(read)][1]
+
+    def _found(self, read: Any) -> Channel | None:
+        columns = self._of(read)[0].numpy().reshape(-1, self._shape[-1])
         same = columns.view(np.uint8) == self._operand.reshape(columns.shape).view(np.uint8)
         differ = np.flatnonzero(~same.reshape(*columns.shape, -1).all((0, 2)))
         if len(differ) > 1:
             return None
         channel = int(differ[0]) if len(differ) else 0  # a change may be lost on the way there
-        return channel, columns[:, channel]
+        return channel, columns[:, channel].reshape(self._column_shape)
 
     def state(self, faults: Sequence[Faults], index: Index) -> tuple[Any, ...]:
         """Return where the channel begins, and what the operation gives out there."""
         work: list[tuple[Any, ...]] = []
         for fault in some(faults, index):
-            changed = self._channel(fault)
-            assert changed is not None  # noqa: S101 - such faults are not taken
-            given = np.int32(changed[0]), changed[1].reshape(self._column_shape)
-            parts = [fault.rows[slice(*bound)] for bound in batches(len(fault), ROWS)]
-            work += [(rows, *given) for rows in parts]
+            found = self._channel(fault)
+            assert found is not None  # noqa: S101 - such faults are not taken
+            channel, column = np.int32(found[0]), found[1]
+            parts = [fault.rows[slice(*bound)] for bound in batches(len(fault), self._rows)]
+            work += [(rows, channel, column) for rows in parts]
         values = side_by_side(lambda one: self._values(*map(tf.constant, one)), work)
         together = tf.concat(list(values), 0)
         begins = np.zeros((len(index), len(self._shape)), np.int32)
@@ -221,7 +244,7 @@ class ChannelEntry(Entry):
             flip = changes.flipping(bits.masks(bit, read.dtype.name))
             read.reshape(-1)[place] = flip.apply(read.reshape(-1)[place : place + 1])[0]
             reads = {self._read: tf.constant(read)}
-            found.append(WeightFaults(rows, reads, self.first, self.first))
+            found.append(WeightFaults(rows, reads, *self._bounds))
         return [one for one in found if self.takes([one])]
 
     @cached_property
@@ -249,11 +272,12 @@ class ChannelEntry(Entry):
         def body(rows: Any, channel: Any, operand: Any) -> Any:
             spec = tf.TensorSpec((None, *shape), tensor.dtype)
             given = at_each_call(partial(self._cache.tensor, self._given), spec)
+            given = tf.gather(given, rows)
             if not whole:
                 first = channel // times
                 given = given[..., first : first + 1]
             inputs = [operand, operand]
-            inputs[self._number] = tf.gather(given, rows)
+            inputs[self._number] = given
             return again(self._operation, inputs)
 
         operand = tf.TensorSpec(self._column_shape, self._operand.dtype)

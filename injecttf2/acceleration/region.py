@@ -93,7 +93,6 @@ class Region:
 
     Attributes:
         work: The counted work of a sample.
-        read: Names of the golden tensors that were asked for.
         widest: Elements of the largest box.
         summed: What is summed otherwise than densely, by the names of the tensors and how.
     """
@@ -104,7 +103,6 @@ class Region:
     golden: Callable[[str], Any]
     fixed: Mapping[str, Any]
     work: float = field(init=False, default=0.0)
-    read: dict[str, None] = field(init=False, default_factory=dict)
     widest: int = field(init=False, default=1)
     summed: set[str] = field(init=False, default_factory=set)
 
@@ -178,12 +176,11 @@ class Region:
 
     def _sweep_back(self, operation: Any) -> None:
         """Note what is needed of an operation's inputs."""
-        if not operation.outputs or operation.outputs[0].name not in self._needed:
-            return
-        if not self._is_computed(operation.outputs[0].name):
+        names = [one.name for one in operation.outputs if one.name in self._needed]
+        if not any(map(self._is_computed, names)):
             return
         rule = RULES.get(operation.type)
-        if rule is None:
+        if rule is None or names != [operation.outputs[0].name]:
             raise NoRegion(f"there is no rule for {operation.type}")
         node = self._node(operation)
         box = self._needed[operation.outputs[0].name]
@@ -258,7 +255,6 @@ class Region:
 
     def _read(self, name: str, box: Box) -> Any:
         """Return a box of a golden tensor."""
-        self.read[name] = None
         self.widest = max(self.widest, math.prod(extents(box)))
         self.work += ON_BOXES * ELEMENT * math.prod(extents(box))
         return gathered(self.golden(name), self.rows, box)

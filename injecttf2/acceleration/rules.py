@@ -292,7 +292,7 @@ class Sliding(Rule, ABC):
         """Return the sizes that outputs span, and how far apart what they span is."""
 
     def _axes(self, node: Node) -> list[_Sliding]:
-        if len(node.moving) != 1 or node.attribute("data_format") not in (b"NHWC", b"NDHWC"):
+        if len(node.moving) != 1 or node.attribute("data_format") != b"NHWC":
             raise NoRegion("channels first, or a kernel that depends on the data")
         sizes, dilations = self.sizes(node)
         strides = node.attribute("strides")[1:-1]
@@ -414,7 +414,7 @@ class Reduction(Rule):
 
     def gain(self, node: Node) -> Any:
         """Return how many are summed."""
-        return float(math.prod(node.moving[0][:-1]))
+        return None if node.kind == "Max" else float(math.prod(node.moving[0][:-1]))
 
     def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
         """Return the channels that may differ."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,9 @@ from injecttf2.graph.segments import HANDING
 
 SAFETY = 8.0
 """How much further than any that were tried another sample may come apart."""
+
+SUPPOSED = 2.0**-17
+"""The bound where trying tells nothing: above what is seen, below the tolerance of ``masked``."""
 
 MOST_ROWS = 2**14
 """Most samples in a batch of boxes."""
@@ -85,8 +88,6 @@ class Stage:
     judges: bool
     summed: frozenset[str]
     function: Any
-    _samples: int = field(init=False, default=0)
-    _fused: Any = field(init=False, default=None)
 
 
 class Stages:
@@ -107,7 +108,7 @@ class Stages:
         self._cache = cache
         self._chain = cache.chain
         self._graph = cache.chain.graph
-        self._compiled: dict[Stretch, Stage | None] = {}
+        self._compiled: dict[tuple[Stretch, int], Stage | None] = {}
 
     def of(self, point: str, first: int, *, channel: bool = False) -> list[Stage]:
         """Return the stages behind a fault, as long as each is less work than level ``dense``.
@@ -163,9 +164,10 @@ class Stages:
                     return stage
                 stage = self._stage(stretch, after, is_hit=True)
             else:
-                if stretch not in self._compiled:
-                    self._compiled[stretch] = self._stage(stretch, after, is_hit=False)
-                stage = self._compiled[stretch]
+                key = stretch, after
+                if key not in self._compiled:
+                    self._compiled[key] = self._stage(stretch, after, is_hit=False)
+                stage = self._compiled[key]
             if stage is not None:
                 return stage
         return None
@@ -245,7 +247,7 @@ class Stages:
         spec = tf.TensorSpec((None, *shape), self._graph.flow.tensor(name).dtype)
         return at_each_call(partial(self._cache.tensor, name), spec)
 
-    def measured(self, summed: frozenset[str], deviation: Callable[[], float]) -> None:
+    def measured(self, summed: frozenset[str], deviation: Callable[[], float | None]) -> None:
         """Have the bound on what rounding does where some sums are taken otherwise than densely.
 
         It is measured behind the first layer that is asked for, and again behind one of which other
@@ -253,11 +255,12 @@ class Stages:
 
         Args:
             summed: The sums.
-            deviation: Tries it, and returns how far scores were apart.
+            deviation: Tries it, and returns how far scores were apart; None where it cannot tell.
         """
         known = [bound for others, bound in self._bounds.items() if summed <= others]
         if not known:
-            known = [SAFETY * max(deviation(), 2.0**-24)]
+            apart = deviation()
+            known = [SUPPOSED if apart is None else SAFETY * max(apart, 2.0**-24)]
             self._bounds[summed] = known[0]
         self.bound = max(known)
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from injecttf2 import bits
-from injecttf2.evaluation.batching import batch_size
+from injecttf2.evaluation.batching import ALIKE, batch_size
 from injecttf2.graph.cost import elements
 from injecttf2.graph.functions import Segment, read_value
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.segments import chain_of
 from injecttf2.graph.shapes import OPAQUE
+
+FEW_SEGMENTS = 4
+"""With fewer a fault late in a model costs most of it: then golden tensors are held of fewer
+samples at a time, which takes a run of the model for each layer."""
+
+BLOCK = 48
+"""Samples that they are held of then, at least."""
 
 KEPT = 32
 """Functions of layers that are kept compiled, those used last."""
@@ -29,21 +37,20 @@ class Chain:
     Args:
         graph: The model.
         samples: Samples in the data set.
-        row_bytes: Bytes that the tensors between segments may take for a sample, if possible.
+        memory: Bytes that golden tensors at the boundaries may take, if possible of all samples.
 
     Attributes:
         segments: The segments.
         batch: Samples that go through each segment at a time.
     """
 
-    def __init__(self, graph: ModelGraph, samples: int, row_bytes: float) -> None:
+    def __init__(self, graph: ModelGraph, samples: int, memory: float) -> None:
         self.graph = graph
         self._samples = samples
-        flow = graph.flow
         reads = graph.trace.reads
-        self.segments: tuple[Segment, ...] = chain_of(
-            flow, graph.shapes, graph.samples, reads, row_bytes
-        )
+        self.segments = self._cut(memory / samples)
+        if len(self.segments) < FEW_SEGMENTS and samples > BLOCK:
+            self.segments = max(self.segments, self._cut(memory / BLOCK), key=len)
         self.batch = tuple(map(self._batch, self.segments))
         self._plain: dict[int, Any] = {}
         self._with_points: dict[tuple[Any, ...], Any] = {}
@@ -61,7 +68,7 @@ class Chain:
 
     def row_bytes(self, place: int) -> int:
         """Return the bytes of a sample at a boundary."""
-        return sum(self._row_bytes(name) for name in self.boundary(place))
+        return sum(self.bytes_of(name) for name in self.boundary(place))
 
     def segment_of(self, point: str) -> int:
         """Return the segment that a fault in a tensor comes in with.
@@ -76,8 +83,8 @@ class Chain:
                 found = index
         return found
 
-    def readers(self, names: Sequence[str]) -> tuple[int, int]:
-        """Return the first and the last segment that reads some of variables.
+    def readers(self, names: Sequence[str]) -> tuple[int, int] | None:
+        """Return the first and the last segment that reads some of variables; None where none does.
 
         Args:
             names: Names of the tensors that hold what is read.
@@ -87,7 +94,7 @@ class Chain:
             for index, segment in enumerate(self.segments)
             if not set(names).isdisjoint(segment.reads)
         ]
-        return using[0], using[-1]
+        return (using[0], using[-1]) if using else None
 
     def run(
         self,
@@ -160,6 +167,15 @@ class Chain:
         }
         return graph.fixed(tuple(sorted(names)), self.reads)
 
+    @cached_property
+    def unit(self) -> int:
+        """Samples of which blocks hold a multiple, so that each has its place in every batch."""
+        return math.lcm(ALIKE, *(size for size in self.batch if size % ALIKE))
+
+    def _cut(self, row_bytes: float) -> tuple[Segment, ...]:
+        graph = self.graph
+        return chain_of(graph.flow, graph.shapes, graph.samples, graph.trace.reads, row_bytes)
+
     def _compiled(self, segment: Segment, index: int, points: tuple[str, ...]) -> Any:
         batch = self.batch[index]
         names = {*segment.inputs, *segment.outputs, *segment.reads}
@@ -174,10 +190,11 @@ class Chain:
             return graph.batch
         part = graph.flow.path[segment.start : segment.stop]
         names = {*segment.inputs, *(one.name for op in part for one in op.outputs)}
-        widest = max(map(self._row_bytes, names), default=1)
+        widest = max(map(self.bytes_of, names), default=1)
         return batch_size(widest, samples=self._samples, may_raise=graph.may_raise)
 
-    def _row_bytes(self, name: str) -> int:
+    def bytes_of(self, name: str) -> int:
+        """Return the bytes of a sample in a tensor."""
         graph = self.graph
         dtype = graph.flow.tensor(name).dtype.name
         width = bits.numpy_dtype(dtype).itemsize if dtype in bits.DTYPES else 1

@@ -91,9 +91,8 @@ class Evaluator:
         """Return how many samples may travel together behind a boundary."""
         chain = self.chain
         widest = max(chain.row_bytes(one) for one in range(place, len(chain) + 1))
-        whole = max(chain.batch)
         fitting = min(MOST_SAMPLES, GROUP_BYTES // max(1, widest))
-        return int(max(whole, fitting // whole * whole))
+        return int(max(chain.unit, fitting // chain.unit * chain.unit))
 
     def verdict(self, faults: Sequence[Faults]) -> Judged:
         """Evaluate samples of the loaded block, as many at a time as there is room for.

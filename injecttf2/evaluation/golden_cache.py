@@ -18,6 +18,10 @@ from injecttf2.datasets import Dataset
 from injecttf2.evaluation.batching import batches, side_by_side
 from injecttf2.evaluation.chain import Chain, Tensors
 
+HELD_BESIDE = 2
+"""What share of the memory golden tensors inside segments may take, beside those at boundaries: one
+part in so many."""
+
 
 @dataclass
 class GoldenUse:
@@ -63,10 +67,21 @@ class GoldenCache:
         if self.start == 0 and self.first <= first and self.samples == len(self.dataset):
             return self.samples
         row = sum(map(self.chain.row_bytes, range(first, len(self.chain) + 1)))
-        fitting, whole = self._memory // max(1, row), max(self.chain.batch)
-        if fitting >= len(self.dataset):
+        if self._memory // max(1, row) >= len(self.dataset):
             return len(self.dataset)
-        return int(min(len(self.dataset), max(fitting // whole * whole, whole)))
+        return min(len(self.dataset), self._fitting(row))
+
+    def _fitting(self, row_bytes: int) -> int:
+        """Return how many samples of a size fit into the memory; at least a unit."""
+        unit = self.chain.unit
+        return int(max(unit, self._memory // max(1, row_bytes) // unit * unit))
+
+    @property
+    def _at_a_time(self) -> int:
+        """Samples that go through all segments at a time."""
+        chain = self.chain
+        widest = max(map(chain.row_bytes, range(len(chain) + 1)))
+        return min(self._fitting(2 * widest), max(1, max(chain.batch) // chain.unit) * chain.unit)
 
     @property
     def stop(self) -> int:
@@ -88,8 +103,7 @@ class GoldenCache:
         self.use.computed += 1
         self.release()
         parts: dict[int, list[Tensors]] = {}
-        whole = max(self.chain.batch)
-        for begin, end in batches(stop - start, whole):
+        for begin, end in batches(stop - start, self._at_a_time):
             for place, tensors in self._boundaries(start + begin, start + end):
                 if place >= held:
                     parts.setdefault(place, []).append(tensors)
@@ -99,11 +113,17 @@ class GoldenCache:
         for place, tensors in self._held.items():
             self._by_name.update(zip(self.chain.boundary(place), tensors, strict=True))
 
-    def hold(self, names: Iterable[str]) -> None:
-        """Have golden tensors of any place held as well, instead of those asked for before."""
+    def hold(self, names: Iterable[str]) -> bool:
+        """Have golden tensors of any place held as well, instead of those asked for before.
+
+        Returns:
+            Whether they are; not where they would take more than a share of the memory.
+        """
         flow, held = self.chain.graph.flow, self._by_name
         at_boundaries = {name for place in self._held for name in self.chain.boundary(place)}
         wanted = {*names} - at_boundaries
+        if self.samples * sum(map(self.chain.bytes_of, wanted)) > self._memory / HELD_BESIDE:
+            return False
         for name in {*held} - at_boundaries - wanted:
             del held[name]
         for index, segment in enumerate(self.chain.segments):
@@ -112,6 +132,7 @@ class GoldenCache:
             if here:
                 given = self.inputs(self.start or 0, self.stop) if not index else self._held[index]
                 held.update(zip(here, self.through(index, given, here), strict=True))
+        return True
 
     def tensor(self, name: str) -> Any:
         """Return a golden tensor that is held, [samples of the block, ...]."""
@@ -138,12 +159,12 @@ class GoldenCache:
 
     def all_outputs(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield what is judged of all samples, with the first of them each, [samples, ...]."""
-        samples, whole = len(self.dataset), max(self.chain.batch)
+        samples = len(self.dataset)
         if self.block(0) == samples:
             self.load(0, 0)
             yield 0, self.tensors(len(self.chain))[0].numpy()
             return
-        for start, stop in batches(samples, whole):
+        for start, stop in batches(samples, self._at_a_time):
             last: Tensors = ()
             for _, tensors in self._boundaries(start, stop):
                 last = tensors

@@ -6,7 +6,7 @@ the functions in the place of what is read of them, so that nothing has to be re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,11 @@ class WeightEvaluator:
         self._weights = weights_in(graph, scope.layers)
         self._golden = tuple(np.array(weight.variable.read()) for weight in self._weights)
         self._reads = tuple(graph.reading.read[one.variable.key] for one in self._weights)
-        used = [evaluator.chain.readers(names) for names in self._reads]
-        self._bounds = tuple(used)
-        self.first = min((first for first, _ in used if first >= 0), default=0)
+        # Of a variable that another output depends on, nothing reaches what is judged.
+        used = ((at, evaluator.chain.readers(names)) for at, names in enumerate(self._reads))
+        self._bounds = {at: bounds for at, bounds in used if bounds is not None}
+        firsts = (first for first, _ in self._bounds.values())
+        self.first = min(firsts, default=len(evaluator.chain))
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -101,6 +103,8 @@ class WeightEvaluator:
     def outputs(self, trial: Trial) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return all samples, and the model's outputs for them with the fault."""
         corrupted = self._corrupted(trial, self._draw(trial))
+        if self._bounds.keys().isdisjoint(corrupted):
+            return np.arange(len(self._evaluator.dataset)), self._evaluator.golden.outputs
         found = []
         for start, stop in sorted(self._evaluator.blocks(self.first)):
             self._evaluator.load(start, self.first)
@@ -116,7 +120,12 @@ class WeightEvaluator:
         hit = [at for at, one in enumerate(sites) if len(one)]
         for start, stop in self._evaluator.blocks(self.first) if hit else ():
             self._evaluator.load(start, self.first)
-            for together in self._groups(hit, corrupted):
+            for variables, together in self._groups(hit, corrupted).items():
+                if not variables:
+                    golden = self._evaluator.golden_verdict(np.arange(start, stop))
+                    for at in together:
+                        found[at][start] = golden
+                    continue
                 faults = [self._faults(corrupted[at], stop - start) for at in together]
                 judged = self.judge_of(list(faults[0].reads))(faults)
                 self.dropped += judged.dropped
@@ -129,25 +138,27 @@ class WeightEvaluator:
             for one in zip(trials, sites, corrupted, found, strict=True)
         ]
 
-    def _groups(self, trials: Sequence[int], corrupted: Sequence[Corrupted]) -> Iterable[list[int]]:
-        """Return trials whose samples travel together: those that hit the same variables."""
-        by_variables: dict[tuple[int, ...], list[int]] = {}
-        for at in trials:
-            by_variables.setdefault(tuple(sorted(corrupted[at])), []).append(at)
-        return by_variables.values()
+    def _groups(
+        self, trials: Sequence[int], corrupted: Sequence[Corrupted]
+    ) -> Mapping[tuple[int, ...], list[int]]:
+        """Return trials whose samples travel together, by the variables that they hit.
 
-    def _bounds_of(self, corrupted: Corrupted) -> tuple[int, int]:
-        """Return the first and the last segment that reads a corrupted weight."""
-        bounds = [self._bounds[index] for index in corrupted]
-        return min(first for first, _ in bounds), max(last for _, last in bounds)
+        Variables that do not reach what is judged do not count.
+        """
+        found: dict[tuple[int, ...], list[int]] = {}
+        for at in trials:
+            reached = tuple(index for index in sorted(corrupted[at]) if index in self._bounds)
+            found.setdefault(reached, []).append(at)
+        return found
 
     def _faults(self, corrupted: Corrupted, samples: int) -> WeightFaults:
+        """Return samples with wrong weights, of which some reach what is judged."""
+        reached = [index for index in corrupted if index in self._bounds]
         reads = {
-            name: tf.constant(values)
-            for index, values in corrupted.items()
-            for name in self._reads[index]
+            name: tf.constant(corrupted[index]) for index in reached for name in self._reads[index]
         }
-        first, last = self._bounds_of(corrupted) if corrupted else (self.first, self.first)
+        bounds = [self._bounds[index] for index in reached]
+        first, last = min(first for first, _ in bounds), max(last for _, last in bounds)
         return WeightFaults(np.arange(samples, dtype=np.int32), reads, first, last)
 
     def _evaluation(

@@ -27,8 +27,8 @@ from injecttf2.graph.tracing import ANY_NUMBER, trace
 from injecttf2.structure import chosen, slots_of
 from injecttf2.suggest import nearest
 
-TRACED_SAMPLES = 13
-"""Samples that shapes are told for; a prime that is no size of a usual layer."""
+TRACED_SAMPLES = (13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+"""Numbers of samples that shapes may be told for: the first that is no size of another axis."""
 
 
 class ModelGraph:
@@ -87,10 +87,18 @@ class ModelGraph:
         """Samples that the model takes at a time; None for any number."""
         return self.trace.batch
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """Samples that :attr:`shapes` are told for."""
-        return self.batch or TRACED_SAMPLES
+        if self.batch is not None:
+            return self.batch
+        sizes: set[int | None] = set()
+        for operation in self.trace.graph.get_operations():
+            for tensor in operation.outputs:
+                sizes.update(tensor.shape.as_list() if tensor.shape.rank is not None else ())
+        for shape in (array.shape for array in self._data or ()):
+            sizes.update(shape[1:])
+        return next((one for one in TRACED_SAMPLES if one not in sizes), TRACED_SAMPLES[-1])
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -296,7 +304,8 @@ class ModelGraph:
             but: Name of what is read of the one.
         """
         constants = self._constants(self.shapes)
-        used = sorted(name for name in reads)
+        needed = {*names, *self.flow.closure(self.flow.tensor(name).op for name in names)}
+        used = sorted(needed.intersection(reads))
 
         def forward(read: Any) -> list[Any]:
             values: Values = {name: tf.constant(one) for name, one in constants.items()}

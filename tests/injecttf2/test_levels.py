@@ -139,6 +139,7 @@ def assert_alike(model: keras.Model, dataset: Dataset, output: str | None = None
     judges = [getattr(judge, "__self__", None) for judge in faster._of_weights.values()]
     if any(isinstance(judge, Difference) and judge.stages for judge in judges):
         on_boxes.add(WEIGHTS)
+    assert faster._stages.bound <= difference.MOST_APART
     return on_boxes
 
 
@@ -151,6 +152,101 @@ def test_each_kind_of_operation_on_boxes_gives_the_outcomes_of_level_dense(name:
     on_boxes = assert_alike(model, Dataset(data, generator.integers(CLASSES, size=40)))
     assert WEIGHTS in on_boxes
     assert len(on_boxes) > 1
+
+
+class Learned(layers.Layer):  # type: ignore[misc]
+    """Weights that meet the data in uncommon ways."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.place = self.add_weight(shape=(shape[-1],), name="place")
+        self.scale = self.add_weight(shape=shape[1:], name="scale")
+        self.token = self.add_weight(shape=(shape[-1],), name="token")
+        self.minus = self.add_weight(shape=(1, 1, shape[-1]), name="minus")
+
+    def call(self, x: Any) -> Any:
+        placed = x + keras.ops.broadcast_to(self.place, keras.ops.shape(x))  # an axis of samples
+        alone = keras.ops.zeros((keras.ops.shape(x)[0], *x.shape[1:])) + self.token  # no data
+        return self.minus - placed * self.scale + keras.ops.sum(alone, (1, 2), keepdims=True)
+
+
+def split() -> keras.Model:
+    """An operation of several outputs, of which a later one is hit."""
+    inputs = keras.Input((7, 7, 4), name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+    one, other = keras.ops.split(x, 2, axis=-1)
+    x = layers.Concatenate(name="beside")([one, layers.Activation("sigmoid", name="gate")(other)])
+    x = layers.Conv2D(5, 3, name="second")(x)
+    return keras.Model(inputs, layers.Dense(CLASSES, name="classes")(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize(
+    "build", [split, followed(lambda: Learned(name="learned"))], ids=["split", "learned"]
+)
+def test_uncommon_operations_have_the_rows_of_level_dense(
+    build: Callable[[], keras.Model],
+) -> None:
+    model = build()
+    generator = np.random.default_rng(4)
+    data = generator.normal(size=(40, *model.input_shape[1:])).astype(np.float32)
+    assert_alike(model, Dataset(data, generator.integers(CLASSES, size=40)))
+
+
+def test_an_axis_as_long_as_the_first_number_of_samples_tried() -> None:
+    """Of 13 steps, which an LSTM puts before the samples."""
+    inputs = keras.Input((13, 4), name="frames")
+    x = layers.LSTM(6, return_sequences=True, name="first")(inputs)
+    x = layers.LSTM(5, name="second")(x)
+    model = keras.Model(inputs, layers.Dense(CLASSES, name="classes")(x))
+    generator = np.random.default_rng(4)
+    data = generator.normal(size=(30, 13, 4)).astype(np.float32)
+    dataset = Dataset(data, generator.integers(CLASSES, size=30))
+    engine = Engine(model, dataset)
+    assert 13 not in engine.graph.flow.tensor(engine.graph.output.name).shape
+    np.testing.assert_allclose(engine.golden.outputs, model.predict(data, verbose=0), rtol=1e-5)
+    assert_alike(model, dataset)
+
+
+class Heads(layers.Layer):  # type: ignore[misc]
+    """Two outputs, each with weights of its own."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.one = self.add_weight(shape=(shape[-1], CLASSES), name="one")
+        self.other = self.add_weight(shape=(shape[-1], CLASSES), name="other")
+
+    def call(self, x: Any) -> Any:
+        return x @ self.one, x @ self.other
+
+
+def test_weights_of_another_output_than_the_one_judged_are_masked() -> None:
+    inputs = keras.Input((6,), name="features")
+    model = keras.Model(inputs, list(Heads(name="heads")(inputs)))
+    generator = np.random.default_rng(4)
+    data = generator.normal(size=(40, 6)).astype(np.float32)
+    labels = generator.integers(CLASSES, size=40)
+    engine = Engine(model, Dataset(data, labels), output="heads:0")
+    fault = BitFlip(bit=30)
+    one, other = (
+        Cell("heads:0", fault, Count(1), WEIGHTS, variable=name) for name in ("one", "other")
+    )
+    assert engine.evaluate(trials_of(one, 8)).tallies.masked.sum() < 8 * 40
+    assert engine.evaluate(trials_of(other, 8)).tallies.masked.tolist() == [40] * 8
+    _, outputs = engine.outputs(trials_of(other)[0])
+    np.testing.assert_array_equal(outputs, engine.golden.outputs)
+
+
+@pytest.mark.parametrize("name", ["cnn", "residual"])
+def test_golden_blocks_have_the_rows_of_a_whole_data_set(name: str) -> None:
+    """Several segments, and several blocks of as few samples as may be."""
+    build, shape, classes = NETWORKS[name]
+    model, dataset = build(), Dataset(*networks.data(shape, classes))
+    whole, blocks = Engine(model, dataset, levels=()), Engine(model, dataset, memory=1)
+    assert len(whole._cache.chain) > 3
+    assert blocks._cache.block(0) < len(dataset)
+    for info in whole.graph.layers:
+        if info.reason is None:
+            for one, other in zip(rows(whole, info.layer), rows(blocks, info.layer), strict=True):
+                for count in (*COUNTS, "correct"):
+                    np.testing.assert_array_equal(getattr(one, count), getattr(other, count))
 
 
 NETWORKS = {
