@@ -167,13 +167,15 @@ class ChannelEntry(Entry):
         last = operation.type in ("Conv2D", "DepthwiseConv2dNative", "BiasAdd")
         if last and operation.get_attr("data_format") != b"NHWC":
             raise LookupError("channels first")
+        element_wise = operation.type in ("Mul", "AddV2", "Sub")
+        if self._number != 0 and not element_wise:
+            raise LookupError("data in the place of a kernel")
         if operation.type == "MatMul" and operation.get_attr("transpose_b"):
             raise LookupError("a matrix that is transposed")
         if operation.type == "Conv2D" and operand[2] != given[-1]:
             raise LookupError("groups of channels")
         if not self._is_depthwise and operand[-1:] != self._shape[-1:]:
             raise LookupError("a number for several channels")
-        element_wise = operation.type in ("Mul", "AddV2", "Sub")
         if element_wise and (given != self._shape or len(operand) > len(given)):
             raise LookupError("a tensor that is broadcast against another")
 

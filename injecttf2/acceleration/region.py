@@ -164,7 +164,8 @@ class Region:
         if not boxes:
             return
         rule = RULES.get(operation.type)
-        if rule is None or (len(operation.outputs) > 1 and operation.type != "FusedBatchNormV3"):
+        others = [one for one in operation.outputs[1:] if one.name in self._flow.last]
+        if rule is None or others:
             raise NoRegion(f"there is no rule for {operation.type}")
         node = self._node(operation)
         box = rule.changed(node, boxes)

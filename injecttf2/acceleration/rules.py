@@ -191,6 +191,27 @@ def _of_box(tensor: Any, box: Box, shape: Shape) -> Any:
     return on_axis(values, len(shape) - len(sizes) + moving[0], len(shape))
 
 
+@rule("IdentityN")
+class Passing(Rule):
+    """Gives out what goes in; of several, the first is followed. A swish ends so."""
+
+    def changed(self, node: Node, boxes: Mapping[int, Box]) -> Box:
+        """Return the box of the first."""
+        if 0 not in boxes:
+            raise NoRegion("another than the first may differ")
+        return super().changed(node, {0: boxes[0]})
+
+    def needed(self, node: Node, box: Box) -> dict[int, Box]:
+        """Return the box of the first."""
+        del node
+        return {0: box}
+
+    def compute(self, node: Node, box: Box, given: Mapping[int, Any]) -> Any:
+        """Return what goes in."""
+        del node, box
+        return given[0]
+
+
 @rule("BiasAdd")
 class Bias(Rule):
     """Adds a number for each channel."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2.acceleration import difference
+from injecttf2.acceleration import difference, stages
 from injecttf2.acceleration.difference import Difference
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
@@ -36,6 +36,7 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "HANDING", 0.0)
     monkeypatch.setattr(segments, "ELEMENT", 0.0)
     monkeypatch.setattr(difference, "COMPILING", 1e-9)
+    monkeypatch.setattr(stages, "HANDING", 0.0)  # a stage for each segment
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
 
@@ -102,6 +103,10 @@ IMAGES: dict[str, Callable[[], keras.Model]] = {
         lambda: layers.LeakyReLU(negative_slope=0.3, name="leaky"),
         lambda: layers.Activation("sigmoid", name="sigmoid"),
     ),
+    "swish": followed(
+        lambda: layers.Activation("silu", name="swish"),
+        lambda: layers.Conv2D(3, 3, activation="silu", name="second"),
+    ),
     "joined": joined,
 }
 
@@ -144,7 +149,10 @@ def assert_alike(model: keras.Model, dataset: Dataset, output: str | None = None
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_each_kind_of_operation_on_boxes_gives_the_outcomes_of_level_dense(name: str) -> None:
+def test_each_kind_of_operation_on_boxes_gives_the_outcomes_of_level_dense(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "HANDING", 3e5)  # all of a small model in one stage
     model = IMAGES[name]()
     shape = model.input_shape[1:]
     generator = np.random.default_rng(4)
@@ -232,6 +240,16 @@ def test_weights_of_another_output_than_the_one_judged_are_masked() -> None:
     assert engine.evaluate(trials_of(other, 8)).tallies.masked.tolist() == [40] * 8
     _, outputs = engine.outputs(trials_of(other)[0])
     np.testing.assert_array_equal(outputs, engine.golden.outputs)
+
+
+@pytest.mark.parametrize("name", ["padded", "max_pool", "flattened", "swish", "joined"])
+def test_stages_of_single_segments_have_the_rows_of_level_dense(name: str) -> None:
+    model = IMAGES[name]()
+    generator = np.random.default_rng(4)
+    data = generator.normal(size=(40, *model.input_shape[1:])).astype(np.float32)
+    dataset = Dataset(data, generator.integers(CLASSES, size=40))
+    on_boxes = assert_alike(model, dataset)
+    assert len(on_boxes) > 1
 
 
 @pytest.mark.parametrize("name", ["cnn", "residual"])
