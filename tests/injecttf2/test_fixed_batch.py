@@ -136,7 +136,7 @@ def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     whole = engine.evaluate(trials, record=True)
     assert chain_of(blocks).batch == (3, 12, 12)  # of 60 features of 4 bytes, and fewer
     assert_same(blocks.evaluate(trials, record=True), whole)
-    assert blocks.golden_use.computed == 6  # blocks of 12 of 70 samples
+    assert blocks.golden_use.computed == 3  # blocks of 24 of 70 samples, of which batches are parts
     for place in range(9):
         assert_same(engine.evaluate([trials[place]], record=True), whole, [place])
 
