@@ -92,6 +92,9 @@ class Evaluator:
         chain = self.chain
         widest = max(chain.row_bytes(one) for one in range(place, len(chain) + 1))
         fitting = min(MOST_SAMPLES, GROUP_BYTES // max(1, widest))
+        whole = max(chain.batch)
+        if 2 * fitting >= whole:  # rather somewhat more than batches that are filled in part
+            return int(max(1, fitting // whole) * whole)
         return int(max(chain.unit, fitting // chain.unit * chain.unit))
 
     def verdict(self, faults: Sequence[Faults]) -> Judged:
