@@ -161,7 +161,7 @@ def is_close(
         scores: float [samples, classes], what the decision is taken by: the model's outputs, or
             what goes into their softmax, which hides how close a decision was.
         distance: float [samples], as returned by :func:`judge`.
-        bound: Most that rounding changes a distance, a scalar of its dtype.
+        bound: Most that rounding changes a distance, of its dtype, a scalar or [samples].
         large: Magnitude from which a score is too large; None where the scores were not summed,
             so that one that is large says nothing of the others.
         lead: Least lead of the top-1 class that decides, whatever the magnitudes.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,24 +168,35 @@ def write(folder: Path) -> None:
 
 
 def compare(old: Path, new: Path) -> int:
-    """Print what differs, and return how many cells do."""
-    differing = 0
-    names = sorted({file.name for folder in (old, new) for file in folder.glob("*.jsonl")})
-    for name in names:
-        lines = [
-            [*(folder / name).open()] if (folder / name).exists() else [] for folder in (old, new)
-        ]
-        if len(lines[0]) != len(lines[1]):
-            print(f"{name}: {len(lines[0])} and {len(lines[1])} lines")
-            differing += 1
-        for texts in zip(*lines, strict=False):
-            one, other = map(json.loads, texts)
-            keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-            if keys:
+    """Print what differs, cell by cell, and return how many cells differ or are in one set only."""
+    differing = alone = alike = 0
+    for name in sorted({file.name for folder in (old, new) for file in folder.glob("*.jsonl")}):
+        one, other = (_read(folder / name) for folder in (old, new))
+        for missing, where in ((one.keys() - other, "old"), (other.keys() - one, "new")):
+            if missing:
+                alone += len(missing)
+                print(f"{name}: {len(missing)} cells only in the {where} set")
+        for key in one.keys() & other:
+            mine, theirs = one[key], other[key]
+            fields = [field for field in {**mine, **theirs} if mine.get(field) != theirs.get(field)]
+            alike += not fields
+            if fields:
                 differing += 1
-                print(f"{name}: {one.get('cell', 'model')}: {', '.join(keys)}")
-    print(f"{differing} cells differ")
-    return differing
+                print(f"{name}: {mine.get('cell', 'model')}: {', '.join(fields)}")
+    print(f"{alike} cells are alike, {differing} differ, {alone} are in one set only")
+    return differing + alone
+
+
+def _read(file: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the lines of a file by their cell, and which of equal cells they are."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    seen: Counter[str] = Counter()
+    for line in file.read_text().splitlines() if file.exists() else ():
+        values = json.loads(line)
+        cell = json.dumps(values.get("cell"), sort_keys=True)
+        found[cell, seen[cell]] = values
+        seen[cell] += 1
+    return found
 
 
 if __name__ == "__main__":

@@ -79,3 +79,11 @@ class Branching(tf.Module):
 
 def data() -> list[np.ndarray]:
     return [np.random.default_rng(5).normal(size=(SAMPLES, 4)).astype(np.float32)]
+
+
+def signatures(module: Decorated) -> dict[str, Any]:
+    """Return what a module is saved with: its scores, and what its first layer gives out."""
+    return {
+        "scores": module.__call__.get_concrete_function(),
+        "hidden": tf.function(module.first.__call__).get_concrete_function(*SIGNATURE),
+    }

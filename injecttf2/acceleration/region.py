@@ -2,8 +2,9 @@
 
 Sweeping forward, the rules tell how far a difference reaches; sweeping back, what is needed of each
 tensor to compute that; and then the operations run on just these boxes. What is needed of golden
-tensors is read at the start of the stretch. Where one element goes into a product with a matrix,
-the golden product is read too, and a multiple of a row of the matrix added.
+tensors is read at the start of the stretch, or of tensors on the way that do not change. Where one
+element goes into a product with a matrix, the golden product is read too, and a multiple of a row
+of the matrix added.
 """
 
 from __future__ import annotations

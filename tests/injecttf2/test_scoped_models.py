@@ -30,7 +30,7 @@ from injecttf2.models.scoped_model import ScopedModel
 from tests import networks
 from tests.keras_2 import KINDS
 from tests.splitting import check_outputs, check_weights, dataset, halves
-from tests.tensorflow_models import SIGNATURE, Branching, Decorated, Named, Plain, data
+from tests.tensorflow_models import SIGNATURE, Branching, Decorated, Named, Plain, data, signatures
 
 ROOT = Path(__file__).parents[2]
 
@@ -353,11 +353,7 @@ def test_the_rows_of_an_embedding_are_weights(tmp_path: Path) -> None:
 
 def test_a_signature_is_named(tmp_path: Path) -> None:
     module = Decorated()
-    signatures = {
-        "scores": module.__call__.get_concrete_function(),
-        "hidden": tf.function(module.first.__call__).get_concrete_function(*SIGNATURE),
-    }
-    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures(module))
     _, hidden = loading.resolve(str(tmp_path / "model"), signature="hidden")
     assert ModelGraph.of(hidden).output_shape == (6,)
     with pytest.raises(ModelError) as caught:

@@ -13,7 +13,7 @@ import tf_keras
 from results import open_run
 from tests.keras_2 import KINDS
 from tests.orchestrator.conftest import Command, assert_equal_rows
-from tests.tensorflow_models import SIGNATURE, Decorated, data
+from tests.tensorflow_models import Decorated, data, signatures
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model:UserWarning")
 
@@ -56,11 +56,7 @@ def saved_model(folder: Path) -> str:
 
 def signature(folder: Path) -> str:
     module = Decorated()
-    signatures = {
-        "scores": module.__call__.get_concrete_function(),
-        "hidden": tf.function(module.first.__call__).get_concrete_function(*SIGNATURE),
-    }
-    tf.saved_model.save(module, str(folder / "exported"), signatures=signatures)
+    tf.saved_model.save(module, str(folder / "exported"), signatures=signatures(module))
     return "{source: exported, signature: scores}"
 
 
