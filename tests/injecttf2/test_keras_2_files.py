@@ -21,7 +21,6 @@ from tf_keras import layers
 
 from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
-from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.inputs import model_inputs
 from injecttf2.models import loading
@@ -30,17 +29,10 @@ from injecttf2.models.model_files import CODE_HINT
 from injecttf2.models.portable import FileModel
 from tests import networks
 from tests.keras_2 import KINDS, Bent, shaken
+from tests.refusals import refusal
 from tests.splitting import check_outputs, check_weights, dataset, halves
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model:UserWarning")
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        loading.resolve(str(path))
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
 
 
 def save(model: Any, path: Path) -> Path:

@@ -17,18 +17,11 @@ import tensorflow as tf
 
 from injecttf2 import datasets
 from injecttf2.digest import model_digest
-from injecttf2.errors import DatasetError, ModelError
+from injecttf2.errors import DatasetError
 from injecttf2.models import loading
 from injecttf2.models.model_files import HINT, WEIGHTS_HINT
 from tests import networks
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        loading.resolve(str(path))
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
+from tests.refusals import refusal
 
 
 @pytest.mark.parametrize(
