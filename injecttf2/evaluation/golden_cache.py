@@ -19,8 +19,8 @@ from injecttf2.evaluation.batching import batches, side_by_side
 from injecttf2.evaluation.chain import Chain, Tensors
 
 HELD_BESIDE = 2
-"""What share of the memory golden tensors inside segments may take, beside those at boundaries: one
-part in so many."""
+"""Times the memory that golden tensors inside segments may take, beside those at boundaries: so
+much the example's first convolution gives out for 10,000 images, forty times as slow without."""
 
 
 @dataclass
@@ -117,12 +117,12 @@ class GoldenCache:
         """Have golden tensors of any place held as well, instead of those asked for before.
 
         Returns:
-            Whether they are; not where they would take more than a share of the memory.
+            Whether they are; not where they would take more than ``HELD_BESIDE`` allows.
         """
         flow, held = self.chain.graph.flow, self._by_name
         at_boundaries = {name for place in self._held for name in self.chain.boundary(place)}
         wanted = {*names} - at_boundaries
-        if self.samples * sum(map(self.chain.bytes_of, wanted)) > self._memory / HELD_BESIDE:
+        if self.samples * sum(map(self.chain.bytes_of, wanted)) > self._memory * HELD_BESIDE:
             return False
         for name in {*held} - at_boundaries - wanted:
             del held[name]
