@@ -35,12 +35,13 @@ def _made_of_digits() -> Path:
     from injecttf2 import device
 
     device.load()
-    from injecttf2 import digits
+    from injecttf2.datasets import digits
+    from injecttf2.models import digits_cnn
 
     made = Path(tempfile.mkdtemp(prefix="injecttf2-benchmarks-"))
     (made / "models").mkdir()
     (made / "data").mkdir()
-    digits.trained_model().save(made / "models" / "mnist_model.h5")
+    digits_cnn.trained_model().save(made / "models" / "mnist_model.h5")
     images, labels = digits.test_data()
     repeated = np.resize(images, (IMAGES, *images.shape[1:])), np.resize(labels, IMAGES)
     np.savez(made / "data" / "mnist.npz", x_test=repeated[0], y_test=repeated[1])

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from injecttf2 import UserError, datasets
-from injecttf2.digits import test_data, training_data
+from injecttf2.datasets.digits import test_data, training_data
 
 USAGE = """usage: python {script} [DATA]
   DATA   nothing: MNIST, downloaded by Keras on first use

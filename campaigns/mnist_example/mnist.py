@@ -11,7 +11,7 @@ device.load()  # TensorFlow without its messages
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from injecttf2.digits import example_cnn  # noqa: E402
+from injecttf2.models.digits_cnn import example_cnn  # noqa: E402
 
 (x_train, y_train), (x_test, y_test) = load_mnist()
 keras.utils.set_random_seed(0)

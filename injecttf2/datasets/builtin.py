@@ -37,7 +37,7 @@ def load_keras(name: str) -> tuple[InputsAndLabels, InputsAndLabels]:
 
 
 def _digits() -> InputsAndLabels:
-    from injecttf2.digits import test_data
+    from injecttf2.datasets.digits import test_data
 
     return test_data()
 

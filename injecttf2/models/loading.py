@@ -19,10 +19,10 @@ import keras
 from injecttf2.applications import APPLICATIONS, application
 from injecttf2.code_import import Parcel, code_of_loaded
 from injecttf2.digest import code_modules
-from injecttf2.digits import trained_model
 from injecttf2.errors import ModelError
 from injecttf2.keras_settings import DEFAULTS
 from injecttf2.models import model_files, saved_models
+from injecttf2.models.digits_cnn import trained_model
 from injecttf2.models.portable import (
     FileModel,
     FolderModel,

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from injecttf2 import bits, datasets, digits
-from injecttf2.datasets import Arrays, Dataset, ModelInput, Preparation, Raw
+from injecttf2 import bits, datasets
+from injecttf2.datasets import Arrays, Dataset, ModelInput, Preparation, Raw, digits
 from injecttf2.errors import DatasetError
 
 Load = Callable[..., Any]

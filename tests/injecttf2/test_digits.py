@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from injecttf2 import digits
+from injecttf2.datasets import digits
 from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
+from injecttf2.models import digits_cnn
 
 CACHE = "injecttf2"
 
@@ -60,7 +61,7 @@ def test_scaling_is_bilinear() -> None:
 
 def test_the_model_is_the_cnn_of_the_original_example() -> None:
     keras.Input((3,))  # another model's input must not change the names
-    model = digits.example_cnn()
+    model = digits_cnn.example_cnn()
     assert [layer.name for layer in model._functional.layers] == [
         "input_layer",
         "conv2d",
@@ -79,7 +80,7 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    trained = digits.trained_model()
+    trained = digits_cnn.trained_model()
     (cached,) = tmp_path.rglob("*.keras")
     digest = hashlib.blake2b(cached.read_bytes(), digest_size=16).hexdigest()
     assert cached.relative_to(tmp_path) == Path(CACHE) / f"digits_cnn-2-{digest}.keras"
@@ -90,8 +91,8 @@ def test_the_model_is_trained_once_and_kept_in_the_users_cache(
     def train_again() -> None:
         raise AssertionError("the model in the cache was not used")
 
-    monkeypatch.setattr(digits, "_train", train_again)
-    assert model_digest(digits.trained_model()) == model_digest(trained)
+    monkeypatch.setattr(digits_cnn, "_train", train_again)
+    assert model_digest(digits_cnn.trained_model()) == model_digest(trained)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a flipped bit", "another model"])
@@ -102,11 +103,11 @@ def test_a_model_in_the_cache_that_is_not_what_was_kept_is_trained_again(
     made: list[keras.Model] = []
 
     def train() -> keras.Model:
-        made.append(digits.example_cnn())
+        made.append(digits_cnn.example_cnn())
         return made[-1]
 
-    monkeypatch.setattr(digits, "_train", train)
-    digits.trained_model()
+    monkeypatch.setattr(digits_cnn, "_train", train)
+    digits_cnn.trained_model()
     (cached,) = (tmp_path / CACHE).iterdir()
     content = bytearray(cached.read_bytes())
     if damage == "cut short":
@@ -120,10 +121,10 @@ def test_a_model_in_the_cache_that_is_not_what_was_kept_is_trained_again(
         digest = hashlib.blake2b(other.read_bytes(), digest_size=16).hexdigest()
         cached.unlink()
         other.rename(cached.with_name(f"digits_cnn-2-{digest}.keras"))
-    again = digits.trained_model()
+    again = digits_cnn.trained_model()
     assert len(made) == 2
     assert model_digest(again) == model_digest(made[1])
-    assert model_digest(digits.trained_model()) == model_digest(again)
+    assert model_digest(digits_cnn.trained_model()) == model_digest(again)
     assert len(made) == 2
 
 
@@ -133,7 +134,7 @@ def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
     (tmp_path / "cache").write_text("a file, not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(ModelError) as caught:
-        digits.trained_model()
+        digits_cnn.trained_model()
     assert caught.value.place == str(tmp_path / "cache" / CACHE)
     assert str(caught.value).endswith(
         ": the trained model cannot be kept: Not a directory\n"
@@ -144,12 +145,12 @@ def test_a_cache_folder_that_cannot_be_written_to_is_refused_before_training(
 def test_a_limit_that_is_set_for_the_process_does_not_cut_the_training_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(digits, "EPOCHS", 2)
-    whole = model_digest(digits._train())
+    monkeypatch.setattr(digits_cnn, "EPOCHS", 2)
+    whole = model_digest(digits_cnn._train())
     keras.config.set_max_epochs(1)
     keras.config.set_max_steps_per_epoch(3)
     try:
-        assert model_digest(digits._train()) == whole
+        assert model_digest(digits_cnn._train()) == whole
         assert (keras.config.max_epochs(), keras.config.max_steps_per_epoch()) == (1, 3)
     finally:
         keras.config.set_max_epochs(None)

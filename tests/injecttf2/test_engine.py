@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from injecttf2 import datasets, digits
+from injecttf2 import datasets
+from injecttf2.datasets import digits
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.evaluation import batching
@@ -21,6 +22,7 @@ from injecttf2.judges.criteria import ConfidenceMoved, LeftTop
 from injecttf2.judges.metrics import Confidence
 from injecttf2.judges.top import TopK
 from injecttf2.mixture import Mixture
+from injecttf2.models import digits_cnn
 from injecttf2.rates import BitErrorRate, Count, Probability
 from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Identity, Repetitions, Scope, Trial
 from injecttf2.value_faults import Scale
@@ -64,7 +66,7 @@ def test_every_layer_equals_the_reference(name: str) -> None:
 
 
 def test_the_examples_cnn_equals_the_reference() -> None:
-    model = digits.trained_model()
+    model = digits_cnn.trained_model()
     images, labels = digits.test_data()
     engine = Engine(model, datasets.Dataset(images[:100], labels[:100]))
     reference = Reference(model, images[:100], labels[:100])

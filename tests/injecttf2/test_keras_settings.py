@@ -10,10 +10,9 @@ import cloudpickle
 import keras
 import pytest
 
-from injecttf2 import digits
 from injecttf2.digest import model_digest
 from injecttf2.keras_settings import DEFAULTS, KerasSettings, kept
-from injecttf2.models import loading
+from injecttf2.models import digits_cnn, loading
 
 HALF = KerasSettings("float16", 1e-3, "channels_first")
 MIXED = KerasSettings(
@@ -71,23 +70,23 @@ def test_a_builtin_model_is_trained_and_kept_with_the_defaults_whatever_holds(
     settings: KerasSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(digits, "EPOCHS", 1)
+    monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
     settings.apply()
-    made = digits.trained_model()
+    made = digits_cnn.trained_model()
     assert KerasSettings.current() == settings
     assert {str(weight.dtype) for weight in made.weights} == {"float32"}
     assert made.output_shape == (None, 10)
     assert made.get_layer("conv2d").data_format == "channels_last"
     DEFAULTS.apply()
-    monkeypatch.setattr(digits, "_train", lambda: pytest.fail("it was kept"))
-    assert model_digest(digits.trained_model()) == model_digest(made)
+    monkeypatch.setattr(digits_cnn, "_train", lambda: pytest.fail("it was kept"))
+    assert model_digest(digits_cnn.trained_model()) == model_digest(made)
 
 
 @pytest.mark.parametrize("settings", [HALF, MIXED])
 def test_models_of_ours_and_of_kerass_do_not_depend_on_the_settings(
     settings: KerasSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digits, "trained_model", digits.example_cnn)
+    monkeypatch.setattr(digits_cnn, "trained_model", digits_cnn.example_cnn)
     found = []
     for holding in (DEFAULTS, settings):
         holding.apply()

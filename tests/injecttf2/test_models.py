@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2 import digits
 from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.models import loading
+from injecttf2.models import digits_cnn, loading
 from injecttf2.models.model_files import CODE_HINT
 from tests import networks
 
@@ -126,10 +125,10 @@ def test_a_builtin_model_comes_from_the_users_cache(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     keras.utils.set_random_seed(8)
-    kept = digits.example_cnn()  # untrained: training is tested with the digits
-    monkeypatch.setattr(digits, "_train", lambda: kept)
-    digits.trained_model()
-    monkeypatch.setattr(digits, "_train", lambda: pytest.fail("it was kept"))
+    kept = digits_cnn.example_cnn()  # untrained: training is tested with the digits
+    monkeypatch.setattr(digits_cnn, "_train", lambda: kept)
+    digits_cnn.trained_model()
+    monkeypatch.setattr(digits_cnn, "_train", lambda: pytest.fail("it was kept"))
     portable, model = loading.resolve("builtin:digits_cnn")
     assert (portable.name, portable.suffix) == ("builtin:digits_cnn", ".keras")  # type: ignore[union-attr]
     assert model_digest(model) == model_digest(kept)
@@ -436,7 +435,7 @@ def test_a_full_disk_for_temporary_files_is_named(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(loading.BUILTIN, "digits_cnn", digits.example_cnn)
+    monkeypatch.setitem(loading.BUILTIN, "digits_cnn", digits_cnn.example_cnn)
     monkeypatch.setattr(keras.Model, "save", full)
     message = refusal("builtin:digits_cnn")
     assert message.startswith(

@@ -1,8 +1,4 @@
-"""A model and data that need no download: the example's CNN on scikit-learn's digits.
-
-The digits (1,797 images of 8x8 pixels, values 0 to 16) are scaled to 28x28 with values in
-[0, 1], so that the CNN is the one that InjectTF2's MNIST example trains.
-"""
+"""A model that needs no download: the CNN of InjectTF2's MNIST example, trained on the digits."""
 
 from __future__ import annotations
 
@@ -13,26 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import platformdirs
 
+from injecttf2.datasets.digits import training_data
 from injecttf2.errors import ModelError
+from injecttf2.keras_settings import defaults
 
-Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-
-TEST_SAMPLES = 500
 EPOCHS = 8
-
-
-def test_data() -> Arrays:
-    """Return the held-out digits: float32 [500, 28, 28, 1] and labels int64 [500]."""
-    return _split()[1]
-
-
-def training_data() -> Arrays:
-    """Return the other digits: float32 [1297, 28, 28, 1] and labels int64 [1297]."""
-    return _split()[0]
 
 
 def example_cnn() -> Any:
@@ -62,8 +45,6 @@ def trained_model() -> Any:
     Raises:
         ModelError: The cache folder cannot be written to.
     """
-    from injecttf2.keras_settings import defaults
-
     folder = Path(platformdirs.user_cache_dir("injecttf2"))
     with defaults():
         for path in sorted(folder.glob("digits_cnn-2-*.keras")):
@@ -126,18 +107,3 @@ def _in_full() -> Iterator[None]:
     finally:
         keras.config.set_max_epochs(limits[0])
         keras.config.set_max_steps_per_epoch(limits[1])
-
-
-def _split() -> tuple[Arrays, Arrays]:
-    """Return the training and the test part, each class with the same share in both."""
-    from scipy.ndimage import zoom
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    small, labels = load_digits(return_X_y=True)
-    images = zoom(small.reshape(-1, 8, 8) / 16.0, (1, 3.5, 3.5), order=1)
-    images = images.astype(np.float32)[..., np.newaxis]
-    train_x, test_x, train_y, test_y = train_test_split(
-        images, labels.astype(np.int64), test_size=TEST_SAMPLES, stratify=labels, random_state=0
-    )
-    return (train_x, train_y), (test_x, test_y)
