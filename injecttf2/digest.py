@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from types import FunctionType
 from typing import Any
 
 import keras
 import numpy as np
 
+from injecttf2.class_digest import class_modules
 from injecttf2.code_values import classes, is_library, module_of, plain, shallow, value_of
 from injecttf2.flatten import flatten
 from injecttf2.graph.model_graph import ModelGraph
@@ -88,26 +89,6 @@ def model_digest(model: keras.Model | Traceable, graph: ModelGraph | None = None
     return result.hexdigest()
 
 
-def class_digest(kind: type, files: str = "") -> str:
-    """Return the 128-bit blake2b digest of a class of the user's, hexadecimal.
-
-    It covers the class and its bases with the functions and values that they refer to: those of a
-    notebook have no file, and a program may set values that no file tells.
-
-    Args:
-        kind: The class.
-        files: Digest of the files of its code, see ``own_code``; empty where it has none.
-    """
-    told = [classes(kind), files] if files else classes(kind)
-    content = json.dumps(told, sort_keys=True, default=plain).encode()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def class_modules(kind: type) -> set[str]:
-    """Return the names of the modules of a class and its bases, without libraries' own."""
-    return {base.__module__ for base in kind.__mro__ if not is_library(base.__module__)}
-
-
 def code_modules(model: keras.Model) -> set[str]:
     """Return the names of the modules of a model's layers and functions, without libraries' own."""
     parts = list(model._flatten_layers())
@@ -115,31 +96,6 @@ def code_modules(model: keras.Model) -> set[str]:
     modules = {module_of(one) for one in functions if isinstance(one, FunctionType)}
     own = {name for name in modules if not is_library(name)}
     return own.union(*(class_modules(type(part)) for part in parts))
-
-
-def described(part: Any) -> dict[str, Any]:
-    """Return plain values for all that decides what an object does: its class, fields and code.
-
-    The code of a class of the user's own counts as that of layers does in :func:`model_digest`;
-    what is of this package is told by its name.
-
-    Args:
-        part: A dataclass, or an object whose attributes are all that it goes by.
-    """
-    kind = type(part)
-    names = [one.name for one in fields(part)] if is_dataclass(part) else sorted(vars(part))
-    values = {name: getattr(part, name) for name in names}
-    told: dict[str, Any] = {
-        "type": f"{kind.__module__}:{kind.__qualname__}",
-        "parameters": {
-            name: described(value) if is_dataclass(value) else value
-            for name, value in values.items()
-        },
-    }
-    if not is_library(kind.__module__):
-        told["code"] = class_digest(kind)
-    plain_values: dict[str, Any] = json.loads(json.dumps(told, default=plain))
-    return plain_values
 
 
 def _config(operation: Any) -> Any:

@@ -174,7 +174,7 @@ def wrapped(model: Any, label: str, code: Code | None = None) -> UserFault:
             none that JSON can hold.
         CampaignError: A file of its code cannot be read, or has changed since it was imported.
     """
-    from injecttf2.digest import class_digest, class_modules  # loads Keras
+    from injecttf2.class_digest import class_digest, class_modules  # loads Keras
 
     check_class(type(model), label)
     try:
@@ -253,7 +253,7 @@ def _unpacked(label: str, code: str, parcel: Parcel) -> UserFault:
     Raises:
         FaultError: Its code does something else here.
     """
-    from injecttf2.digest import class_digest  # loads Keras
+    from injecttf2.class_digest import class_digest  # loads Keras
 
     model = parcel.open()
     if parcel.code and class_digest(type(model), parcel.code.digest) != code:

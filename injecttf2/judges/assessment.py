@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.digest import described
+from injecttf2.class_digest import described
 from injecttf2.errors import DatasetError, ModelError, UserError
 from injecttf2.judges.by_criterion import ByCriterion
 from injecttf2.judges.criteria import Criterion

@@ -13,8 +13,8 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+from injecttf2.class_digest import class_modules
 from injecttf2.code_import import Parcel, code_of_loaded
-from injecttf2.digest import class_modules
 from injecttf2.errors import CampaignError, UserError, placed
 from injecttf2.judge_names import CRITERIA, METRICS, Named, parsed_name
 from injecttf2.judges.assessment import Assessment

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2.digest import class_digest, model_digest
+from injecttf2.class_digest import class_digest
+from injecttf2.digest import model_digest
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.models import loading
 from tests import networks
@@ -468,7 +469,7 @@ def test_what_a_class_refers_to_has_the_same_digest_in_every_process(
         f"text, space = {text!r}, {{'__name__': {module!r}}}\n"
         f"sys.modules.setdefault({module!r}, types.ModuleType({module!r}))\n"
         "exec(text, space)\n"
-        "from injecttf2.digest import class_digest\n"
+        "from injecttf2.class_digest import class_digest\n"
         f"pickled = open({str(tmp_path / 'pickled')!r}, 'rb').read()\n"
         "print(class_digest(space['Gain']), class_digest(pickle.loads(pickled)))"
     )
