@@ -6,7 +6,7 @@ whole data set fits, they are computed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +102,12 @@ class GoldenCache:
             return
         self.use.computed += 1
         self.release()
-        parts: dict[int, list[Tensors]] = {}
+        joining = {place: _Joining(stop - start) for place in range(held, len(self.chain) + 1)}
         for begin, end in batches(stop - start, self._at_a_time):
             for place, tensors in self._boundaries(start + begin, start + end):
                 if place >= held:
-                    parts.setdefault(place, []).append(tensors)
-        for place in sorted(parts):
-            self._held[place] = _concatenated(parts.pop(place))
+                    joining[place].add(tensors)
+        self._held = {place: one.tensors() for place, one in joining.items()}
         self.start, self.first = start, held
         for place, tensors in self._held.items():
             self._by_name.update(zip(self.chain.boundary(place), tensors, strict=True))
@@ -202,7 +201,10 @@ class GoldenCache:
             return tuple(one[: last - first] for one in outputs)
 
         chain.function(index, ends=names)  # compiled here, not in threads
-        return _concatenated(list(side_by_side(run, batches(given[0].shape[0], size))))
+        joining = _Joining(given[0].shape[0])
+        for part in side_by_side(run, batches(given[0].shape[0], size)):
+            joining.add(part)
+        return joining.tensors()
 
 
 def _padded(tensor: Any, first: int, last: int, size: int) -> Any:
@@ -214,7 +216,43 @@ def _padded(tensor: Any, first: int, last: int, size: int) -> Any:
     return tf.gather(part, np.where(rows < last - first, rows, 0))
 
 
-def _concatenated(parts: Sequence[Tensors]) -> Tensors:
-    if len(parts) == 1:
-        return parts[0]
-    return tuple(tf.concat(columns, 0) for columns in zip(*parts, strict=True))
+class _Joining:
+    """Tensors that come part by part: one after another in the memory of the whole.
+
+    To concatenate them would take that memory twice; what TensorFlow cannot update in place, such
+    as 4-bit numbers, is concatenated all the same.
+
+    Args:
+        samples: Samples in all parts.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._filled = 0
+        self._columns: list[Any] = []
+
+    def add(self, part: Tensors) -> None:
+        """Take the next samples in, [samples, ...] each."""
+        first, count = self._filled, part[0].shape[0]
+        self._filled += count
+        if count == self._samples:
+            self._columns = list(part)
+            return
+        if not first:
+            self._columns = [self._empty(one) for one in part]
+        rows = tf.range(first, self._filled)
+        for at, one in enumerate(part):
+            if isinstance(self._columns[at], list):
+                self._columns[at].append(one)
+            else:  # no other holds it, so that it may change
+                self._columns[at] = tf.raw_ops.InplaceUpdate(x=self._columns[at], i=rows, v=one)
+
+    def tensors(self) -> Tensors:
+        """Return the whole, once all parts are in."""
+        return tuple(tf.concat(one, 0) if isinstance(one, list) else one for one in self._columns)
+
+    def _empty(self, like: Any) -> Any:
+        try:
+            return tf.raw_ops.Empty(shape=(self._samples, *like.shape[1:]), dtype=like.dtype)
+        except tf.errors.NotFoundError:
+            return []
