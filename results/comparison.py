@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.answers import Answers
 from results.differences import CELL, difference, put_pairs
 from results.frames import check_columns
 from results.pairing import AT_ONCE, paired_differences
 from results.schema import criteria_of
-from results.summary import RATED
+from results.summary import RATED, summary
+from results.trial_source import TrialSource
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def compare(
-    run_a: Answers, run_b: Answers, confidence: float = 0.95, *, metric: str = "sdc"
+    run_a: TrialSource, run_b: TrialSource, confidence: float = 0.95, *, metric: str = "sdc"
 ) -> pd.DataFrame:
     """Return how the rates of the same cells differ between two runs.
 
@@ -46,7 +46,7 @@ def compare(
         ValueError: ``metric`` is none of both runs, or ``confidence`` is out of range.
     """
     for name, run in (("run_a", run_a), ("run_b", run_b)):
-        if not isinstance(run, Answers):
+        if not isinstance(run, TrialSource):
             raise TypeError(f"{name} is {run!r}, expected a run: open it with open_run(PATH).")
     criteria = [name for name in criteria_of(run_a.header.schema) if name in run_b.header.columns]
     check_columns([metric], [*RATED, *criteria], "metric")
@@ -73,9 +73,9 @@ def _ends(metric: str) -> list[str]:
     return [*(f"{metric}_{end}" for end in ("rate", "low", "high")), "method"]
 
 
-def _cells(run: Answers, confidence: float) -> pd.DataFrame:
+def _cells(run: TrialSource, confidence: float) -> pd.DataFrame:
     """Return the cells of a run, strings as such: the layers of two models are other categories."""
-    cells = _as_texts(run.summary(list(CELL), confidence=confidence))
+    cells = _as_texts(summary(run, CELL, confidence))
     return cells.assign(order=np.arange(len(cells), dtype=np.float64))
 
 
@@ -86,7 +86,7 @@ def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _same_sites(run_a: Answers, run_b: Answers) -> bool:
+def _same_sites(run_a: TrialSource, run_b: TrialSource) -> bool:
     """Tell whether paired trials have the same sites in both runs, as ``pair_keys`` draws them."""
     a, b = run_a.header.identity, run_b.header.identity
     return all(a.get(name) == b.get(name) for name in ("data", "seed"))
@@ -95,7 +95,7 @@ def _same_sites(run_a: Answers, run_b: Answers) -> bool:
 def _take_pairs(
     rates: pd.DataFrame,
     table: pd.DataFrame,
-    runs: tuple[Answers, Answers],
+    runs: tuple[TrialSource, TrialSource],
     metric: str,
     confidence: float,
 ) -> None:
@@ -126,7 +126,7 @@ def _take_pairs(
         put_pairs(rates, these, told)
 
 
-def _paired_trials(run: Answers, metric: str) -> pd.DataFrame:
+def _paired_trials(run: TrialSource, metric: str) -> pd.DataFrame:
     """Return the paired trials of a run: ``CELL``, ``repetition``, ``injected`` and ``hits``."""
     trials = run.trials([*CELL, "sampling", "repetition", "injected", metric])
     trials = _as_texts(trials.rename(columns={metric: "hits"}))

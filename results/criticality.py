@@ -9,42 +9,31 @@ import numpy.typing as npt
 
 from results.frames import check_columns
 from results.intervals import Floats, Interval, check_confidence
-from results.schema import RATE_ENDS
-from results.summary import RATED, summarise
+from results.schema import RATE_ENDS, criteria_of
+from results.summary import NEEDED, RATED, grouping, summarise
+from results.trial_source import TrialSource, complete_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
 RANKS = ("rank", "rank_low", "rank_high")
-"""Columns of ``rank``, int64 from 1, null where nothing was injected."""
+"""Columns of ``criticality``, int64 from 1, null where nothing was injected."""
 
 
-def rank(
-    trials: pd.DataFrame,
-    by: Sequence[str],
-    confidence: float,
-    *,
-    metric: str,
-    criteria: Sequence[str] = (),
-    sites: Mapping[str, int] | None = None,
+def criticality(
+    run: TrialSource, by: str | Sequence[str], *, metric: str, confidence: float
 ) -> pd.DataFrame:
-    """Return the groups of ``trials``, the one with the highest rate first.
-
-    Args:
-        trials: See ``summarise``.
-        by: The columns to group by.
-        confidence: Confidence level of each interval, and of all ranks together.
-        metric: What the groups are ranked by.
-        criteria: The run's criteria.
-        sites: See ``Estimator.of``.
-    """
+    """Return groups of trials, the one with the highest rate first; see ``Run.criticality``."""
+    keys, criteria = grouping(by), criteria_of(run.header.schema)
     check_columns([metric], [*RATED, *criteria], "metric")
+    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
+    sites = complete_cells(run)
     asked = [] if metric in RATED else [metric]
-    table = summarise(trials, by, confidence, criteria=asked, sites=sites)
+    table = summarise(trials, keys, confidence, criteria=asked, sites=sites)
     joint = check_confidence(confidence) ** (1 / max(len(table), 1))
-    wide = summarise(trials, by, joint, criteria=asked, sites=sites)
+    wide = summarise(trials, keys, joint, criteria=asked, sites=sites)
     low, high = (wide[f"{metric}_{end}"].to_numpy(np.float64) for end in RATE_ENDS[1:])
     rate = table[f"{metric}_rate"].to_numpy(np.float64)
     for name, values in zip(RANKS, ranks(rate, (low, high)), strict=True):
@@ -52,7 +41,7 @@ def rank(
         table[name] = table[name].astype("Int64").where(~np.isnan(rate))
     table["certain"] = (table["rank_low"] == table["rank_high"]).fillna(value=False).astype("bool")
     rated = [f"{name}{end}" for name in (*RATED, *asked) for end in _ENDS]
-    columns = [*by, "trials", "injected", *rated, *RANKS, "certain", "method"]
+    columns = [*keys, "trials", "injected", *rated, *RANKS, "certain", "method"]
     return table[columns].sort_values("rank", kind="stable", ignore_index=True)
 
 

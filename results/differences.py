@@ -13,11 +13,11 @@ from results.intervals import Floats, check_confidence, square_and_add
 from results.pairing import AT_ONCE, PAIRED, paired_differences
 from results.schema import RATE_ENDS, criteria_of
 from results.summary import NEEDED, RATED, summarise
+from results.trial_source import TrialSource, complete_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from results.answers import Answers
 
 CELL = ("layer", *IN_A_LAYER)
 """Columns that say what a cell is, in the order in which cells are told."""
@@ -30,7 +30,7 @@ _SHARING = ("fault", "parameters", "bit", "bit_field", "probability")
 
 
 def differences(
-    run: Answers, of: str, baseline: object | None, *, metric: str, confidence: float
+    run: TrialSource, of: str, baseline: object | None, *, metric: str, confidence: float
 ) -> pd.DataFrame:
     """Return the differences between cells that differ in ``of``; see ``Run.differences``."""
     criteria = criteria_of(run.header.schema)
@@ -45,7 +45,7 @@ def differences(
         numbered = trials["bit"].notna()
         trials = trials[numbered if of == "bit" else ~numbered].reset_index(drop=True)
     cells = summarise(
-        trials, keys, check_confidence(confidence), criteria=criteria, sites=run.complete_cells
+        trials, keys, check_confidence(confidence), criteria=criteria, sites=complete_cells(run)
     )
     others = [name for name in keys if name != of]
     groups = cells.groupby(others, observed=True, dropna=False, sort=False)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from results.errors import ResultsError
 from results.estimates import trial_weights
+from results.trial_source import TrialSource, complete_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from results.answers import Answers
 
-
-def class_drift(run: Answers) -> pd.DataFrame:
+def class_drift(run: TrialSource) -> pd.DataFrame:
     """Return how often each class was taken for which; see ``Run.class_drift``."""
     rows = recorded(run)
     if rows["golden_class"].isna().all():
@@ -25,7 +24,7 @@ def class_drift(run: Answers) -> pd.DataFrame:
     # A sample with several sites has a row for each.
     sdc = rows[rows["outcome"] == "sdc"].drop_duplicates(["trial_id", "sample"])
     trials = run.trials(["trial_id", "cell_id", "sampling"])
-    weights = trials[["trial_id"]].assign(weight=trial_weights(trials, run.complete_cells))
+    weights = trials[["trial_id"]].assign(weight=trial_weights(trials, complete_cells(run)))
     weighted = sdc.merge(weights, on="trial_id", how="left")
     pairs = weighted.groupby(["golden_class", "faulty_class"])
     drift = pairs["weight"].agg(count="size", share="sum").reset_index()
@@ -33,7 +32,7 @@ def class_drift(run: Answers) -> pd.DataFrame:
     return drift
 
 
-def recorded(run: Answers) -> pd.DataFrame:
+def recorded(run: TrialSource) -> pd.DataFrame:
     """Return the recorded injections of a run.
 
     Raises:

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from results import frames, paths
-from results.answers import Answers
-from results.doubled import check_doubled
+from results import frames
+from results.criticality import criticality
+from results.differences import differences
+from results.drift import class_drift
 from results.errors import ResultsWarning, TrialNotFoundError
 from results.events import events_frame, read_events
 from results.failures import read_failures
 from results.heartbeat import Heartbeat, read_heartbeat
 from results.ids import Ids, as_texts, ascending, contains, difference, parsed, rounded_to
-from results.intact import while_replaced
 from results.manifest import Json, Manifest, RunHeader, read_manifest
-from results.parts import ID, ids_of, joined, read_parts
-from results.schema import INJECTIONS
+from results.parts import ID, ids_of
+from results.published import read_injections, read_trials
 from results.status_reader import StatusReader
 from results.storage import open_storage
+from results.summary import summary
+from results.vulnerability import Part, vulnerability_map
 
 if TYPE_CHECKING:
     import os
@@ -49,7 +51,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(storage, read_manifest(storage))
 
 
-class Run(Answers):
+class Run:
     """What a run directory holds; made by ``open_run``.
 
     What ``campaign.json`` says is read once, when the run is opened; rows and failures are read
@@ -141,7 +143,9 @@ class Run(Answers):
         wanted = schema.names if columns is None else list(columns)
         frames.check_columns(wanted, schema.names, "columns")
         needed = [name for name in schema.names if name in {*wanted, "layer", *frames.TRIAL_ORDER}]
-        table, unreadable = self._read_trials(pa.schema([schema.field(name) for name in needed]))
+        table, unreadable = read_trials(
+            self._storage, self.header, pa.schema([schema.field(name) for name in needed])
+        )
         self._warn(unreadable)
         return frames.trials_frame(table)[wanted]
 
@@ -153,15 +157,8 @@ class Run(Answers):
             strings are categories.
         """
         done, trials_lost = self._done_ids()  # first: a trial's injections are there before its row
-        found = while_replaced(
-            self._storage,
-            paths.INJECTIONS,
-            lambda: read_parts(
-                self._storage, paths.INJECTIONS, INJECTIONS, self.identity, columns=INJECTIONS
-            ),
-        )
-        self._warn([*trials_lost, *(name for name, rows in found.items() if rows is None)])
-        table = joined(found.values(), INJECTIONS)
+        table, unreadable = read_injections(self._storage, self.header)
+        self._warn([*trials_lost, *unreadable])
         mask = contains(ascending(done), ids_of(table))
         return frames.injections_frame(table.filter(pa.array(mask)))
 
@@ -206,6 +203,149 @@ class Run(Answers):
         """
         return read_heartbeat(self._storage, now)
 
+    def summary(
+        self, by: str | Sequence[str] = ("layer", "bit"), *, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Return the trials added up by group.
+
+        A rate is the weighted mean of the rates of a group's cells, each of which counts as much
+        as it has injected samples in a trial: cells that got more trials count for no more. Where
+        all have the same number of trials it is the sum of the outcomes over that of the injected.
+        Exhaustive cells count by their number of places too, so that the rate is that of all sites.
+
+        Accuracies and metrics are over all samples of a trial. Of a group they are the mean of the
+        cells' means, which count equally, exhaustive ones by their number of places.
+
+        ``method`` says how the bounds were found: ``wilson``, on the sums; ``stratified wilson``,
+        where cells have different numbers of trials or share their sites; ``cluster wilson``, with
+        whole trials as units, where one fault is in many samples, as in weights; ``exact``, where
+        every site was hit.
+
+        Args:
+            by: A column of ``TRIALS`` or several, other than its tallies and accuracies.
+                Metrics and criteria are none.
+            confidence: Two-sided confidence level of the bounds, between 0 and 1.
+
+        Returns:
+            One row a group that occurs (null is a value too), sorted by ``by``, with these
+            columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
+            ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means of the cells;
+            ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
+            ``due_high`` over the injected samples, NaN where there are none; each metric, a mean
+            as the accuracy is; for each criterion its sum and rate, as for ``sdc``; ``method``.
+
+        Raises:
+            ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
+        """
+        return summary(self, by, confidence)
+
+    def criticality(
+        self,
+        by: str | Sequence[str] = ("layer", "bit"),
+        *,
+        metric: str = "sdc",
+        confidence: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return groups of trials ranked by a rate, the highest first, and how sure the ranks are.
+
+        Args:
+            by: See ``summary``.
+            metric: ``sdc``, ``due`` or one of the run's criteria.
+            confidence: Two-sided confidence level of each interval, and of all ranks together.
+
+        Returns:
+            One row a group, with these columns: ``by``; ``trials``, ``injected``; ``sdc`` and
+            ``due``, each with rate and bounds as in ``summary``, and so the criterion if that is
+            the metric; ``rank``, 1 for the highest rate, which equal rates share; ``rank_low`` and
+            ``rank_high``, between which the true rank is; ``certain``, whether they are the same;
+            ``method`` as in ``summary``. Ranks are Int64, null where nothing was injected.
+
+        Raises:
+            ValueError: As for ``summary``, or the metric is unknown.
+        """
+        return criticality(self, by, metric=metric, confidence=confidence)
+
+    def vulnerability_map(
+        self,
+        layer: str,
+        by: Part = "element",
+        *,
+        variable: str | None = None,
+        confidence: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return what became of the recorded injections in each part of a layer.
+
+        Every site counts by itself, with the outcome of its sample: where a fault hits several
+        places of a sample, each of them has its outcome. Counts are of the rows. Rates weigh each
+        row by one over the trials of its cell, so that cells that got more trials count for no
+        more; bounds are found as in ``summary``.
+
+        Args:
+            layer: The layer's address.
+            by: ``element``; ``channel``, the last axis of the output; or ``position``, the others.
+                Weights have elements only.
+            variable: Variable of the layer for faults in weights; by default the map is of the
+                outputs, or of the only variable.
+            confidence: Two-sided confidence level of the bounds, between 0 and 1.
+
+        Returns:
+            One row a part that was hit, in order, with these columns: ``by``, counted row by row
+            from 0; for ``position`` one for each axis, ``axis_0`` and on; ``injected``,
+            ``masked``, ``benign``, ``sdc``, ``due``; rate and bounds of ``sdc`` and ``due``, and
+            ``method``, as in ``summary``.
+
+        Raises:
+            ResultsError: No injections were recorded, or the layer's shape is not known.
+            ValueError: There is no such layer, variable or part, or the variable has to be given.
+        """
+        return vulnerability_map(self, layer, by, variable=variable, confidence=confidence)
+
+    def class_drift(self) -> pd.DataFrame:
+        """Return which classes faulty predictions move to, from the recorded injections.
+
+        Returns:
+            One row a pair of classes that occurs in sdc samples: ``golden_class``,
+            ``faulty_class``, Int32; ``count``, how many of them; ``share`` of those with that
+            golden class, 0 to 1, each weighed by one over the trials of its cell.
+
+        Raises:
+            ResultsError: No injections were recorded, or the model does not classify.
+        """
+        return class_drift(self)
+
+    def differences(
+        self,
+        of: str = "bit",
+        baseline: object | None = None,
+        *,
+        metric: str = "sdc",
+        confidence: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return the differences in rate between cells that differ in nothing but ``of``.
+
+        Cells of a paired campaign share their sites: for faults, their parameters, bits, bit fields
+        and probabilities they are compared trial by trial, where at least ``pairing.MIN_PAIRS``
+        trials show the outcome. Others are taken as independent.
+
+        Args:
+            of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
+                compared whatever their fields; bit fields are those from which bits were drawn.
+            baseline: The value that the others are compared with; None for all pairs.
+            metric: ``sdc``, ``due`` or one of the run's criteria.
+            confidence: Two-sided confidence level of the bounds, between 0 and 1.
+
+        Returns:
+            One row a pair of cells: the other columns that say what a cell is; ``of`` with ``_a``
+            and ``_b``; ``pairs``, the trials that the cells share; ``rate_a`` and ``rate_b``;
+            ``difference`` (b - a), ``low``, ``high``; ``method``: ``paired t``, ``newcombe``,
+            ``square and add`` or ``exact``.
+
+        Raises:
+            ValueError: A column, the baseline or the metric is unknown, or ``confidence`` is out
+                of range.
+        """
+        return differences(self, of, baseline, metric=metric, confidence=confidence)
+
     def status(self, now: datetime | None = None) -> RunStatus:
         """Return how far the run is. Needs no pandas and tells unreadable files without warning.
 
@@ -230,7 +370,7 @@ class Run(Answers):
         schema, number = self.header.schema, parsed(trial_id)
         if number is not None and 0 <= number < 2**64:
             same = dataset.field("trial_id") == pa.scalar(number, pa.uint64())
-            table, unreadable = self._read_trials(schema, where=same)
+            table, unreadable = read_trials(self._storage, self.header, schema, where=same)
             self._warn(unreadable)
             rows = table.to_pylist()
         if not rows:
@@ -255,32 +395,8 @@ class Run(Answers):
 
     def _done_ids(self) -> tuple[Ids, list[str]]:
         """Return the ids of the finished trials and the names of the parts that are unreadable."""
-        table, unreadable = self._read_trials(ID)
+        table, unreadable = read_trials(self._storage, self.header, ID)
         return ids_of(table), unreadable
-
-    def _read_trials(self, columns: pa.Schema, where: Any = None) -> tuple[pa.Table, list[str]]:
-        """Return rows of the published trials, and the names of the parts that are damaged.
-
-        Args:
-            columns: What to read, with ``trial_id``.
-            where: A pyarrow expression that the rows must satisfy.
-        """
-
-        def look() -> dict[str, pa.Table | None]:
-            found = read_parts(
-                self._storage,
-                paths.TRIALS,
-                self.header.schema,
-                self.identity,
-                columns=columns,
-                where=where,
-            )
-            ids = {name: None if rows is None else ids_of(rows) for name, rows in found.items()}
-            check_doubled(self._storage, ids, self.header.schema)
-            return found
-
-        found = while_replaced(self._storage, paths.TRIALS, look)
-        return joined(found.values(), columns), [name for name in found if found[name] is None]
 
     def _warn(self, unreadable: Iterable[str]) -> None:
         """Tell the caller of the method that calls this what is left out."""

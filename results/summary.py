@@ -9,7 +9,8 @@ import numpy as np
 from results.estimates import DESIGN, Estimator
 from results.frames import check_columns
 from results.intervals import Floats
-from results.schema import RATE_ENDS, TALLIES, TRIALS
+from results.schema import RATE_ENDS, TALLIES, TRIALS, criteria_of, metrics_of
+from results.trial_source import TrialSource, complete_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,15 @@ def grouping(by: str | Sequence[str]) -> list[str]:
         raise ValueError(f"by is empty, expected at least one of: {', '.join(KEYS)}.")
     check_columns(names, KEYS, "by")
     return names
+
+
+def summary(run: TrialSource, by: str | Sequence[str], confidence: float) -> pd.DataFrame:
+    """Return a run's trials added up by group; see ``Run.summary``."""
+    keys, schema = grouping(by), run.header.schema
+    metrics, criteria = metrics_of(schema), criteria_of(schema)
+    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *metrics, *criteria])))
+    sites = complete_cells(run)
+    return summarise(trials, keys, confidence, metrics=metrics, criteria=criteria, sites=sites)
 
 
 def summarise(

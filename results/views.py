@@ -10,6 +10,7 @@ import numpy as np
 from results.accuracy import mean_accuracy
 from results.errors import NothingToShowError
 from results.labels import PLACE, RATES, differing, place_labels, rate_labels
+from results.trial_source import complete_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def accuracy_by_rate(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     """
     keys = [*places(run), *RATES, "sampling"]
     trials = run.trials([*keys, "cell_id", "accuracy", "golden_accuracy"])
-    means = mean_accuracy(trials, keys, confidence=confidence, sites=run.complete_cells)
+    means = mean_accuracy(trials, keys, confidence=confidence, sites=complete_cells(run))
     return _labelled(means)
 
 
