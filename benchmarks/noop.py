@@ -123,7 +123,7 @@ def _rate() -> float:
             backlog,
             writer=writer,
             executor=executor,
-            listener=clock,
+            listeners=[clock],
             settings=Settings(workers=WORKERS),
         )
         assert session.run().done == len(grid)

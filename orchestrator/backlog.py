@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,28 @@ from orchestrator.messages import Range
 from orchestrator.plan import Plan
 from results import RunWriter, open_run
 from results.ids import Ids, ascending, contains, difference, union
+
+
+@dataclass(frozen=True)
+class Released:
+    """Trials of a cell that a look at it has released.
+
+    Args:
+        group: Index of the group in the grid.
+        layer: What it hits.
+        trials: How many they are.
+        ranges: Positions of those that are to be done; the others were given up on before.
+    """
+
+    group: int
+    layer: str
+    trials: int
+    ranges: tuple[Range, ...]
+
+    @property
+    def todo(self) -> int:
+        """How many are to be done."""
+        return _length(self.ranges)
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,13 @@ class Backlog:
         planned = Counter(grid.by_layer())
         planned.subtract(self.withheld)
         return planned
+
+    def release(self, plan: Plan, trials: Any) -> Iterator[Released]:
+        """Yield what is released by trials that were done, ``Looks.columns`` of them as a table."""
+        grid = plan.grid
+        for group, (start, stop) in self.looks.done(trials) if self.looks is not None else ():
+            todo = tuple(grid.compare(plan.identity, self.failed, [(start, stop)]).missing)
+            yield Released(group, grid.groups[group].layer, stop - start, todo)
 
 
 def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool) -> Backlog:

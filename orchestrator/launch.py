@@ -20,7 +20,6 @@ from orchestrator.campaign import Campaign
 from orchestrator.errors import StoppedError
 from orchestrator.provenance import provenance
 from orchestrator.settings import Settings
-from orchestrator.tables import outputs_lines, skipped_lines
 from results import (
     ResultsError,
     RunCorruptError,
@@ -36,6 +35,7 @@ from results.storage import open_storage
 
 if TYPE_CHECKING:
     from orchestrator.executors import Executor
+    from orchestrator.listener import Listener
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
 
@@ -109,18 +109,16 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
 def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.backlog import take_stock
-    from orchestrator.listener import Listeners
     from orchestrator.plan import make_plan
     from orchestrator.progress import make_progress
     from orchestrator.record import Record
     from orchestrator.session import Session, Summary
 
     plan = make_plan(campaign)
-    for line in skipped_lines(plan.skipped):
+    for line in plan.skipped_lines():
         console.print(line, style="yellow")
-    for line in outputs_lines(plan.outputs):
+    for line in plan.reading_lines():
         console.print(line)
-    console.print(f"data: {plan.dataset.told}")
     _check_record(plan, options)
     began = False
     try:
@@ -148,7 +146,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
                 backlog,
                 writer=writer,
                 executor=executor,
-                listener=Listeners(progress, Record(writer), *executor.listeners),
+                listeners=[progress, Record(writer), *_metrics(options)],
                 settings=_settings(plan, options, executor.workers),
             )
             began = True
@@ -282,6 +280,15 @@ def _header(plan: Plan, options: Options) -> RunHeader:
         },
         code={name: code.files for name, code in plan.code.items() if code},
     )
+
+
+def _metrics(options: Options) -> list[Listener]:
+    """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
+    if options.executor == "inline" or (options.address is None and options.metrics_port is None):
+        return []
+    from orchestrator.executors.ray_metrics import RayMetrics
+
+    return [RayMetrics()]
 
 
 def _executor(plan: Plan, options: Options) -> Executor:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.backlog import Backlog
+from orchestrator.counters import RunCounters
 from orchestrator.worker import ChunkResult, Ready
 
 
 class Listener:
-    """Hears what happens in a session; does nothing with it unless a subclass does."""
+    """Hears what happens in a session; does nothing with it unless a subclass does.
 
-    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
-        """Hear how many trials of each layer are to be done, and how many are settled."""
+    Attributes:
+        counters: How far the session is; it has counted what it tells.
+    """
+
+    counters: RunCounters
+
+    def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:  # noqa: ARG002
+        """Hear how many trials of each layer are to be done."""
+        self.counters = counters
 
     def worker_started(self, ready: Ready) -> None:
         """Hear that a worker is ready."""
@@ -37,55 +44,3 @@ class Listener:
 
     def finish(self, stopped: str | None) -> None:
         """Hear that the session ends, and why if not because all is settled."""
-
-
-class Listeners(Listener):
-    """Tells several listeners, in their order."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        self._listeners = listeners
-
-    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.start(todo, backlog)
-
-    def worker_started(self, ready: Ready) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.worker_started(ready)
-
-    def worker_lost(self, error: str, *, was_ready: bool) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.worker_lost(error, was_ready=was_ready)
-
-    def chunk_done(self, layer: str, result: ChunkResult) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.chunk_done(layer, result)
-
-    def chunk_failed(self, error: str) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.chunk_failed(error)
-
-    def trials_given_up(self, layer: str, trials: int, error: str) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.trials_given_up(layer, trials, error)
-
-    def trials_released(self, layer: str, trials: int) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.trials_released(layer, trials)
-
-    def tick(self) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.tick()
-
-    def finish(self, stopped: str | None) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.finish(stopped)

@@ -1,8 +1,13 @@
-"""What the scheduler hears and says: chunks, events and actions."""
+"""What the scheduler hears and says: chunks, events and actions.
+
+Events of workers come from executors and may carry what a worker said; the scheduler does not look
+at that.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Range = tuple[int, int]
 """Positions of trials in the grid, from the first up to, not including, the second."""
@@ -50,20 +55,26 @@ class WorkerPlaced:
 class WorkerReady:
     """A worker has started and waits for work.
 
-    ``kind`` names what it runs on: workers of one kind go at about the same pace.
+    ``kind`` names what it runs on: workers of one kind go at about the same pace. ``ready`` is what
+    it said of itself.
     """
 
     worker: int
     kind: str = ""
+    ready: Any = None
 
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """A worker has evaluated a chunk in ``seconds``, preparation of the layer not counted."""
+    """A worker has evaluated a chunk in ``seconds``, preparation of the layer not counted.
+
+    ``result`` is what came of it.
+    """
 
     worker: int
     chunk: int
     seconds: float
+    result: Any = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,9 @@ class Stop:
     """The user wants to stop."""
 
 
-Event = Tick | WorkerPlaced | WorkerReady | ChunkDone | ChunkFailed | WorkerLost | MoreWork | Stop
+WorkerEvent = WorkerPlaced | WorkerReady | ChunkDone | ChunkFailed | WorkerLost
+
+Event = Tick | WorkerEvent | MoreWork | Stop
 
 
 @dataclass(frozen=True)

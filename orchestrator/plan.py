@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -96,6 +96,21 @@ class Plan:
     def hits(self, cell: Cell) -> float:
         """Return how many samples a trial of a cell is expected to hit."""
         return len(self.dataset) if cell.target == WEIGHTS else self.sampling.units(cell)
+
+    def skipped_lines(self) -> Iterator[str]:
+        """Yield which layers are left out, a line a reason."""
+        by_reason: dict[str | None, list[str]] = {}
+        for info in self.skipped:
+            by_reason.setdefault(info.reason, []).append(info.layer)
+        for reason, layers in by_reason.items():
+            joined = ", each because " if len(layers) > 1 else ": "
+            yield f"skipping {', '.join(layers)}{joined}{reason}"
+
+    def reading_lines(self) -> Iterator[str]:
+        """Yield how the model's outputs and the data are read, and why, if that was decided."""
+        if self.outputs is not None:
+            yield f"the model's outputs are {self.outputs.kind}: {self.outputs.reason}"
+        yield f"data: {self.dataset.told}"
 
     def new_looks(self) -> Looks | None:
         """Return the looks at the cells, before any trial is done; None without a precision."""

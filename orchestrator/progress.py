@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from orchestrator.backlog import Backlog
+from orchestrator.counters import RunCounters
 from orchestrator.listener import Listener
 from orchestrator.worker import ChunkResult, Ready
 from results.golden import golden_warning
@@ -29,30 +29,19 @@ SHOWN_LAYERS = 12
 
 
 class Progress(Listener, ABC):
-    """Counts what is done; subclasses show it."""
+    """Tells what happens; subclasses show how far it is."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.workers = 0
-        self.trials = 0
-        self.injections = 0
-        self.given_up = 0
-        self.lost = 0
-        self.todo = 0
-        self.done = 0
-        self.planned = 0
-        self._begin = time.monotonic()
         self._first: float | None = None
         self._errors: set[str] = set()
 
-    def start(self, todo: Mapping[str, int], backlog: Backlog) -> None:
+    def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:
         """Hear how many trials of each layer are to be done, and how many are settled."""
-        self.todo = backlog.trials
-        self.done = backlog.done
-        self.planned = self.todo + backlog.done + backlog.given_up
-        self._begin = time.monotonic()
-        if self.todo < self.planned:
-            self.console.print(f"resuming: {self.done:,} of {self.planned:,} trials are done")
+        super().start(todo, counters)
+        done, planned = counters.done_before, counters.planned.total()
+        if counters.todo < planned:
+            self.console.print(f"resuming: {done:,} of {planned:,} trials are done")
         self.show_start(todo)
 
     def worker_started(self, ready: Ready) -> None:
@@ -62,26 +51,20 @@ class Progress(Listener, ABC):
             self.console.print(f"golden accuracy {accuracy:.2%} on {ready.device}")
             if warning := golden_warning(ready.golden):
                 self.console.print(warning, style="yellow")
-        self.workers += 1
         self._first = self._first or time.monotonic()
 
-    def worker_lost(self, error: str, *, was_ready: bool) -> None:
+    def worker_lost(self, error: str, *, was_ready: bool) -> None:  # noqa: ARG002
         """Hear that a worker is gone, or could not start."""
-        self.workers -= was_ready
-        self.lost += 1
         if error not in self._errors:
             self._errors.add(error)
             self.console.print(f"a worker was lost: {error}", style="yellow")
 
     def chunk_done(self, layer: str, result: ChunkResult) -> None:
         """Hear that trials of a layer are done."""
-        self.trials += len(result.trials)
-        self.injections += result.injected
         self.show_layer(layer, len(result.trials))
 
     def trials_given_up(self, layer: str, trials: int, error: str) -> None:
         """Hear that so many trials of a layer were given up on."""
-        self.given_up += trials
         if error not in self._errors:
             self._errors.add(error)
             self.console.print(f"gave up on trials of {layer}: {error.strip()}", style="red")
@@ -89,35 +72,33 @@ class Progress(Listener, ABC):
 
     def trials_released(self, layer: str, trials: int) -> None:
         """Hear that more trials of a layer are to be done."""
-        self.todo += trials
-        self.planned += trials
         self.show_more(layer, trials)
 
     @property
     def rate(self) -> float:
         """Trials per second since the first worker was ready."""
         elapsed = time.monotonic() - self._first if self._first else 0.0
-        return self.trials / elapsed if elapsed > 0 else 0.0
+        return self.counters.trials / elapsed if elapsed > 0 else 0.0
 
     @property
     def line(self) -> str:
         """One line on how far it is."""
-        if not self.workers and not self.trials:
+        counters = self.counters
+        if not counters.workers and not counters.trials:
             return "starting workers ..."
-        done = self.done + self.trials
         parts = [
-            f"{done:,} of {self.planned:,} trials",
+            f"{counters.done_before + counters.trials:,} of {counters.planned.total():,} trials",
             f"{self.rate:,.0f} trials/s",
-            f"{self.injections:,} injections",
-            f"{self.workers} worker{'s' if self.workers != 1 else ''}",
+            f"{counters.injections:,} injections",
+            f"{counters.workers} worker{'s' if counters.workers != 1 else ''}",
         ]
-        if self.trials > ENOUGH * self.todo:
-            left = (self.todo - self.trials - self.given_up) / self.rate
+        if counters.trials > ENOUGH * counters.todo:
+            left = (counters.todo - counters.trials - counters.given_up) / self.rate
             parts.insert(2, f"{_duration(left)} left")
-        if self.lost:
-            parts.append(f"{self.lost:,} lost")
-        if self.given_up:
-            parts.append(f"{self.given_up} given up")
+        if counters.lost:
+            parts.append(f"{counters.lost:,} lost")
+        if counters.given_up:
+            parts.append(f"{counters.given_up} given up")
         return " | ".join(parts)
 
     @abstractmethod

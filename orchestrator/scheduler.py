@@ -1,7 +1,7 @@
 """The scheduler: which trials go to which worker, as a pure state machine.
 
 ``Scheduler.on(event)`` returns actions. It knows no Ray, no clock and no I/O, so a crowd of
-simulated workers can test it exhaustively; executors turn actions into calls and replies into
+simulated workers can test it exhaustively; executors turn actions into calls and answers into
 events. An event costs O(log n) or O(chunk), whatever the number of workers and trials.
 
 Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -14,8 +14,9 @@ from injecttf2.errors import InjectTF2Error
 from injecttf2.judges.output_kind import OutputKind, told
 from injecttf2.trials import run_ids
 from orchestrator import rows
-from orchestrator.backlog import Backlog
-from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
+from orchestrator.backlog import Backlog, Released
+from orchestrator.counters import RunCounters
+from orchestrator.executors import Executor
 from orchestrator.listener import Listener
 from orchestrator.messages import (
     Action,
@@ -31,14 +32,14 @@ from orchestrator.messages import (
     Stop,
     StopWorker,
     Tick,
+    WorkerEvent,
     WorkerLost,
-    WorkerPlaced,
     WorkerReady,
 )
 from orchestrator.plan import Plan
 from orchestrator.scheduler import Scheduler, Settings
 from orchestrator.signals import stop_signals
-from orchestrator.worker import ChunkResult, Ready
+from orchestrator.worker import ChunkResult
 from results import GivenUp, ResultsError, RunMismatchError, RunWriter
 
 POLL_SECONDS = 0.2
@@ -85,7 +86,7 @@ class Session:
         backlog: What of it is to be done.
         writer: Where rows go.
         executor: Where workers run.
-        listener: Who is told what happens.
+        listeners: Who is told what happens, in this order.
         settings: How trials are given to workers.
     """
 
@@ -96,13 +97,13 @@ class Session:
         *,
         writer: RunWriter,
         executor: Executor,
-        listener: Listener,
+        listeners: Sequence[Listener],
         settings: Settings,
     ) -> None:
         self._plan = plan
         self._writer = writer
         self._executor = executor
-        self._listener = listener
+        self._listeners = listeners
         self._backlog = backlog
         self._scheduler = Scheduler(
             backlog.todo, weigh=self._weigh, settings=settings, begun=backlog.begun
@@ -113,12 +114,10 @@ class Session:
         self._stopped: set[int] = set()
         self._engine_seconds = 0.0
         self._worker_seconds = 0.0
-        self._failed = 0
-        self._done = 0
-        self._injections = 0
-        self._reevaluated = 0
         self._finish: Finish | None = None
-        self._planned = backlog.planned(plan.grid)
+        self._counters = RunCounters(
+            backlog.planned(plan.grid), backlog.trials, backlog.done, backlog.given_up
+        )
         self._tell_planned_at = 0.0
 
     def run(self) -> Summary:
@@ -129,16 +128,17 @@ class Session:
             ResultsError: The run directory cannot be written, or belongs to another golden run.
         """
         begin = time.monotonic()
-        todo = self._remaining_by_layer()
-        self._listener.start(todo, self._backlog)
+        todo, counters = self._remaining_by_layer(), self._counters
+        self._tell(lambda one: one.start(todo, counters))
         try:
             self._work(begin)
             self._writer.flush()
-            self._writer.set_planned(self._planned)
+            self._writer.set_planned(counters.planned)
             lost = len(self._writer.lost_ids())
         except Exception as error:
             ours = isinstance(error, InjectTF2Error | ResultsError)
-            self._listener.finish(str(error) if ours else f"{type(error).__name__}: {error}")
+            reason = str(error) if ours else f"{type(error).__name__}: {error}"
+            self._tell(lambda one: one.finish(reason))
             raise
         now = time.monotonic()
         worker_seconds = self._worker_seconds + sum(now - at for at in self._ready.values())
@@ -146,13 +146,13 @@ class Session:
         if lost:
             damage = f"the rows of {lost:,} finished trials were damaged during the run"
             stopped = f"{stopped}; {damage}" if stopped else damage
-        self._listener.finish(stopped)
+        self._tell(lambda one: one.finish(stopped))
         return Summary(
-            trials=self._planned.total(),
-            done=max(0, self._backlog.done + self._done - lost),
-            failed=self._backlog.given_up + self._failed,
-            injections=self._injections,
-            reevaluated=self._reevaluated,
+            trials=counters.planned.total(),
+            done=max(0, counters.done_before + counters.trials - lost),
+            failed=counters.given_up_before + counters.given_up,
+            injections=counters.injections,
+            reevaluated=counters.reevaluated,
             seconds=now - begin,
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
             unmet=0 if self._backlog.looks is None else self._backlog.looks.unmet,
@@ -173,17 +173,17 @@ class Session:
 
     def _step(self) -> None:
         """Let time go on and take in what has come from workers."""
-        replies = self._executor.replies(POLL_SECONDS)
+        events = self._executor.events(POLL_SECONDS)
         self._act(self._scheduler.on(Tick(time.monotonic())))
-        for reply in replies:
-            if reply.worker not in self._stopped:
-                self._act(self._scheduler.on(self._take_in(reply)))
+        for event in events:
+            if event.worker not in self._stopped:
+                self._act(self._scheduler.on(self._take_in(event)))
         self._writer.maybe_flush()
         if self._backlog.looks is not None and time.monotonic() >= self._tell_planned_at:
             self._tell_planned_at = time.monotonic() + PLANNED_SECONDS
             with suppress(ResultsError):  # it is told again; rows meet what lasts
-                self._writer.set_planned(self._planned)
-        self._listener.tick()
+                self._writer.set_planned(self._counters.planned)
+        self._tell(lambda one: one.tick())
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:
         """Yield how many trials of a cell lie between two positions, and what each costs."""
@@ -197,30 +197,27 @@ class Session:
             todo[group.layer] = todo.get(group.layer, 0) + waiting
         return todo
 
-    def _take_in(self, reply: Reply) -> Event:
-        """Store what came with a reply and return what the scheduler is to hear."""
-        match reply:
-            case Placed(worker):
-                return WorkerPlaced(worker)
-            case Started(worker, ready):
-                return self._welcome(worker, ready)
-            case Done(worker, chunk, result):
+    def _take_in(self, event: WorkerEvent) -> Event:
+        """Store what came with an event and return what the scheduler is to hear."""
+        match event:
+            case WorkerReady():
+                return self._welcome(event)
+            case ChunkDone(result=result):
                 self._store(result)
                 self._look(result)
-                return ChunkDone(worker, chunk, result.seconds)
-            case Failed(worker, chunk, error, traceback, hopeless):
-                self._listener.chunk_failed(error)
-                return ChunkFailed(worker, chunk, error, traceback, hopeless)
-            case Lost(worker, error, blameless):
+            case ChunkFailed(error=error):
+                self._tell(lambda one: one.chunk_failed(error))
+            case WorkerLost(worker, error):
                 self._lose(worker, error)
-                return WorkerLost(worker, error, blameless)
+        return event
 
-    def _welcome(self, worker: int, ready: Ready) -> Event:
+    def _welcome(self, event: WorkerReady) -> Event:
         """Take a worker in if it decides as the others and is of their class of numerics.
 
         Raises:
             RunMismatchError: It is not, nor is any other, as many as are wanted.
         """
+        worker, ready = event.worker, event.ready
         try:
             golden = {**ready.golden, **told(self._plan.outputs)}
             self._writer.set_golden(golden, ready.numerics)
@@ -234,39 +231,43 @@ class Session:
             return WorkerLost(worker, message, refused=True)
         self._any_ready = True
         self._ready[worker] = time.monotonic()
-        self._listener.worker_started(ready)
-        return WorkerReady(worker, ready.device)
+        self._counters.workers = len(self._ready)
+        self._tell(lambda one: one.worker_started(ready))
+        return event
 
     def _store(self, result: ChunkResult) -> None:
         self._writer.append(result.trials, result.injections)
-        self._done += len(result.trials)
         self._engine_seconds += result.preparation + result.seconds
-        self._injections += result.injected
-        self._reevaluated += result.reevaluated
+        self._counters.trials += len(result.trials)
+        self._counters.injections += result.injected
+        self._counters.reevaluated += result.reevaluated
         layer = result.trials["layer"][0].as_py()
-        self._listener.chunk_done(layer, result)
+        self._tell(lambda one: one.chunk_done(layer, result))
 
     def _look(self, result: ChunkResult) -> None:
         """Have the scheduler do what is released by trials that are done."""
-        if self._backlog.looks is None:
-            return
-        grid, failed = self._plan.grid, self._backlog.failed
-        for group, span in self._backlog.looks.done(result.trials):
-            layer = grid.groups[group].layer
-            todo = tuple(grid.compare(self._plan.identity, failed, [span]).missing)
-            released = sum(stop - start for start, stop in todo)
-            self._planned[layer] += span[1] - span[0]
-            self._failed += span[1] - span[0] - released
-            self._listener.trials_released(layer, released)
-            if todo:
-                self._act(self._scheduler.on(MoreWork(group, todo)))
+        for released in self._backlog.release(self._plan, result.trials):
+            self._release(released)
+
+    def _release(self, released: Released) -> None:
+        self._counters.planned[released.layer] += released.trials
+        self._counters.todo += released.todo
+        self._counters.given_up_before += released.trials - released.todo
+        self._tell(lambda one: one.trials_released(released.layer, released.todo))
+        if released.ranges:
+            self._act(self._scheduler.on(MoreWork(released.group, released.ranges)))
 
     def _lose(self, worker: int, error: str) -> None:
         since = self._ready.pop(worker, None)
-        was_ready = since is not None
         if since is not None:
             self._worker_seconds += time.monotonic() - since
-        self._listener.worker_lost(error, was_ready=was_ready)
+        self._counters.workers = len(self._ready)
+        self._counters.lost += 1
+        self._tell(lambda one: one.worker_lost(error, was_ready=since is not None))
+
+    def _tell(self, what: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            what(listener)
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -293,8 +294,9 @@ class Session:
         ]
         self._writer.record_failures(given_up, error=error, traceback=traceback)
         count = sum(len(cell.ids) for cell in given_up)
-        self._failed += count
-        self._listener.trials_given_up(given_up[0].trial["layer"], count, error)
+        self._counters.given_up += count
+        layer = given_up[0].trial["layer"]
+        self._tell(lambda one: one.trials_given_up(layer, count, error))
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from results.shown import shown, shown_address
 if TYPE_CHECKING:
     from injecttf2.graph.layer_info import LayerInfo
     from injecttf2.graph.weights import Counted
-    from injecttf2.judges.output_kind import OutputKind
     from orchestrator.estimate import Estimate
     from orchestrator.plan import Plan
     from orchestrator.session import Summary
@@ -102,22 +101,6 @@ def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
     )
 
 
-def skipped_lines(skipped: Iterable[LayerInfo]) -> Iterator[str]:
-    """Yield which layers a campaign leaves out, a line a reason."""
-    by_reason: dict[str | None, list[str]] = {}
-    for info in skipped:
-        by_reason.setdefault(info.reason, []).append(info.layer)
-    for reason, layers in by_reason.items():
-        joined = ", each because " if len(layers) > 1 else ": "
-        yield f"skipping {', '.join(layers)}{joined}{reason}"
-
-
-def outputs_lines(outputs: OutputKind | None) -> Iterator[str]:
-    """Yield what the model's outputs are taken for, and why, if anything depends on it."""
-    if outputs is not None:
-        yield f"the model's outputs are {outputs.kind}: {outputs.reason}"
-
-
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
     """Return what a plan would do and take."""
     table = _table(f"plan of {plan.campaign.name}")
@@ -147,7 +130,7 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
         line = f"at least {span.at_least:,}, at most {line}\neach cell until it is known as asked"
         if span.fixed is not None:
             line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
-    lines = [line, *outputs_lines(plan.outputs), f"data: {plan.dataset.told}"]
+    lines = [line, *plan.reading_lines()]
     return _with_line(table, "\n".join(lines))
 
 

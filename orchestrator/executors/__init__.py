@@ -1,72 +1,17 @@
 """Where workers run: the interface, and its backends.
 
-An executor starts workers and sends them chunks; what comes back is a stream of replies. It takes
-no decisions: the scheduler does.
+An executor starts workers and sends them chunks; what comes back is a stream of the scheduler's
+events. It takes no decisions: the scheduler does.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from injecttf2.trials import Repetitions
-from orchestrator.listener import Listener
-from orchestrator.worker import ChunkResult, Ready
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A worker has a place on a machine and begins to load the model."""
-
-    worker: int
-
-
-@dataclass(frozen=True)
-class Started:
-    """A worker is ready."""
-
-    worker: int
-    ready: Ready
-
-
-@dataclass(frozen=True)
-class Done:
-    """A worker has evaluated a chunk."""
-
-    worker: int
-    chunk: int
-    result: ChunkResult
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A worker could not evaluate a chunk, but goes on.
-
-    ``hopeless`` says that the layer cannot be injected at all, whatever the machine.
-    """
-
-    worker: int
-    chunk: int
-    error: str
-    traceback: str
-    hopeless: bool
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A worker is gone, or could not start.
-
-    ``blameless`` says that its machine went away.
-    """
-
-    worker: int
-    error: str
-    blameless: bool = False
-
-
-Reply = Placed | Started | Done | Failed | Lost
+from orchestrator.messages import WorkerEvent
 
 
 class Executor(ABC):
@@ -77,14 +22,12 @@ class Executor(ABC):
     def workers(self) -> int:
         """Workers that fit the machine or the cluster, or that the user asked for."""
 
-    @property
-    def listeners(self) -> Sequence[Listener]:
-        """What is to be told how the session goes, beside those of the session itself."""
-        return ()
-
     @abstractmethod
     def start_worker(self, worker: int) -> None:
-        """Begin to start a worker; ``Placed`` and ``Started``, or ``Lost``, follow."""
+        """Begin to start a worker.
+
+        ``WorkerPlaced`` and ``WorkerReady``, or ``WorkerLost``, follow.
+        """
 
     @abstractmethod
     def stop_worker(self, worker: int) -> None:
@@ -92,11 +35,14 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
-        """Send a chunk to a worker that has started; ``Done``, ``Failed`` or ``Lost`` follows."""
+        """Send a chunk to a worker that is ready.
+
+        ``ChunkDone``, ``ChunkFailed`` or ``WorkerLost`` follows.
+        """
 
     @abstractmethod
-    def replies(self, timeout: float) -> list[Reply]:
-        """Wait for replies, at most ``timeout`` seconds, and return those that are there.
+    def events(self, timeout: float) -> list[WorkerEvent]:
+        """Wait for events, at most ``timeout`` seconds, and return those that are there.
 
         Raises:
             InjectTF2Error: A worker that was to start found the model or the data unusable.

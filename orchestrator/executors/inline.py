@@ -11,12 +11,13 @@ from injecttf2.datasets import Dataset
 from injecttf2.errors import UserError, told
 from injecttf2.models.portable import Portable
 from injecttf2.trials import Repetitions
-from orchestrator.executors import Done, Executor, Failed, Lost, Reply, Started
+from orchestrator.executors import Executor
+from orchestrator.messages import ChunkDone, ChunkFailed, WorkerEvent, WorkerLost, WorkerReady
 from orchestrator.worker import Worker, WorkerSettings, is_transient
 
 
 class InlineExecutor(Executor):
-    """Evaluates one chunk each time that replies are asked for.
+    """Evaluates one chunk each time that events are asked for.
 
     Args:
         settings: Settings of the worker.
@@ -53,7 +54,7 @@ class InlineExecutor(Executor):
         """Note the chunk."""
         self._chunks.append((worker, chunk, runs))
 
-    def replies(self, timeout: float) -> list[Reply]:
+    def events(self, timeout: float) -> list[WorkerEvent]:
         """Start the worker, or evaluate the oldest chunk."""
         if self._starting:
             return [self._start(self._starting.popleft())]
@@ -62,18 +63,20 @@ class InlineExecutor(Executor):
             return []
         worker, chunk, runs = self._chunks.popleft()
         try:
-            return [Done(worker, chunk, self._worker.evaluate(runs))]
+            result = self._worker.evaluate(runs)
         except Exception as error:  # noqa: BLE001 - whatever a chunk raises is recorded with it
             hopeless = isinstance(error, UserError)
-            return [Failed(worker, chunk, told(error), traceback.format_exc(), hopeless)]
+            return [ChunkFailed(worker, chunk, told(error), traceback.format_exc(), hopeless)]
+        return [ChunkDone(worker, chunk, result.seconds, result)]
 
-    def _start(self, worker: int) -> Reply:
+    def _start(self, worker: int) -> WorkerEvent:
         try:
-            return Started(worker, self._worker.start(self._model, self._dataset))
+            ready = self._worker.start(self._model, self._dataset)
         except Exception as error:
             if not is_transient(error):
                 raise
-            return Lost(worker, told(error))
+            return WorkerLost(worker, told(error))
+        return WorkerReady(worker, ready.device, ready)
 
     def close(self) -> None:
         """Forget what was not evaluated."""

@@ -11,13 +11,20 @@ from injecttf2.datasets import Dataset
 from injecttf2.errors import CampaignError, InjectTF2Error, UserError, told
 from injecttf2.models.portable import Portable
 from injecttf2.trials import Repetitions
-from orchestrator.executors import Done, Executor, Failed, Lost, Placed, Reply, Started
+from orchestrator.executors import Executor
 from orchestrator.executors.ray_connection import Connection
-from orchestrator.listener import Listener
+from orchestrator.messages import (
+    ChunkDone,
+    ChunkFailed,
+    WorkerEvent,
+    WorkerLost,
+    WorkerPlaced,
+    WorkerReady,
+)
 from orchestrator.worker import Worker, WorkerSettings
 
 FETCH_SECONDS = 60.0
-"""Time that the reply to a finished call has to arrive."""
+"""Time that the answer to a finished call has to arrive."""
 
 WORKER_BYTES = 2 * 2**30
 """Memory that a worker is expected to need at most; fewer workers start where it is short."""
@@ -117,7 +124,6 @@ class RayExecutor(Executor):
                 self._kinds.append(self._kind(resources.cpu_workers, settings, resources.cpus, 0.0))
             self._model = self._ray.put(model)
             self._dataset = self._ray.put(dataset)
-            self._listeners = self._metrics(resources)
         except BaseException:
             self._connection.close()
             raise
@@ -131,11 +137,6 @@ class RayExecutor(Executor):
         """Workers that were asked for, or that fit."""
         return sum(kind.wanted for kind in self._kinds)
 
-    @property
-    def listeners(self) -> Sequence[Listener]:
-        """What counts for Prometheus, where Ray's agents serve it."""
-        return self._listeners
-
     def start_worker(self, worker: int) -> None:
         """Create an actor, of the kind that most are missing of, and have it load the model."""
         having = [kind for kind, _ in self._actors.values()]
@@ -148,7 +149,7 @@ class RayExecutor(Executor):
     def stop_worker(self, worker: int) -> None:
         """Kill an actor and forget the calls that it will not answer."""
         if worker not in self._actors:
-            return  # it was lost in the same batch of replies
+            return  # it was lost in the same batch of events
         _, actor = self._actors.pop(worker)
         self._ray.kill(actor)
         self._machines.pop(worker, None)
@@ -157,11 +158,11 @@ class RayExecutor(Executor):
     def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
         """Call the actor; its calls run one after another."""
         if worker not in self._actors:
-            return  # it was lost in the same batch of replies; the scheduler hears of it next
+            return  # it was lost in the same batch of events; the scheduler hears of it next
         _, actor = self._actors[worker]
         self._calls[actor.evaluate.remote(list(runs))] = worker, chunk
 
-    def replies(self, timeout: float) -> list[Reply]:
+    def events(self, timeout: float) -> list[WorkerEvent]:
         """Wait for the first finished calls and collect all that are finished.
 
         Raises:
@@ -175,8 +176,8 @@ class RayExecutor(Executor):
         finished, _ = self._ray.wait(calls, num_returns=1, timeout=timeout)
         if finished and len(calls) > 1:
             finished, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
-        replies = [self._reply(call) for call in finished]
-        return [reply for reply in replies if reply is not None]
+        events = [self._event(call) for call in finished]
+        return [event for event in events if event is not None]
 
     def close(self) -> None:
         """Kill the actors and leave Ray."""
@@ -196,17 +197,9 @@ class RayExecutor(Executor):
         )(self._worker)
         return _Kind(wanted, actor, self._ray.put(replace(settings, threads=cpus, gpu=gpus > 0)))
 
-    def _metrics(self, resources: Resources) -> list[Listener]:
-        """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
-        if resources.address is None and resources.metrics_port is None:
-            return []
-        from orchestrator.executors.ray_metrics import RayMetrics
-
-        return [RayMetrics()]
-
-    def _reply(self, call: Any) -> Reply | None:
+    def _event(self, call: Any) -> WorkerEvent | None:
         if call not in self._calls:
-            return None  # its worker was lost in the same batch of replies
+            return None  # its worker was lost in the same batch of events
         worker, what = self._calls.pop(call)
         try:
             result = self._ray.get(call, timeout=FETCH_SECONDS)
@@ -218,14 +211,16 @@ class RayExecutor(Executor):
             return self._lost(worker, error)
         if what == PLACE:
             self._machines[worker] = result
-            return Placed(worker)
+            return WorkerPlaced(worker)
         if what == START:
             self._any_started = True
-            return Started(worker, result)
-        return Done(worker, int(what), result)
+            return WorkerReady(worker, result.device, result)
+        return ChunkDone(worker, int(what), result.seconds, result)
 
-    def _raised(self, worker: int, what: int | str, cause: Exception, traceback: str) -> Reply:
-        """Return the reply to a call that raised an exception; the worker goes on if it can.
+    def _raised(
+        self, worker: int, what: int | str, cause: Exception, traceback: str
+    ) -> WorkerEvent:
+        """Return the event of a call that raised an exception; the worker goes on if it can.
 
         In place of an exception that cannot be pickled, or not be made again from what was pickled,
         comes one of Ray's; the traceback ends with what it was.
@@ -235,17 +230,17 @@ class RayExecutor(Executor):
             message = traceback.strip().splitlines()[-1]
         if not isinstance(what, str):
             hopeless = isinstance(cause, UserError)
-            return Failed(worker, what, message, traceback, hopeless)
+            return ChunkFailed(worker, what, message, traceback, hopeless)
         if isinstance(cause, InjectTF2Error) and not self._any_started:
             raise cause from None  # the model or the data, not the machine
         self.stop_worker(worker)
-        return Lost(worker, message)
+        return WorkerLost(worker, message)
 
-    def _lost(self, worker: int, error: Exception) -> Reply:
+    def _lost(self, worker: int, error: Exception) -> WorkerEvent:
         """Return that a worker is gone, and whether its machine is to blame.
 
         A process that ends while its machine goes on is always reported as dead; whatever else
-        comes, a closed connection or a reply that is lost, comes from the machine.
+        comes, a closed connection or an answer that is lost, comes from the machine.
         """
         died = isinstance(error, self._ray.exceptions.ActorDiedError)
         killed = isinstance(error, self._ray.exceptions.OutOfMemoryError)
@@ -253,7 +248,7 @@ class RayExecutor(Executor):
         blameless = machine_gone or not (died or killed)
         message = f"{type(error).__name__}: {_reason(error)}"
         self.stop_worker(worker)
-        return Lost(worker, message, blameless=blameless)
+        return WorkerLost(worker, message, blameless=blameless)
 
     def _is_up(self, machine: str | None) -> bool:
         """Tell whether a machine is part of the cluster, or not known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from orchestrator.listener import Listener
-from orchestrator.worker import ChunkResult, Ready
+from orchestrator.worker import ChunkResult
 
 CHUNK_SECONDS = [0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 300.0]
 """Upper bounds of the histogram's buckets, in seconds."""
@@ -44,15 +44,9 @@ class RayMetrics(Listener):
         )
         self._lost = Counter("injecttf2_workers_lost", description="Workers that were lost.")
         self._workers = Gauge("injecttf2_workers", description="Workers that are ready.")
-        self._ready = 0
-
-    def worker_started(self, ready: Ready) -> None:  # noqa: ARG002 - all count the same
-        """Count the worker."""
-        self._ready += 1
 
     def worker_lost(self, error: str, *, was_ready: bool) -> None:  # noqa: ARG002
         """Count the loss."""
-        self._ready -= was_ready
         self._lost.inc()
 
     def chunk_done(self, layer: str, result: ChunkResult) -> None:
@@ -77,4 +71,4 @@ class RayMetrics(Listener):
 
     def tick(self) -> None:
         """Tell how many workers there are: Ray forgets a gauge that it has reported."""
-        self._workers.set(self._ready)
+        self._workers.set(self.counters.workers)

@@ -16,8 +16,8 @@ import pytest
 
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
-from orchestrator.executors import Done, Lost, Reply, Started
 from orchestrator.executors.ray import RayExecutor
+from orchestrator.messages import ChunkDone, WorkerEvent, WorkerLost, WorkerReady
 from results import open_run
 from tests.orchestrator.conftest import Clock, Nodes, Run, assert_equal_rows
 from tests.processes import descendants, is_alive, title
@@ -26,32 +26,33 @@ pytestmark = pytest.mark.ray
 
 TRIALS = 3 * 13 * 3 * 3
 
-Watch = Callable[[RayExecutor, Reply], None]
+Watch = Callable[[RayExecutor, WorkerEvent], None]
+Watching = Callable[[Watch], list[WorkerEvent]]
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Watch], list[Reply]]:
-    """Call a function with each reply of a Ray executor before the session sees it."""
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watching:
+    """Call a function with each event of a Ray executor before the session sees it."""
 
-    def watching(what: Watch) -> list[Reply]:
-        seen: list[Reply] = []
-        replies = RayExecutor.replies
+    def watching(what: Watch) -> list[WorkerEvent]:
+        seen: list[WorkerEvent] = []
+        events = RayExecutor.events
 
-        def watched(self: RayExecutor, timeout: float) -> list[Reply]:
-            found = replies(self, timeout)
-            for reply in found:
-                what(self, reply)
+        def watched(self: RayExecutor, timeout: float) -> list[WorkerEvent]:
+            found = events(self, timeout)
+            for event in found:
+                what(self, event)
             seen.extend(found)
             return found
 
-        monkeypatch.setattr(RayExecutor, "replies", watched)
+        monkeypatch.setattr(RayExecutor, "events", watched)
         return seen
 
     return watching
 
 
-def process(reply: Started) -> int:
-    return int(reply.ready.name.rpartition(":")[2])
+def process(event: WorkerReady) -> int:
+    return int(event.ready.name.rpartition(":")[2])
 
 
 def free_port() -> int:
@@ -61,20 +62,24 @@ def free_port() -> int:
 
 
 def test_machines_that_come_and_go(
-    campaign: Path, run: Run, tmp_path: Path, nodes: Nodes, watch: Callable[[Watch], list[Reply]]
+    campaign: Path,
+    run: Run,
+    tmp_path: Path,
+    nodes: Nodes,
+    watch: Watching,
 ) -> None:
     """Two workers are asked for where one fits; the first machine goes once a second is there."""
     run(campaign, tmp_path / "undisturbed")
     going = nodes.add()
     copies: list[int] = []
 
-    def disturb(executor: RayExecutor, reply: Reply) -> None:
-        started = [one for one in seen if isinstance(one, Started)]
-        if isinstance(reply, Started) and not started:
+    def disturb(executor: RayExecutor, event: WorkerEvent) -> None:
+        started = [one for one in seen if isinstance(one, WorkerReady)]
+        if isinstance(event, WorkerReady) and not started:
             nodes.add()
-            _, waiting = executor._actors[1 - reply.worker]
+            _, waiting = executor._actors[1 - event.worker]
             executor._ray.get(waiting.machine.remote())  # until it has its place
-        if isinstance(reply, Done) and len(started) == 2 and not copies:
+        if isinstance(event, ChunkDone) and len(started) == 2 and not copies:
             assert len({*executor._machines.values()}) == 2
             copies.append(machines_with(executor._dataset))
             nodes.remove(going)
@@ -84,7 +89,7 @@ def test_machines_that_come_and_go(
     summary = run(campaign, tmp_path / "disturbed", "ray", address=nodes.address, workers=2)
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)
     assert copies == [3]  # the head's machine, from where it came, and two others
-    assert any(isinstance(one, Lost) and one.blameless for one in seen)
+    assert any(isinstance(one, WorkerLost) and one.blameless for one in seen)
     assert_equal_rows(tmp_path / "undisturbed", tmp_path / "disturbed")
 
 
@@ -103,15 +108,19 @@ def test_no_machine_at_all(campaign: Path, run: Run, tmp_path: Path, nodes: Node
 
 
 def test_workers_with_half_a_gpu_and_without_any(
-    campaign: Path, run: Run, tmp_path: Path, nodes: Nodes, watch: Callable[[Watch], list[Reply]]
+    campaign: Path,
+    run: Run,
+    tmp_path: Path,
+    nodes: Nodes,
+    watch: Watching,
 ) -> None:
     run(campaign, tmp_path / "undisturbed")
     nodes.add(num_gpus=1, num_cpus=2)
     nodes.add()
     kinds: list[list[int]] = []
 
-    def note(executor: RayExecutor, reply: Reply) -> None:
-        if isinstance(reply, Started):
+    def note(executor: RayExecutor, event: WorkerEvent) -> None:
+        if isinstance(event, WorkerReady):
             having = [kind for kind, _ in executor._actors.values()]
             kinds.append([having.count(kind) for kind in executor._kinds])
 
@@ -149,7 +158,7 @@ def test_a_worker_that_hangs_is_ended_and_its_trials_go_elsewhere(
     campaign: Path,
     run: Run,
     tmp_path: Path,
-    watch: Callable[[Watch], list[Reply]],
+    watch: Watching,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -158,9 +167,9 @@ def test_a_worker_that_hangs_is_ended_and_its_trials_go_elsewhere(
     given: list[int] = []
     submit = RayExecutor.submit
 
-    def hang(_: RayExecutor, reply: Reply) -> None:
-        if isinstance(reply, Started) and not hung:
-            hung.append(process(reply))
+    def hang(_: RayExecutor, event: WorkerEvent) -> None:
+        if isinstance(event, WorkerReady) and not hung:
+            hung.append(process(event))
             os.kill(hung[0], signal.SIGSTOP)
 
     def skip(self: RayExecutor, worker: int, chunk: int, runs: Any) -> None:
@@ -181,11 +190,11 @@ def test_a_worker_that_hangs_is_ended_and_its_trials_go_elsewhere(
 
 
 @pytest.fixture
-def impatient(watch: Callable[[Watch], list[Reply]], clock: Clock) -> None:
+def impatient(watch: Watching, clock: Clock) -> None:
     """Let the patience be over once a worker was lost."""
 
-    def skip(_: RayExecutor, reply: Reply) -> None:
-        if isinstance(reply, Lost):
+    def skip(_: RayExecutor, event: WorkerEvent) -> None:
+        if isinstance(event, WorkerLost):
             clock.skip()
 
     watch(skip)
@@ -208,7 +217,7 @@ def test_a_run_on_this_machine_is_closed_and_serves_metrics_where_asked(
     campaign: Path,
     run: Run,
     tmp_path: Path,
-    watch: Callable[[Watch], list[Reply]],
+    watch: Watching,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "200")
@@ -217,8 +226,8 @@ def test_a_run_on_this_machine_is_closed_and_serves_metrics_where_asked(
     tokens: list[str] = []
     port = free_port()
 
-    def look(executor: RayExecutor, reply: Reply) -> None:
-        if isinstance(reply, Started):
+    def look(executor: RayExecutor, event: WorkerEvent) -> None:
+        if isinstance(event, WorkerReady):
             address = executor._ray.get_runtime_context().gcs_address
             strangers.append(call_without_token(address))
             tokens.append(os.environ["RAY_AUTH_TOKEN"])
@@ -269,13 +278,13 @@ def test_a_head_that_goes_stops_the_run_with_all_that_was_done_published(
     campaign: Path,
     run: Run,
     tmp_path: Path,
-    watch: Callable[[Watch], list[Reply]],
+    watch: Watching,
 ) -> None:
     campaign.write_text(campaign.read_text().replace("repetitions: 3", "repetitions: 500"))
     others = descendants(os.getpid())  # among them the cluster that other tests need
 
-    def kill(_: RayExecutor, reply: Reply) -> None:
-        if isinstance(reply, Done) and not any(isinstance(one, Done) for one in seen):
+    def kill(_: RayExecutor, event: WorkerEvent) -> None:
+        if isinstance(event, ChunkDone) and not any(isinstance(one, ChunkDone) for one in seen):
             for process in set(descendants(os.getpid())).difference(others):
                 if "gcs_server" in title(process):
                     os.kill(process, signal.SIGKILL)
@@ -283,5 +292,5 @@ def test_a_head_that_goes_stops_the_run_with_all_that_was_done_published(
     seen = watch(kill)
     with pytest.raises(StoppedError, match="Ray is gone"):
         run(campaign, tmp_path / "run", "ray", workers=1)
-    done = sum(len(one.result.trials) for one in seen if isinstance(one, Done))
+    done = sum(len(one.result.trials) for one in seen if isinstance(one, ChunkDone))
     assert len(open_run(tmp_path / "run").trials()) == done > 0

@@ -62,7 +62,7 @@ def test_why_a_run_stopped_is_in_its_events_its_heartbeat_and_its_status(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("orchestrator.executors.inline.InlineExecutor.replies", broken)
+    monkeypatch.setattr("orchestrator.executors.inline.InlineExecutor.events", broken)
     run = tmp_path / "run"
     assert injecttf2("run", campaign, "--executor", "inline", "--output", run).code == code
     events = open_run(run).events()

@@ -45,16 +45,16 @@ def test_interrupted_and_resumed_equals_undisturbed(
 ) -> None:
     run(campaign, tmp_path / "undisturbed")
     evaluated = 0
-    replies = InlineExecutor.replies
+    events = InlineExecutor.events
 
     def interrupted(self: InlineExecutor, timeout: float) -> object:
         nonlocal evaluated
         evaluated += 1
         if evaluated % 7 == 0:
             os.kill(os.getpid(), signal.SIGINT)
-        return replies(self, timeout)
+        return events(self, timeout)
 
-    monkeypatch.setattr(InlineExecutor, "replies", interrupted)
+    monkeypatch.setattr(InlineExecutor, "events", interrupted)
     stops = 0
     folder = tmp_path / "resumed"
     while (summary := run(campaign, folder)).stopped:

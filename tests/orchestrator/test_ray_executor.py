@@ -15,8 +15,8 @@ import pytest
 
 from injecttf2.errors import CampaignError
 from injecttf2.trials import Repetitions
-from orchestrator.executors import Reply, Started
 from orchestrator.executors.ray import RayExecutor, RayWorker
+from orchestrator.messages import WorkerEvent, WorkerReady
 from orchestrator.worker import ChunkResult
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
@@ -31,17 +31,17 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_equal(
 ) -> None:
     run(campaign, tmp_path / "undisturbed")
     killed: list[int] = []
-    replies = RayExecutor.replies
+    events = RayExecutor.events
 
-    def killing(self: RayExecutor, timeout: float) -> list[Reply]:
-        found = replies(self, timeout)
-        for reply in found:
-            if isinstance(reply, Started) and not killed:
-                killed.append(int(reply.ready.name.rpartition(":")[2]))
+    def killing(self: RayExecutor, timeout: float) -> list[WorkerEvent]:
+        found = events(self, timeout)
+        for event in found:
+            if isinstance(event, WorkerReady) and not killed:
+                killed.append(int(event.ready.name.rpartition(":")[2]))
                 os.kill(killed[0], signal.SIGKILL)
         return found
 
-    monkeypatch.setattr(RayExecutor, "replies", killing)
+    monkeypatch.setattr(RayExecutor, "events", killing)
     summary = run(campaign, tmp_path / "disturbed", "ray", workers=1)
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.stopped) == (TRIALS, 0, None)

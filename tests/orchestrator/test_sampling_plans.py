@@ -76,17 +76,17 @@ def test_two_executions_stop_at_the_same_trials(
 ) -> None:
     precise.write_text(precise.read_text().replace("[conv, logits]", "logits"))
     run(precise, tmp_path / "inline")
-    replies, calls = InlineExecutor.replies, 0
+    events, calls = InlineExecutor.events, 0
 
     def interrupted(self: InlineExecutor, timeout: float) -> object:
         nonlocal calls
         calls += 1
         if calls % 6 == 0:
             os.kill(os.getpid(), signal.SIGINT)
-        return replies(self, timeout)
+        return events(self, timeout)
 
     with monkeypatch.context() as patch:
-        patch.setattr(InlineExecutor, "replies", interrupted)
+        patch.setattr(InlineExecutor, "events", interrupted)
         stops = 0
         while run(precise, tmp_path / "resumed").stopped:
             stops += 1

@@ -21,8 +21,8 @@ import pytest
 from injecttf2.engine import Engine
 from injecttf2.errors import EngineError, ModelError
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
-from orchestrator.executors import Reply, Started
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.messages import WorkerEvent, WorkerReady
 from orchestrator.worker import Ready, WorkerSettings
 from results import RunWriter, compact, open_run
 from results.outbox import Outbox
@@ -429,20 +429,20 @@ class Scripted(InlineExecutor):
 
     workers = 2
 
-    def __init__(self, *inner: Any, second: Callable[[Ready], Reply]) -> None:
+    def __init__(self, *inner: Any, second: Callable[[Ready], WorkerEvent]) -> None:
         super().__init__(*inner)
         self._second = second
         self._first: Ready | None = None
         self.stopped: list[int] = []
 
-    def replies(self, timeout: float) -> list[Reply]:
+    def events(self, timeout: float) -> list[WorkerEvent]:
         if self._starting and self._first is not None:
             self._starting.popleft()
             return [self._second(self._first)]
-        found = super().replies(timeout)
-        for reply in found:
-            if isinstance(reply, Started):
-                self._first = reply.ready
+        found = super().events(timeout)
+        for event in found:
+            if isinstance(event, WorkerReady):
+                self._first = event.ready
         return found
 
     def stop_worker(self, worker: int) -> None:
@@ -465,9 +465,9 @@ def test_a_machine_that_decides_or_rounds_otherwise_is_left_out_and_the_others_g
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def other(ready: Ready) -> Reply:
+    def other(ready: Ready) -> WorkerEvent:
         changed: Any = {name: {**getattr(ready, name), **new} for name, new in change.items()}
-        return Started(1, replace(ready, name="odd:1", **changed))
+        return WorkerReady(1, ready.device, replace(ready, name="odd:1", **changed))
 
     made: list[Scripted] = []
 

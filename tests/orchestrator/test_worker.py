@@ -101,7 +101,7 @@ def test_an_inline_executor_without_work_waits(monkeypatch: pytest.MonkeyPatch) 
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
     executor = InlineExecutor(*[None] * 3)  # type: ignore[arg-type]
-    assert executor.replies(0.2) == []
+    assert executor.events(0.2) == []
     assert waited == [0.2]
 
 
