@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks import data
 from orchestrator import Campaign, run
-from orchestrator.precision import Precision, Tally
+from orchestrator.campaign.precision import Precision, Tally
 
 CELLS = 1_000
 """Cells of each kind."""

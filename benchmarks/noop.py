@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from injecttf2.faults import BitFlip
-from injecttf2.rates import Probability
-from injecttf2.trials import Identity, Scope
-from orchestrator.backlog import Backlog
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.sampling.rates import Probability
+from injecttf2.trial import Identity, Scope
 from orchestrator.executors.ray import RayExecutor, RayWorker, Resources
-from orchestrator.grid import Grid, Product
-from orchestrator.listener import Listener
-from orchestrator.session import Session
-from orchestrator.settings import Settings
-from orchestrator.worker import Ready, WorkerSettings
+from orchestrator.executors.worker import Ready, WorkerSettings
+from orchestrator.planning.backlog import Backlog
+from orchestrator.planning.trial_grid import Grid, Product
+from orchestrator.scheduling.settings import Settings
+from orchestrator.session.listeners import Listener
+from orchestrator.session.session import Session
 from results import RunHeader, RunWriter
 
 ASKED = 20_000
@@ -60,7 +60,7 @@ class NoopEngine:
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:
         from injecttf2.evaluation.records import Evaluation
-        from injecttf2.outcomes import Tallies
+        from injecttf2.judging.outcomes import Tallies
 
         none = np.zeros(len(trials), np.int64)
         correct = np.full(len(trials), float(len(self.dataset)))

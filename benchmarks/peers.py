@@ -108,8 +108,8 @@ class Bench:
 
         from benchmarks.torch_twin import Twin
         from injecttf2.engine import Engine
-        from injecttf2.flatten import flatten
-        from injecttf2.wrapping import function_of
+        from injecttf2.graph.keras_calls import flatten
+        from injecttf2.graph.keras_function import function_of
 
         self.dataset = dataset
         self.engines = {

@@ -80,8 +80,8 @@ def _planned(campaign: Path) -> tuple[Any, pd.DataFrame]:
 
     Rows do not tell where the sites of a list are; the plan does.
     """
-    from orchestrator.campaign import load_campaign
-    from orchestrator.plan import make_plan
+    from orchestrator.campaign.campaign import load_campaign
+    from orchestrator.planning.plan import make_plan
 
     plan = make_plan(load_campaign(campaign))
     cells = [cell for cell, _ in plan.grid.cells()]

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from injecttf2.faults import BitFlip
-from injecttf2.rates import Probability
-from injecttf2.trials import Identity, Scope, cell_id
-from orchestrator.grid import Grid, Product
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.sampling.rates import Probability
+from injecttf2.trial import Identity, Scope, cell_id
+from orchestrator.planning.trial_grid import Grid, Product
 
 LAYERS, BITS, RATES, REPETITIONS = 25, 32, 50, 25
 CELLS = LAYERS * BITS * RATES
@@ -85,8 +85,8 @@ def make(run: Path, repetitions: int) -> dict[str, int]:
 def make_small(run: Path, repetitions: int) -> dict[str, int]:
     """Write thousands of small parts, as a run leaves them whose parts were never merged."""
     from results import RunWriter, trials_table
-    from results.parts import named_part
-    from results.storage import open_storage
+    from results.run_folder.parts import named_part
+    from results.storage.storage import open_storage
 
     RunWriter.open(run, header(repetitions)).close()
     planned = grid(repetitions)
@@ -155,7 +155,7 @@ def resume(run: Path, repetitions: int) -> dict[str, int]:
 
 def status(run: Path, _repetitions: int) -> dict[str, int]:
     """``injecttf2 status RUN --json``."""
-    from orchestrator.cli import app
+    from orchestrator.cli.main import app
 
     with contextlib.redirect_stdout(io.StringIO()) as output:
         app(["status", str(run), "--json"], standalone_mode=False)

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     Chunk,
@@ -39,8 +39,8 @@ from orchestrator.messages import (
     WorkerPlaced,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
-from orchestrator.settings import Settings
+from orchestrator.scheduling.scheduler import Scheduler
+from orchestrator.scheduling.settings import Settings
 
 ASKED_RATE = 50_000
 ASKED_BYTES = 300 * 10**6

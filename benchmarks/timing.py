@@ -51,9 +51,9 @@ def forward_rate(model: Any, inputs: Any, clock: Clock = time.perf_counter) -> f
 
 def trials(layer: str, count: int, *, start: int = 0, bit: int | None = None) -> list[Any]:
     """Trials with a hit in every sample, at a bit or at random ones."""
-    from injecttf2.faults import BitFlip
-    from injecttf2.rates import Probability
-    from injecttf2.trials import Cell, Identity, Repetitions
+    from injecttf2.faults.bit_faults import BitFlip
+    from injecttf2.sampling.rates import Probability
+    from injecttf2.trial import Cell, Identity, Repetitions
 
     fault = BitFlip(bit_field="any") if bit is None else BitFlip(bit=bit)
     identity = Identity("model", "data", seed=2026)

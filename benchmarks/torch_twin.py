@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from injecttf2.flatten import Flat
-from injecttf2.steps import Step
+from injecttf2.graph.keras_calls import Flat
+from injecttf2.graph.keras_steps import Step
 
 
 class Twin(nn.Module):

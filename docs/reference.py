@@ -15,9 +15,9 @@ import pyarrow as pa
 import typer
 from typer.cli import get_docs_for_click
 
-from orchestrator.cli import app
-from orchestrator.json_schema import campaign_schema
-from results.schema import INJECTIONS, SCHEMA_VERSION, TRIALS
+from orchestrator.campaign.json_schema import campaign_schema
+from orchestrator.cli.main import app
+from results.run_folder.schema import INJECTIONS, SCHEMA_VERSION, TRIALS
 
 DOCS = Path(__file__).parent
 

@@ -20,7 +20,7 @@ from injecttf2.errors import (
 )
 
 if TYPE_CHECKING:
-    from injecttf2.inject import InjectTF2
+    from injecttf2.compat.injector import InjectTF2
     from injecttf2.injector import Injector, Result, Site
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ __all__ = [
 
 
 _LOADING_TENSORFLOW = {
-    "InjectTF2": "inject",
+    "InjectTF2": "compat.injector",
     **dict.fromkeys(("Injector", "Result", "Site"), "injector"),
 }
 

@@ -29,9 +29,9 @@ from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from injecttf2.evaluation.records import Evaluation
 from injecttf2.evaluation.weight_evaluator import WeightEvaluator
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.judges import Assessment
+from injecttf2.judging import Assessment
 from injecttf2.levels import LEVELS
-from injecttf2.trials import TOGETHER, WEIGHTS, Scope, Trial
+from injecttf2.trial import TOGETHER, WEIGHTS, Scope, Trial
 
 TOP1 = Assessment()
 """The top-1 class is the decision, and nothing else is measured."""

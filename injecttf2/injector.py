@@ -15,20 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.bits import layout
+from injecttf2.config.spelling import nearest
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import FaultError, ModelError
-from injecttf2.fault_model import Fault
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.fault import Fault
+from injecttf2.faults.listed import Listed
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.traceable import Traceable
 from injecttf2.graph.weights import Weight, weights_in
-from injecttf2.judges import Assessment
-from injecttf2.listed import Listed
-from injecttf2.outcomes import OUTCOMES
-from injecttf2.sites import NO_BIT, Sites, WeightSites
-from injecttf2.suggest import nearest
-from injecttf2.trials import OUTPUTS, TOGETHER, WEIGHTS, Cell, Trial
+from injecttf2.judging import Assessment
+from injecttf2.judging.outcomes import OUTCOMES
+from injecttf2.sampling.sites import NO_BIT, Sites, WeightSites
+from injecttf2.trial import OUTPUTS, TOGETHER, WEIGHTS, Cell, Trial
 
 Place = int | tuple[int, ...]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError
-from injecttf2.suggest import nearest
 
 Level = Literal["drop", "difference"]
 

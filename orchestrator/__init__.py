@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.api import run
-    from orchestrator.campaign import Campaign, load_campaign
+    from orchestrator.campaign.campaign import Campaign, load_campaign
 
 __all__ = ["Campaign", "load_campaign", "run"]
 
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return api.run
     if name in __all__:
-        from orchestrator import campaign
+        from orchestrator.campaign import campaign
 
         return getattr(campaign, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

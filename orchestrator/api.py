@@ -9,12 +9,12 @@ from typing import cast
 
 from rich.console import Console
 
+from injecttf2.config.plain_values import plain_values
 from injecttf2.levels import LEVELS, Level
-from injecttf2.plain_values import plain_values
-from orchestrator.campaign import Campaign
-from orchestrator.console import messages
+from orchestrator.campaign.campaign import Campaign
+from orchestrator.cli.console import messages
 from orchestrator.errors import StoppedError
-from orchestrator.launch import Options, launch
+from orchestrator.session.launch import Options, launch
 from results import Run, open_run
 
 

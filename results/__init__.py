@@ -4,8 +4,7 @@
 campaign writes one. Nothing here loads TensorFlow, and pandas only what returns a frame.
 """
 
-from results.compaction import Compacted, compact
-from results.comparison import compare
+from results.analysis.comparison import compare
 from results.errors import (
     NothingToShowError,
     ResultsError,
@@ -16,13 +15,13 @@ from results.errors import (
     RunNotFoundError,
     TrialNotFoundError,
 )
-from results.failures import GivenUp
-from results.heartbeat import Heartbeat
-from results.intervals import wilson
-from results.manifest import RunHeader
-from results.report import write_report
-from results.run import Run, open_run
-from results.schema import (
+from results.reading.run import Run, open_run
+from results.reading.status import FailedTrial, LayerStatus, RunStatus
+from results.report.report import write_report
+from results.run_folder.failures import GivenUp
+from results.run_folder.heartbeat import Heartbeat
+from results.run_folder.manifest import RunHeader
+from results.run_folder.schema import (
     INJECTIONS,
     OUTCOMES,
     PROVENANCE_COLUMNS,
@@ -31,9 +30,10 @@ from results.schema import (
     TRIALS,
     trials_schema,
 )
-from results.status import FailedTrial, LayerStatus, RunStatus
-from results.tables import injections_table, trials_table
-from results.writer import RunWriter
+from results.run_folder.tables import injections_table, trials_table
+from results.statistics.intervals import wilson
+from results.writing.compaction import Compacted, compact
+from results.writing.writer import RunWriter
 
 __all__ = [
     "INJECTIONS",

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from injecttf2.judges import Assessment
-from injecttf2.judges.per_position import PerPosition
+from injecttf2.judging import Assessment
+from injecttf2.judging.per_position import PerPosition
 from tests import reference
 from tests.networks import _scatter_batch_norm
 from tests.reference import Judging

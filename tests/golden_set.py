@@ -27,14 +27,15 @@ device.configure(threads=2, gpu=False)
 import keras  # noqa: E402
 
 from injecttf2.datasets import Dataset  # noqa: E402
-from injecttf2.digest import model_digest  # noqa: E402
 from injecttf2.engine import Engine  # noqa: E402
 from injecttf2.errors import UserError  # noqa: E402
 from injecttf2.evaluation import batching  # noqa: E402
-from injecttf2.faults import BitFlip  # noqa: E402
-from injecttf2.judges import Assessment  # noqa: E402
-from injecttf2.rates import BitErrorRate, Count, Exhaustive, Probability, Rate  # noqa: E402
-from injecttf2.trials import (  # noqa: E402
+from injecttf2.faults.bit_faults import BitFlip  # noqa: E402
+from injecttf2.faults.value_faults import Scale  # noqa: E402
+from injecttf2.judging import Assessment  # noqa: E402
+from injecttf2.models.digest import model_digest  # noqa: E402
+from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Probability, Rate  # noqa: E402
+from injecttf2.trial import (  # noqa: E402
     OUTPUTS,
     TOGETHER,
     WEIGHTS,
@@ -43,7 +44,6 @@ from injecttf2.trials import (  # noqa: E402
     Repetitions,
     pair_keys,
 )
-from injecttf2.value_faults import Scale  # noqa: E402
 from tests import networks  # noqa: E402
 from tests.families import FAMILIES  # noqa: E402
 from tests.injecttf2.test_families import ADDRESSES, IN_WEIGHTS  # noqa: E402

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from injecttf2.fault_model import Fault
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.mixture import Mixture
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.fault import Fault
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 
 FAULTS: tuple[Fault, ...] = (
     BitFlip(bit=0),

@@ -27,7 +27,7 @@ from injecttf2.evaluation.faults import Batch, Faults, some
 from injecttf2.evaluation.travel import Traveller, Travelling
 from injecttf2.graph.cost import ELEMENT
 from injecttf2.graph.segments import HANDING
-from injecttf2.judges import Verdict
+from injecttf2.judging import Verdict
 
 Index = npt.NDArray[np.int64]
 

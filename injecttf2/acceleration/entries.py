@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2 import bits, changes
+from injecttf2 import bits
 from injecttf2.acceleration.rules import again
 from injecttf2.acceleration.stages import Stage, Stages, at_each_call
 from injecttf2.evaluation.batching import BATCH_BYTES, batches, side_by_side
 from injecttf2.evaluation.faults import Faults, OutputFaults, WeightFaults, Words, some
 from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.faults import masks as changes
 from injecttf2.graph.cost import elements, work
 from injecttf2.graph.model_graph import ModelGraph
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.outcomes import is_close, judge
+from injecttf2.judging.outcomes import is_close, judge
 
 SOFTMAX_LEAD = 2.0**-18
 """Least lead of an input of a softmax that shows in what it gives out."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from injecttf2.datasets.arrays import Raw, as_arrays
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError, UserError
-from injecttf2.references import findable, import_function
+from injecttf2.user_code.references import findable, import_function
 
 
 def read(

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from injecttf2.config.paths import on_disk
+from injecttf2.config.spelling import nearest
 from injecttf2.datasets.arrays import Raw
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError
-from injecttf2.paths import on_disk
-from injecttf2.suggest import nearest
 
 Interpolation = Literal[
     "bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic"

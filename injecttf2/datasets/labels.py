@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2 import labels as forms
+from injecttf2.config.spelling import nearest
+from injecttf2.datasets import label_forms as forms
 from injecttf2.datasets.arrays import Array, Arrays, parts
 from injecttf2.datasets.slots import Slot, in_words, name_in
 from injecttf2.errors import DatasetError
-from injecttf2.suggest import nearest
 
 
 def class_labels(labels: Arrays) -> npt.NDArray[np.int64]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from injecttf2.config.paths import on_disk
+from injecttf2.config.spelling import nearest
 from injecttf2.datasets import functions, image_folder, npz
 from injecttf2.datasets.arrays import Raw
 from injecttf2.datasets.builtin import BUILTIN
 from injecttf2.datasets.image_folder import Images
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError
-from injecttf2.paths import on_disk
-from injecttf2.references import is_function
-from injecttf2.suggest import nearest
+from injecttf2.user_code.references import is_function
 
 
 def load(

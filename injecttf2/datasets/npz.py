@@ -10,10 +10,10 @@ from zipfile import is_zipfile
 
 import numpy as np
 
+from injecttf2.config.file_kinds import kind_of
 from injecttf2.datasets.arrays import Arrays, Raw
 from injecttf2.datasets.slots import Slot, name_in
 from injecttf2.errors import DatasetError
-from injecttf2.file_kinds import kind_of
 
 NAMES = (("x_test", "y_test"), ("x", "y"))
 """Names of inputs and labels, the first that are found count.

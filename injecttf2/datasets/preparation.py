@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from injecttf2.bits import LAYOUTS
+from injecttf2.config.spelling import nearest
 from injecttf2.datasets.arrays import Array, Arrays, Raw, mapped, parts
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.labels import class_labels
@@ -16,7 +17,6 @@ from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.pixels import are_scaled, range_of, sizes
 from injecttf2.datasets.slots import in_words, name_in
 from injecttf2.errors import DatasetError
-from injecttf2.suggest import nearest
 
 Preprocess = Callable[[Arrays], Arrays]
 """Takes all samples at once and returns as many."""

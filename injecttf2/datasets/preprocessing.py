@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from injecttf2.applications import APPLICATIONS, application
+from injecttf2.config.applications import APPLICATIONS, application
 from injecttf2.datasets.arrays import Arrays, as_arrays, parts
 from injecttf2.datasets.preparation import Preprocess
 from injecttf2.errors import DatasetError, UserError
-from injecttf2.references import findable, import_function, is_function
+from injecttf2.user_code.references import findable, import_function, is_function
 
 
 def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:

@@ -18,9 +18,9 @@ from injecttf2.evaluation.faults import Faults
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.evaluation.golden_run import GoldenRun
 from injecttf2.evaluation.travel import Leave, Traveller, Travelling, joined
-from injecttf2.judges import Assessment, Verdict
-from injecttf2.outcomes import Tallies
-from injecttf2.tally import tally
+from injecttf2.judging import Assessment, Verdict
+from injecttf2.judging.outcomes import Tallies
+from injecttf2.judging.tallies import tally
 
 Index = npt.NDArray[np.int64]
 

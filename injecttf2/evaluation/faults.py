@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.changes import WordChanges
 from injecttf2.evaluation.chain import Chain
+from injecttf2.faults.masks import WordChanges
 
 Index = npt.NDArray[np.int64]
 

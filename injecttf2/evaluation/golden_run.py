@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.chance import chance_of
 from injecttf2.errors import DatasetError
+from injecttf2.evaluation.chance import chance_of
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.evaluation.golden_verdict import golden_verdict
-from injecttf2.judges import Assessment, Output, Verdict, output_kind
-from injecttf2.judges.assessment import is_builtin
+from injecttf2.judging import Assessment, Output, Verdict, output_kind
+from injecttf2.judging.assessment import is_builtin
 
 
 @dataclass(frozen=True, eq=False)

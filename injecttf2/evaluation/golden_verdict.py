@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from injecttf2.errors import ModelError
 from injecttf2.evaluation.batching import batches, padded
-from injecttf2.judges.assessment import Assessment, Verdict, name_of
+from injecttf2.judging.assessment import Assessment, Verdict, name_of
 
 
 def golden_verdict(

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2 import changes, sites
-from injecttf2.changes import WordChanges
 from injecttf2.evaluation.faults import Words
-from injecttf2.fault_model import Fault, Hits
-from injecttf2.listed import Listed
-from injecttf2.rates import Exhaustive
-from injecttf2.sites import Sites, word_starts
-from injecttf2.trials import Trial
+from injecttf2.faults import masks as changes
+from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.listed import Listed
+from injecttf2.faults.masks import WordChanges
+from injecttf2.sampling import sites
+from injecttf2.sampling.rates import Exhaustive
+from injecttf2.sampling.sites import Sites, word_starts
+from injecttf2.trial import Trial
 
 Index = npt.NDArray[np.int64]
 

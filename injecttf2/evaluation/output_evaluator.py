@@ -17,10 +17,10 @@ from injecttf2.evaluation.faults import OutputFaults, Words
 from injecttf2.evaluation.hits import Changed, Drawn, change, draw, unchanged
 from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.evaluation.unreached import values_of
-from injecttf2.judges import Verdict
-from injecttf2.listed import Listed
-from injecttf2.sites import expected_sites, share_hit
-from injecttf2.trials import Scope, Trial
+from injecttf2.faults.listed import Listed
+from injecttf2.judging import Verdict
+from injecttf2.sampling.sites import expected_sites, share_hit
+from injecttf2.trial import Scope, Trial
 
 Index = npt.NDArray[np.int64]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.outcomes import Tallies
+from injecttf2.judging.outcomes import Tallies
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.changes import merged
+from injecttf2.config.spelling import nearest
 from injecttf2.errors import ModelError
 from injecttf2.evaluation.evaluator import Evaluator, Judge
 from injecttf2.evaluation.faults import WeightFaults
 from injecttf2.evaluation.records import Evaluation, Injections, joined
-from injecttf2.fault_model import Hits
+from injecttf2.faults.fault import Hits
+from injecttf2.faults.listed import Listed
+from injecttf2.faults.masks import merged
 from injecttf2.graph.weights import reason_of, weights_in, weights_of
-from injecttf2.judges import Verdict
-from injecttf2.listed import Listed
-from injecttf2.rates import Exhaustive
-from injecttf2.sites import WeightSites, draw_weights, place_in_weights
-from injecttf2.suggest import nearest
-from injecttf2.trials import Scope, Trial
+from injecttf2.judging import Verdict
+from injecttf2.sampling.rates import Exhaustive
+from injecttf2.sampling.sites import WeightSites, draw_weights, place_in_weights
+from injecttf2.trial import Scope, Trial
 
 Corrupted = Mapping[int, npt.NDArray[Any]]
 """The values of the weights that change, by their index."""

@@ -10,10 +10,10 @@ import keras
 import tensorflow as tf
 
 from injecttf2.errors import ModelError
+from injecttf2.graph.keras_function import built_for, graph_run_by, never_called
+from injecttf2.graph.keras_steps import is_keras
 from injecttf2.graph.noting import noting
 from injecttf2.graph.traceable import InputSpec, Shape, Variable, Visit, fixed_batch
-from injecttf2.steps import is_keras
-from injecttf2.wrapping import built_for, graph_run_by, never_called
 
 CALLED = ("call", "quantized_call")
 """What Keras calls a layer by; it prefers the second where the layer's weights are quantised."""

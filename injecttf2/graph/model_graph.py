@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from injecttf2 import device
+from injecttf2.config.spelling import nearest
 from injecttf2.datasets.slots import Slot, in_words
 from injecttf2.errors import ModelError, todo
 from injecttf2.graph.cost import work
@@ -22,10 +23,9 @@ from injecttf2.graph.points import Point, points_of
 from injecttf2.graph.raising import checks_in, used_as_indices
 from injecttf2.graph.reading import Reading
 from injecttf2.graph.shapes import Shape, Shapes, constant_shapes, shapes_at
+from injecttf2.graph.slot_names import chosen, slots_of
 from injecttf2.graph.traceable import Traceable
 from injecttf2.graph.tracing import ANY_NUMBER, trace
-from injecttf2.structure import chosen, slots_of
-from injecttf2.suggest import nearest
 
 TRACED_SAMPLES = (13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
 """Numbers of samples that shapes may be told for: the first that is no size of another axis."""

@@ -12,7 +12,7 @@ from injecttf2.errors import ModelError
 from injecttf2.graph.raising import used_as_indices
 from injecttf2.graph.shapes import Shape
 from injecttf2.graph.tracing import Call, Trace
-from injecttf2.trials import TOGETHER
+from injecttf2.trial import TOGETHER
 
 IN_A_LOOP = "it runs inside a loop or function of TensorFlow's, where one call stands for many"
 USED_AS_INDICES = (

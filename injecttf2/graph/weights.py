@@ -15,7 +15,7 @@ from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.points import LIKE_SEVERAL
 from injecttf2.graph.traceable import Variable
-from injecttf2.trials import TOGETHER
+from injecttf2.trial import TOGETHER
 
 UNREAD = "inference does not read it"
 """Why a fault cannot be in a variable."""

@@ -13,7 +13,7 @@ import platformdirs
 
 from injecttf2.datasets.digits import training_data
 from injecttf2.errors import ModelError
-from injecttf2.keras_settings import defaults
+from injecttf2.models.keras_settings import defaults
 
 EPOCHS = 8
 

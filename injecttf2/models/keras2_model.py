@@ -13,12 +13,12 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 
-from injecttf2.code_values import modules_of
 from injecttf2.errors import ModelError
+from injecttf2.graph.keras_steps import is_keras
 from injecttf2.graph.noting import noting
+from injecttf2.graph.slot_names import keys_of
 from injecttf2.graph.traceable import InputSpec, Variable, Visit, fixed_batch
-from injecttf2.steps import is_keras
-from injecttf2.structure import keys_of
+from injecttf2.user_code.values import modules_of
 
 
 class Keras2Model:

@@ -16,13 +16,15 @@ from typing import Any
 
 import keras
 
-from injecttf2.applications import APPLICATIONS, application
-from injecttf2.code_import import Parcel, code_of_loaded
-from injecttf2.digest import code_modules
+from injecttf2.config.applications import APPLICATIONS, application
+from injecttf2.config.paths import on_disk
+from injecttf2.config.spelling import nearest
 from injecttf2.errors import ModelError
-from injecttf2.keras_settings import DEFAULTS
+from injecttf2.graph.keras_function import is_subclassed
 from injecttf2.models import model_files, saved_models
+from injecttf2.models.digest import code_modules
 from injecttf2.models.digits_cnn import trained_model
+from injecttf2.models.keras_settings import DEFAULTS
 from injecttf2.models.portable import (
     FileModel,
     FolderModel,
@@ -32,11 +34,9 @@ from injecttf2.models.portable import (
     first_line,
     weights_of,
 )
-from injecttf2.own_code import code_of
-from injecttf2.paths import on_disk
-from injecttf2.references import import_function, is_function
-from injecttf2.suggest import nearest
-from injecttf2.wrapping import is_subclassed
+from injecttf2.user_code.files import code_of
+from injecttf2.user_code.importing import Parcel, code_of_loaded
+from injecttf2.user_code.references import import_function, is_function
 
 BUILTIN: dict[str, Callable[[], keras.Model]] = {"digits_cnn": trained_model}
 """Models by the name after ``builtin:``."""

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from injecttf2.config.file_kinds import kind_of
 from injecttf2.errors import ModelError
-from injecttf2.file_kinds import kind_of
 
 SUFFIXES = {".keras": ".keras", ".h5": ".h5", ".hdf5": ".h5"}
 """Suffixes of model files, and the format that each stands for."""

@@ -19,13 +19,13 @@ import keras
 import numpy.typing as npt
 import tensorflow as tf
 
-from injecttf2.code_import import Parcel
 from injecttf2.errors import ModelError, UserError
 from injecttf2.graph.traceable import TensorFlowModel
-from injecttf2.keras_settings import KerasSettings
 from injecttf2.models import keras2_files, model_files, saved_models
+from injecttf2.models.keras_settings import KerasSettings
 from injecttf2.models.scoped_model import CONCRETE, ScopedModel
-from injecttf2.own_code import Code
+from injecttf2.user_code.files import Code
+from injecttf2.user_code.importing import Parcel
 
 Model: TypeAlias = keras.Model | TensorFlowModel
 """A model of Keras 3, or another as the engine takes it."""

@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
+from injecttf2.config.spelling import nearest
 from injecttf2.errors import ModelError
 from injecttf2.models.scoped_model import ScopedModel
-from injecttf2.suggest import nearest
 
 GRAPH = "saved_model.pb"
 """The file of a SavedModel that holds its graph."""

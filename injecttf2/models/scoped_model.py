@@ -13,11 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from injecttf2.code_values import modules_of
 from injecttf2.errors import ModelError
 from injecttf2.graph.traceable import InputSpec, Variable, Visit, fixed_batch
 from injecttf2.models.inlining import Inlining
 from injecttf2.models.scopes import Scope, calls_of, scopes_of
+from injecttf2.user_code.values import modules_of
 
 FUNCTION = tf.types.experimental.PolymorphicFunction
 CONCRETE = tf.types.experimental.ConcreteFunction

@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from injecttf2.datasets import Dataset
 from injecttf2.errors import UserError, told
 from injecttf2.models.portable import Portable
-from injecttf2.trials import Repetitions
-from orchestrator.executors import Executor
-from orchestrator.messages import ChunkDone, ChunkFailed, WorkerEvent, WorkerLost, WorkerReady
-from orchestrator.worker import Worker, WorkerSettings, is_transient
+from injecttf2.trial import Repetitions
+from orchestrator.executors.executor import Executor
+from orchestrator.executors.worker import Worker, WorkerSettings, is_transient
+from orchestrator.scheduling.events import (
+    ChunkDone,
+    ChunkFailed,
+    WorkerEvent,
+    WorkerLost,
+    WorkerReady,
+)
 
 
 class InlineExecutor(Executor):

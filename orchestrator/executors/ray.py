@@ -10,10 +10,11 @@ from typing import Any
 from injecttf2.datasets import Dataset
 from injecttf2.errors import CampaignError, InjectTF2Error, UserError, told
 from injecttf2.models.portable import Portable
-from injecttf2.trials import Repetitions
-from orchestrator.executors import Executor
+from injecttf2.trial import Repetitions
+from orchestrator.executors.executor import Executor
 from orchestrator.executors.ray_connection import Connection
-from orchestrator.messages import (
+from orchestrator.executors.worker import Worker, WorkerSettings
+from orchestrator.scheduling.events import (
     ChunkDone,
     ChunkFailed,
     WorkerEvent,
@@ -21,7 +22,6 @@ from orchestrator.messages import (
     WorkerPlaced,
     WorkerReady,
 )
-from orchestrator.worker import Worker, WorkerSettings
 
 FETCH_SECONDS = 60.0
 """Time that the answer to a finished call has to arrive."""

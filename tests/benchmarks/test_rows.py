@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks import ingest, resume
-from injecttf2.trials import cell_id
+from injecttf2.trial import cell_id
 from results import TRIALS, trials_table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from ray.scripts.scripts import cli as ray_cli
 
-from orchestrator.cli import app
+from orchestrator.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 

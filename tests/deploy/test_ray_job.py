@@ -21,8 +21,8 @@ import pytest
 from rich.console import Console
 
 from injecttf2 import device
-from orchestrator.campaign import load_campaign
-from orchestrator.launch import Options, launch
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.session.launch import Options, launch
 from results import open_run
 from tests import networks
 from tests.orchestrator.conftest import assert_equal_rows

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from orchestrator import cli
+from orchestrator.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

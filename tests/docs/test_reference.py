@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from injecttf2.errors import CampaignError
-from orchestrator.campaign import Campaign
-from results.schema import INJECTIONS, TRIALS
+from orchestrator.campaign.campaign import Campaign
+from results.run_folder.schema import INJECTIONS, TRIALS
 from tests.docs.pages import DOCS, ROOT, blocks, command
 from tests.docs.scripts import load
 
@@ -66,7 +66,7 @@ def test_an_editor_accepts_the_recipes(block: Any) -> None:
     VALIDATOR.validate(read(block.code))
 
 
-@pytest.mark.parametrize("file", ["campaigns/digits.yaml", "orchestrator/template.yaml"])
+@pytest.mark.parametrize("file", ["campaigns/digits.yaml", "orchestrator/cli/template.yaml"])
 def test_an_editor_accepts_our_campaigns(file: str) -> None:
     VALIDATOR.validate(read((ROOT / file).read_text()))
 

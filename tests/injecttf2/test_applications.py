@@ -13,10 +13,10 @@ import pytest
 from injecttf2.acceleration import difference
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import TOGETHER, WEIGHTS, Cell
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import TOGETHER, WEIGHTS, Cell
 from tests import applications
 from tests.comparing import assert_equal, assert_equal_unrecorded, trials_of
 from tests.reference import Reference

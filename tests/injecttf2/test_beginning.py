@@ -15,7 +15,7 @@ from injecttf2 import datasets
 from injecttf2.datasets import Preparation, Raw
 from injecttf2.datasets.pixels import Beginning
 from injecttf2.errors import DatasetError
-from injecttf2.inputs import model_inputs
+from injecttf2.models.inputs import model_inputs
 
 SHAPE = (8, 8, 3)
 

@@ -17,14 +17,14 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import batching
-from injecttf2.fault_model import Fault
-from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.custom import wrapped
+from injecttf2.faults.fault import Fault
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from injecttf2.graph import segments
-from injecttf2.mixture import Mixture
-from injecttf2.rates import BitErrorRate, Count, Exhaustive, Probability, Rate
-from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Trial
-from injecttf2.user_faults import wrapped
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Probability, Rate
+from injecttf2.trial import TOGETHER, WEIGHTS, Cell, Trial
 from tests import networks
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.reference import Reference

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2.chance import chance_of
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.judges import Assessment
-from injecttf2.judges.regression import Regression
-from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import TopK
+from injecttf2.evaluation.chance import chance_of
+from injecttf2.judging import Assessment
+from injecttf2.judging.regression import Regression
+from injecttf2.judging.threshold import Threshold
+from injecttf2.judging.top_k import TopK
 from tests import networks
 
 RANDOM = np.random.default_rng(2)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from injecttf2 import bits, changes
-from injecttf2.changes import WordChanges
+from injecttf2 import bits
+from injecttf2.faults import masks as changes
+from injecttf2.faults.masks import WordChanges
 
 bytes_ = st.integers(0, 255)
 

@@ -20,12 +20,12 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
 from injecttf2.evaluation.records import Injections
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.value_faults import Constant, Zero
 from injecttf2.graph import segments
-from injecttf2.outcomes import DUE
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import WEIGHTS, Cell
-from injecttf2.value_faults import Constant, Zero
+from injecttf2.judging.outcomes import DUE
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import WEIGHTS, Cell
 from tests import networks
 from tests.comparing import trials_of
 

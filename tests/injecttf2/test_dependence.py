@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from injecttf2 import dependence
 from injecttf2.datasets import Dataset
-from injecttf2.dependence import AGAIN, BESIDE_OTHERS
 from injecttf2.errors import ModelError
+from injecttf2.evaluation import dependence
+from injecttf2.evaluation.dependence import AGAIN, BESIDE_OTHERS
 from injecttf2.graph.model_graph import ModelGraph
 from tests import networks
 from tests.families import FAMILIES

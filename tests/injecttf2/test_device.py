@@ -64,9 +64,9 @@ import numpy as np
 from injecttf2.evaluation import batching
 batching.BATCH_BYTES = 6272 * 4 * 24
 from injecttf2.engine import Engine
-from injecttf2.faults import BitFlip
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import Cell, Identity, Repetitions
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import Cell, Identity, Repetitions
 keras.utils.set_random_seed(1)
 model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
 inputs = np.random.default_rng(1).random((60, 6272), np.float32)
@@ -113,9 +113,7 @@ def test_settings_that_keras_refuses_are_named_with_their_file(
     setting: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "keras.json").write_text(f"{{{setting}}}")
-    code = (
-        "import sys; from orchestrator.cli import main; sys.argv[1:] = ['layers', 'x.h5']; main()"
-    )
+    code = "import sys; sys.argv[1:] = ['layers', 'x.h5']; import orchestrator.cli.__main__"
     done = python(code, KERAS_HOME=str(tmp_path))
     assert done.returncode == 2
     told = " ".join(done.stderr.split())

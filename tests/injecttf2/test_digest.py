@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2.class_digest import class_digest
-from injecttf2.digest import model_digest
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.models import loading
+from injecttf2.models.digest import model_digest
+from injecttf2.user_code.digest import class_digest
 from tests import networks
 
 ROOT = Path(__file__).parents[2]
@@ -279,7 +279,7 @@ def test_the_place_of_code_is_not_in_the_digest() -> None:
 def test_code_has_the_same_digest_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "code_of_mine.py").write_text(CODE)
     program = (
-        "import code_of_mine, keras\nfrom injecttf2.digest import model_digest\n"
+        "import code_of_mine, keras\nfrom injecttf2.models.digest import model_digest\n"
         "keras.utils.set_random_seed(1)\ninputs = keras.Input((4,), name='features')\n"
         "print(model_digest(keras.Model(inputs, code_of_mine.build(inputs))))\n"
     )
@@ -469,7 +469,7 @@ def test_what_a_class_refers_to_has_the_same_digest_in_every_process(
         f"text, space = {text!r}, {{'__name__': {module!r}}}\n"
         f"sys.modules.setdefault({module!r}, types.ModuleType({module!r}))\n"
         "exec(text, space)\n"
-        "from injecttf2.class_digest import class_digest\n"
+        "from injecttf2.user_code.digest import class_digest\n"
         f"pickled = open({str(tmp_path / 'pickled')!r}, 'rb').read()\n"
         "print(class_digest(space['Gain']), class_digest(pickle.loads(pickled)))"
     )

@@ -11,9 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from injecttf2.datasets import digits
-from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 from injecttf2.models import digits_cnn
+from injecttf2.models.digest import model_digest
 
 CACHE = "injecttf2"
 

@@ -15,17 +15,17 @@ from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.evaluation import batching
 from injecttf2.evaluation.output_evaluator import SITES_AT_A_TIME, OutputEvaluator
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.inputs import model_inputs
-from injecttf2.judges import Assessment
-from injecttf2.judges.criteria import ConfidenceMoved, LeftTop
-from injecttf2.judges.metrics import Confidence
-from injecttf2.judges.top import TopK
-from injecttf2.mixture import Mixture
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Scale
+from injecttf2.judging import Assessment
+from injecttf2.judging.criteria import ConfidenceMoved, LeftTop
+from injecttf2.judging.metrics import Confidence
+from injecttf2.judging.top_k import TopK
 from injecttf2.models import digits_cnn
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import OUTPUTS, WEIGHTS, Cell, Identity, Repetitions, Scope, Trial
-from injecttf2.value_faults import Scale
+from injecttf2.models.inputs import model_inputs
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Identity, Repetitions, Scope, Trial
 from tests import families, networks
 from tests.comparing import assert_equal
 from tests.reference import Reference

@@ -14,13 +14,13 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import batching
-from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale
 from injecttf2.graph import segments
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.levels import Level
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
 from tests import kinds_of_faults
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.families import FAMILIES, WHOLE

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injecttf2 import fault_registry
 from injecttf2.errors import FaultError
-from injecttf2.fault_model import Fault, Hits
-from injecttf2.fault_registry import BUILTIN, build, fault, find, from_row, names, wrap
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.mixture import Mixture
-from injecttf2.user_faults import UserFault
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from injecttf2.faults import registry as fault_registry
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.custom import UserFault
+from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names, wrap
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 
 MODULE = """
 from dataclasses import dataclass
@@ -282,7 +282,7 @@ def test_a_class_beside_the_campaign_travels_to_processes_that_lack_it(
     for kind, travelling in (("alone", made), ("mixed", mixed)):
         (tmp_path / kind).write_bytes(pickle.dumps(travelling))
         program = (
-            "import pickle, sys, numpy as np; from injecttf2.fault_model import Hits\n"
+            "import pickle, sys, numpy as np; from injecttf2.faults.fault import Hits\n"
             f"fault = pickle.load(open({str(tmp_path / kind)!r}, 'rb'))\n"
             "hits = Hits('int8', np.full(2, -1), np.zeros((2, fault.draws)), np.ones(2, np.int8))\n"
             f"print(fault.changes(hits).flip.tolist(), {str(beside)!r} in sys.path)\n"

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from injecttf2 import bits
-from injecttf2.fault_model import Hits
-from injecttf2.faults import BitFault, BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
+from injecttf2.faults.fault import Hits
 
 
 @pytest.mark.parametrize("dtype", bits.LAYOUTS)

@@ -11,15 +11,15 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from injecttf2 import dependence
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
-from injecttf2.faults import BitFlip
+from injecttf2.evaluation import dependence
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.value_faults import Scale
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import WEIGHTS, Cell
-from injecttf2.value_faults import Scale
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import WEIGHTS, Cell
 from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.reference import Reference
 

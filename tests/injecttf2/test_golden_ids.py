@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from injecttf2.judges import Assessment
-from injecttf2.trials import Cell, Identity, Repetitions
+from injecttf2.judging import Assessment
+from injecttf2.trial import Cell, Identity, Repetitions
 from tests.golden_set import NETWORKS, cells
 from tests.injecttf2.test_judged_cells import CASES
 

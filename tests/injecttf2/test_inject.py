@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from injecttf2 import CampaignError, DatasetError, InjectTF2, ModelError
-from injecttf2.trials import Cell, Identity, Repetitions
+from injecttf2.trial import Cell, Identity, Repetitions
 from tests import networks
 from tests.reference import Reference
 

@@ -12,8 +12,8 @@ from keras import layers
 from injecttf2 import Injector, Site
 from injecttf2.datasets import Dataset
 from injecttf2.errors import FaultError, ModelError
-from injecttf2.faults import BitFlip
-from injecttf2.value_faults import RandomValue, Scale, Zero
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.value_faults import RandomValue, Scale, Zero
 from tests.splitting import flipped, halves, outcome
 
 SAMPLES = 20

@@ -9,10 +9,10 @@ import pytest
 
 from injecttf2.errors import ModelError
 from injecttf2.evaluation.golden_verdict import check, golden_verdict
-from injecttf2.judges import Assessment, Verdict
-from injecttf2.judges.criteria import LeftTop
-from injecttf2.judges.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
-from injecttf2.judges.per_position import PerPosition
+from injecttf2.judging import Assessment, Verdict
+from injecttf2.judging.criteria import LeftTop
+from injecttf2.judging.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
+from injecttf2.judging.per_position import PerPosition
 from tests import judging
 
 INF, NAN = float("inf"), float("nan")

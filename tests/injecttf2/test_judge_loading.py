@@ -16,24 +16,24 @@ import tensorflow as tf
 from keras import layers
 
 from injecttf2.errors import CampaignError, DatasetError, ModelError, UserError
-from injecttf2.judge_names import Named
-from injecttf2.judges import Assessment, Output
-from injecttf2.judges.by_criterion import ByCriterion
-from injecttf2.judges.criteria import ConfidenceMoved, LeftTop
-from injecttf2.judges.loading import resolve
-from injecttf2.judges.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
-from injecttf2.judges.per_position import PerPosition
-from injecttf2.judges.probabilities import gives_logits
-from injecttf2.judges.regression import Regression
-from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import Top1, TopK
+from injecttf2.judging import Assessment, Output
+from injecttf2.judging.by_criterion import ByCriterion
+from injecttf2.judging.criteria import ConfidenceMoved, LeftTop
+from injecttf2.judging.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
+from injecttf2.judging.names import Named
+from injecttf2.judging.per_position import PerPosition
+from injecttf2.judging.probabilities import gives_logits
+from injecttf2.judging.registry import resolve
+from injecttf2.judging.regression import Regression
+from injecttf2.judging.threshold import Threshold
+from injecttf2.judging.top_k import Top1, TopK
 
 MODULE = '''
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from injecttf2.judges import Criterion, Judge, Metric
+from injecttf2.judging import Criterion, Judge, Metric
 from margins_of_mine import MARGIN
 
 
@@ -182,9 +182,12 @@ def test_metrics_and_criteria_are_columns_in_their_order() -> None:
             "the column 'sdc_confidence_10' is asked for twice",
         ),
         ({"judge": "judges_of_mine:Nothing"}, "has no class 'Nothing'"),
-        ({"judge": "judges_of_mine:function"}, "it is no subclass of injecttf2.judges.judge.Judge"),
-        ({"judge": "judges_of_mine:NoPart"}, "it is no subclass of injecttf2.judges.judge.Judge"),
-        ({"metrics": ("judges_of_mine:Lead",)}, "it is no subclass of injecttf2.judges.metrics."),
+        (
+            {"judge": "judges_of_mine:function"},
+            "it is no subclass of injecttf2.judging.judge.Judge",
+        ),
+        ({"judge": "judges_of_mine:NoPart"}, "it is no subclass of injecttf2.judging.judge.Judge"),
+        ({"metrics": ("judges_of_mine:Lead",)}, "it is no subclass of injecttf2.judging.metrics."),
         ({"metrics": ("judges_of_mine:NeedsMore",)}, "it raised TypeError: Can't instantiate"),
         ({"criteria": ("judges_of_mine:BadName",)}, "its name is 'bad name'; expected letters"),
         ({"judge": "judges_of_mine:Lead", "x": 1}, "unknown parameter 'x'"),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from injecttf2.judge_names import CRITERIA, JUDGES, METRICS, parsed_name
+from injecttf2.judging.names import CRITERIA, JUDGES, METRICS, parsed_name
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_names_of_criteria(name: str, expected: tuple[str, float | None] | None)
 
 
 def test_every_name_has_its_class() -> None:
-    from injecttf2.judges import loading
+    from injecttf2.judging import registry as loading
 
     assert tuple(loading.JUDGES) == JUDGES
     assert tuple(loading.NUMBERED) == (*METRICS, *CRITERIA)
 
 
 def test_the_names_load_no_tensorflow() -> None:
-    code = "import injecttf2.judge_names, sys; sys.exit('tensorflow' in sys.modules)"
+    code = "import injecttf2.judging.names, sys; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

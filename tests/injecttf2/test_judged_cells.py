@@ -13,23 +13,23 @@ from keras import layers
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
-from injecttf2.faults import BitFlip
-from injecttf2.judges import Assessment
-from injecttf2.judges.by_criterion import ByCriterion
-from injecttf2.judges.criteria import ConfidenceMoved
-from injecttf2.judges.metrics import (
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.value_faults import Scale
+from injecttf2.judging import Assessment
+from injecttf2.judging.by_criterion import ByCriterion
+from injecttf2.judging.criteria import ConfidenceMoved
+from injecttf2.judging.metrics import (
     Confidence,
     MeanAbsoluteError,
     MeanSquaredError,
     TopKAccuracy,
 )
-from injecttf2.judges.per_position import PerPosition
-from injecttf2.judges.regression import Regression
-from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import Top1, TopK
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import WEIGHTS, Cell
-from injecttf2.value_faults import Scale
+from injecttf2.judging.per_position import PerPosition
+from injecttf2.judging.regression import Regression
+from injecttf2.judging.threshold import Threshold
+from injecttf2.judging.top_k import Top1, TopK
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import WEIGHTS, Cell
 from tests import judging
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.reference import Judging, Reference, per_position

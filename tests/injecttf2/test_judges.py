@@ -13,21 +13,21 @@ import tensorflow as tf
 
 from injecttf2 import bits
 from injecttf2.errors import ModelError
-from injecttf2.judges import Assessment, Judge, Output, Verdict
-from injecttf2.judges.by_criterion import ByCriterion
-from injecttf2.judges.criteria import ConfidenceMoved, Criterion, LeftTop
-from injecttf2.judges.metrics import (
+from injecttf2.judging import Assessment, Judge, Output, Verdict
+from injecttf2.judging.by_criterion import ByCriterion
+from injecttf2.judging.criteria import ConfidenceMoved, Criterion, LeftTop
+from injecttf2.judging.metrics import (
     Confidence,
     MeanAbsoluteError,
     MeanSquaredError,
     Metric,
     TopKAccuracy,
 )
-from injecttf2.judges.per_position import PerPosition
-from injecttf2.judges.regression import Regression
-from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import Top1, TopK
-from injecttf2.outcomes import OUTCOMES
+from injecttf2.judging.outcomes import OUTCOMES
+from injecttf2.judging.per_position import PerPosition
+from injecttf2.judging.regression import Regression
+from injecttf2.judging.threshold import Threshold
+from injecttf2.judging.top_k import Top1, TopK
 from tests import judging
 
 Array = npt.NDArray[Any]
@@ -243,7 +243,7 @@ def test_errors_equal_a_loop_and_are_infinite_where_due(shape: tuple[int, ...], 
 
 
 def test_the_default_assessment_is_the_judgement_by_top1() -> None:
-    from injecttf2 import outcomes
+    from injecttf2.judging import outcomes
 
     faulty, golden = map(tf.constant, random_outputs((6,), "float32"))
     verdict = Assessment().verdict(faulty, golden, tf.zeros(SAMPLES, tf.int64))

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.inputs import model_inputs
+from injecttf2.models.digest import model_digest
+from injecttf2.models.inputs import model_inputs
 from injecttf2.models.keras2_model import Keras2Model
 from tests.keras_2 import KINDS, Bent, shaken
 from tests.splitting import check_outputs, check_weights, dataset, halves

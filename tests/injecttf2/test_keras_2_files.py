@@ -19,11 +19,11 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.inputs import model_inputs
 from injecttf2.models import loading
+from injecttf2.models.digest import model_digest
+from injecttf2.models.inputs import model_inputs
 from injecttf2.models.keras2_model import Keras2Model
 from injecttf2.models.model_files import CODE_HINT
 from injecttf2.models.portable import FileModel
@@ -85,7 +85,7 @@ def test_the_whole_of_a_file_is_injected_as_keras_2_has_it(tmp_path: Path) -> No
 PROGRAM = """
 import sys
 from injecttf2.models import loading
-from injecttf2.digest import model_digest
+from injecttf2.models.digest import model_digest
 for _ in range(2):
     print(model_digest(loading.resolve(sys.argv[1])[1]))
 """

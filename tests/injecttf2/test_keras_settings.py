@@ -10,9 +10,9 @@ import cloudpickle
 import keras
 import pytest
 
-from injecttf2.digest import model_digest
-from injecttf2.keras_settings import DEFAULTS, KerasSettings, kept
 from injecttf2.models import digits_cnn, loading
+from injecttf2.models.digest import model_digest
+from injecttf2.models.keras_settings import DEFAULTS, KerasSettings, kept
 
 HALF = KerasSettings("float16", 1e-3, "channels_first")
 MIXED = KerasSettings(

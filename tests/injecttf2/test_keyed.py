@@ -16,7 +16,7 @@ from injecttf2.datasets import Dataset, Preparation, Raw
 from injecttf2.engine import Engine
 from injecttf2.errors import DatasetError, ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.inputs import model_inputs
+from injecttf2.models.inputs import model_inputs
 
 FIRST, SECOND = np.random.default_rng(4).normal(size=(2, 40, 5)).astype(np.float32)
 BY_KEY = {"before": FIRST, "after": SECOND}

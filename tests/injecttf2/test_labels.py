@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2 import labels
+from injecttf2.datasets import label_forms as labels
 from injecttf2.errors import DatasetError
 
 NAN, INF = float("nan"), float("inf")

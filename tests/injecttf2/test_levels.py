@@ -15,14 +15,14 @@ from injecttf2.acceleration.difference import Difference
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import CampaignError
-from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.value_faults import Scale
 from injecttf2.graph import segments
 from injecttf2.graph.weights import reason_of, weights_of
+from injecttf2.judging.outcomes import Tallies
 from injecttf2.levels import parse_levels
-from injecttf2.outcomes import Tallies
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import OUTPUTS, WEIGHTS, Cell
-from injecttf2.value_faults import Scale
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import OUTPUTS, WEIGHTS, Cell
 from tests import networks
 from tests.comparing import COUNTS, assert_same, trials_of
 from tests.families import CLASSES, FAMILIES

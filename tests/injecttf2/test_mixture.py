@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from injecttf2 import sites
-from injecttf2.fault_model import Fault, Hits
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.mixture import Mixture
-from injecttf2.rates import BitErrorRate, Count
-from injecttf2.value_faults import Constant, RandomBits, Scale, Zero
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Constant, RandomBits, Scale, Zero
+from injecttf2.sampling import sites
+from injecttf2.sampling.rates import BitErrorRate, Count
 
 STUCK = Mixture(((1, StuckAt(bit_field="any", value=0)), (3, StuckAt(bit_field="any", value=1))))
 WORDS = Mixture(

@@ -16,9 +16,9 @@ import pytest
 import tensorflow as tf
 
 from injecttf2 import datasets
-from injecttf2.digest import model_digest
 from injecttf2.errors import DatasetError
 from injecttf2.models import loading
+from injecttf2.models.digest import model_digest
 from injecttf2.models.model_files import HINT, WEIGHTS_HINT
 from tests import networks
 from tests.refusals import refusal

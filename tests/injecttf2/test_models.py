@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from injecttf2.digest import model_digest
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.models import digits_cnn, loading
+from injecttf2.models.digest import model_digest
 from injecttf2.models.model_files import CODE_HINT
 from tests import networks
 
@@ -369,7 +369,7 @@ import json, pickle, sys
 import numpy as np
 from injecttf2 import device
 from injecttf2.models import loading
-from injecttf2.digest import model_digest
+from injecttf2.models.digest import model_digest
 device.configure(threads=1, gpu=False)
 inputs = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 found = {}

@@ -8,10 +8,10 @@ import pytest
 
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.levels import LEVELS
-from injecttf2.rates import Exhaustive
-from injecttf2.trials import WEIGHTS, Cell, Identity, Repetitions
+from injecttf2.sampling.rates import Exhaustive
+from injecttf2.trial import WEIGHTS, Cell, Identity, Repetitions
 from tests.injecttf2.test_device import python
 
 SAMPLES = 90

@@ -11,19 +11,19 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from injecttf2 import dependence
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
-from injecttf2.faults import BitFlip
+from injecttf2.evaluation import dependence
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.listed import Listed
 from injecttf2.graph.keras_model import CALLED
+from injecttf2.graph.keras_steps import inner_layers
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.noting import noting
-from injecttf2.listed import Listed
-from injecttf2.rates import Probability
-from injecttf2.sites import Sites
-from injecttf2.steps import inner_layers
-from injecttf2.trials import Cell
+from injecttf2.sampling.rates import Probability
+from injecttf2.sampling.sites import Sites
+from injecttf2.trial import Cell
 from tests.comparing import trials_of
 from tests.families import FAMILIES, Block
 

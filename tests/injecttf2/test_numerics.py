@@ -12,7 +12,7 @@ import pytest
 
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
-from injecttf2.numerics import kernels_digest, numerics
+from injecttf2.evaluation.numerics import kernels_digest, numerics
 from tests import networks
 from tests.injecttf2.test_device import python
 
@@ -20,7 +20,7 @@ CODE = """
 import json, os
 from injecttf2 import device
 device.configure(threads=int(os.environ.get("THREADS", "1")), gpu=False)
-from injecttf2 import numerics
+from injecttf2.evaluation import numerics
 print(json.dumps([numerics.kernels_digest(), numerics._settings()]))
 """
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from injecttf2.config.spelling import nearest
+from injecttf2.config.yaml_file import read_yaml
 from injecttf2.errors import CampaignError
-from injecttf2.suggest import nearest
-from injecttf2.yaml_source import read_yaml
-from orchestrator.campaign import load_campaign
+from orchestrator.campaign.campaign import load_campaign
 
 HEAD = "model: builtin:digits_cnn\ndataset: digits\n"
 GRID = "grid: {bits: 3, counts: 1}\n"

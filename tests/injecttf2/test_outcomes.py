@@ -10,8 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from injecttf2 import bits, outcomes
-from injecttf2.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC, Tallies
+from injecttf2 import bits
+from injecttf2.judging import outcomes
+from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC, Tallies
 
 NAN, INF = float("nan"), float("inf")
 LIMIT = 2.0**-16

@@ -15,15 +15,15 @@ from keras import layers
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import CampaignError, ModelError
-from injecttf2.judge_names import Named
-from injecttf2.judges import Assessment, Criterion, Judge, Output
-from injecttf2.judges.by_criterion import ByCriterion
-from injecttf2.judges.criteria import ConfidenceMoved
-from injecttf2.judges.metrics import Confidence
-from injecttf2.judges.output_kind import check, decide, stated
-from injecttf2.judges.per_position import PerPosition
-from injecttf2.judges.threshold import Threshold
-from injecttf2.judges.top import Top1
+from injecttf2.judging import Assessment, Criterion, Judge, Output
+from injecttf2.judging.by_criterion import ByCriterion
+from injecttf2.judging.criteria import ConfidenceMoved
+from injecttf2.judging.metrics import Confidence
+from injecttf2.judging.names import Named
+from injecttf2.judging.output_kind import check, decide, stated
+from injecttf2.judging.per_position import PerPosition
+from injecttf2.judging.threshold import Threshold
+from injecttf2.judging.top_k import Top1
 
 RANDOM = np.random.default_rng(3)
 LOGITS = RANDOM.normal(scale=2.0, size=(40, 4)).astype(np.float32)

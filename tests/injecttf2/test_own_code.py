@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 import pytest
 
-from injecttf2.code_import import Parcel, code_of_loaded, install
 from injecttf2.errors import CampaignError, ModelError
 from injecttf2.models import loading
-from injecttf2.own_code import Code, CodeFile, code_of
-from injecttf2.references import import_function
+from injecttf2.user_code.files import Code, CodeFile, code_of
+from injecttf2.user_code.importing import Parcel, code_of_loaded, install
+from injecttf2.user_code.references import import_function
 
 
 @pytest.fixture(autouse=True)
@@ -314,7 +314,7 @@ def test_a_file_that_changed_after_the_users_program_imported_it_is_refused(
 
 @pytest.mark.parametrize("how", [["study.py"], ["-m", "study"]])
 def test_a_script_counts_with_what_it_imports(how: list[str], tmp_path: Path) -> None:
-    text = "import helper\nfrom injecttf2.code_import import code_of_loaded\n"
+    text = "import helper\nfrom injecttf2.user_code.importing import code_of_loaded\n"
     text += "print(*code_of_loaded(['__main__']).files)\n"
     write(tmp_path, {"study.py": text, "helper.py": ""})
     done = subprocess.run(
@@ -330,7 +330,7 @@ def test_a_script_counts_with_what_it_imports(how: list[str], tmp_path: Path) ->
 
 def test_a_notebook_counts_by_the_modules_that_its_values_are_of(tmp_path: Path) -> None:
     text = "import helper\nfrom other import something\n"
-    text += "from injecttf2.code_import import code_of_loaded\n"
+    text += "from injecttf2.user_code.importing import code_of_loaded\n"
     text += "print(*code_of_loaded(['__main__']).files)\n"
     write(tmp_path, {"helper.py": "", "other.py": "def something():\n    pass\n", "third.py": ""})
     done = subprocess.run(
@@ -491,7 +491,7 @@ def test_a_value_that_is_another_than_what_python_compiled_is_refused(
 
 
 def test_a_notebook_counts_by_modules_that_its_values_do_not_tell(tmp_path: Path) -> None:
-    text = "from helper import GAIN\nfrom injecttf2.code_import import code_of_loaded\n"
+    text = "from helper import GAIN\nfrom injecttf2.user_code.importing import code_of_loaded\n"
     text += "print(*code_of_loaded(['__main__']).files)\n"
     write(tmp_path, {"helper.py": "GAIN = {'a': 2.0}\n", "third.py": ""})
     done = subprocess.run(

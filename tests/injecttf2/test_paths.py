@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from injecttf2 import datasets
+from injecttf2.config.paths import on_disk, run_on_disk
 from injecttf2.datasets import Images, ModelInput
-from injecttf2.paths import on_disk, run_on_disk
 
 NAME = "Prüfung-Ä"
 FORMS = ["NFC", "NFD"]

@@ -13,12 +13,12 @@ from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
 from injecttf2.evaluation.chain import Chain
 from injecttf2.evaluation.records import Evaluation
-from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Scale, Zero
 from injecttf2.graph import segments
-from injecttf2.mixture import Mixture
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import WEIGHTS, Cell, Trial
-from injecttf2.value_faults import Scale, Zero
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import WEIGHTS, Cell, Trial
 from tests import networks
 from tests.comparing import assert_same, trials_of
 

@@ -15,15 +15,15 @@ from keras import layers
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
-from injecttf2.faults import BitFlip
-from injecttf2.judges import Assessment
-from injecttf2.judges.criteria import LeftTop
-from injecttf2.judges.metrics import Confidence
-from injecttf2.judges.top import Top1, TopK
-from injecttf2.outcomes import DUE, OUTCOMES
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import WEIGHTS, Cell
-from injecttf2.value_faults import Constant, Scale
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.value_faults import Constant, Scale
+from injecttf2.judging import Assessment
+from injecttf2.judging.criteria import LeftTop
+from injecttf2.judging.metrics import Confidence
+from injecttf2.judging.outcomes import DUE, OUTCOMES
+from injecttf2.judging.top_k import Top1, TopK
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import WEIGHTS, Cell
 from tests import families
 from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.families import Checked

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2.rates import RATES, BitErrorRate, Count, Probability, Rate
+from injecttf2.sampling.rates import RATES, BitErrorRate, Count, Probability, Rate
 
 
 def test_rates_are_named_as_the_columns_are() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from injecttf2 import references
 from injecttf2.errors import DatasetError, ModelError
+from injecttf2.user_code import references
 
 
 @pytest.fixture(autouse=True)

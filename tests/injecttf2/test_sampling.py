@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from injecttf2.sampling import binomial, distinct
+from injecttf2.sampling.random_numbers import binomial, distinct
 
 
 def source(key: int) -> np.random.Philox:

@@ -17,14 +17,14 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from injecttf2 import dependence
-from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
+from injecttf2.evaluation import dependence
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_of
-from injecttf2.inputs import model_inputs
 from injecttf2.models import loading
+from injecttf2.models.digest import model_digest
+from injecttf2.models.inputs import model_inputs
 from injecttf2.models.portable import FolderModel, as_model
 from injecttf2.models.scoped_model import ScopedModel
 from tests import networks
@@ -224,7 +224,7 @@ def test_digests_tell_constants_and_operations_apart() -> None:
 PROGRAM = """
 import sys
 from injecttf2.models import loading
-from injecttf2.digest import model_digest
+from injecttf2.models.digest import model_digest
 for _ in range(2):
     print(model_digest(loading.resolve(sys.argv[1])[1]))
 """

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from injecttf2 import sites
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.rates import BitErrorRate, Count, Probability, Rate
-from injecttf2.sites import Choice, Sites, WeightSites
-from injecttf2.trials import Cell, Identity, trial_ids
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.sampling import sites
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability, Rate
+from injecttf2.sampling.sites import Choice, Sites, WeightSites
+from injecttf2.trial import Cell, Identity, trial_ids
 
 ids = st.integers(0, 2**64 - 1)
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2 import outcomes
-from injecttf2.judges import Verdict
-from injecttf2.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC
-from injecttf2.tally import tally
+from injecttf2.judging import Verdict, outcomes
+from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC
+from injecttf2.judging.tallies import tally
 
 SAMPLES, TRIALS = 40, 7
 INF, NAN = float("inf"), float("nan")

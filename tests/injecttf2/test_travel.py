@@ -13,13 +13,13 @@ from keras import layers
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.listed import Listed, SetValue
+from injecttf2.faults.value_faults import Scale
 from injecttf2.graph import segments
-from injecttf2.listed import Listed, SetValue
-from injecttf2.rates import Probability
-from injecttf2.sites import Sites
-from injecttf2.trials import Cell, Trial
-from injecttf2.value_faults import Scale
+from injecttf2.sampling.rates import Probability
+from injecttf2.sampling.sites import Sites
+from injecttf2.trial import Cell, Trial
 from tests.comparing import assert_same, chain_of, trials_of
 from tests.families import Checked
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from injecttf2 import trials
-from injecttf2.faults import BitFlip, StuckAt
-from injecttf2.rates import BitErrorRate, Count, Probability
-from injecttf2.trials import Cell, Identity, Repetitions
+from injecttf2 import trial as trials
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.sampling.rates import BitErrorRate, Count, Probability
+from injecttf2.trial import Cell, Identity, Repetitions
 
 IDENTITY = Identity(model="0123456789abcdef" * 2, data="fedcba9876543210" * 2, seed=2026)
 CELL = Cell("block1/conv2d", BitFlip(bit=30), Probability(0.1))

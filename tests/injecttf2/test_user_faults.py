@@ -15,8 +15,8 @@ import pytest
 
 from injecttf2 import bits
 from injecttf2.errors import FaultError
-from injecttf2.fault_model import Hits
-from injecttf2.user_faults import CODE, wrapped
+from injecttf2.faults.custom import CODE, wrapped
+from injecttf2.faults.fault import Hits
 
 _calls = itertools.count()
 

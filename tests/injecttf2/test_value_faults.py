@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from injecttf2 import bits
-from injecttf2.fault_model import Fault, Hits
-from injecttf2.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 
 FLOATS = tuple(bits.LAYOUTS)
 

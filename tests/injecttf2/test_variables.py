@@ -13,16 +13,16 @@ import tensorflow as tf
 from keras import layers
 
 from injecttf2.datasets import Dataset
-from injecttf2.digest import model_digest
 from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
-from injecttf2.faults import BitFlip
+from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.traceable import Variable
 from injecttf2.graph.weights import UNREAD as NOT_READ
 from injecttf2.graph.weights import all_counted, reason_of, unread_of, weights_of
-from injecttf2.rates import Exhaustive
-from injecttf2.trials import WEIGHTS, Cell, Identity, Repetitions
+from injecttf2.models.digest import model_digest
+from injecttf2.sampling.rates import Exhaustive
+from injecttf2.trial import WEIGHTS, Cell, Identity, Repetitions
 from tests import networks, sharing
 from tests.families import FAMILIES
 from tests.sharing import SHARING, UNREAD

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from injecttf2.config.yaml_file import Position, YamlSource, read_yaml
 from injecttf2.errors import CampaignError
-from injecttf2.yaml_source import Position, YamlSource, read_yaml
 
 
 @pytest.fixture

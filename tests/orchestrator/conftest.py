@@ -20,12 +20,12 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from injecttf2 import device
-from orchestrator import cli
-from orchestrator import launch as launching
-from orchestrator.campaign import load_campaign
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.cli import main as cli
 from orchestrator.executors.ray_connection import reread_environment
-from orchestrator.launch import Options, launch
-from orchestrator.session import Summary
+from orchestrator.session import launch as launching
+from orchestrator.session.launch import Options, launch
+from orchestrator.session.session import Summary
 from results import PURE_COLUMNS, open_run
 from tests import networks
 
@@ -86,7 +86,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the sessions of a test."""
     clock = Clock()
-    monkeypatch.setattr("orchestrator.session.time", clock)
+    monkeypatch.setattr("orchestrator.session.session.time", clock)
     return clock
 
 

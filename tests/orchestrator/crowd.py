@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from orchestrator.crew import NOT_PLACED
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     Chunk,
@@ -28,9 +27,10 @@ from orchestrator.messages import (
     WorkerPlaced,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
-from orchestrator.settings import Settings
-from orchestrator.workload import GROWTH
+from orchestrator.scheduling.scheduler import Scheduler
+from orchestrator.scheduling.settings import Settings
+from orchestrator.scheduling.work_queue import GROWTH
+from orchestrator.scheduling.worker_pool import NOT_PLACED
 from tests.orchestrator.queues import Queue, ready
 from tests.orchestrator.trouble import Trouble
 from tests.orchestrator.weights import trials_of, weigh, weight

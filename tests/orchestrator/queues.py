@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from orchestrator.messages import Chunk, WorkerReady
+from orchestrator.scheduling.events import Chunk, WorkerReady
 
 KINDS = ("", "CPU", "GPU")
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     Chunk,
@@ -16,8 +16,8 @@ from orchestrator.messages import (
     Range,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
-from orchestrator.settings import Settings
+from orchestrator.scheduling.scheduler import Scheduler
+from orchestrator.scheduling.settings import Settings
 from tests.orchestrator.weights import trials_of
 
 

@@ -13,7 +13,7 @@ import pytest
 from injecttf2.errors import CampaignError
 from orchestrator import Campaign, load_campaign, run
 from orchestrator.errors import StoppedError
-from orchestrator.session import Session
+from orchestrator.session.session import Session
 from results import open_run
 from tests.orchestrator.conftest import assert_equal_rows
 

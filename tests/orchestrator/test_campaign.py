@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injecttf2.errors import CampaignError
-from orchestrator.campaign import Campaign, load_campaign, locate
-from orchestrator.grid_spec import GridSpec, LayerType
-from orchestrator.judge_spec import JudgeSpec
-from orchestrator.precision import Precision
-from orchestrator.specs import DatasetSpec, ModelSpec
-from orchestrator.typed_spec import TypedSpec
+from orchestrator.campaign.campaign import Campaign, load_campaign, locate
+from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.campaign.grid import GridSpec, LayerType
+from orchestrator.campaign.judge_spec import JudgeSpec
+from orchestrator.campaign.precision import Precision
+from orchestrator.campaign.sources import DatasetSpec, ModelSpec
 from results import ResultsError, open_run
 
 HEAD = "model: builtin:digits_cnn\ndataset: digits\n"
@@ -985,7 +985,7 @@ def test_the_schema_describes_every_field_and_takes_single_values() -> None:
 def test_loading_needs_no_heavy_package(file: Path) -> None:
     file.write_text(HEAD + GRID)
     code = (
-        "import sys, pathlib; from orchestrator.campaign import load_campaign;"
+        "import sys, pathlib; from orchestrator.campaign.campaign import load_campaign;"
         "load_campaign(pathlib.Path(sys.argv[1]));"
         "print({'tensorflow', 'keras', 'ray', 'pandas', 'pyarrow'} & set(sys.modules))"
     )

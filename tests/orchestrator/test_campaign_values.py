@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 
 from injecttf2 import device
+from injecttf2.config.plain_values import MOST, plain_values
 from injecttf2.errors import CampaignError
-from injecttf2.plain_values import MOST, plain_values
-from orchestrator.campaign import Campaign, load_campaign
-from orchestrator.grid_spec import GridSpec, LayerType
-from orchestrator.precision import Precision
-from orchestrator.specs import DatasetSpec, ModelSpec
+from orchestrator.campaign.campaign import Campaign, load_campaign
+from orchestrator.campaign.grid import GridSpec, LayerType
+from orchestrator.campaign.precision import Precision
+from orchestrator.campaign.sources import DatasetSpec, ModelSpec
 from tests import networks
 
 BASE: dict[str, Any] = {"model": "m.h5", "dataset": "digits"}
@@ -121,7 +121,7 @@ def test_only_a_path_may_be_a_folder_that_is_called_like_a_data_set(tmp_path: Pa
 
 def test_the_order_of_a_set_is_that_of_every_process() -> None:
     code = (
-        "from injecttf2.plain_values import plain_values;"
+        "from injecttf2.config.plain_values import plain_values;"
         "print(plain_values({'layers': {'conv', 'dense', 'logits', 3}}))"
     )
     for seed in ("1", "2"):

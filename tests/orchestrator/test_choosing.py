@@ -11,9 +11,9 @@ import pytest
 from injecttf2 import device
 from injecttf2.errors import CampaignError
 from injecttf2.graph.model_graph import ModelGraph
-from orchestrator.campaign import load_campaign
-from orchestrator.choosing import Chooser, Chosen
-from orchestrator.sampling_plan import SamplingPlan
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.planning.sampling_plan import SamplingPlan
+from orchestrator.planning.selection import Chooser, Chosen
 from tests import families, networks
 
 SAMPLES = 70

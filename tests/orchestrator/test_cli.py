@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.campaign import load_campaign
-from orchestrator.console import print_json
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.cli.console import print_json
 from results import open_run
 from tests.orchestrator.conftest import Command, Run
 

@@ -17,7 +17,7 @@ import pytest
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
 from orchestrator.executors.ray import RayExecutor
-from orchestrator.messages import ChunkDone, WorkerEvent, WorkerLost, WorkerReady
+from orchestrator.scheduling.events import ChunkDone, WorkerEvent, WorkerLost, WorkerReady
 from results import open_run
 from tests.orchestrator.conftest import Clock, Nodes, Run, assert_equal_rows
 from tests.processes import descendants, is_alive, title

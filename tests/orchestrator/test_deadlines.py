@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.deadlines import Deadlines
+from orchestrator.scheduling.deadlines import Deadlines
 
 steps = st.lists(
     st.one_of(

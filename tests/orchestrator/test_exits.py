@@ -9,10 +9,10 @@ import pytest
 
 from injecttf2.errors import ModelError
 from orchestrator.errors import StoppedError
-from orchestrator.session import Summary
+from orchestrator.session.session import Summary
 from results import ResultsError, open_run
-from results.storage import LocalStorage
-from results.waiting import LOCAL_PACE
+from results.storage.storage import LocalStorage
+from results.writing.waiting import LOCAL_PACE
 from tests.orchestrator.conftest import Command
 
 ENDS = [
@@ -31,7 +31,7 @@ def test_outcomes_that_cannot_be_read_are_a_warning_and_the_code_is_the_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orchestrator.launch.launch", lambda *_: summary)
+    monkeypatch.setattr("orchestrator.session.launch.launch", lambda *_: summary)
     ended = injecttf2("run", campaign, "--output", tmp_path / "gone")
     assert ended.code == code
     assert f"the outcomes cannot be shown: {tmp_path / 'gone'}: " in ended.err
@@ -79,7 +79,7 @@ def test_what_nobody_expected_has_a_traceback_and_a_code_of_its_own(
     def broken(*_: object) -> Summary:
         raise KeyError("[/oops]")
 
-    monkeypatch.setattr("orchestrator.launch.launch", broken)
+    monkeypatch.setattr("orchestrator.session.launch.launch", broken)
     ended = injecttf2("run", campaign, "--output", tmp_path / "run")
     assert ended.code == 70
     assert "in broken" in ended.err
@@ -104,8 +104,8 @@ def test_a_run_whose_rows_are_damaged_meanwhile_is_not_done_and_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStorage, "publish", damaging)
-        patch.setattr("results.compaction.MANY_PARTS", 1)
-        patch.setattr("results.writer.LOCAL_PACE", replace(LOCAL_PACE, flush_rows=1))
+        patch.setattr("results.writing.compaction.MANY_PARTS", 1)
+        patch.setattr("results.writing.writer.LOCAL_PACE", replace(LOCAL_PACE, flush_rows=1))
         ended = injecttf2(*command, run)
     assert ended.code == 3
     assert f"{damaged[0]} was damaged while this run was at work" in ended.err.replace("\n", "")

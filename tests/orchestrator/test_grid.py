@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injecttf2.faults import BitFlip
-from injecttf2.listed import Listed
-from injecttf2.rates import Count, Probability
-from injecttf2.trials import Cell, Identity, Repetitions, Scope, canonical_json, digest64
-from orchestrator import grid as grid_module
-from orchestrator.grid import BLOCK_TRIALS, Grid, Group, Listing, Product, union
-from orchestrator.messages import Range
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.faults.listed import Listed
+from injecttf2.sampling.rates import Count, Probability
+from injecttf2.trial import Cell, Identity, Repetitions, Scope, canonical_json, digest64
+from orchestrator.planning import trial_grid as grid_module
+from orchestrator.planning.trial_grid import BLOCK_TRIALS, Grid, Group, Listing, Product, union
+from orchestrator.scheduling.events import Range
 
 IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
 SIGN = BitFlip(bit_field="sign")

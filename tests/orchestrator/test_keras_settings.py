@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from injecttf2.keras_settings import DEFAULTS, KerasSettings
-from orchestrator.replay import replay
+from injecttf2.models.keras_settings import DEFAULTS, KerasSettings
+from orchestrator.session.replay import replay
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
 

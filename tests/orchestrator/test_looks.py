@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from injecttf2.faults import BitFlip
-from injecttf2.rates import Count, Exhaustive, Probability
-from injecttf2.trials import Cell, Identity, Scope, cell_id
-from orchestrator.grid import Grid, Product
-from orchestrator.looks import Looks, without
-from orchestrator.messages import Range
-from orchestrator.precision import Precision, Tally
+from injecttf2.faults.bit_faults import BitFlip
+from injecttf2.sampling.rates import Count, Exhaustive, Probability
+from injecttf2.trial import Cell, Identity, Scope, cell_id
+from orchestrator.campaign.precision import Precision, Tally
+from orchestrator.planning.adaptive_sampling import Looks, without
+from orchestrator.planning.trial_grid import Grid, Product
+from orchestrator.scheduling.events import Range
 
 IDENTITY = Identity(model="m", data="d", seed=1)
 PRECISION = Precision(half_width=0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from injecttf2.dependence import AGAIN, BESIDE_OTHERS
+from injecttf2.evaluation.dependence import AGAIN, BESIDE_OTHERS
 from results import open_run
 from tests.orchestrator.conftest import Command, Run
 

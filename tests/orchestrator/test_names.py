@@ -18,10 +18,10 @@ import tensorflow as tf
 from injecttf2 import InjectTF2, device
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.trials import OUTPUTS, WEIGHTS
-from orchestrator.campaign import load_campaign
-from orchestrator.plan import make_plan
-from orchestrator.site_lists import SiteList
+from injecttf2.trial import OUTPUTS, WEIGHTS
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.planning.fault_list import SiteList
+from orchestrator.planning.plan import make_plan
 from results import open_run
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 

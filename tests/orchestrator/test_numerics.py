@@ -18,7 +18,7 @@ TRIALS = 3 * 13 * 3 * 3
 
 def on_an_older_node(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process whose kernels use SSE4.1 only."""
-    code = "from orchestrator.cli import main; main()"
+    code = "from orchestrator.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41", "CUDA_VISIBLE_DEVICES": ""},
@@ -59,8 +59,8 @@ def test_a_run_that_goes_on_with_other_kernels_is_refused_unless_it_is_allowed(
 def test_a_replay_that_differs_says_that_its_kernels_are_others(
     campaign: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator import replay as replaying
-    from orchestrator import worker
+    from orchestrator.executors import worker
+    from orchestrator.session import replay as replaying
 
     run(campaign, tmp_path / "run")
     trial_id = int(open_run(tmp_path / "run").trials()["trial_id"].iloc[0])

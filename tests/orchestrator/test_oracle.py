@@ -16,7 +16,7 @@ import pytest
 
 from injecttf2.acceleration import difference
 from results import open_run
-from results.schema import OUTCOMES
+from results.run_folder.schema import OUTCOMES
 from tests import applications
 from tests.families import CLASSES, FAMILIES, TOLERANCE
 from tests.orchestrator.conftest import Command

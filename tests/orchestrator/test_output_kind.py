@@ -13,9 +13,9 @@ import pytest
 
 from injecttf2.errors import CampaignError
 from injecttf2.evaluation import golden_run
-from injecttf2.judges import Output
-from orchestrator.campaign import load_campaign
-from orchestrator.plan import Plan, make_plan
+from injecttf2.judging import Output
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.planning.plan import Plan, make_plan
 from results import open_run
 from tests.orchestrator.conftest import Command, Run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.replay import foreign_code
+from orchestrator.session.replay import foreign_code
 from results import open_run
 from tests.orchestrator.conftest import Command
 
@@ -48,7 +48,7 @@ def data():
     "judges.py": """
 import tensorflow as tf
 
-from injecttf2.judges import Criterion, Judge, Metric
+from injecttf2.judging import Criterion, Judge, Metric
 
 
 class Best(Judge):
@@ -60,7 +60,7 @@ class Best(Judge):
 """,
     "metrics.py": """
 import tensorflow as tf
-from injecttf2.judges import Metric
+from injecttf2.judging import Metric
 
 
 class Lead(Metric):
@@ -72,7 +72,7 @@ class Lead(Metric):
     "margin.py": "MARGIN = 0.5\n",
     "criteria.py": """
 import tensorflow as tf
-from injecttf2.judges import Criterion
+from injecttf2.judging import Criterion
 
 
 class Fell(Criterion):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from injecttf2.errors import CampaignError
-from orchestrator.precision import Precision, Tally
+from orchestrator.campaign.precision import Precision, Tally
 
 
 @pytest.mark.parametrize(

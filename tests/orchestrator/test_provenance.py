@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.provenance import provenance
+from orchestrator.session.provenance import provenance
 
 
 def git(folder: Path, *words: str) -> str:

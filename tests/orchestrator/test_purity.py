@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from injecttf2.evaluation import batching
-from injecttf2.keras_settings import kept
+from injecttf2.models.keras_settings import kept
 from orchestrator.executors.inline import InlineExecutor
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows, pure_rows

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ranking import Ranking
+from orchestrator.scheduling.lazy_priority_queue import Ranking
 
 changes = st.lists(
     st.tuples(st.integers(0, 5), st.none() | st.integers(0, 3), st.integers(0, 5)), max_size=60

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from injecttf2.errors import CampaignError
-from injecttf2.trials import Repetitions
+from injecttf2.trial import Repetitions
 from orchestrator.executors.ray import RayExecutor, RayWorker
-from orchestrator.messages import WorkerEvent, WorkerReady
-from orchestrator.worker import ChunkResult
+from orchestrator.executors.worker import ChunkResult
+from orchestrator.scheduling.events import WorkerEvent, WorkerReady
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
 

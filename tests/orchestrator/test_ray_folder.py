@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from orchestrator.errors import StoppedError
-from orchestrator.executors import ray_folder
+from orchestrator.executors.executor import ray_folder
 from orchestrator.executors.ray_connection import Connection
 from orchestrator.executors.ray_folder import private_folder
 from tests.orchestrator.conftest import Command

@@ -14,7 +14,7 @@ import pytest
 
 from injecttf2.errors import CampaignError
 from orchestrator.errors import StoppedError
-from orchestrator.executors import ray_connection, ray_needs
+from orchestrator.executors.executor import ray_connection, ray_needs
 from orchestrator.executors.ray_connection import Connection
 from tests.orchestrator.conftest import Nodes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from results import report
+from results.report import report
 from tests.orchestrator.conftest import Command
 
 INLINE = ("--executor", "inline", "--levels", "dense")

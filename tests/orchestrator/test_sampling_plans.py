@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from orchestrator.campaign import load_campaign
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.campaign.precision import Precision
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.plan import make_plan
-from orchestrator.precision import Precision
+from orchestrator.planning.plan import make_plan
 from results import GivenUp, RunWriter, open_run
-from results.clusters import cluster_wilson
+from results.statistics.clusters import cluster_wilson
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 
 GRID = "grid: {layers: [conv, logits], bits: [0, 30], probabilities: [0.2, 1.0]}\n"

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Assign,
     Chunk,
     ChunkDone,

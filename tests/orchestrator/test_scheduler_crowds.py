@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     ChunkDone,
@@ -20,8 +20,8 @@ from orchestrator.messages import (
     StartWorker,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
-from orchestrator.settings import Settings
+from orchestrator.scheduling.scheduler import Scheduler
+from orchestrator.scheduling.settings import Settings
 from tests.orchestrator.crowd import NEVER, REST, USELESS, Crowd
 from tests.orchestrator.trouble import Trouble
 from tests.orchestrator.weights import ranges_of, trials_of

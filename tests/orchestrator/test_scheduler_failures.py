@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     Chunk,
@@ -20,7 +20,7 @@ from orchestrator.messages import (
     WorkerLost,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
+from orchestrator.scheduling.scheduler import Scheduler
 from tests.orchestrator.scheduling import (
     assigned,
     attempts_of_one_worker,

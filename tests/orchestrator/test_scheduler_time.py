@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Action,
     Assign,
     Chunk,
@@ -22,7 +22,7 @@ from orchestrator.messages import (
     WorkerPlaced,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
+from orchestrator.scheduling.scheduler import Scheduler
 from tests.orchestrator.crowd import NEVER
 from tests.orchestrator.scheduling import assigned, schedule, with_workers
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from injecttf2.errors import CampaignError
-from orchestrator.site_files import read_sites
+from orchestrator.planning.fault_list_files import read_sites
 
 LIST = pd.DataFrame(
     {

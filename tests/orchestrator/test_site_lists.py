@@ -13,11 +13,11 @@ import pytest
 
 from injecttf2 import device
 from injecttf2.errors import CampaignError
-from injecttf2.faults import BitFlip, StuckAt
+from injecttf2.faults.bit_faults import BitFlip, StuckAt
+from injecttf2.faults.listed import Listed, SetValue
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.listed import Listed, SetValue
-from injecttf2.trials import Cell, Scope
-from orchestrator.site_lists import SiteList
+from injecttf2.trial import Cell, Scope
+from orchestrator.planning.fault_list import SiteList
 from results import open_run
 from tests import families, networks
 from tests.orchestrator.conftest import Command, Run, pure_rows

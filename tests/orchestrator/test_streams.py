@@ -17,14 +17,14 @@ from pyarrow import fs
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator import console
-from orchestrator.progress import make_progress
+from orchestrator.cli import console
+from orchestrator.session.progress import make_progress
 from orchestrator.signals import stop_signals
 from results import open_run
-from results.connections import connect
+from results.storage.connections import connect
 from tests.orchestrator.conftest import Command, Run
 
-MAIN = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from orchestrator.cli.main import main; main()"]
 
 Streams = Callable[[str], int]
 
@@ -123,7 +123,7 @@ def test_a_run_that_nobody_sees_is_done(campaign: Path, stream: Streams, tmp_pat
 def test_a_library_that_prints_to_a_stream_that_is_gone_goes_on(stream: Streams) -> None:
     code = (
         "import sys, warnings\n"
-        "from orchestrator.streams import standard_streams\n"
+        "from orchestrator.cli.streams import standard_streams\n"
         "with standard_streams():\n"
         "    print('lost', file=sys.stderr, flush=True)\n"
         "    warnings.warn('lost too')\n"
@@ -198,7 +198,7 @@ def test_a_live_display_shows_names_and_moves_the_cursor_itself(
 def test_warnings_and_logs_are_shown_and_not_obeyed(capfd: pytest.CaptureFixture[str]) -> None:
     code = (
         "import logging, sys, warnings\n"
-        "from orchestrator.console import shown_warnings\n"
+        "from orchestrator.cli.console import shown_warnings\n"
         "def tell():\n"
         "    warnings.warn(sys.argv[1])\n"
         "    logging.getLogger('injecttf2').warning('the layer %s', sys.argv[1])\n"

@@ -22,10 +22,10 @@ from injecttf2.engine import Engine
 from injecttf2.errors import EngineError, ModelError
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.messages import WorkerEvent, WorkerReady
-from orchestrator.worker import Ready, WorkerSettings
+from orchestrator.executors.worker import Ready, WorkerSettings
+from orchestrator.scheduling.events import WorkerEvent, WorkerReady
 from results import RunWriter, compact, open_run
-from results.outbox import Outbox
+from results.writing.outbox import Outbox
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.s3 import AWS
 
@@ -196,7 +196,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "publish", publish_or_not)
-        patch.setattr("results.writer.LOCAL_PACE", impatient_pace())
+        patch.setattr("results.writing.writer.LOCAL_PACE", impatient_pace())
         ended = injecttf2("run", campaign, *INLINE, "--output", folder)
     assert ended.code == 3
     assert "could not be written" in ended.err
@@ -213,7 +213,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 
 
 def impatient_pace() -> Any:
-    from results.waiting import LOCAL_PACE
+    from results.writing.waiting import LOCAL_PACE
 
     return replace(LOCAL_PACE, flush_rows=1)
 
@@ -477,7 +477,7 @@ def test_a_machine_that_decides_or_rounds_otherwise_is_left_out_and_the_others_g
         return made[0]
 
     run(campaign, tmp_path / "undisturbed")
-    monkeypatch.setattr("orchestrator.launch._executor", make)
+    monkeypatch.setattr("orchestrator.session.launch._executor", make)
     summary = run(campaign, tmp_path / "run")
     assert (summary.done, summary.stopped) == (TRIALS, None)
     assert made[0].stopped[0] == 1

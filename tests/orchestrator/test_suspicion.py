@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from orchestrator.messages import (
+from orchestrator.scheduling.events import (
     Assign,
     Chunk,
     ChunkDone,
@@ -18,7 +18,7 @@ from orchestrator.messages import (
     WorkerLost,
     WorkerReady,
 )
-from orchestrator.scheduler import Scheduler
+from orchestrator.scheduling.scheduler import Scheduler
 from tests.orchestrator.scheduling import schedule
 from tests.orchestrator.weights import trials_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.tables import outcome_table, status_table
+from orchestrator.cli.tables import outcome_table, status_table
 from results import open_run
 from tests.results.report_runs import cell_rows, write_run
 

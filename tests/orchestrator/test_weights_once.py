@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from injecttf2 import device
 from injecttf2.errors import CampaignError
-from orchestrator.campaign import load_campaign
-from orchestrator.plan import Plan, make_plan
+from orchestrator.campaign.campaign import load_campaign
+from orchestrator.planning.plan import Plan, make_plan
 from results import open_run
 from tests import sharing
 from tests.orchestrator.conftest import Command, Run

@@ -13,7 +13,7 @@ import tensorflow as tf
 from injecttf2.errors import ModelError
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.ray import RayExecutor, RayWorker
-from orchestrator.worker import Ready, Worker, WorkerSettings
+from orchestrator.executors.worker import Ready, Worker, WorkerSettings
 from results import open_run
 from tests.orchestrator.conftest import Clock, Command, Run
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.messages import Chunk
-from orchestrator.workload import GROWTH, Workload, halves
+from orchestrator.scheduling.events import Chunk
+from orchestrator.scheduling.work_queue import GROWTH, Workload, halves
 from tests.orchestrator.weights import ranges_of, trials_of, weigh, weight
 
 some_trials = st.frozensets(st.integers(0, 60), min_size=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from orchestrator.messages import Range
+from orchestrator.scheduling.events import Range
 
 
 def trials_of(ranges: Iterable[Range]) -> list[int]:

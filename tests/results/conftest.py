@@ -18,9 +18,9 @@ from results import (
     open_run,
     trials_table,
 )
-from results.manifest import Json
-from results.parts import part_contents
-from results.storage import Storage, open_storage
+from results.run_folder.manifest import Json
+from results.run_folder.parts import part_contents
+from results.storage.storage import Storage, open_storage
 
 LAYERS = ("conv2d", "dense", "activation")
 BEGIN = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)

@@ -15,8 +15,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.dataset
 
-from results import RunWriter, compaction
-from results.object_storage import ObjectStorage
+from results import RunWriter
+from results.storage.object_store import ObjectStorage
+from results.writing import compaction
 from tests.results.conftest import (
     given_up_of,
     injections_table_of,

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from results.accuracy import mean_accuracy
+from results.analysis.accuracy import mean_accuracy
 
 
 def trials_of(*cells: list[float], sampling: str = "random") -> pd.DataFrame:

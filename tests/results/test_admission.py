@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run
-from results.admission import admit
-from results.manifest import Manifest, write_manifest
-from results.storage import LocalStorage
+from results.run_folder.manifest import Manifest, write_manifest
+from results.storage.storage import LocalStorage
+from results.writing.resume_check import admit
 from tests.results.conftest import write_part
 
 Table = Callable[..., pa.Table]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from results import RunHeader, RunMismatchError, RunWriter, open_run
-from results.agreement import ANY, DEVICES, MIXED, NONE, differing_numerics
+from results.writing.agreement import ANY, DEVICES, MIXED, NONE, differing_numerics
 
 GOLDEN = {"accuracy": 0.9, "decisions": "ff"}
 CPU = {"device": "CPU", "kernels": "aa", "settings": {"instructions": "AVX2"}}

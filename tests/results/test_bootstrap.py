@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from results.bootstrap import cluster_bootstrap
-from results.clusters import clustered
-from results.intervals import clopper_pearson
-from results.strata import Strata
+from results.statistics.bootstrap import cluster_bootstrap
+from results.statistics.clusters import clustered
+from results.statistics.intervals import clopper_pearson
+from results.statistics.strata import Strata
 
 
 def faults(count: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:

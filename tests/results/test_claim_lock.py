@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from results import paths
-from results.claim_lock import ClaimLock
 from results.errors import ResultsError, RunLockedError
-from results.object_storage import ObjectStorage
+from results.storage.lease import ClaimLock
+from results.storage.object_store import ObjectStorage
 
 HOLD = """
 import sys
-from results.storage import open_storage
+from results.storage.storage import open_storage
 lock = open_storage(sys.argv[1]).lock()
 print("locked", flush=True)
 sys.stdin.read()
@@ -163,7 +163,7 @@ def test_claim_that_cannot_be_renewed_is_lost_before_others_take_it_for_dead(
 ) -> None:
     lock = ClaimLock.acquire(storage, stale=120, refresh=3600)
     now = [lock._written]
-    monkeypatch.setattr("results.claim_lock._now", lambda: now[0])
+    monkeypatch.setattr("results.storage.lease._now", lambda: now[0])
     now[0] += 90
     lock.check()
     now[0] += 1
@@ -177,7 +177,7 @@ def test_claim_whose_renewal_took_too_long_is_withdrawn(
 ) -> None:
     lock = ClaimLock.acquire(storage, stale=120, refresh=3600)
     times = iter([lock._written + 1, lock._written + 121])
-    monkeypatch.setattr("results.claim_lock._now", lambda: next(times))
+    monkeypatch.setattr("results.storage.lease._now", lambda: next(times))
     lock._renew()
     assert storage.files("lock") == []
     with pytest.raises(ResultsError, match="it could not be renewed for 90 s"):

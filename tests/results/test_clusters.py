@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.clusters import cluster_wilson, clustered
-from results.intervals import wilson
-from results.strata import Estimate, Strata, stratified
+from results.statistics.clusters import cluster_wilson, clustered
+from results.statistics.intervals import wilson
+from results.statistics.strata import Estimate, Strata, stratified
 
 SAMPLES = 200
 

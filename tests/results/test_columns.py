@@ -20,11 +20,11 @@ from results import (
     RunMismatchError,
     RunWriter,
     compact,
-    compaction,
     open_run,
     trials_schema,
     wilson,
 )
+from results.writing import compaction
 
 Table = Callable[..., pa.Table]
 

@@ -18,11 +18,11 @@ from results import (
     RunNotFoundError,
     RunWriter,
     compact,
-    compaction,
     open_run,
 )
-from results import parts as parts_module
-from results.storage import Storage, open_storage
+from results.run_folder import parts as parts_module
+from results.storage.storage import Storage, open_storage
+from results.writing import compaction
 from tests.results.conftest import given_up_of, rounded_otherwise, write_part
 
 Table = Callable[..., pa.Table]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, compare
-from results.intervals import paired_t, square_and_add, wilson
+from results.statistics.intervals import paired_t, square_and_add, wilson
 from tests.results.conftest import repetitions_of
 
 Table = Callable[..., pa.Table]

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from results.connections import connect
 from results.errors import ResultsError
 from results.shown import shown_address
-from results.storage import LocalStorage, open_storage
+from results.storage.connections import connect
+from results.storage.storage import LocalStorage, open_storage
 
 ACCOUNT = "account.dfs.core.windows.net"
 

@@ -22,7 +22,7 @@ from results import (
     open_run,
     paths,
 )
-from results.storage import Storage, open_storage
+from results.storage.storage import Storage, open_storage
 from tests.results.conftest import given_up_of, rounded_otherwise, trial_id_of
 from tests.results.crash_points import BATCHES, GIVEN_UP
 
@@ -197,7 +197,7 @@ def test_torn_manifest_is_mended_by_the_next_process_if_this_one_ends(
     manifest.write_bytes(manifest.read_bytes()[:100])
     for function in ("keep_torn", "write_manifest"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"results.writer.{function}", _end)
+            patch.setattr(f"results.writing.writer.{function}", _end)
             with pytest.raises(SystemExit):
                 RunWriter.open(tmp_path, header)
         assert manifest.stat().st_size == 100

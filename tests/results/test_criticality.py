@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from results import Run
-from results.criticality import ranks
-from results.intervals import Interval, wilson
+from results.analysis.criticality import ranks
+from results.statistics.intervals import Interval, wilson
 
 Table = Callable[..., pa.Table]
 Make = Callable[..., Run]

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from results import Run
-from results.intervals import paired_t, square_and_add, wilson
+from results.statistics.intervals import paired_t, square_and_add, wilson
 from tests.results.conftest import repetitions_of
 
 Table = Callable[..., pa.Table]

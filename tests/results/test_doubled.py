@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from results import RunCorruptError, RunHeader, RunWriter, compact, open_run
-from results.parts import named_part
-from results.status_reader import StatusReader
-from results.storage import open_storage
+from results.reading.status_reader import StatusReader
+from results.run_folder.parts import named_part
+from results.storage.storage import open_storage
 
 Table = Callable[..., pa.Table]
 

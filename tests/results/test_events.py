@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from results import ResultsError, RunHeader, RunWriter, events, open_run
-from results.events import EventLog, read_events
-from results.storage import LocalStorage
+from results import ResultsError, RunHeader, RunWriter, open_run
+from results.run_folder import events
+from results.run_folder.events import EventLog, read_events
+from results.storage.storage import LocalStorage
 
 Table = Callable[..., pa.Table]
 

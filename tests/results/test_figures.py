@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results import NothingToShowError, Run, figures, views
-from results.figure_style import OUTCOME_COLOURS, SERIES
+from results import NothingToShowError, Run
+from results.report import figures
+from results.report import plot_data as views
+from results.report.figure_style import OUTCOME_COLOURS, SERIES
 from tests.results.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 
@@ -125,8 +127,8 @@ def test_where_nothing_happened_there_is_no_figure_but_a_reason(tmp_path: Path) 
 def test_of_many_elements_the_surest_are_shown_without_bars(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("results.site_figures.MOST_POINTS", 5)
-    monkeypatch.setattr("results.site_figures.MOST_BARS", 4)
+    monkeypatch.setattr("results.report.site_figures.MOST_POINTS", 5)
+    monkeypatch.setattr("results.report.site_figures.MOST_BARS", 4)
     (points,) = figures.vulnerability_map(run, "dense").data
     assert points.type == "heatmap"
     figure = figures.vulnerability_map(run, "dense", by="element")

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from results import ResultsWarning, RunCorruptError, RunHeader, RunWriter, open_run
-from results.manifest import read_manifest
-from results.parts import part_names
-from results.storage import Storage, open_storage
+from results.run_folder.manifest import read_manifest
+from results.run_folder.parts import part_names
+from results.storage.storage import Storage, open_storage
 from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]

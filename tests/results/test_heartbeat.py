@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from results import Heartbeat, ResultsError, RunHeader, RunWriter, open_run
-from results.heartbeat import STALE_SECONDS
+from results.run_folder.heartbeat import STALE_SECONDS
 
 NOW = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_same_state_is_told_again_after_a_while(
     tmp_path: Path, header: RunHeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("results.heartbeat.time.monotonic", lambda: now)
+    monkeypatch.setattr("results.run_folder.heartbeat.time.monotonic", lambda: now)
     with RunWriter.open(tmp_path, header) as writer:
         for time, done, told in ((100.0, 0, 0), (109.9, 1, 0), (110.0, 2, 2), (111.0, 3, 2)):
             now = time

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
 from results import wilson
-from results.intervals import clopper_pearson, normal_quantile, paired_t, square_and_add
+from results.statistics.intervals import clopper_pearson, normal_quantile, paired_t, square_and_add
 
 
 @given(data=st.data(), n=st.integers(1, 10**6), confidence=st.floats(0.5, 0.9999))

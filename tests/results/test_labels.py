@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from results.labels import differing, fault_label, place_labels, rate_labels
+from results.report.labels import differing, fault_label, place_labels, rate_labels
 
 ROWS = pd.DataFrame(
     [

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from results.errors import ResultsError, RunLockedError
-from results.lock import RunLock, read_holder
+from results.storage.lock import RunLock, read_holder
 
 HOLD = """
 import sys
-from results.lock import RunLock
+from results.storage.lock import RunLock
 lock = RunLock.acquire(sys.argv[1])
 print("locked", flush=True)
 sys.stdin.read()

@@ -12,8 +12,8 @@ from results import (
     RunMismatchError,
     RunNotFoundError,
 )
-from results.manifest import Manifest, canonical_json, read_manifest, write_manifest
-from results.storage import LocalStorage
+from results.run_folder.manifest import Manifest, canonical_json, read_manifest, write_manifest
+from results.storage.storage import LocalStorage
 
 
 def test_manifest_round_trips(tmp_path: Path, header: RunHeader) -> None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from results import INJECTIONS, TRIALS, frames, injections_table
-from results.merging import merged_injections, merged_trials
+from results.run_folder.merging import merged_injections, merged_trials
 
 Table = Callable[..., pa.Table]
 

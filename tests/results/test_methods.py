@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
-from results.clusters import cluster_wilson
-from results.strata import Strata, stratified
+from results.statistics.clusters import cluster_wilson
+from results.statistics.strata import Strata, stratified
 
 Table = Callable[..., pa.Table]
 Make = Callable[..., Run]

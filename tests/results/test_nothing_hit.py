@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from results import NothingToShowError, ResultsError, Run, RunWriter, figures, open_run, views
-from results.report_content import content
-from results.snapshot import Snapshot
+from results import NothingToShowError, ResultsError, Run, RunWriter, open_run
+from results.reading.snapshot import Snapshot
+from results.report import figures
+from results.report import plot_data as views
+from results.report.content import content
 from tests.results.conftest import Row
 from tests.results.report_runs import cell_rows, write_run
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from results import TRIALS, ResultsError, RunHeader, RunWriter, open_run
-from results.object_storage import ObjectStorage
-from results.parts import find_ids, read_rows
-from results.recovery import recover
+from results.run_folder.parts import find_ids, read_rows
+from results.storage.object_store import ObjectStorage
+from results.writing.recovery import recover
 from tests.results.conftest import trial_id_of, write_part
 
 Table = Callable[..., pa.Table]

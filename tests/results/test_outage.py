@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from results import ResultsError, RunHeader, RunWriter, open_run, outage
-from results.object_storage import ObjectStorage
+from results import ResultsError, RunHeader, RunWriter, open_run
+from results.storage.object_store import ObjectStorage
+from results.writing import retry as outage
 from tests.results.conftest import given_up_of
 from tests.results.test_object_storage import Relay, through
 
@@ -96,7 +97,7 @@ def test_service_that_refused_is_left_alone_for_a_while(
     now = 100.0
     monkeypatch.setattr(outage, "RETRY_SECONDS", 5.0)
     with RunWriter.open(s3, header, flush_seconds=0) as writer, monkeypatch.context() as patch:
-        patch.setattr("results.outage.time.monotonic", lambda: now)
+        patch.setattr("results.writing.retry.time.monotonic", lambda: now)
         service.refusals = 1
         writer.append(trials(0))
         now = 104.9

@@ -14,8 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from results import TRIALS, ResultsError, RunCorruptError, paths
-from results.parts import find_ids, find_rows, is_whole, named_part, read_parts, read_rows
-from results.storage import LocalStorage
+from results.run_folder.parts import (
+    find_ids,
+    find_rows,
+    is_whole,
+    named_part,
+    read_parts,
+    read_rows,
+)
+from results.storage.storage import LocalStorage
 from tests.results.conftest import write_part
 
 IDENTITY: dict[str, int | str] = {"version": 1, "model": "aa11", "seed": 7}

@@ -3,9 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from results.process import is_dead, this_instance
+from results.storage.process import is_dead, this_instance
 
-TELL = "from results.process import this_instance; print(this_instance(), flush=True); input()"
+TELL = (
+    "from results.storage.process import this_instance; print(this_instance(), flush=True); input()"
+)
 
 
 def test_process_that_runs_is_not_dead_and_one_that_was_killed_is(tmp_path: Path) -> None:

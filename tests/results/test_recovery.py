@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from results.failures import failures_file
-from results.recovery import recover
-from results.storage import LocalStorage
+from results.run_folder.failures import failures_file
+from results.storage.storage import LocalStorage
+from results.writing.recovery import recover
 from tests.results.conftest import given_up_of, run_header, write_part
 
 HEADER = run_header()

@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results import ResultsError, Run, report, write_report
-from results.report import in_script, publish_report, render_report
-from results.snapshot import Snapshot
-from results.storage import open_storage
+from results import ResultsError, Run, write_report
+from results.reading.snapshot import Snapshot
+from results.report import report
+from results.report.report import in_script, publish_report, render_report
+from results.storage.storage import open_storage
 from tests.results.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "results.md"
@@ -159,7 +160,7 @@ def test_injections_without_classes_have_a_map_but_no_drift(tmp_path: Path) -> N
 
 
 def test_of_many_cells_the_worst_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("results.report_content.SHOWN_CELLS", 2)
+    monkeypatch.setattr("results.report.content.SHOWN_CELLS", 2)
     page = page_of(write_run(tmp_path / "run", usual_rows()))
     assert "The 2 cells with the highest sdc rates, of 12" in page.sections["cells"]
     cells = next(json.loads(script) for script in page.scripts if script.startswith('{"rows"'))
@@ -221,7 +222,7 @@ def test_the_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_more_injections_than_a_report_reads_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("results.snapshot.MOST_INJECTIONS", 1199)
+    monkeypatch.setattr("results.reading.snapshot.MOST_INJECTIONS", 1199)
     rows = usual_rows()
     page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
     for name in ("drift", "map"):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.report_tables import Column, arranged, json_of, number, percent, rate, table_of
+from results.report.tables import Column, arranged, json_of, number, percent, rate, table_of
 
 FRAME = pd.DataFrame(
     {

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.sample_size import finite_population, relative_sample_size, sample_size
+from results.statistics.sample_size import finite_population, relative_sample_size, sample_size
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from results import INJECTIONS, OUTCOMES, PROVENANCE_COLUMNS, PURE_COLUMNS, TRIALS, trials_schema
-from results.schema import criteria_of, metrics_of
+from results.run_folder.schema import criteria_of, metrics_of
 
 TRIAL_COLUMNS = [
     "trial_id",

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from results.errors import ResultsError, RunLockedError
-from results.storage import Storage
+from results.storage.storage import Storage
 
 
 def test_published_file_holds_its_contents_and_nothing_else_is_left(storage: Storage) -> None:

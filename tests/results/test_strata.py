@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from results.intervals import wilson
-from results.strata import Strata, stratified
+from results.statistics.intervals import wilson
+from results.statistics.strata import Strata, stratified
 
 MEMBERS = np.array([9_100, 1_950, 5_500, 10_850, 2_100, 5_500, 9_000])
 ASKED = np.array([636, 451, 481, 611, 493, 575, 588])

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
-from results.views import accuracy_by_rate
+from results.report.plot_data import accuracy_by_rate
 
 Table = Callable[..., pa.Table]
 NOTHING = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import INJECTIONS, TRIALS, injections_table, trials_schema, trials_table
-from results.tables import check_table, check_tallies
+from results.run_folder.tables import check_table, check_tallies
 
 NULLABLE = ["variable", "bit", "bit_field", "parameters", "probability", "count", "ber"]
 

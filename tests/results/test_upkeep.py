@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from results import ResultsError, RunHeader, RunWriter, compaction, open_run
-from results.status_reader import StatusReader
-from results.storage import LocalStorage, Storage, open_storage
+from results import ResultsError, RunHeader, RunWriter, open_run
+from results.reading.status_reader import StatusReader
+from results.storage.storage import LocalStorage, Storage, open_storage
+from results.writing import compaction
 
 Table = Callable[..., pa.Table]
 Id = Callable[[int], int]
@@ -131,7 +132,7 @@ def test_ids_that_a_large_part_tells_falsely_drop_no_row(
     every = np.sort(np.array([*map(trial_id, range(20))], np.uint64))
     asked: list[str] = []
     monkeypatch.setattr(
-        "results.replacing.told_ids", lambda _, name: (asked.append(name), every)[1]
+        "results.writing.replacing.told_ids", lambda _, name: (asked.append(name), every)[1]
     )
     with RunWriter.open(tmp_path, header, flush_seconds=1e9) as writer:
         write(writer, range(10, 20), trials, injections)
@@ -172,7 +173,7 @@ def test_merge_that_is_refused_ends_no_run(
 
     with RunWriter.open(tmp_path, header) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr("results.replacing.named_part", refuse)
+            patch.setattr("results.writing.replacing.named_part", refuse)
             write(writer, range(5), trials, injections)
         assert rows(tmp_path) == [1] * 5
         write(writer, range(5, 9), trials, injections)

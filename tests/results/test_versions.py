@@ -17,7 +17,7 @@ from results import (
     compact,
     open_run,
 )
-from results.manifest import canonical_json
+from results.run_folder.manifest import canonical_json
 
 Table = Callable[..., pa.Table]
 

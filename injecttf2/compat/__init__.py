@@ -1,0 +1,1 @@
+"""The class and the configuration file of the original InjectTF2."""

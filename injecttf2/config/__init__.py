@@ -1,0 +1,1 @@
+"""What users write, as checked Python values: YAML, numbers, names, paths."""

@@ -1,0 +1,1 @@
+"""Fault models: what happens to the sites that are hit."""

@@ -1,0 +1,273 @@
+"""Fault models by name: those built in, and those of users.
+
+A name is looked up among the built-in faults, then among classes under the decorator ``@fault``,
+then among the entry points of installed packages (group ``injecttf2.faults``); a name of the form
+``package.module:Class`` is imported, from beside the campaign file first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from injecttf2.config.parameters import shown
+from injecttf2.config.spelling import nearest
+from injecttf2.errors import FaultError, UserError
+from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
+from injecttf2.faults.custom import CODE, UserFault, check_class, wrapped
+from injecttf2.faults.fault import Fault
+from injecttf2.faults.mixture import Mixture
+from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from injecttf2.user_code.files import Code, code_of
+from injecttf2.user_code.references import import_function, is_function
+
+BUILTIN: dict[str, type[Fault]] = {
+    "bit_flip": BitFlip,
+    "stuck_at": StuckAt,
+    "zero": Zero,
+    "constant": Constant,
+    "random_bits": RandomBits,
+    "random_value": RandomValue,
+    "scale": Scale,
+    "mixture": Mixture,
+}
+"""The built-in fault models by the name used in YAML and in the results."""
+
+ENTRY_POINTS = "injecttf2.faults"
+"""The group under which an installed package names its fault models."""
+
+_decorated: dict[str, type] = {}
+
+Class = TypeVar("Class", bound=type)
+
+
+def fault(name: str) -> Callable[[Class], Class]:
+    """Return a decorator that makes a frozen dataclass a fault model; see ``user_faults``.
+
+    Args:
+        name: Its name in YAML and in the results.
+
+    Raises:
+        FaultError: The name is taken, or the class cannot be a fault model.
+    """
+
+    def register(kind: Class) -> Class:
+        check_class(kind, name)
+        known = BUILTIN.get(name) or _decorated.get(name)
+        if known is not None and _full_name(known) != _full_name(kind):
+            raise FaultError(
+                f"the name {name!r} is that of {_full_name(known)}; "
+                f"received it for {_full_name(kind)}",
+                hint="give it another name",
+            )
+        _decorated[name] = kind
+        return kind
+
+    return register
+
+
+def names() -> list[str]:
+    """Return the names of all fault models but those named as ``package.module:Class``."""
+    installed = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return list(dict.fromkeys([*BUILTIN, *_decorated, *sorted(installed.names)]))
+
+
+def find(name: str, folder: Path | None = None) -> type:
+    """Return the class of a fault model, a subclass of ``Fault`` or a user's own.
+
+    Args:
+        name: As in YAML and in the results.
+        folder: Where the module of ``package.module:Class`` is looked up first.
+
+    Raises:
+        FaultError: There is none, or it cannot be loaded.
+    """
+    known = BUILTIN.get(name) or _decorated.get(name)
+    if known is not None:
+        return known
+    if is_function(name):
+        kind: Any = import_function(name, folder, FaultError, what="class")
+    else:
+        kind = _installed(name)
+    check_class(kind, name)
+    return kind  # type: ignore[no-any-return]
+
+
+def _installed(name: str) -> Any:
+    """Load the entry point ``name``."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise FaultError(
+            f"there is no fault model {name!r}{nearest(name, names())}",
+            hint=f"expected one of {', '.join(names())}, or package.module:Class, a class of "
+            "your own",
+        )
+    entry_point = next(iter(found))
+    try:
+        return entry_point.load()
+    except Exception as error:
+        raise FaultError(
+            f"{entry_point.value} cannot be loaded: {type(error).__name__}: {error}", place=name
+        ) from error
+
+
+def build(
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    bit: int | None = None,
+    bit_field: str | None = None,
+    folder: Path | None = None,
+) -> Fault:
+    """Return a fault from its name and parameters, as they stand in YAML.
+
+    Args:
+        name: The fault model.
+        parameters: All parameters beside the bit. Those of a mixture are ``faults``, a list of
+            mappings with the keys ``weight``, ``fault``, and optionally ``bit`` or ``bit_field``
+            and ``parameters``.
+        bit: The bit. A mixture gives it to those of its faults that take one and name none.
+        bit_field: The field that the bit is drawn from, in place of ``bit``.
+        folder: Where modules are looked up first.
+
+    Raises:
+        FaultError: There is no such fault model, or a user's own cannot be used.
+        ValueError: A parameter is unknown, missing or wrong.
+    """
+    kind = find(name, folder)
+    if kind is Mixture:
+        _check_names(name, ["faults"], ["faults"], parameters)
+        return _mixture(parameters["faults"], bit=bit, bit_field=bit_field, folder=folder)
+    given = dict(parameters)
+    code = given.pop(CODE, None)
+    places = {
+        key: value for key, value in (("bit", bit), ("bit_field", bit_field)) if value is not None
+    }
+    for key in ("bit", "bit_field"):
+        if places and key in given:
+            raise ValueError(
+                f"its {key} is given twice: received {key}: {shown(given[key])} beside bits"
+            )
+    given.update(places)
+    fields = [one for one in dataclasses.fields(kind) if one.init]
+    required = [one.name for one in fields if _is_required(one)]
+    _check_names(name, [one.name for one in fields], required, given)
+    if issubclass(kind, Fault):
+        return kind(**given)
+    made = _user_fault(kind, given, name, folder)
+    if code is not None and code != made.code:
+        raise FaultError(
+            f"the code of {_full_name(kind)} is not what it was", place=name, hint="restore it"
+        )
+    return made
+
+
+def from_row(
+    name: str,
+    *,
+    bit: int | None,
+    bit_field: str | None,
+    parameters: str | None,
+    folder: Path | None = None,
+) -> Fault:
+    """Return the fault that a results row was made with.
+
+    Args:
+        name: Column ``fault``.
+        bit: Column ``bit``.
+        bit_field: Column ``bit_field``, which tells the field of a given ``bit`` as well.
+        parameters: The JSON text of :meth:`Fault.parameters`; None stands for none.
+        folder: As for :func:`build`.
+
+    Raises:
+        FaultError: As for :func:`build`, also where the code of a user's class has changed since.
+    """
+    field = bit_field if bit is None else None
+    return build(name, json.loads(parameters or "{}"), bit=bit, bit_field=field, folder=folder)
+
+
+def own_code(fault: Fault) -> dict[str, Code]:
+    """Return the user's own code of a fault, and of the faults of a mixture, by their names."""
+    if isinstance(fault, Mixture):
+        return {name: code for _, one in fault.faults for name, code in own_code(one).items()}
+    return {fault.name: fault.parcel.code} if isinstance(fault, UserFault) else {}
+
+
+def wrap(model: Any) -> Fault:
+    """Return ``model`` if it is a fault, and an instance of a user's class as one.
+
+    Its name is the one under ``@fault``, or else ``package.module:Class``.
+
+    Raises:
+        FaultError: The class cannot be a fault model.
+    """
+    if isinstance(model, Fault):
+        return model
+    kind = type(model)
+    labels = [name for name, known in _decorated.items() if known is kind]
+    return wrapped(model, labels[0] if labels else _full_name(kind))
+
+
+def _user_fault(kind: type, given: dict[str, Any], name: str, folder: Path | None) -> UserFault:
+    try:
+        model = kind(**given)
+    except (ValueError, UserError):
+        raise
+    except Exception as error:
+        raise FaultError(
+            f"{kind.__qualname__} cannot be made of {given}: {type(error).__name__}: {error}",
+            place=name,
+        ) from error
+    return wrapped(model, name, code_of(name, folder) if is_function(name) else None)
+
+
+def _mixture(
+    faults: Any, *, bit: int | None, bit_field: str | None, folder: Path | None
+) -> Mixture:
+    """Build the faults of a mixture."""
+    if not isinstance(faults, list | tuple) or not all(isinstance(one, Mapping) for one in faults):
+        raise ValueError(
+            "faults of a mixture is a list of mappings with the keys weight and fault; "
+            f"received {shown(faults)}"
+        )
+    built = []
+    for one in faults:
+        known = ["weight", "fault", "bit", "bit_field", "parameters"]
+        _check_names("a fault of a mixture", known, known[:2], one)
+        if not isinstance(one["fault"], str):
+            raise ValueError(  # noqa: TRY004 - a parameter that the user may mend
+                f"a fault is named by a text; received {shown(one['fault'])}"
+            )
+        kind = find(one["fault"], folder)
+        place = {key: one[key] for key in ("bit", "bit_field") if one.get(key) is not None}
+        if not place and (issubclass(kind, BitFault) or kind is Mixture):
+            place = {"bit": bit, "bit_field": bit_field}
+        part = build(one["fault"], one.get("parameters") or {}, **place, folder=folder)
+        built.append((one["weight"], part))
+    return Mixture(tuple(built))
+
+
+def _is_required(one: dataclasses.Field[Any]) -> bool:
+    return one.default is one.default_factory is dataclasses.MISSING
+
+
+def _check_names(
+    name: str, known: list[str], required: list[str], given: Mapping[str, Any]
+) -> None:
+    """See that parameters have known names and none is missing."""
+    for key in given:
+        if key not in known:
+            takes = ", ".join(known) or "no parameters"
+            raise ValueError(f"{name} takes {takes}; received {key!r}{nearest(str(key), known)}")
+    missing = [key for key in required if key not in given]
+    if missing:
+        received = ", ".join(f"{key}: {shown(value)}" for key, value in given.items())
+        raise ValueError(f"{name} needs {' and '.join(missing)}; received {received or 'nothing'}")
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"

@@ -1,0 +1,1 @@
+"""The user's own code: found, digested, and imported from the bytes that count."""

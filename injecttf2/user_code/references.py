@@ -1,0 +1,97 @@
+"""Functions and classes named in YAML as ``package.module:function``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from injecttf2.errors import UserError
+from injecttf2.user_code.files import RESERVED, code_of
+from injecttf2.user_code.importing import install
+
+
+def is_function(reference: str) -> bool:
+    """Return whether ``reference`` has the form ``package.module:function``."""
+    module, colon, function = reference.partition(":")
+    return (
+        bool(colon)
+        and function.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    )
+
+
+def import_function(
+    reference: str, folder: Path | None, error_type: type[UserError], *, what: str = "function"
+) -> Callable[..., Any]:
+    """Import the function, or class, that ``reference`` names.
+
+    Args:
+        reference: ``package.module:function``.
+        folder: Where the module, and what it imports, is looked up before the Python path.
+        error_type: What to raise when there is no such function.
+        what: What it is called then.
+    """
+    module_name, _, function_name = reference.partition(":")
+    _check_name(module_name.partition(".")[0], reference, folder, error_type)
+    install(code_of(module_name, folder))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            module = importlib.import_module(module_name)
+    except SystemExit as error:
+        raise error_type(
+            f"the module {module_name!r} ends the program when it is imported, "
+            f"with exit code {error.code!r}",
+            place=reference,
+            hint='put what it does as a script below `if __name__ == "__main__":`',
+        ) from error
+    except Exception as error:
+        raise error_type(
+            f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
+            place=reference,
+            hint="it is looked up beside the campaign file, then on the Python path",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise error_type(
+            f"the module {module_name!r} has no {what} {function_name!r}", place=reference
+        )
+    return function  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def findable(folder: Path | None) -> Iterator[None]:
+    """Let Python find all modules in ``folder``, behind those of the Python path.
+
+    For code whose results are digested themselves, so that it may import what it likes.
+    """
+    if folder is None:
+        yield
+        return
+    entry = str(folder.absolute())
+    sys.path.append(entry)
+    try:
+        yield
+    finally:
+        sys.path.reverse()
+        with contextlib.suppress(ValueError):
+            sys.path.remove(entry)
+        sys.path.reverse()
+
+
+def _check_name(
+    top_level: str, reference: str, folder: Path | None, error_type: type[UserError]
+) -> None:
+    """Refuse a file that has the name of a module that Python or this package needs."""
+    if folder is None or top_level not in RESERVED:
+        return
+    for file in (folder / f"{top_level}.py", folder / top_level / "__init__.py"):
+        if file.is_file():
+            raise error_type(
+                f"{file} has the name of a module that Python or injecttf2 needs",
+                place=reference,
+                hint="give it another name",
+            )

@@ -1,0 +1,1 @@
+"""The campaign file: its schema, and loading it. Loads no TensorFlow."""

@@ -1,0 +1,166 @@
+"""How many trials a cell gets until its rate is known as exactly as wanted.
+
+A cell is looked at after fixed numbers of trials, which follow from the plan alone, and goes no
+further after the first look at which its interval is narrow enough. What a look sees are the rows
+of the cell's trials up to there, so two executions stop at the same trial.
+
+Looks at every trial would stop too often where the estimate is extreme by chance; therefore there
+are few, each half as many trials again after the one before, and the first waits until an interval
+could be as narrow as wanted (no success among n: Wilson's half width is z^2 / 2(n + z^2)). The last
+is where any rate is known that well, also if a trial has fewer hits than are expected.
+
+A campaign file is checked without the package ``results``, which loads pyarrow: that is imported
+where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from injecttf2.config.fields import Schema, Text, Whole, number
+
+GROWTH = 1.5
+"""Trials at a look, relative to those at the look before."""
+
+FEWEST = 100
+"""Injected samples, or faults in weights, before a first look."""
+
+RAREST = 1e-3
+"""The rate that is still known with the relative precision wanted, where no maximum is given."""
+
+Share = Annotated[float, number("a number above 0 and below 1", lambda x: 0 < x < 1)]
+
+
+class Precision(Schema):
+    """The precision at which a cell has enough trials."""
+
+    metric: Text = Field(
+        "sdc", description="The rate that is to be known: sdc (default), due, or sdc_NAME."
+    )
+    half_width: Share | None = Field(
+        None, description="Half the width of its interval, for example 0.01; or relative."
+    )
+    relative: Share | None = Field(
+        None, description="The same as a share of the rate, for rare events; or half_width."
+    )
+    confidence: Share = Field(0.95, description="Of the interval; default 0.95.")
+    minimum: Whole = Field(1, description="Trials that every cell gets; default 1.")
+    maximum: Whole | None = Field(
+        None,
+        description="Trials that a cell gets at most; default what any rate, or with relative one "
+        "of 0.001, takes.",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_width(self) -> Self:
+        if (self.half_width is None) == (self.relative is None):
+            raise ValueError("either half_width or relative")
+        if self.maximum is not None and self.maximum < self.minimum:
+            raise ValueError("a maximum that is not below the minimum")
+        return self
+
+    def looks(self, hits: float) -> tuple[int, ...]:
+        """Return after how many trials a cell is looked at, ascending.
+
+        Args:
+            hits: Independent injections that a trial is expected to have: the samples that it
+                hits in outputs, one where a fault in weights holds for all.
+        """
+        if hits <= 0:
+            return (self.minimum,)
+        first, last = self._sizes()
+        sizes = [first]
+        while sizes[-1] * GROWTH < last[0]:
+            sizes.append(sizes[-1] * GROWTH)
+        counts = [math.ceil(size / hits) for size in [*sizes, *last]]
+        highest = self.maximum or max(counts[-1], self.minimum)
+        inside = {min(max(count, self.minimum), highest) for count in counts}
+        return tuple(sorted({*inside, highest}))
+
+    def fixed(self, hits: float, population: int) -> int:
+        """Return the trials that a plan of one size for all would give a cell, by Leveugle.
+
+        There is no such size for a relative precision: the answer is then the last look.
+
+        Args:
+            hits: As for :meth:`looks`.
+            population: Sites of the cell.
+        """
+        if hits <= 0:
+            return self.minimum
+        from results.statistics.sample_size import sample_size
+
+        if self.half_width is None:
+            return self.looks(hits)[-1]
+        return math.ceil(sample_size(self.half_width, self.confidence, population) / hits)
+
+    def is_met(self, tally: Tally) -> bool:
+        """Return whether a cell's rate is known well enough."""
+        low, high = tally.interval(self.confidence)
+        if math.isnan(low):
+            return False
+        wanted = self.half_width
+        if wanted is None:
+            assert self.relative is not None  # noqa: S101 - one of them is
+            wanted = self.relative * tally.rate
+        return (high - low) / 2 <= wanted
+
+    def _sizes(self) -> tuple[float, tuple[float, float]]:
+        """Return how many injections there are at the first look and at the last two.
+
+        The last two are where the worst rate is known well enough if everything goes as expected,
+        and where it is even if chance takes three standard deviations away.
+        """
+        from results.statistics.sample_size import sample_size
+
+        z = NormalDist().inv_cdf(0.5 + self.confidence / 2)
+        if self.half_width is not None:
+            first = z**2 * (1 / (2 * self.half_width) - 1)
+            size = int(sample_size(self.half_width, self.confidence))
+            last = max(FEWEST, size), max(FEWEST, size + 3 * math.sqrt(size))
+            return max(FEWEST, first), last
+        assert self.relative is not None  # noqa: S101 - one of them is
+        rare = math.ceil((z / self.relative) ** 2 * (1 - RAREST) / RAREST)
+        return FEWEST, (rare, rare * (1 + 3 * self.relative / z))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the trials of a cell have brought so far.
+
+    Args:
+        trials: Trials.
+        injected: Their injected samples.
+        hits: Those of them that count for the rate.
+        squares: Sum of the squares of the trials' hits; for weights.
+        clustered: Whether a trial's samples share its fault, so that the trial is the unit.
+    """
+
+    trials: int = 0
+    injected: int = 0
+    hits: int = 0
+    squares: float = 0.0
+    clustered: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Share of the injected samples that count; NaN without any."""
+        return self.hits / self.injected if self.injected else math.nan
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return the bounds of the rate; NaN where nothing was injected."""
+        from results.statistics import wilson
+        from results.statistics.clusters import cluster_wilson
+
+        if self.clustered:
+            low, high = cluster_wilson(
+                self.trials, self.injected, self.hits, self.squares, confidence
+            )
+        else:
+            low, high = wilson(self.hits, self.injected, confidence)
+        return float(low), float(high)

@@ -1,0 +1,429 @@
+"""The command line. Every command imports what it needs, so that help and status are immediate."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import warnings
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from injecttf2.config.paths import run_on_disk
+from orchestrator.cli.console import (
+    after_work,
+    messages,
+    print_json,
+    screen,
+    shown_warnings,
+    tell_summary,
+)
+from orchestrator.cli.exit_codes import EXIT_INTERRUPTED, EXIT_WRONG_INPUT, GOES_ON, end_by, end_of
+from orchestrator.cli.streams import standard_streams
+from orchestrator.signals import stop_signals
+
+UsageError: Any = typer.BadParameter.__base__  # typer shows what comes of it, and not its name
+
+app = typer.Typer(
+    name="injecttf2",
+    help="Fault-injection campaigns on TensorFlow / Keras models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run directory.", callback=run_on_disk)
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Data set in place of the file's.", metavar="D")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
+
+
+class ExecutorName(StrEnum):
+    """Where workers run."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+def main() -> None:
+    """Run the command line and exit with its code; errors meant for the user have no traceback."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    before = {number: signal.signal(number, _interrupted) for number in stop_signals()}
+    try:
+        with standard_streams(), shown_warnings():
+            code = _code()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    sys.exit(code)
+
+
+def _code() -> int:
+    """Run the command line and return its exit code."""
+    try:
+        return app(standalone_mode=False) or 0
+    except _Interrupted:
+        messages().print(f"interrupted; {GOES_ON}")
+        return EXIT_INTERRUPTED
+    except UsageError as error:
+        usage = io.StringIO()
+        error.show(usage)
+        messages().print(usage.getvalue(), end="")
+        return EXIT_WRONG_INPUT
+    except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
+        return end_by(error)
+
+
+class _Interrupted(BaseException):
+    """A signal to stop; typer would turn a KeyboardInterrupt into an exit code of its own."""
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """End where no session is under way, which handles both signals itself."""
+    raise _Interrupted
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="DIR",
+            callback=run_on_disk,
+            help="Run directory, or s3://, gs:// or abfs:// [default: runs/NAME].",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers [default: as many as fit].")
+    ] = None,
+    cpus_per_worker: Annotated[int, typer.Option(min=1, help="CPUs of a worker.")] = 1,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs of a worker, may be a fraction [default: 1 if any]."),
+    ] = None,
+    cpu_workers: Annotated[
+        int,
+        typer.Option(min=0, help="Workers without a GPU, beside those with one."),
+    ] = 0,
+    any_numerics: Annotated[
+        bool,
+        typer.Option("--any-numerics", help="Take workers that round otherwise than the others."),
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
+    ] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Ray actors, or inline: in this process.")
+    ] = ExecutorName.ray,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVELS",
+            help="How injected samples are evaluated faster, without any change of outcomes: "
+            "drop,difference or one of them, or dense for none [default: all].",
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try trials again that were given up on."),
+    ] = False,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Stop when there has been no worker for this long "
+            "[default: 300, on a cluster 1800].",
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Serve metrics for Prometheus here, to whoever reaches the port."
+        ),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Write report.html into the run directory."),
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Run a campaign; the same command again goes on where it stopped."""
+    from injecttf2.levels import parse_levels
+    from orchestrator.campaign.campaign import load_campaign
+    from orchestrator.session.launch import Options, launch
+    from results.shown import shown_address
+
+    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    folder = output if output is not None else f"runs/{loaded.name}"
+    options = Options(
+        folder,
+        executor=executor.value,
+        workers=workers,
+        cpus=cpus_per_worker,
+        gpus=gpus_per_worker,
+        cpu_workers=cpu_workers,
+        any_numerics=any_numerics,
+        address=address,
+        levels=None if levels is None else parse_levels(levels, place="--levels"),
+        retry_failed=retry_failed,
+        patience=patience,
+        metrics_port=metrics_port,
+    )
+    summary = launch(loaded, options, messages())
+    page = _report_of(folder) if report and not summary.stopped else None
+    with after_work():
+        tell_summary(folder, summary, as_json=as_json, report=page)
+    raise typer.Exit(end_of(summary, shown_address(folder)))
+
+
+def _report_of(run: str) -> str | None:
+    """Write the report of a run and return where it is; None, with a warning, if it cannot be."""
+    from orchestrator.session.automatic_report import leave_report
+
+    try:
+        return leave_report(run, messages())
+    except _Interrupted:
+        messages().print("interrupted: the report was not written", style="yellow")
+        return None
+
+
+@app.command()
+def plan(
+    campaign: CampaignFile,
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a campaign would do and take; nothing is run."""
+    from injecttf2 import device
+    from orchestrator.campaign.campaign import load_campaign
+
+    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    device.configure(gpu=False)
+    from injecttf2.judging.output_kind import told
+    from orchestrator.cli.tables import plan_table
+    from orchestrator.planning.estimate import estimate
+    from orchestrator.planning.plan import make_plan
+
+    planned = make_plan(loaded)
+    expected = estimate(planned)
+    if as_json:
+        print_json(
+            {
+                "trials": len(planned.grid),
+                "cells": sum(group.cells for group in planned.grid.groups),
+                "injections": round(planned.injections),
+                "seconds": round(expected.seconds, 1),
+                "seconds_at_least": round(expected.at_least, 1),
+                "bytes": expected.bytes,
+                **told(planned.outputs),
+                "data": planned.dataset.told,
+                **({} if (span := planned.trial_range()) is None else span._asdict()),
+            }
+        )
+        return
+    screen().print(plan_table(planned, expected))
+
+
+@app.command()
+def status(
+    run: RunFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how far a run is, from its directory alone."""
+    from dataclasses import asdict
+
+    from results import open_run
+    from results.shown import shown_address
+
+    shown = shown_address(run)
+    if watch:
+        from orchestrator.cli.watch import watch as look
+
+        with suppress(_Interrupted):
+            for state in look(run, None if as_json else screen()):
+                if as_json:
+                    print_json({"run": shown, **asdict(state)})
+        return
+    state = open_run(run).status()
+    if as_json:
+        print_json({"run": shown, **asdict(state)})
+        return
+    from orchestrator.cli.tables import status_table
+
+    screen().print(status_table(shown, state))
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.html",
+            help="What to write [default: report.html in the run directory, for a run on object "
+            "storage in the current folder].",
+        ),
+    ] = None,
+) -> None:
+    """Write the report of a run: one HTML file, to be opened in a browser."""
+    from orchestrator.session.automatic_report import report_file
+    from results import ResultsWarning, open_run, write_report
+
+    opened = open_run(run)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResultsWarning)
+        file = write_report(opened, output if output is not None else report_file(run))
+    with after_work():
+        for warning in dict.fromkeys(str(one.message) for one in told):
+            messages().print(warning, style="yellow")
+        screen().print(f"report: {file}", soft_wrap=True)
+
+
+@app.command()
+def compact(run: RunFolder, as_json: Json = False) -> None:
+    """Put the many small files of a run into few large ones; the results stay the same."""
+    from dataclasses import asdict
+
+    from orchestrator.cli.tables import compacted_line
+    from results import compact as put_together
+    from results.shown import shown_address
+
+    compacted = put_together(run)
+    with after_work():
+        for warning in compacted.warnings:
+            messages().print(warning, style="yellow")
+        if as_json:
+            print_json({"run": shown_address(run), **asdict(compacted)})
+        else:
+            screen().print(compacted_line(compacted))
+
+
+@app.command()
+def layers(
+    model: Annotated[str, typer.Argument(help="Model file, SavedModel folder, builtin:NAME, ...")],
+    signature: Annotated[
+        str | None,
+        typer.Option(help="Signature of a SavedModel, if not the one that is served."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List what can be injected in a model, with shapes and dtypes."""
+    from injecttf2 import device
+    from orchestrator.campaign.campaign import locate
+
+    reference = locate(model)
+    device.configure(gpu=False)
+    from injecttf2.graph.model_graph import ModelGraph
+    from injecttf2.graph.weights import all_counted
+    from injecttf2.models.loading import resolve
+    from orchestrator.cli.tables import layer_entry, layers_table
+
+    graph = ModelGraph.of(resolve(reference, Path.cwd(), signature=signature)[1])
+    weights = all_counted(graph)
+    if as_json:
+        print_json([layer_entry(info, weights[info.layer]) for info in graph.layers])
+        return
+
+    screen().print(layers_table(model, graph.layers, weights))
+
+
+@app.command()
+def replay(
+    run: RunFolder,
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL_ID", help="As in the results.")],
+    model: ModelOption = None,
+    dataset: DatasetOption = None,
+    as_json: Json = False,
+) -> None:
+    """Run one trial again and compare it with its row; exit code 1 if they differ."""
+    from injecttf2 import device
+
+    device.configure()
+    from orchestrator.session.replay import foreign_code
+    from orchestrator.session.replay import replay as run_again
+
+    if (line := foreign_code(run)) is not None:
+        messages().print(line)
+    differences = run_again(run, trial_id, model=model, dataset=dataset)
+    if as_json:
+        print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
+    else:
+        out = screen()
+        for column, (recorded, now) in differences.items():
+            out.print(f"{column}: recorded {recorded}, now {now}")
+        verdict = "differs from its row" if differences else "is equal to its row"
+        out.print(f"trial {trial_id} {verdict}")
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command("export-sites")
+def export_sites(
+    run: RunFolder,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .parquet or .csv file to write.")
+    ] = Path("sites.parquet"),
+) -> None:
+    """Write the recorded sites of a run as a fault list, for `sites:` in a campaign."""
+    from orchestrator.cli.export_sites import export_sites as export
+
+    count = export(run, output)
+    with after_work():
+        screen().print(f"{count:,} sites: {output}", soft_wrap=True)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="What to write.")] = Path(
+        "campaign.yaml"
+    ),
+) -> None:
+    """Write a commented campaign to start from."""
+    from importlib.resources import files
+
+    from injecttf2.errors import CampaignError
+
+    text = files("orchestrator.cli").joinpath("template.yaml").read_text()
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        raise CampaignError(
+            "the file exists and is left as it is", place=str(file), hint="give another name"
+        ) from None
+    except OSError as error:
+        raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
+    with after_work():
+        screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of campaign files, by which editors complete and check them."""
+    from orchestrator.campaign.json_schema import campaign_schema
+
+    print_json(campaign_schema())

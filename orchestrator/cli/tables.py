@@ -1,0 +1,346 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from results import Compacted, RunStatus, open_run
+from results.report.labels import fault_label
+from results.report.tables import percent
+from results.run_folder.golden import golden_warning
+from results.shown import shown, shown_address
+
+if TYPE_CHECKING:
+    from injecttf2.graph.layer_info import LayerInfo
+    from injecttf2.graph.weights import Counted
+    from orchestrator.planning.estimate import Estimate
+    from orchestrator.planning.plan import Plan
+    from orchestrator.session.session import Summary
+
+SHOWN_LAYERS = 20
+"""Layers in the table after a run; the rest is in the results."""
+
+
+def summary_lines(run: str, summary: Summary, report: str | None = None) -> RenderableType:
+    """Return what a run has done, in counts, and where the results and their report are."""
+    line = (
+        f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
+        f"in {summary.seconds:.1f} s"
+    )
+    if summary.reevaluated:
+        line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
+    if summary.busy is not None:
+        line += f"; workers busy {summary.busy:.0%}"
+    if summary.unmet:
+        cells = "cell has" if summary.unmet == 1 else "cells have"
+        line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
+    where = [f"results: {shown_address(run)}"] + ([f"report: {report}"] if report else [])
+    return Group(_line(line), *(_line(one, no_wrap=True, overflow="ignore") for one in where))
+
+
+def outcome_table(run: str) -> RenderableType:
+    """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault.
+
+    Where nothing was hit there is no rate, but a dash.
+    """
+    opened = open_run(run)
+    summary = opened.summary(by=["layer", "target", "fault", "parameters", "bit_field"])
+    usual = {"target": "outputs", "fault": "bit_flip"}
+    keys = [name for name, value in usual.items() if (summary[name] != value).any()]
+    if (summary.groupby("fault", observed=True)["parameters"].nunique(dropna=False) > 1).any():
+        keys.append("parameters")
+    if summary["bit_field"].notna().any():
+        keys.append("bit_field")
+    table = _table("outcomes")
+    table.add_column("layer", overflow="fold")
+    table.add_column("bits" if keys == ["bit_field"] else "fault", overflow="fold")
+    for name in ("trials", "injected", "accuracy", "sdc", "sdc %", "due", "due %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = list(dict.fromkeys(summary["layer"].astype(str)))[:SHOWN_LAYERS]
+    for layer, rows in summary.groupby("layer", observed=True, sort=False):
+        if layer not in shown:
+            continue
+        for place, row in enumerate(rows.to_dict("records")):
+            table.add_row(
+                str(layer) if place == 0 else "",
+                _told_apart(row, keys),
+                f"{row['trials']:,}",
+                f"{row['injected']:,}",
+                percent(row["accuracy"]),
+                f"{row['sdc']:,}",
+                percent(row["sdc_rate"]),
+                f"{row['due']:,}",
+                percent(row["due_rate"]),
+                end_section=place == len(rows) - 1,
+            )
+    golden = f"golden accuracy {summary['golden_accuracy'].iloc[0]:.2%}" if len(summary) else ""
+    layers = summary["layer"].nunique()
+    if layers > SHOWN_LAYERS:
+        golden += f"; the first {SHOWN_LAYERS} of {layers} layers"
+    if warning := golden_warning(opened.golden):
+        golden += f"\n{warning}"
+    return _with_line(table, golden)
+
+
+def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
+    """Return what tells a row of a layer from its others; what is usual is left out.
+
+    So are the digests among the parameters, which no user has given.
+    """
+    told = {name: row[name] for name in keys if isinstance(row[name], str)}  # not null
+    if parameters := told.pop("parameters", None):
+        told["fault"] = fault_label(row["fault"], parameters)
+    return (
+        " ".join(one for one in told.values() if one not in ("outputs", "bit_flip")) or "bit_flip"
+    )
+
+
+def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
+    """Return what a plan would do and take."""
+    table = _table(f"plan of {plan.campaign.name}")
+    for name in ("layer", "target"):
+        table.add_column(name)
+    for name in ("cells", "trials", "shape", "dtype"):
+        table.add_column(name, justify="right")
+    infos = {info.layer: info for info in plan.layers}
+    for group in plan.grid.groups:
+        parts = [infos[layer] for layer in group.scope.layers]
+        table.add_row(
+            group.layer,
+            group.scope.target,
+            f"{group.cells:,}",
+            f"{len(group):,}",
+            " + ".join(_shape(part.shape) for part in parts),
+            " + ".join(dict.fromkeys(part.dtype for part in parts)),
+        )
+    for info in plan.skipped:
+        table.add_row(info.layer, "skipped:", "", info.reason, _shape(info.shape), info.dtype)
+    line = (
+        f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
+        f"{plan.injections:,.0f} injections, {_span(expected)} on this machine, "
+        f"{_size(expected.bytes)}"
+    )
+    if span := plan.trial_range():
+        line = f"at least {span.at_least:,}, at most {line}\neach cell until it is known as asked"
+        if span.fixed is not None:
+            line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
+    lines = [line, *plan.reading_lines()]
+    return _with_line(table, "\n".join(lines))
+
+
+def status_table(run: str, status: RunStatus) -> RenderableType:
+    """Return how far a run is, what is at work on it, and what was given up on."""
+    table = _table(run)
+    table.add_column("layer")
+    for name in ("done", "planned"):
+        table.add_column(name, justify="right")
+    if status.failures:
+        table.add_column("given up", justify="right")
+    if status.outside:
+        table.add_column("of an earlier grid", justify="right")
+    for layer, state in status.layers.items():
+        row = [layer, f"{state.done:,}", f"{state.planned:,}"]
+        row += [f"{state.failed:,}"] if status.failures else []
+        row += [f"{status.outside.get(layer, 0):,}"] if status.outside else []
+        table.add_row(*row)
+    return Group(
+        table,
+        _line(_how_far(status)),
+        *(_line(line) for line in _at_work(status)),
+        *(_line(f"{name} cannot be read") for name in status.unreadable),
+        *(_line(line) for line in (status.contradiction or "").splitlines()),
+        *_failures(status),
+    )
+
+
+def _how_far(status: RunStatus) -> str:
+    share = status.done / status.planned if status.planned else 1.0
+    parts = [f"{status.done:,} of {status.planned:,} trials done ({share:.1%})"]
+    if status.failures:
+        parts.append(f"{status.failures:,} given up on")
+    if status.trials_per_second and status.done < status.planned:
+        parts.append(f"{status.trials_per_second:,.1f} trials/s")
+    if status.seconds_left is not None:
+        parts.append(f"{_time(status.seconds_left)} left at that rate")
+    if status.last_finished_at:
+        parts.append(f"last trial at {status.last_finished_at:%Y-%m-%d %H:%M:%S} UTC")
+    return "; ".join(parts)
+
+
+def _at_work(status: RunStatus) -> Iterator[str]:
+    """Yield what is known of the process that writes, if anything is."""
+    heartbeat = status.heartbeat
+    if heartbeat is None:
+        return
+    who = f"process {heartbeat.pid} on {heartbeat.host}"
+    ago = f"heartbeat {_time(heartbeat.age)} ago"
+    if heartbeat.age < 0:
+        ago = f"heartbeat {_time(-heartbeat.age)} ahead of the clock here"
+    if heartbeat.alive:
+        workers = heartbeat.workers or 0
+        yield f"running with {workers} worker{'s' if workers != 1 else ''}: {who}, {ago}"
+    elif heartbeat.state == "running" and heartbeat.age < 0:
+        yield f"running or not: {who} said so, {ago}; set the clocks of both machines"
+    elif heartbeat.state == "running":
+        yield f"not running: {who} has been silent, {ago}; the same command goes on"
+    else:
+        yield f"{heartbeat.state}: {who}, {ago}"
+        if reason := heartbeat.details.get("reason"):
+            yield str(reason)
+
+
+def _failures(status: RunStatus) -> Iterator[RenderableType]:
+    """Yield a table of what was given up on, if anything was."""
+    if not status.failed:
+        return
+    table = _table("given up on (`injecttf2 run --retry-failed` tries them again)")
+    table.add_column("trial_id", no_wrap=True)
+    for name in ("trial", "error"):
+        table.add_column(name, overflow="fold")
+    for failed in status.failed:
+        table.add_row(str(failed.trial_id), failed.trial, failed.error)
+    yield table
+    if status.failures > len(status.failed):
+        rest = status.failures - len(status.failed)
+        yield _line(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
+
+
+def compacted_line(compacted: Compacted) -> str:
+    """Return what a compaction did."""
+    if not compacted.merged:
+        return f"nothing to do: {compacted.parts_before:,} files, {_size(compacted.bytes_before)}"
+    return (
+        f"{compacted.parts_before:,} files, {_size(compacted.bytes_before)} -> "
+        f"{compacted.parts_after:,} files, {_size(compacted.bytes_after)}"
+    )
+
+
+def layer_entry(info: LayerInfo, weights: Sequence[Counted]) -> dict[str, Any]:
+    """Return what can be injected in a layer, as plain values."""
+    entry: dict[str, Any] = {
+        "layer": info.layer,
+        "type": info.type,
+        "shape": list(info.shape),
+        "dtype": info.dtype,
+        "elements": info.elements,
+        "parameters": info.parameters,
+    }
+    if weights:
+        entry["weights"] = [
+            {
+                "variable": one.weight.name,
+                "dtype": one.weight.dtype,
+                "elements": one.weight.elements,
+                "counted_at": None
+                if one.at is None
+                else {"layer": one.at.layer, "variable": one.at.name},
+                **({} if one.reason is None else {"reason": one.reason}),
+            }
+            for one in weights
+        ]
+    if not (info.in_all or info.is_input):
+        entry["in_all"] = False
+    return entry if info.reason is None else {**entry, "reason": info.reason}
+
+
+def layers_table(
+    model: str, layers: Sequence[LayerInfo], weights: Mapping[str, Sequence[Counted]]
+) -> Table:
+    """Return what can be injected in a model.
+
+    Args:
+        model: What it was asked for by.
+        layers: Its layers.
+        weights: By the address of each: its weights.
+    """
+    table = _table(model)
+    for name in ("layer", "type"):
+        table.add_column(name, overflow="fold")
+    for name in ("shape", "dtype", "elements", "parameters"):
+        table.add_column(name, justify="right")
+    table.add_column("weights", overflow="fold")
+    for info in layers:
+        elements = "depends on data" if info.elements is None else f"{info.elements:,}"
+        name = (
+            info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
+        )
+        table.add_row(
+            name,
+            _kind(info),
+            _shape(info.shape),
+            info.dtype,
+            elements,
+            f"{info.parameters:,}",
+            _weights(info.layer, weights[info.layer]),
+        )
+    return table
+
+
+def _weights(layer: str, weights: Iterable[Counted]) -> str:
+    """Return the weights of a layer, and where they are counted if not there."""
+    told: dict[str, list[str]] = {}
+    for one in weights:
+        where = one.reason or ""
+        if one.at is not None and one.at.layer != layer:
+            where = f"counted at {one.at.layer}"
+        told.setdefault(where, []).append(one.weight.name)
+    return "; ".join(
+        ", ".join(names) + (f" ({where})" if where else "") for where, names in told.items()
+    )
+
+
+def _kind(info: LayerInfo) -> str:
+    """Return what a layer is, and whether `layers: all` leaves it out."""
+    if info.is_input:
+        return f"{info.type} (an input)"
+    return info.type if info.in_all else f"{info.type} (not among `all`)"
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _with_line(table: Table, line: str) -> RenderableType:
+    """Return a table with a line below it, which may be wider than the table."""
+    return Group(table, _line(line))
+
+
+def _line(text: str, **options: Any) -> Text:
+    """Return a text as it may be shown, which is not laid out like one of a table."""
+    return Text(shown(text), **options)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
+
+
+def _span(expected: Estimate) -> str:
+    least, most = _time(expected.at_least), _time(expected.seconds)
+    return least if least == most else f"{least} to {most}"
+
+
+def _time(seconds: float) -> str:
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,117 @@
+"""What a plan will take: seconds on this machine and bytes of results."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from injecttf2.engine import GOLDEN_BYTES
+from injecttf2.errors import ModelError, todo, told
+from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.graph.weights import weights_in
+from injecttf2.trial import WEIGHTS, Scope
+from orchestrator.planning.plan import Plan
+
+START_SECONDS = 8.0, 20.0
+"""Starting Ray and loading TensorFlow in every process, at least and at most."""
+
+DRAW_SECONDS = 2e-8
+"""Drawing the sites of a trial, for each sample of the data set."""
+
+LEAVING = 0.3
+"""Share of the dense work behind a fault that is left where samples leave early, at least."""
+
+TRIAL_BYTES = 35
+"""A trial's row in Parquet: 32 MB for a million, and what small files cost."""
+
+INJECTION_BYTES = 24
+"""A recorded site's row in Parquet."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will take, roughly.
+
+    Args:
+        at_least: Seconds on this machine with all its cores, start-up included, where most samples
+            leave early.
+        seconds: The same where none does.
+        bytes: In the run directory.
+    """
+
+    at_least: float
+    seconds: float
+    bytes: int
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Estimate a plan from what each segment of the model takes to compile and for a batch.
+
+    Raises:
+        ModelError: The model raises on the data, as it would when it is run.
+    """
+    samples = len(plan.dataset)
+    chain = Chain(plan.graph, samples, GOLDEN_BYTES)
+    compiling, batch = _timed(plan, chain)
+    per_sample = [seconds / size for seconds, size in zip(batch, chain.batch, strict=True)]
+    least, most = START_SECONDS
+    fixed = sum(compiling) + samples * sum(per_sample) + len(plan.grid) * samples * DRAW_SECONDS
+    least, most = least + fixed, most + fixed
+    for group in plan.grid.groups:
+        first = _first(chain, group.scope)
+        cells = plan.grid.cells(group)
+        hits = sum(trials * plan.hits(cell) for cell, trials in cells)
+        if first < len(chain):
+            behind = sum(per_sample[first:]) * hits
+            # A part of a batch costs a whole one, in each segment.
+            entered = compiling[first] + sum(batch[first:])
+            least += entered / 2 + LEAVING * behind
+            most += entered + behind
+    size = len(plan.grid) * TRIAL_BYTES
+    if plan.campaign.record == "injections":
+        size += int(plan.injections) * INJECTION_BYTES
+    return Estimate(least, most, size)
+
+
+def _first(chain: Chain, scope: Scope) -> int:
+    """Return the first segment that the faults of a scope come in with."""
+    graph = chain.graph
+    if scope.target == WEIGHTS:
+        read = [graph.reading.read[one.variable.key] for one in weights_in(graph, scope.layers)]
+        bounds = (chain.readers(names) for names in read)
+        return min((one[0] for one in bounds if one is not None), default=len(chain))
+    names = [graph.point(layer).name for layer in scope.layers]
+    return min(
+        (chain.segment_of(one) for one in names if graph.flow.reaches(one)), default=len(chain)
+    )
+
+
+def _timed(plan: Plan, chain: Chain) -> tuple[list[float], list[float]]:
+    """Return what each segment takes to be compiled, and for a batch after that, in seconds.
+
+    Raises:
+        ModelError: The model raises on these data.
+    """
+    cache = GoldenCache(chain, plan.dataset, GOLDEN_BYTES)
+    compiling, batch = [], []
+    try:
+        given = cache.inputs(0, min(max(chain.batch), len(plan.dataset)))
+        for index in range(len(chain)):
+            begin = time.perf_counter()
+            following = cache.through(index, given)
+            first = time.perf_counter() - begin
+            begin = time.perf_counter()
+            cache.through(index, given)
+            again = time.perf_counter() - begin
+            count = -(-given[0].shape[0] // chain.batch[index])
+            batch.append(again / count)
+            compiling.append(max(0.0, first - again))
+            given = following
+    except Exception as error:
+        raise ModelError(
+            f"the model cannot be run on the data: {told(error)}",
+            place=plan.model.name,
+            hint=todo(error),
+        ) from error
+    return compiling, batch

@@ -1,0 +1,308 @@
+"""From a campaign file to a plan: model and data loaded, layers chosen, trials numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from injecttf2 import datasets
+from injecttf2.config.spelling import nearest
+from injecttf2.datasets import Dataset, Preparation
+from injecttf2.engine import GOLDEN_BYTES
+from injecttf2.errors import CampaignError, placed
+from injecttf2.evaluation import dependence, golden_run
+from injecttf2.evaluation.chain import Chain
+from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.faults import registry as fault_registry
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.judging import Assessment, Output, output_kind
+from injecttf2.judging import registry as loading
+from injecttf2.judging.names import Named
+from injecttf2.judging.output_kind import OutputKind
+from injecttf2.judging.probabilities import gives_logits
+from injecttf2.judging.registry import PortableAssessment
+from injecttf2.models.digest import model_digest
+from injecttf2.models.inputs import model_inputs
+from injecttf2.models.keras_settings import KerasSettings
+from injecttf2.models.loading import resolve as resolve_model
+from injecttf2.models.portable import Model, Portable
+from injecttf2.sampling.rates import Exhaustive
+from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
+from injecttf2.user_code.files import Code
+from orchestrator.campaign.campaign import Campaign
+from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.planning.adaptive_sampling import Looks, is_adaptive
+from orchestrator.planning.sampling_plan import SamplingPlan
+from orchestrator.planning.selection import Chooser
+from orchestrator.planning.trial_grid import Grid
+from results.analysis.summary import RATED
+
+
+class TrialRange(NamedTuple):
+    """How many trials a plan with a precision has.
+
+    Args:
+        at_least: If all cells have enough at their first look.
+        at_most: If all go on to their last.
+        fixed: In a plan that gives every cell the sample size of Leveugle et al. (DATE 2009); None
+            for a relative precision, which has no such size.
+    """
+
+    at_least: int
+    at_most: int
+    fixed: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that is needed to run a campaign.
+
+    Args:
+        campaign: The campaign.
+        identity: What the ids of its trials are made from.
+        grid: Its trials.
+        layers: What the model consists of.
+        skipped: Layers that ``all``, a pattern or a type named but that cannot be injected.
+        model: The model, ready to be sent.
+        dataset: The data as the model takes them.
+        graph: The model's graph, with the shapes that it has for these data.
+        sampling: Says how many trials each cell gets.
+        assessment: What is asked of outputs.
+        sent_assessment: The same, ready to be sent.
+        outputs: What the model's outputs are taken for; None where nothing depends on it.
+        code: The user's own code of what the campaign names, by the name that it has there.
+    """
+
+    campaign: Campaign
+    identity: Identity
+    grid: Grid
+    layers: tuple[LayerInfo, ...]
+    skipped: tuple[LayerInfo, ...]
+    model: Portable
+    dataset: Dataset
+    graph: ModelGraph
+    sampling: SamplingPlan
+    assessment: Assessment
+    sent_assessment: PortableAssessment
+    outputs: OutputKind | None
+    code: Mapping[str, Code]
+
+    @property
+    def injections(self) -> float:
+        """Injected samples to expect in all trials together."""
+        return sum(trials * self.hits(cell) for cell, trials in self.grid.cells())
+
+    def hits(self, cell: Cell) -> float:
+        """Return how many samples a trial of a cell is expected to hit."""
+        return len(self.dataset) if cell.target == WEIGHTS else self.sampling.units(cell)
+
+    def skipped_lines(self) -> Iterator[str]:
+        """Yield which layers are left out, a line a reason."""
+        by_reason: dict[str | None, list[str]] = {}
+        for info in self.skipped:
+            by_reason.setdefault(info.reason, []).append(info.layer)
+        for reason, layers in by_reason.items():
+            joined = ", each because " if len(layers) > 1 else ": "
+            yield f"skipping {', '.join(layers)}{joined}{reason}"
+
+    def reading_lines(self) -> Iterator[str]:
+        """Yield how the model's outputs and the data are read, and why, if that was decided."""
+        if self.outputs is not None:
+            yield f"the model's outputs are {self.outputs.kind}: {self.outputs.reason}"
+        yield f"data: {self.dataset.told}"
+
+    def new_looks(self) -> Looks | None:
+        """Return the looks at the cells, before any trial is done; None without a precision."""
+        if self.campaign.precision is None:
+            return None
+        return Looks(self.grid, self.identity, self.campaign.precision, self.sampling.looks)
+
+    def trial_range(self) -> TrialRange | None:
+        """Return how many trials there are at least, at most, and in a plan of one size for all.
+
+        None without a precision.
+        """
+        precision, samples = self.campaign.precision, len(self.dataset)
+        if precision is None:
+            return None
+        at_least = fixed = 0
+        for cell, trials in self.grid.cells():
+            if not is_adaptive(cell):
+                at_least, fixed = at_least + trials, fixed + trials
+                continue
+            population = self.sampling.places(cell) * (1 if cell.target == WEIGHTS else samples)
+            at_least += self.sampling.looks(cell)[0]
+            fixed += precision.fixed(self.sampling.units(cell), population)
+        return TrialRange(at_least, len(self.grid), fixed if precision.half_width else None)
+
+    def exhaustive(self) -> dict[str, int]:
+        """Return the number of trials of each cell that goes through every site, by its id."""
+        return {
+            str(cell_id(self.identity, cell)): trials
+            for cell, trials in self.grid.cells()
+            if isinstance(cell.rate, Exhaustive)
+        }
+
+    @cached_property
+    def _infos(self) -> dict[str, LayerInfo]:
+        return {info.layer: info for info in self.layers}
+
+
+def make_plan(campaign: Campaign) -> Plan:
+    """Load the model and the data and lay out the grid; TensorFlow must have been configured.
+
+    Keras' settings are those of the model then.
+
+    Raises:
+        UserError: The model, the data or the grid is wrong.
+    """
+    if campaign.model is None or campaign.dataset is None:
+        raise CampaignError("a campaign needs a model and a dataset")
+    with placed(campaign.place("model")):
+        portable, model = resolve_model(
+            campaign.model.source,
+            campaign.folder,
+            weights=campaign.model.weights,
+            input_shape=campaign.model.input_shape,
+            classes=campaign.model.classes,
+            signature=campaign.model.signature,
+        )
+    keras_settings = KerasSettings.current()
+    with placed(campaign.place("dataset")):
+        loaded = _load_data(campaign, model)
+    graph = ModelGraph.of(model, loaded.inputs, output=campaign.judge.output)
+    with placed(campaign.place("model")):
+        dependence.check(graph, loaded)
+    asked = _asked(campaign, graph, loaded)
+    assessment, dataset = asked.assessment, asked.dataset
+    _check_metric(campaign, assessment)
+    keras_settings.apply()  # not what modules of data and judge have set: workers do not see that
+    identity = Identity(
+        model_digest(model, graph),
+        dataset.digest,
+        campaign.seed,
+        judge=assessment.identity(),
+        code=(portable.code | asked.sent.parcel.code).digest,
+    )
+    sampling = SamplingPlan(campaign, graph, len(dataset))
+    chosen = Chooser(campaign, graph, sampling, len(dataset)).choose()
+    if not chosen.products:
+        raise CampaignError(
+            "the grid is empty: none of the layers it names can be injected",
+            place=campaign.place("grid"),
+            hint="; ".join(f"{info.layer}: {info.reason}" for info in chosen.skipped.values()),
+        )
+    grid = Grid(chosen.ordered(graph.layers))
+    code = {"model": portable.code, **asked.sent.references}
+    for fault in grid.faults:
+        code.update(fault_registry.own_code(fault))
+    return Plan(
+        campaign=campaign,
+        identity=identity,
+        grid=grid,
+        layers=graph.layers,
+        skipped=tuple(chosen.skipped.values()),
+        model=portable,
+        dataset=dataset,
+        graph=graph,
+        sampling=sampling,
+        assessment=assessment,
+        sent_assessment=asked.sent,
+        outputs=asked.outputs,
+        code=code,
+    )
+
+
+def _load_data(campaign: Campaign, model: Model) -> Dataset:
+    """Return the data as the model takes them, with labels as they were loaded."""
+    spec = campaign.dataset
+    assert spec is not None  # noqa: S101 - checked by the caller
+    named = spec.preprocess  # a wrong name is told before the data are read
+    how = Preparation(
+        samples=spec.samples,
+        scale=spec.scale,
+        mean=spec.mean,
+        std=spec.std,
+        preprocess=datasets.preprocessing(named, campaign.folder) if named else None,
+    )
+    raw = datasets.load(
+        spec.source,
+        model_inputs(model),
+        folder=campaign.folder,
+        samples=spec.samples,
+        images=spec.images,
+    )
+    return datasets.prepare(raw, how, model_inputs(model, raw.inputs), labels=lambda labels: labels)
+
+
+class _Asked(NamedTuple):
+    """What is asked of outputs.
+
+    Args:
+        assessment: The judge, metrics and criteria.
+        sent: The same, ready to be sent.
+        dataset: The data with labels as the judge takes them.
+        outputs: What the model's outputs are taken for; None where nothing depends on it.
+    """
+
+    assessment: Assessment
+    sent: PortableAssessment
+    dataset: Dataset
+    outputs: OutputKind | None
+
+
+def _asked(campaign: Campaign, graph: ModelGraph, loaded: Dataset) -> _Asked:
+    """Return what is asked of outputs, and find out what they are if it depends on that."""
+    judge = _named(campaign.judge, campaign.place("judge"))
+    metrics = [
+        _named(one, campaign.place("metrics", at)) for at, one in enumerate(campaign.metrics)
+    ]
+    criteria = [
+        _named(one, campaign.place("criteria", at)) for at, one in enumerate(campaign.criteria)
+    ]
+    output = Output(graph.output_shape, graph.output.dtype.name)
+    raw = datasets.labels_of(loaded.labels, graph.output_index, graph.output_slots)
+
+    operation = graph.output_operation
+
+    def asked(kind: OutputKind | None, *, logits: bool) -> _Asked:
+        sent, assessment = loading.resolve(
+            judge, metrics, criteria, logits=logits, folder=campaign.folder
+        )
+        dataset = replace(loaded, labels=assessment.labels(raw, output))
+        return _Asked(assessment, sent, dataset, kind)
+
+    # What the last operation says stays where nothing depends on it, and so do ids.
+    first = asked(None, logits=(supposed := gives_logits(operation)))
+    parts = first.assessment.reading_logits(output)
+    if not parts:
+        return first
+    cache = GoldenCache(Chain(graph, len(loaded), GOLDEN_BYTES), loaded, GOLDEN_BYTES)
+    with placed(judge.place):
+        kind = output_kind.stated(
+            campaign.judge.outputs, [judge, *metrics, *criteria]
+        ) or output_kind.decide(golden_run.outputs(cache), operation, parts)
+    logits = kind.kind == "logits"
+    if all(getattr(part, "logits", supposed) == logits for part in parts):
+        return first._replace(outputs=kind)
+    return asked(kind, logits=logits)
+
+
+def _check_metric(campaign: Campaign, assessment: Assessment) -> None:
+    """See that a precision asks for a rate that is counted."""
+    precision = campaign.precision
+    criteria = [f"sdc_{criterion.name}" for criterion in assessment.criteria]
+    known = [*RATED, *criteria]
+    if precision is not None and precision.metric not in known:
+        raise CampaignError(
+            f"metric: received {precision.metric!r}{nearest(precision.metric, known)}",
+            place=campaign.place("precision", "metric"),
+            hint=f"expected {', '.join(known)}, or sdc_NAME of one of the criteria",
+        )
+
+
+def _named(spec: TypedSpec, place: str | None) -> Named:
+    return Named(spec.type, spec.parameters, place)

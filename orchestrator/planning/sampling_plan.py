@@ -1,0 +1,237 @@
+"""How many trials each cell of a grid gets: the sampling plan of a campaign."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from injecttf2.errors import CampaignError
+from injecttf2.faults.fault import Fault
+from injecttf2.faults.listed import Listed
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import weights_in
+from injecttf2.sampling.rates import RATES as RATE_TYPES
+from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Rate
+from injecttf2.sampling.sites import Choice, share_hit
+from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Scope
+from orchestrator.campaign.campaign import Campaign
+from orchestrator.campaign.grid import GridSpec
+from orchestrator.planning.trial_grid import Product
+
+RATE_KEYS = {"probabilities": "probability", "counts": "count", "bers": "ber"}
+"""Keys of a grid, and the names of the rates that they list."""
+
+EXHAUSTIVE_LIMIT = 100_000_000
+"""Injections of an exhaustive grid that need no leave."""
+
+MOST_TRIALS = 2**31
+"""Trials that a cell can number."""
+
+Population = Sequence[tuple[int, Choice]]
+"""Elements, of one sample or of variables, and what may be hit within one."""
+
+
+class SamplingPlan:
+    """Says how many trials each cell gets.
+
+    Args:
+        campaign: The campaign.
+        graph: Its model.
+        samples: Samples in its data set.
+    """
+
+    def __init__(self, campaign: Campaign, graph: ModelGraph, samples: int) -> None:
+        self._campaign = campaign
+        self._graph = graph
+        self._samples = samples
+        self._infos: Mapping[str, LayerInfo] = {info.layer: info for info in graph.layers}
+        self._populations: dict[tuple[Scope, str | None, Fault], Sequence[Population]] = {}
+        self._looks: dict[float, tuple[int, ...]] = {}
+
+    def product(
+        self,
+        index: int,
+        scope: Scope,
+        variables: Sequence[str | None],
+        faults: Sequence[Fault],
+    ) -> Product:
+        """Return the cells of a scope with their numbers of trials.
+
+        Args:
+            index: Which of the campaign's grids.
+            scope: What is corrupted.
+            variables: Weight variables; None for all together, and for outputs.
+            faults: Fault models that fit them.
+
+        Raises:
+            CampaignError: There are fewer sites than a rate asks for, or more than may be gone
+                through.
+        """
+        spec = self._campaign.grid[index]
+        if spec.exhaustive:
+            return self._exhaustive(index, scope, variables, faults)
+        rates = _rates(spec)
+        for variable in variables:
+            for fault in faults:
+                for population in self.populations(scope, variable, fault):
+                    self._check_rates(index, fault, rates, scope, population)
+        paired, repetitions = self._campaign.paired, self._campaign.repetitions
+        if self._campaign.precision is None:
+            return Product(tuple(faults), rates, tuple(variables), repetitions, paired)
+        self._check_looks(index, scope, faults, rates)
+        return Product(tuple(faults), rates, tuple(variables), self.most_trials, paired)
+
+    def looks(self, cell: Cell) -> tuple[int, ...]:
+        """Return after how many trials a cell is looked at; the last is all that it may get."""
+        precision = self._campaign.precision
+        assert precision is not None  # noqa: S101 - by the callers
+        hits = self.units(cell)
+        if hits not in self._looks:
+            self._looks[hits] = precision.looks(hits)
+        return self._looks[hits]
+
+    def most_trials(self, cell: Cell) -> int:
+        """Return how many trials a cell may get."""
+        return self.looks(cell)[-1]
+
+    def _check_looks(
+        self, index: int, scope: Scope, faults: Iterable[Fault], rates: Iterable[Rate]
+    ) -> None:
+        """See that no cell may take more trials than can be numbered."""
+        for rate in rates:
+            most = max(
+                self.most_trials(Cell(scope.layer, fault, rate, scope.target)) for fault in faults
+            )
+            if most >= MOST_TRIALS:
+                key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
+                raise CampaignError(
+                    f"a cell of the {rate.name} {rate.value:g} would take up to {most:,} trials to "
+                    f"be known that well; expected fewer than {MOST_TRIALS:,}",
+                    place=self._campaign.place("grid", index, key),
+                    hint="give the precision a `maximum`, or cells that hit more samples",
+                )
+
+    def _exhaustive(
+        self, index: int, scope: Scope, variables: Sequence[str | None], faults: Sequence[Fault]
+    ) -> Product:
+        """Return a product in which a cell has a trial for each of its places."""
+        for variable in variables:
+            for fault in faults:
+                (population,) = self.populations(scope, variable, fault)
+                if any(choice.draws for _, choice in population):
+                    raise CampaignError(
+                        f"the fault {fault.name} is drawn by chance, so its sites cannot be gone "
+                        "through",
+                        place=self._campaign.place("grid", index, "exhaustive"),
+                        hint="give it a grid of its own with a rate",
+                    )
+        return Product(tuple(faults), (Exhaustive(),), tuple(variables), self.places)
+
+    def places(self, cell: Cell) -> int:
+        """Return how many places a cell has that a fault may fall on, in one sample or weights."""
+        return sum(
+            elements * choice.places
+            for population in self.populations(cell.scope, cell.variable, cell.fault)
+            for elements, choice in population
+        )
+
+    def populations(self, scope: Scope, variable: str | None, fault: Fault) -> Sequence[Population]:
+        """Return what a trial draws its sites from, of one sample or of weights.
+
+        Args:
+            scope: What is corrupted.
+            variable: Weight variable; None for all together, and for outputs.
+            fault: The fault model.
+
+        Returns:
+            One for each layer that is hit in outputs; one for weights.
+        """
+        key = scope, variable, fault
+        if key not in self._populations:
+            self._populations[key] = self._population(scope, variable, fault)
+        return self._populations[key]
+
+    def _population(self, scope: Scope, variable: str | None, fault: Fault) -> Sequence[Population]:
+        if scope.target == OUTPUTS:
+            infos = (self._infos[layer] for layer in scope.layers)
+            return [[(info.elements or 1, fault.choice(info.dtype))] for info in infos]
+        weights = weights_in(self._graph, scope.layers)
+        named = [one for one in weights if variable in (None, one.name)]
+        return [[(one.elements, fault.choice(one.dtype)) for one in named]]
+
+    def units(self, cell: Cell) -> float:
+        """Return how many independent injections a trial of a cell is expected to have.
+
+        In outputs that are the samples that it hits; a fault in weights is one, whatever the
+        samples.
+        """
+        if cell.target == WEIGHTS:
+            return 1.0
+        if isinstance(cell.rate, Listed):
+            return cell.rate.samples
+        shares = [
+            share_hit(cell.rate, choice, samples=self._samples, elements=elements)
+            for ((elements, choice),) in self.populations(cell.scope, None, cell.fault)
+        ]
+        if len(shares) == 1:
+            return self._samples * shares[0]
+        return self._samples * (1 - math.prod(1 - share for share in shares))
+
+    def check_size(self, index: int, products: Mapping[Scope, Product]) -> None:
+        """See that an exhaustive grid is not larger than what is allowed.
+
+        Args:
+            index: Which of the campaign's grids.
+            products: Its products.
+
+        Raises:
+            CampaignError: It is.
+        """
+        exhaustive = self._campaign.grid[index].exhaustive
+        if not exhaustive:
+            return
+        limit = EXHAUSTIVE_LIMIT if exhaustive is True else exhaustive
+        cells = (
+            product.cell(scope, number)
+            for scope, product in products.items()
+            for number in range(len(product))
+        )
+        injections = sum(map(self.places, cells)) * self._samples
+        if injections > limit:
+            raise CampaignError(
+                f"every site once is {injections:,} injections; expected {limit:,} at most",
+                place=self._campaign.place("grid", index, "exhaustive"),
+                hint=f"take fewer layers, bits or samples, or allow it: `exhaustive: {injections}`",
+            )
+
+    def _check_rates(
+        self, index: int, fault: Fault, rates: Iterable[Rate], scope: Scope, population: Population
+    ) -> None:
+        """See that there are as many sites as rates ask for."""
+        total = sum(elements * choice.sites for elements, choice in population)
+        if scope.target == OUTPUTS:
+            total *= self._samples
+        for rate in rates:
+            if isinstance(rate, BitErrorRate) and not population[0][1].one_bit:
+                raise CampaignError(
+                    f"the fault {fault.name} changes whole words, of which no bit error rate "
+                    "can be had",
+                    place=self._campaign.place("grid", index, "bers"),
+                    hint="give `counts` or `probabilities`",
+                )
+            if isinstance(rate, Count) and rate.value > total:
+                raise CampaignError(
+                    f"received a count of {rate.value:,}; there are {total:,} sites",
+                    place=self._campaign.place("grid", index, "counts"),
+                    hint="give a smaller count, or layers that are larger a grid of their own",
+                )
+
+
+def _rates(spec: GridSpec) -> tuple[Rate, ...]:
+    """Return the rates of a grid."""
+    for key, name in RATE_KEYS.items():
+        values = getattr(spec, key)
+        if values is not None:
+            return tuple(RATE_TYPES[name](value) for value in values)
+    raise ValueError("a grid without a rate is refused by its schema")

@@ -1,0 +1,318 @@
+"""What the grids of a campaign name: layers, weight variables, faults and rates."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+from injecttf2.config.spelling import nearest
+from injecttf2.errors import CampaignError, placed
+from injecttf2.faults import registry as fault_registry
+from injecttf2.faults.fault import Fault
+from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.weights import (
+    COMPILED,
+    UNREAD,
+    counted_at,
+    reason_of,
+    taken_by_all,
+    unread_of,
+    weights_of,
+)
+from injecttf2.sampling.rates import Rate
+from injecttf2.trial import OUTPUTS, WEIGHTS, Scope
+from orchestrator.campaign.campaign import Campaign
+from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.campaign.grid import ALL, GridSpec, LayerType
+from orchestrator.planning.fault_entries import takes_bits, written_out
+from orchestrator.planning.fault_list import SiteList
+from orchestrator.planning.sampling_plan import SamplingPlan
+from orchestrator.planning.trial_grid import Cells, Listing, Product
+
+LIST_HINT = "`injecttf2 layers MODEL` lists what can be injected"
+
+
+@dataclass
+class Chosen:
+    """What is injected where.
+
+    Args:
+        products: Products by what they corrupt.
+        skipped: Layers that ``all``, a pattern or a type named but that cannot be injected, by
+            themselves and the reason.
+    """
+
+    products: dict[Scope, list[Cells]] = field(default_factory=dict)
+    skipped: dict[tuple[str, str], LayerInfo] = field(default_factory=dict)
+
+    def ordered(self, layers: Iterable[LayerInfo]) -> list[tuple[Scope, list[Cells]]]:
+        """Return them in the order of the model, outputs before weights."""
+        order = {info.layer: index for index, info in enumerate(layers)}
+        scopes = sorted(
+            self.products,
+            key=lambda scope: (order[scope.layers[0]], len(scope.layers), scope.target),
+        )
+        return [(scope, self.products[scope]) for scope in scopes]
+
+
+class Chooser:
+    """Finds what a campaign's grids name in a model.
+
+    Args:
+        campaign: The campaign.
+        graph: Its model.
+        sampling: Says how many trials its cells get.
+        samples: Samples in its data set.
+    """
+
+    def __init__(
+        self, campaign: Campaign, graph: ModelGraph, sampling: SamplingPlan, samples: int
+    ) -> None:
+        self._campaign = campaign
+        self._graph = graph
+        self._samples = samples
+        self._infos = {info.layer: info for info in graph.layers}
+        self._sampling = sampling
+
+    def choose(self) -> Chosen:
+        """Return what is injected into which layers.
+
+        Raises:
+            CampaignError: A grid names a layer, variable or fault that there is not, or one that
+                does not fit the layer.
+        """
+        chosen = Chosen()
+        for index, spec in enumerate(self._campaign.grid):
+            if spec.sites is None:
+                self._add(index, spec, chosen)
+            else:
+                self._add_listed(index, spec.sites, chosen)
+        self._check_once(chosen)
+        return chosen
+
+    def _add(self, index: int, spec: GridSpec, chosen: Chosen) -> None:
+        named = list(self._layers(index, spec, chosen))
+        together: list[tuple[str, ...]] = [(info.layer,) for info in named]
+        if spec.layers_together and named:
+            together = [tuple(info.layer for info in named)]
+        elsewhere: dict[str, dict[str, str]] = {}
+        if spec.target == WEIGHTS:
+            self._tell_unread(named, chosen)
+            elsewhere = {} if spec.layers_together else self._elsewhere(named, chosen)
+        faults = self._faults(index, spec)
+        made: dict[Scope, Product] = {}
+        for layers in together:
+            scope = Scope(layers, spec.target)
+            variables = self._variables(index, spec, layers, elsewhere.get(scope.layer, {}))
+            if not variables:
+                continue
+            for dtypes in variables.values():
+                for fault, key in faults:
+                    self._check(index, key, fault, scope, dtypes)
+            once = list(dict.fromkeys(fault for fault, _ in faults))
+            made[scope] = self._sampling.product(index, scope, list(variables), once)
+            chosen.products.setdefault(scope, []).append(made[scope])
+        self._sampling.check_size(index, made)
+
+    def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
+        with placed(self._campaign.place("grid", index, "sites")):
+            listed = SiteList(Path(file), self._graph, self._samples).trials()
+        for scope, cells in listed.items():
+            chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
+
+    def _check_once(self, chosen: Chosen) -> None:
+        """See that no two grids hit the same weights by the same fault under two addresses."""
+        seen: dict[tuple[int, Fault, Rate], str] = {}
+        for scope, products in chosen.products.items():
+            alone = scope.target == WEIGHTS and len(scope.layers) == 1
+            weights = weights_of(self._graph, scope.layer) if alone else ()
+            for cells, one in product(products, weights):
+                if not isinstance(cells, Product) or not {None, one.name} & {*cells.variables}:
+                    continue
+                for fault, rate in product(cells.faults, cells.rates):
+                    other = seen.setdefault((one.variable.key, fault, rate), scope.layer)
+                    if other != scope.layer:
+                        raise CampaignError(
+                            f"{one.name!r} of {scope.layer!r} is among the weights of {other!r}, "
+                            "and two grids hit it by the same fault; a place counts once",
+                            place=self._campaign.place("grid"),
+                            hint=f"leave {scope.layer!r} or {other!r} out",
+                        )
+
+    def _layers(self, index: int, spec: GridSpec, chosen: Chosen) -> Iterator[LayerInfo]:
+        """Yield the layers that a grid names, each once, in the order of the model."""
+        found: dict[str, LayerInfo] = {}
+        for position, selector in enumerate(spec.layers):
+            place = self._campaign.place("grid", index, "layers", position)
+            for info in self._select(selector, spec.target, place):
+                reason = self._reason(info, spec.target)
+                if reason is None:
+                    found[info.layer] = info
+                elif info.layer == selector:
+                    raise CampaignError(
+                        f"the layer {selector!r} cannot be injected: {reason}", place=place
+                    )
+                else:
+                    chosen.skipped[info.layer, reason] = replace(info, reason=reason)
+        yield from (info for info in self._infos.values() if info.layer in found)
+
+    def _reason(self, info: LayerInfo, target: str) -> str | None:
+        """Return why a target of a layer cannot be injected, or None when it can."""
+        return info.reason if target == OUTPUTS else reason_of(self._graph, info.layer)
+
+    def _tell_unread(self, named: Iterable[LayerInfo], chosen: Chosen) -> None:
+        """Note which weights of the layers are left out, as inference does not read them."""
+        for info in named:
+            names = [one.name for one in unread_of(self._graph, info.layer)]
+            if names:
+                part = f"{', '.join(names)} of {info.layer}"
+                chosen.skipped[part, UNREAD] = replace(info, layer=part, reason=UNREAD)
+
+    def _elsewhere(self, named: Sequence[LayerInfo], chosen: Chosen) -> dict[str, dict[str, str]]:
+        """Return the weights of each layer that are counted at another, by name, and where.
+
+        They are noted as left out.
+        """
+        left_out = [info for info in chosen.skipped.values() if info.reason == COMPILED]
+        counted = counted_at(self._graph, [*named, *left_out])
+        found: dict[str, dict[str, str]] = {}
+        for info in named:
+            weights = weights_of(self._graph, info.layer)
+            at = {one.name: counted[one.variable.key].layer for one in weights}
+            others = {name: layer for name, layer in at.items() if layer != info.layer}
+            found[info.layer] = others
+            if others:
+                where = ", ".join(map(repr, dict.fromkeys(others.values())))
+                part, reason = info.layer, f"its weights are those of {where}"
+                if len(others) < len(at):
+                    part = f"{', '.join(others)} of {info.layer}"
+                    reason = f"among the weights of {where}"
+                chosen.skipped[part, reason] = replace(info, layer=part, reason=reason)
+        return found
+
+    def _select(self, selector: str | LayerType, target: str, place: str | None) -> list[LayerInfo]:
+        """Return the layers that a selector names.
+
+        Layers inside a layer of Keras' own are among those by their name or a pattern only.
+
+        Raises:
+            CampaignError: It names none.
+        """
+        layers = list(self._infos.values())
+        of_the_model = [info for info in layers if info.in_all]
+        if isinstance(selector, LayerType):
+            found = [info for info in of_the_model if info.type == selector.type]
+            known = {info.type for info in of_the_model}
+            what = f"no layer of type {selector.type!r}{nearest(selector.type, known)}"
+        elif selector == ALL:
+            found, what = of_the_model, "no layer"
+            if target == WEIGHTS:
+                found = taken_by_all(self._graph, layers)
+        else:
+            named = [self._infos[layer] for layer in matches(selector, self._infos)]
+            # A pattern stands for inputs only where it stands for nothing else.
+            found = [info for info in named if not info.is_input] or named
+            what = f"no layer {selector!r}{nearest(selector, self._infos)}"
+        if not found:
+            raise CampaignError(f"the model has {what}", place=place, hint=LIST_HINT)
+        return found
+
+    def _variables(
+        self, index: int, spec: GridSpec, layers: tuple[str, ...], elsewhere: Mapping[str, str]
+    ) -> Mapping[str | None, set[str]]:
+        """Return the variables that have cells of their own, each with the dtypes that it holds.
+
+        None stands for the outputs, or for all variables of the layers together. Where some are
+        counted at another layer, the others have cells of their own.
+        """
+        if spec.target == OUTPUTS:
+            return {None: {self._infos[layer].dtype for layer in layers}}
+        known: dict[str, set[str]] = {}
+        for layer in layers:
+            for one in weights_of(self._graph, layer):
+                known.setdefault(one.name, set()).add(one.dtype)
+        found: dict[str | None, set[str]] = {}
+        for position, selector in enumerate(spec.variables):
+            if selector == ALL and not elsewhere:
+                found[None] = set().union(*known.values())
+                continue
+            matching = list(known) if selector == ALL else matches(selector, known)
+            if not matching:
+                unread = [one.name for layer in layers for one in unread_of(self._graph, layer)]
+                read = " that inference reads" if matches(selector, unread) else ""
+                raise CampaignError(
+                    f"the layer {' + '.join(layers)!r} has no variable {selector!r}{read}"
+                    f"{nearest(selector, known)}",
+                    place=self._campaign.place("grid", index, "variables", position),
+                    hint=f"it has {', '.join(known)}",
+                )
+            found.update((name, known[name]) for name in matching if name not in elsewhere)
+        return found
+
+    def _faults(self, index: int, spec: GridSpec) -> list[tuple[Fault, str]]:
+        """Return the faults of a grid, each with the key of the grid that decides what it hits."""
+        found = []
+        for position, given in enumerate(spec.fault):
+            with placed(self._campaign.place("grid", index, "fault", position)):
+                found += self._of_type(given, spec.bits)
+        if spec.bits is not None and all(key == "fault" for _, key in found):
+            raise CampaignError(
+                f"the fault {spec.fault[0].type} hits no bits",
+                place=self._campaign.place("grid", index, "bits"),
+                hint="leave `bits` out",
+            )
+        return found
+
+    def _of_type(
+        self, given: TypedSpec, bits: Iterable[int | str] | None
+    ) -> list[tuple[Fault, str]]:
+        """Return the faults of one type: a single one, or one for each of the grid's bits."""
+        if not takes_bits(given.type, given.parameters, self._campaign.folder):
+            return [(self._build(given), "fault")]
+        if bits is None:
+            raise CampaignError(
+                f"the fault {given.type} hits bits, and the grid does not say which",
+                hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
+            )
+        return [(self._build(given, bit), "bits") for bit in bits]
+
+    def _build(self, given: TypedSpec, bit: int | str | None = None) -> Fault:
+        field = ("any" if bit == "random" else bit) if isinstance(bit, str) else None
+        try:
+            return fault_registry.build(
+                given.type,
+                written_out(given.parameters),
+                bit=bit if isinstance(bit, int) else None,
+                bit_field=field,
+                folder=self._campaign.folder,
+            )
+        except ValueError as error:
+            text = str(error)
+            named = text if text.startswith(given.type) else f"{given.type}: {text}"
+            raise CampaignError(named) from error
+
+    def _check(
+        self, index: int, key: str, fault: Fault, scope: Scope, dtypes: Iterable[str]
+    ) -> None:
+        """See that a fault can happen to words of some dtypes."""
+        for dtype in sorted(dtypes):
+            try:
+                fault.check(dtype)
+            except ValueError as error:
+                raise CampaignError(
+                    f"the {scope.target} of the layer {scope.layer!r}: {error}",
+                    place=self._campaign.place("grid", index, key),
+                    hint="give layers or variables of another dtype a grid of their own",
+                ) from error
+
+
+def matches(selector: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a selector stands for: one that is equal to it, else a pattern's."""
+    given = list(names)
+    if selector in given:
+        return [selector]
+    return [name for name in given if fnmatch.fnmatchcase(name, selector)]

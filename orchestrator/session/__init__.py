@@ -1,0 +1,1 @@
+"""One run of a campaign, from its plan to its report."""

@@ -1,0 +1,321 @@
+"""Running a campaign from its file to its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from injecttf2 import device
+from injecttf2.errors import CampaignError
+from injecttf2.levels import Level
+from injecttf2.user_code.files import Code
+from orchestrator.campaign.campaign import Campaign
+from orchestrator.errors import StoppedError
+from orchestrator.scheduling.settings import Settings
+from orchestrator.session.provenance import provenance
+from results import (
+    ResultsError,
+    RunCorruptError,
+    RunHeader,
+    RunMismatchError,
+    RunNotFoundError,
+    RunWriter,
+    open_run,
+)
+from results.shown import shown_address
+from results.storage.storage import open_storage
+from results.writing import agreement
+
+if TYPE_CHECKING:
+    from orchestrator.executors.executor import Executor
+    from orchestrator.planning.plan import Plan
+    from orchestrator.session.listeners import Listener
+    from orchestrator.session.session import Summary
+
+
+PATIENCE = 300.0
+"""Seconds without any worker after which a run on this machine stops."""
+
+CLUSTER_PATIENCE = 1800.0
+"""The same on a cluster, which may have to start machines first."""
+
+SLOWEST = 2e9
+"""Multiply-accumulates that any worker does in a second; deadlines are made from it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a campaign; nothing here changes a result.
+
+    Args:
+        output: The run directory.
+        executor: ``ray`` or ``inline``.
+        workers: Workers to start; None for as many as fit.
+        cpus: CPUs a worker.
+        gpus: GPUs a worker, may be a fraction; None for one where there are any.
+        cpu_workers: Workers without a GPU beside those with one.
+        any_numerics: Whether to take workers of any class of numerics.
+        address: Of an existing Ray cluster; None starts Ray on this machine.
+        levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
+        retry_failed: Whether to try trials again that were given up on.
+        patience: Seconds without any worker after which the run stops; None for ``PATIENCE``, or
+            ``CLUSTER_PATIENCE`` on a cluster.
+        metrics_port: Where to serve metrics for Prometheus, for a Ray on this machine.
+    """
+
+    output: str
+    executor: str = "ray"
+    workers: int | None = None
+    cpus: int = 1
+    gpus: float | None = None
+    cpu_workers: int = 0
+    any_numerics: bool = False
+    address: str | None = None
+    levels: tuple[Level, ...] | None = None
+    retry_failed: bool = False
+    patience: float | None = None
+    metrics_port: int | None = None
+
+
+def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
+    """Run a campaign, or what is left of it, into a run directory.
+
+    Args:
+        campaign: The campaign.
+        options: How to run it.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: The campaign, its model or its data is wrong, or no cluster answers.
+        ResultsError: The run directory is another campaign's, in use, or cannot be written.
+        StoppedError: It could be written no longer; the same command goes on once it can.
+    """
+    _check(options)
+    inline = options.executor == "inline"
+    device.configure(threads=device.cores() if inline else 1, gpu=inline)
+    from injecttf2.models.keras_settings import defaults_undone
+
+    with defaults_undone():  # the model brings its own
+        return _launch(campaign, options, console)
+
+
+def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
+    # TensorFlow must be configured before these modules load it.
+    from orchestrator.planning.backlog import take_stock
+    from orchestrator.planning.plan import make_plan
+    from orchestrator.session.event_recorder import Record
+    from orchestrator.session.progress import make_progress
+    from orchestrator.session.session import Session, Summary
+
+    plan = make_plan(campaign)
+    for line in plan.skipped_lines():
+        console.print(line, style="yellow")
+    for line in plan.reading_lines():
+        console.print(line)
+    _check_record(plan, options)
+    began = False
+    try:
+        with ExitStack() as stack:
+            writer = stack.enter_context(RunWriter.open(options.output, _header(plan, options)))
+            writer.heartbeat({"workers": 0})
+            for warning in writer.warnings:
+                console.print(warning, style="yellow")
+            stack.callback(_tell_new, writer, len(writer.warnings), console)
+            backlog = take_stock(plan, writer, options.output, retry_failed=options.retry_failed)
+            writer.set_outside(backlog.outside, backlog.failed_outside)
+            if backlog.outside:
+                console.print(_stay(backlog.outside), style="yellow")
+            planned = backlog.planned(plan.grid)
+            writer.set_planned(planned)
+            if not backlog.trials:
+                unmet = 0 if backlog.looks is None else backlog.looks.unmet
+                done, failed = backlog.done, backlog.given_up
+                return Summary(planned.total(), done, failed, unmet=unmet, outputs=plan.outputs)
+            executor = stack.enter_context(_executor(plan, options))
+            progress = make_progress(console)
+            stack.callback(progress.close)
+            session = Session(
+                plan,
+                backlog,
+                writer=writer,
+                executor=executor,
+                listeners=[progress, Record(writer), *_metrics(options)],
+                settings=_settings(plan, options, executor.workers),
+            )
+            began = True
+            return session.run()
+    except RunMismatchError:
+        raise  # the first worker's golden run: nothing was run
+    except ResultsError as error:
+        if began:
+            raise StoppedError(str(error)) from error
+        raise
+
+
+def _tell_new(writer: RunWriter, told: int, console: Console) -> None:
+    """Tell what the writer has found since ``told`` of its warnings were told."""
+    for warning in writer.warnings[told:]:
+        console.print(warning, style="yellow")
+
+
+def _stay(outside: Mapping[str, int]) -> str:
+    layers = ", ".join(f"{layer} ({count:,})" for layer, count in outside.items())
+    return f"trials of an earlier grid that stay in the results: {layers}"
+
+
+def _settings(plan: Plan, options: Options, workers: int) -> Settings:
+    """Return how trials are given to workers; a large model on much data gets longer deadlines."""
+    patience = options.patience
+    if patience is None:
+        patience = CLUSTER_PATIENCE if options.address else PATIENCE
+    forward = len(plan.dataset) * plan.graph.work / SLOWEST
+    return Settings(
+        workers,
+        patience=patience,
+        first_deadline=Settings.first_deadline + forward,
+        start_deadline=Settings.start_deadline + forward,
+    )
+
+
+def _check(options: Options) -> None:
+    """Refuse options that cannot be followed, before anything is loaded.
+
+    Raises:
+        CampaignError: An option has no meaning for the executor.
+        ResultsError: The run directory is on object storage.
+    """
+    if not options.output:
+        raise CampaignError("received an empty text, expected a folder or a URI", place="--output")
+    open_storage(options.output)
+    ray_only = {
+        "--workers": options.workers,
+        "--gpus-per-worker": options.gpus,
+        "--cpu-workers": options.cpu_workers or None,
+        "--patience": options.patience,
+        "--address": options.address,
+        "--metrics-port": options.metrics_port,
+        "--cpus-per-worker": None if options.cpus == 1 else options.cpus,
+    }
+    given = [name for name, value in ray_only.items() if value is not None]
+    if options.address and options.metrics_port is not None:
+        raise CampaignError(
+            "a cluster that is joined serves its metrics where its owner has said",
+            place="--metrics-port",
+            hint="leave it out; `ray start --metrics-export-port` sets the port of a cluster",
+        )
+    if options.executor == "inline" and given:
+        raise CampaignError(
+            "the inline executor runs in this process alone and takes no such option",
+            place=", ".join(given),
+            hint="leave it out, or use --executor ray",
+        )
+
+
+def _check_record(plan: Plan, options: Options) -> None:
+    """Refuse to record the sites of the rest of a run only, or to judge it by another output.
+
+    What a damaged ``campaign.json`` said is not known; the writer mends it, or refuses it.
+
+    Raises:
+        CampaignError: The run directory holds trials whose sites were not recorded, or that were
+            judged by another output: their ids do not tell.
+    """
+    campaign, graph = plan.campaign, plan.graph
+    shown = shown_address(options.output)
+    try:
+        run = open_run(options.output)
+    except (RunNotFoundError, RunCorruptError):
+        return
+    judged = (run.campaign.get("judge") or {}).get("output")
+    this = graph.output_slots[graph.output_index]
+    if judged not in (None, this.key, this.name) and run.status().done:
+        raise CampaignError(
+            f"the output {this.called!r} is to be judged; the trials of {shown} were "
+            f"judged by {judged!r}",
+            place=campaign.place("judge"),
+            hint="choose another --output",
+        )
+    done = run.status().done if run.campaign.get("record") != campaign.record else 0
+    if campaign.record == "injections" and done:
+        raise CampaignError(
+            f"record: injections asked for; {done:,} trials of {shown} were done without",
+            place=campaign.place("record"),
+            hint="choose another --output, or leave `record` as it was",
+        )
+
+
+def _header(plan: Plan, options: Options) -> RunHeader:
+    mixed = agreement.DEVICES if options.cpu_workers else agreement.NONE
+    injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
+    code = reduce(or_, plan.code.values(), Code())
+    files = [Path(one.path) for one in code.modules.values()]
+    if plan.campaign.file is not None:
+        files.append(plan.campaign.file)
+    return RunHeader(
+        campaign=plan.campaign.resolved(),
+        identity=plan.identity.to_dict(),
+        provenance={
+            **provenance(plan.campaign.folder, files, code.installed),
+            "keras": asdict(plan.model.settings),
+            agreement.MIXED: agreement.ANY if options.any_numerics else mixed,
+        },
+        plan={
+            "trials": len(plan.grid),
+            "layers": plan.grid.by_layer(),
+            "exhaustive": plan.exhaustive(),
+            "data": plan.dataset.told,
+        },
+        columns=plan.assessment.columns,
+        layers={
+            info.layer: {"type": info.type, "shape": info.shape, "dtype": info.dtype}
+            for info in plan.layers
+            if info.layer in injected
+        },
+        code={name: code.files for name, code in plan.code.items() if code},
+    )
+
+
+def _metrics(options: Options) -> list[Listener]:
+    """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
+    if options.executor == "inline" or (options.address is None and options.metrics_port is None):
+        return []
+    from orchestrator.session.ray_metrics import RayMetrics
+
+    return [RayMetrics()]
+
+
+def _executor(plan: Plan, options: Options) -> Executor:
+    from orchestrator.executors.worker import WorkerSettings
+
+    record = plan.campaign.record == "injections"
+    levels = plan.campaign.levels if options.levels is None else options.levels
+    settings = WorkerSettings(
+        identity=plan.identity,
+        record=record,
+        levels=levels,
+        assessment=plan.sent_assessment,
+        output=plan.campaign.judge.output,
+    )
+    if options.executor == "inline":
+        from orchestrator.executors.inline import InlineExecutor
+
+        settings = replace(settings, threads=device.cores())
+        return InlineExecutor(settings, plan.model, plan.dataset)
+    from orchestrator.executors.ray import RayExecutor, Resources
+
+    resources = Resources(
+        options.workers,
+        options.cpus,
+        options.gpus,
+        options.cpu_workers,
+        options.address,
+        options.metrics_port,
+    )
+    return RayExecutor(settings, plan.model, plan.dataset, resources)

@@ -1,0 +1,134 @@
+"""Two runs of the same plan compared: two models, or two versions of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.analysis.differences import CELL, difference, put_pairs
+from results.analysis.paired import AT_ONCE, paired_differences
+from results.analysis.summary import RATED, summary
+from results.analysis.trial_source import TrialSource
+from results.frames import check_columns
+from results.run_folder.schema import criteria_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    run_a: TrialSource, run_b: TrialSource, confidence: float = 0.95, *, metric: str = "sdc"
+) -> pd.DataFrame:
+    """Return how the rates of the same cells differ between two runs.
+
+    Cells are the same where layer, target, variable, fault, its parameters, bits and rate are.
+    Paired cells of the same data and seed have the same sites in both runs: they are compared trial
+    by trial, where at least ``pairing.MIN_PAIRS`` trials show the outcome. Others are taken as
+    independent.
+
+    Args:
+        run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
+        run_b: The second.
+        confidence: Two-sided confidence level of the bounds, between 0 and 1.
+        metric: ``sdc``, ``due`` or a criterion that both runs have.
+
+    Returns:
+        One row a cell of either run, in the order of the first: the columns ``differences.CELL``;
+        ``runs``, which is ``both``, or ``a`` or ``b`` for a cell that only one of them has;
+        ``trials_a``, ``trials_b``, ``injected_a``, ``injected_b``, 0 where there is none;
+        ``pairs``, the trials that the cells share; ``rate_a``, ``rate_b``, ``difference`` (b - a),
+        ``low``, ``high``, NaN where they are not known; ``method``: ``paired t``, ``newcombe``,
+        ``square and add`` or ``exact``, null but for ``both``.
+
+    Raises:
+        TypeError: An argument is no run.
+        ValueError: ``metric`` is none of both runs, or ``confidence`` is out of range.
+    """
+    for name, run in (("run_a", run_a), ("run_b", run_b)):
+        if not isinstance(run, TrialSource):
+            raise TypeError(f"{name} is {run!r}, expected a run: open it with open_run(PATH).")
+    criteria = [name for name in criteria_of(run_a.header.schema) if name in run_b.header.columns]
+    check_columns([metric], [*RATED, *criteria], "metric")
+    a, b = (_cells(run, confidence) for run in (run_a, run_b))
+    table = a.merge(b, on=list(CELL), how="outer", suffixes=("_a", "_b"), sort=False)
+    table = table.sort_values(["order_a", "order_b"], ignore_index=True, na_position="last")
+    sides = [
+        table[[f"{name}_{side}" for name in _ends(metric)]].set_axis(_ends(metric), axis=1)
+        for side in ("a", "b")
+    ]
+    rates = difference(sides[0], sides[1], metric)
+    both = table["order_a"].notna() & table["order_b"].notna()
+    table["runs"] = np.where(both, "both", np.where(table["order_a"].notna(), "a", "b"))
+    counts = [f"{name}_{side}" for name in ("trials", "injected") for side in ("a", "b")]
+    table[counts] = table[counts].fillna(0).astype(np.int64)
+    rates["method"] = rates["method"].where(both)
+    rates.insert(0, "pairs", 0)
+    if _same_sites(run_a, run_b):
+        _take_pairs(rates, table, (run_a, run_b), metric, confidence)
+    return table[[*CELL, "runs", *counts]].join(rates)
+
+
+def _ends(metric: str) -> list[str]:
+    return [*(f"{metric}_{end}" for end in ("rate", "low", "high")), "method"]
+
+
+def _cells(run: TrialSource, confidence: float) -> pd.DataFrame:
+    """Return the cells of a run, strings as such: the layers of two models are other categories."""
+    cells = _as_texts(summary(run, CELL, confidence))
+    return cells.assign(order=np.arange(len(cells), dtype=np.float64))
+
+
+def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    texts = frame.select_dtypes("category").columns
+    return frame.assign(
+        **{name: frame[name].astype(object).where(frame[name].notna(), None) for name in texts}
+    )
+
+
+def _same_sites(run_a: TrialSource, run_b: TrialSource) -> bool:
+    """Tell whether paired trials have the same sites in both runs, as ``pair_keys`` draws them."""
+    a, b = run_a.header.identity, run_b.header.identity
+    return all(a.get(name) == b.get(name) for name in ("data", "seed"))
+
+
+def _take_pairs(
+    rates: pd.DataFrame,
+    table: pd.DataFrame,
+    runs: tuple[TrialSource, TrialSource],
+    metric: str,
+    confidence: float,
+) -> None:
+    """Put into ``rates`` what paired trials of both runs tell, where they tell enough.
+
+    Args:
+        rates: What ``difference`` gives, and ``pairs``.
+        table: The cell of each row, the columns ``CELL``.
+        runs: The two runs.
+        metric: Whose rates.
+        confidence: Confidence level of the bounds.
+    """
+    cells = table[list(CELL)].assign(row=np.arange(len(table)))
+    a, b = (_paired_trials(run, metric).merge(cells, on=list(CELL)) for run in runs)
+    shared = a.merge(b, on=["row", "repetition"], suffixes=("_a", "_b"))
+    rows = np.unique(shared["row"].to_numpy(np.int64))
+    step = max(1, AT_ONCE // max(1, shared["repetition"].nunique()))
+    names = ["hits_a", "hits_b", "injected_a", "injected_b"]
+    for start in range(0, len(rows), step):
+        these = rows[start : start + step]
+        wide = shared[shared["row"].isin(these)].pivot(
+            index="row", columns="repetition", values=names
+        )
+        hits_a, hits_b, injected_a, injected_b = (
+            np.asarray(wide[name], np.float64) for name in names
+        )
+        told = paired_differences((hits_a, hits_b), (injected_a, injected_b), confidence)
+        put_pairs(rates, these, told)
+
+
+def _paired_trials(run: TrialSource, metric: str) -> pd.DataFrame:
+    """Return the paired trials of a run: ``CELL``, ``repetition``, ``injected`` and ``hits``."""
+    trials = run.trials([*CELL, "sampling", "repetition", "injected", metric])
+    trials = _as_texts(trials.rename(columns={metric: "hits"}))
+    paired = (trials["sampling"] == "paired").to_numpy()
+    return trials[paired].drop(columns="sampling")

@@ -1,0 +1,100 @@
+"""Trials added up by group, with rates and their confidence intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.analysis.rate_estimates import DESIGN, Estimator
+from results.analysis.trial_source import TrialSource, complete_cells
+from results.frames import check_columns
+from results.run_folder.schema import RATE_ENDS, TALLIES, TRIALS, criteria_of, metrics_of
+from results.statistics.intervals import Floats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+MEANS = ("accuracy", "golden_accuracy")
+"""Columns that are averaged over a group's cells, in each over its trials."""
+
+KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
+"""Columns that trials can be grouped by."""
+
+COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
+"""Columns that are summed over a group's trials."""
+
+NEEDED = (*TALLIES, *MEANS, *DESIGN, "repetition")
+"""Columns that ``summarise`` needs, beside those to group by, metrics and criteria."""
+
+RATED = ("sdc", "due")
+"""Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
+
+
+def grouping(by: str | Sequence[str]) -> list[str]:
+    """Return ``by`` as a list of columns.
+
+    Raises:
+        ValueError: It is empty or names a column that trials cannot be grouped by.
+    """
+    names = [by] if isinstance(by, str) else list(dict.fromkeys(by))
+    if not names:
+        raise ValueError(f"by is empty, expected at least one of: {', '.join(KEYS)}.")
+    check_columns(names, KEYS, "by")
+    return names
+
+
+def summary(run: TrialSource, by: str | Sequence[str], confidence: float) -> pd.DataFrame:
+    """Return a run's trials added up by group; see ``Run.summary``."""
+    keys, schema = grouping(by), run.header.schema
+    metrics, criteria = metrics_of(schema), criteria_of(schema)
+    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *metrics, *criteria])))
+    sites = complete_cells(run)
+    return summarise(trials, keys, confidence, metrics=metrics, criteria=criteria, sites=sites)
+
+
+def summarise(
+    trials: pd.DataFrame,
+    by: Sequence[str],
+    confidence: float,
+    *,
+    metrics: Sequence[str] = (),
+    criteria: Sequence[str] = (),
+    sites: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """Return one row a group of ``trials``; see ``Run.summary``.
+
+    Args:
+        trials: Trials with the columns ``by``, ``NEEDED``, ``metrics`` and ``criteria``, one row
+            an id.
+        by: The columns to group by.
+        confidence: Confidence level of the bounds.
+        metrics: Columns that are averaged as ``MEANS`` are.
+        criteria: Columns that are summed and get a rate.
+        sites: See ``Estimator.of``.
+    """
+    import pandas as pd
+
+    keys = list(by)
+    rows = trials.assign(trials=1)
+    groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
+    sums = groups[["trials", *COUNTS, *criteria]].sum().reset_index()
+    estimator = Estimator.of(trials, np.asarray(groups.ngroup(), np.int64), sites or {})
+
+    def rated(name: str) -> dict[str, Floats]:
+        found = estimator.estimate(trials[name].to_numpy(np.int64), confidence)
+        ends = zip(RATE_ENDS, (found.rate, found.low, found.high), strict=True)
+        return {f"{name}_{end}": values for end, values in ends}
+
+    summary = sums[[*keys, "trials", *COUNTS]].copy()
+    for name in MEANS:
+        summary[name] = estimator.mean(trials[name])
+    for name in RATED:
+        summary = summary.assign(**rated(name))
+    for name in metrics:
+        summary[name] = estimator.mean(trials[name])
+    for name in criteria:
+        summary = summary.assign(**{name: sums[name]}, **rated(name))
+    return summary.assign(method=pd.Series(estimator.method, dtype="str"))

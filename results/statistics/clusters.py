@@ -1,0 +1,131 @@
+"""Rates whose samples come in clusters: all samples of a trial share its fault.
+
+A few faults that happen to agree must not look like certainty: the fault that destroys a model may
+not have been drawn yet. Therefore one more cluster is counted in the variance, which goes the other
+way: wholly hit where the rate is below a half, not hit at all where it is above.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from results.statistics.intervals import Floats, wilson
+from results.statistics.strata import Estimate, Strata, add_up, at_size, effective_size
+
+
+def cluster_wilson(
+    clusters: npt.ArrayLike,
+    injected: npt.ArrayLike,
+    hits: npt.ArrayLike,
+    squares: npt.ArrayLike,
+    confidence: float = 0.95,
+) -> tuple[Floats, Floats]:
+    """Return Wilson's interval of a rate at the effective size of a sample of equal clusters.
+
+    The effective size is the number of independent samples whose mean varies as much as that of the
+    clusters' rates (Kish, "Survey Sampling", 1965: the design effect), with one more cluster of the
+    other extreme. It is at least the number of clusters. Of one cell it is what ``clustered``
+    gives, from sums.
+
+    Args:
+        clusters: Number of clusters n, such as trials with a fault in weights.
+        injected: Samples of all clusters together, the same number in each.
+        hits: Those of them that count.
+        squares: Sum over the clusters of the square of each one's hits.
+        confidence: Two-sided confidence level, strictly between 0 and 1.
+
+    Returns:
+        Lower and upper bound, float64 of the broadcast shape; NaN where nothing was injected.
+    """
+    n, total, k, squared = np.broadcast_arrays(
+        *(np.asarray(one, np.float64) for one in (clusters, injected, hits, squares))
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = total / n
+        rate = k / total
+        opposite = np.where(rate < 0.5, 1.0, 0.0)
+        mean = (n * rate + opposite) / (n + 1)
+        # Of n + 1 rates, the last one the opposite.
+        variance = ((squared / size**2 + opposite**2) - (n + 1) * mean**2) / n
+        effective = np.clip(rate * (1 - rate) * n / variance, n, total)
+    effective = np.where(total > 0, effective, 0.0)
+    return wilson(np.where(total > 0, rate, 0.0) * effective, effective, confidence)
+
+
+def clustered(
+    successes: npt.ArrayLike,
+    sizes: npt.ArrayLike,
+    cell: npt.ArrayLike,
+    strata: Strata,
+    confidence: float = 0.95,
+    *,
+    unit: npt.ArrayLike | None = None,
+) -> Estimate:
+    """Return the rates of groups whose outcomes come in clusters, such as all samples of a trial.
+
+    Between clusters of a cell nothing is assumed but that they are independent. Cells of a single
+    cluster, which show no spread of their own, are taken as clusters of one cell.
+
+    The interval is Wilson's at an effective sample size, that of the variance between clusters.
+    One more cluster is counted in that variance, as in ``cluster_wilson``: one for the whole group,
+    which weighs as much as the heaviest that is there. The size is at least that of as many single
+    outcomes as there are clusters, and at most that of all outcomes taken as independent.
+
+    Args:
+        successes: [clusters], how many outcomes of a cluster are successes.
+        sizes: [clusters], how many outcomes it has.
+        cell: [clusters], which of the cells it belongs to.
+        strata: The cells. Those that share their sites have to have their clusters numbered in
+            ``unit``; how they vary together is then seen, nothing is assumed about it.
+        confidence: Two-sided confidence level, strictly between 0 and 1.
+        unit: int64 [clusters]; clusters of a group with the same number are one, spread over
+            several cells. By default each is one.
+
+    Returns:
+        Rates and bounds; ``variance`` is that of the clusters that are there.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Sources: W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, sections 6.3 and 6.4: Taylor
+    linearisation of a ratio; L. Kish, Survey Sampling, Wiley 1965: the design effect.
+    """
+    k, m = np.asarray(successes, np.float64), np.asarray(sizes, np.float64)
+    place = np.asarray(cell, np.int64)
+    cells = len(strata.group)
+    group = strata.group[place]
+    n, injected = np.bincount(place, minlength=cells), add_up(m, place, cells)
+    there = np.maximum(injected, 1.0)
+    rates = add_up(k, place, cells) / there
+    rate = strata.mean(rates)
+    lone = n == 1
+    peers = np.where(lone, strata.sum(lone)[strata.group], n)
+    centre = np.where(lone, rate[strata.group], rates)
+    scale = strata.proportion / there * np.sqrt(1 - strata.sampled)
+    unbiased = scale * np.sqrt(peers / np.maximum(peers - 1, 1))
+    which = np.arange(len(k)) if unit is None else np.asarray(unit, np.int64)
+    units, member = np.unique(np.stack([group, which]), axis=1, return_inverse=True)
+
+    def by_unit(values: Floats) -> Floats:
+        return add_up(values, member.ravel(), units.shape[1])
+
+    variance = add_up(
+        by_unit(unbiased[place] * (k - centre[place] * m)) ** 2, units[0], strata.groups
+    )
+    families = np.unique(np.stack([strata.group, np.where(lone, -1, strata.shared)]), axis=1)
+    count = np.bincount(units[0], minlength=strata.groups)
+    freedom = np.maximum(count - np.bincount(families[0], minlength=strata.groups), 0)
+    heaviest = np.zeros(strata.groups)
+    np.maximum.at(heaviest, units[0], np.nan_to_num(by_unit(scale[place] * m)))
+    opposite = np.where(rate < 0.5, 1.0, 0.0)
+    # Of one cell with n equal clusters this is the variance of the mean of its rates and the
+    # opposite one: freedom n - 1, heaviest 1 / n.
+    wider = variance * freedom / (freedom + 1)
+    wider += heaviest**2 / (1 + heaviest) * (opposite - rate) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = rate * (1 - rate) / wider
+    least = effective_size(rates, np.maximum(n, 1).astype(np.float64), strata)
+    size = np.clip(size, least, np.maximum(least, effective_size(rates, there, strata)))
+    low, high = at_size(rate, size, confidence)
+    return Estimate(rate, variance, low, high)
