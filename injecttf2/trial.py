@@ -2,7 +2,7 @@
 
 A cell is one point of the grid, a trial one repetition of it. A trial's id is a digest of
 everything that decides its result, so the same trial has the same id in every plan and in every
-results row, and its id is also the key of its random draws (see ``sites``).
+results row, and its id is also the key of its random draws (see ``sampling.sites``).
 """
 
 from __future__ import annotations

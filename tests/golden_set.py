@@ -46,8 +46,8 @@ from injecttf2.trial import (  # noqa: E402
 )
 from tests import networks  # noqa: E402
 from tests.families import FAMILIES  # noqa: E402
+from tests.injecttf2.judging.test_judged_cells import CASES, model_of  # noqa: E402
 from tests.injecttf2.test_families import ADDRESSES, IN_WEIGHTS  # noqa: E402
-from tests.injecttf2.test_judged_cells import CASES, model_of  # noqa: E402
 from tests.kinds_of_faults import FAULTS  # noqa: E402
 
 SAMPLES, TRIALS = 40, 2

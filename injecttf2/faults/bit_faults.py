@@ -1,6 +1,6 @@
 """Fault models of bits: what happens to the chosen bits of a word.
 
-A fault model is a frozen dataclass whose name in YAML, in Parquet and in ``fault_registry`` is the
+A fault model is a frozen dataclass whose name in YAML, in Parquet and in ``faults.registry`` is the
 same. Those that write values are in ``value_faults``.
 """
 

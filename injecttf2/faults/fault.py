@@ -124,7 +124,7 @@ class Fault(ABC):
     def description(self) -> dict[str, Any]:
         """Return the keys ``fault``, ``bit``, ``bit_field`` and ``parameters``, as JSON holds them.
 
-        ``fault_registry.build`` takes them; a bit that is not given has no key.
+        ``registry.build`` takes them; a bit that is not given has no key.
         """
         places = {"bit": self.bit, "bit_field": self.bit_field}
         given = {name: value for name, value in places.items() if value is not None}

@@ -3,7 +3,7 @@
 A trial's sites depend on its key and on nothing else: its id, or what it shares with the trials
 that it is paired with. The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as
 easy as 1, 2, 3", SC 2011) with that key, and the order of its draws is fixed. How its words become
-numbers is said in ``sampling``.
+numbers is said in ``random_numbers``.
 
 At a probability, rows of uniform numbers in [0, 1), one number a sample in each:
 

@@ -18,7 +18,7 @@ def class_digest(kind: type, files: str = "") -> str:
 
     Args:
         kind: The class.
-        files: Digest of the files of its code, see ``own_code``; empty where it has none.
+        files: Digest of the files of its code, see ``user_code.files``; empty where it has none.
     """
     told = [classes(kind), files] if files else classes(kind)
     content = json.dumps(told, sort_keys=True, default=plain).encode()

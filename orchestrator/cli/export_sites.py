@@ -16,7 +16,7 @@ SUFFIXES = (".parquet", ".csv")
 
 
 def export_sites(run: str, file: Path) -> int:
-    """Write the recorded sites of a run, in the columns of ``site_files.COLUMNS``.
+    """Write the recorded sites of a run, in the columns of ``fault_list_files.COLUMNS``.
 
     A flip or a stuck bit is written as such, so that another model's values get the same flip;
     any other fault as the value that it led to.

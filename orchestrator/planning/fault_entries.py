@@ -1,4 +1,4 @@
-"""Fault models as a grid writes them, brought into the form of ``fault_registry``."""
+"""Fault models as a grid writes them, brought into the form of ``faults.registry``."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Rules:
 - Where no trial of a group can be evaluated, all of them are given up on at once: a worker says so,
   or ``hopeless_after`` of them were given up on and none was ever done.
 - Where workers die on whatever they are given, they are to blame rather than the trials: the run
-  stops, and the rest stays to be done. ``suspicion.py`` says when that is.
+  stops, and the rest stays to be done. ``circuit_breaker.py`` says when that is.
 - Of a lost worker's chunks only the first, which it was at work on, has failed; none has if the
   loss is blameless, until ``machines`` of them have gone away under that chunk.
 - Time is the latest ``Tick``, which comes before the events of its time; before the first it is 0.

@@ -24,7 +24,7 @@ def compare(
 
     Cells are the same where layer, target, variable, fault, its parameters, bits and rate are.
     Paired cells of the same data and seed have the same sites in both runs: they are compared trial
-    by trial, where at least ``pairing.MIN_PAIRS`` trials show the outcome. Others are taken as
+    by trial, where at least ``paired.MIN_PAIRS`` trials show the outcome. Others are taken as
     independent.
 
     Args:

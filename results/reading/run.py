@@ -324,7 +324,7 @@ class Run:
         """Return the differences in rate between cells that differ in nothing but ``of``.
 
         Cells of a paired campaign share their sites: for faults, their parameters, bits, bit fields
-        and probabilities they are compared trial by trial, where at least ``pairing.MIN_PAIRS``
+        and probabilities they are compared trial by trial, where at least ``paired.MIN_PAIRS``
         trials show the outcome. Others are taken as independent.
 
         Args:

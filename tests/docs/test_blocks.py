@@ -22,11 +22,11 @@ RUN_ELSEWHERE = {"docs/guide/cookbook.md", "docs/guide/quick-start.md"}
 LANGUAGES = {"", "yaml", "python", "shell", "sql", "text", "csv", "json"}
 
 NOT_RUN = {
-    "docs/guide/coming-from.md": "one import, which tests/injecttf2/test_inject.py has",
+    "docs/guide/coming-from.md": "one import, which tests/injecttf2/compat/test_injector.py has",
     "docs/guide/cluster.md": "reads object storage",
     "docs/guide/faults.md": "tests/orchestrator/test_guide.py runs them",
     "docs/how-it-works/engine.md": "is in injecttf2/acceleration/rules.py",
-    "docs/guide/models.md": "tests/injecttf2/test_scoped_models.py runs such modules",
+    "docs/guide/models.md": "tests/injecttf2/models/test_scoped_models.py runs such modules",
     "docs/guide/single-faults.md": "tests/docs/test_single_faults.py runs it",
     "docs/guide/sampling.md": "test_the_examples_of_sampling_plans runs them",
 }
@@ -34,7 +34,7 @@ NOT_RUN = {
 
 
 LEFT_OUT = {
-    "from injecttf2 import InjectTF2": "tests/injecttf2/test_inject.py runs it",
+    "from injecttf2 import InjectTF2": "tests/injecttf2/compat/test_injector.py runs it",
     "from injecttf2 import Injector": "tests/injecttf2/test_injector.py has it",
     "metric_mean_squared_error": "needs a model that gives out values",
 }
@@ -81,7 +81,7 @@ def test_a_campaign_or_a_part_of_one_is_accepted(block: Block) -> None:
         pytest.skip("a file of Prometheus")
     for data in documents(block.code):
         if "inject_layer" in data:
-            continue  # tests/injecttf2/test_inject.py reads these
+            continue  # tests/injecttf2/compat/test_injector.py reads these
         assert "name" in data or FRAGMENTS & {*data}
         whole: dict[str, Any] = {"grid": {"bits": 30, "counts": 1}, **data}
         grids = whole["grid"] if isinstance(whole["grid"], list) else [whole["grid"]]

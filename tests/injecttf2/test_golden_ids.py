@@ -10,7 +10,7 @@ import pytest
 from injecttf2.judging import Assessment
 from injecttf2.trial import Cell, Identity, Repetitions
 from tests.golden_set import NETWORKS, cells
-from tests.injecttf2.test_judged_cells import CASES
+from tests.injecttf2.judging.test_judged_cells import CASES
 
 RECORDED = Path(__file__).with_name("golden_ids.json")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from results import open_run
-from tests.injecttf2.test_numerics import needs_avx2
+from tests.injecttf2.evaluation.test_numerics import needs_avx2
 from tests.orchestrator.conftest import Command, Run
 
 TRIALS = 3 * 13 * 3 * 3

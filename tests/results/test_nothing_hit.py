@@ -14,7 +14,7 @@ from results.report import figures
 from results.report import plot_data as views
 from results.report.content import content
 from tests.results.conftest import Row
-from tests.results.report_runs import cell_rows, write_run
+from tests.results.report.report_runs import cell_rows, write_run
 
 REASON = "Nothing was hit: the rates of these trials are 0, or too low for so few samples."
 

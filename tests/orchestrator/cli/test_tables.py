@@ -1,0 +1,65 @@
+"""What the commands print: rates, a dash where nothing was hit, and whether a run is at work."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli.tables import outcome_table, status_table
+from results import open_run
+from tests.results.report.report_runs import cell_rows, write_run
+
+
+def test_where_nothing_was_hit_there_is_a_dash(tmp_path: Path) -> None:
+    unhit = [
+        {**row, "injected": 0, "masked": 0, "sites": 0}
+        for row in cell_rows("conv", 0, bit=31, sdc=0, probability=0.0)
+    ]
+    write_run(tmp_path / "run", [*unhit, *cell_rows("dense", 1, bit=30, sdc=3)])
+    console = Console(file=io.StringIO(), width=120)
+    console.print(outcome_table(str(tmp_path / "run")))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    conv, dense = (line.split() for line in lines if line.split()[:1] in (["conv"], ["dense"]))
+    # layer, bits, trials, injected, accuracy, sdc, sdc %, due, due %
+    assert conv == ["conv", "sign", "2", "0", "90.00%", "0", "-", "0", "-"]
+    assert dense == ["dense", "exponent", "2", "100", "87.00%", "6", "6.00%", "2", "2.00%"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (1, "running with 2 workers: process 7 on h, heartbeat 60 s ago"),
+        (
+            60,
+            "not running: process 7 on h has been silent, heartbeat 60 min ago; the same command ",
+        ),
+        (-1, "running with 2 workers: process 7 on h, heartbeat 60 s ahead of the clock here"),
+        (-60, "running or not: process 7 on h said so, heartbeat 60 min ahead of the clock here; "),
+    ],
+)
+def test_status_says_what_the_heartbeat_shows_of_a_run_at_work(
+    tmp_path: Path, minutes: int, said: str
+) -> None:
+    run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=0), planned=4)
+    heartbeat = {"host": "h", "pid": 7, "state": "running", "workers": 2}
+    heartbeat["at"] = run.created_at.isoformat()
+    (tmp_path / "run" / "heartbeat.json").write_text(json.dumps(heartbeat))
+    status = open_run(tmp_path / "run").status(run.created_at + timedelta(minutes=minutes))
+    console = Console(file=io.StringIO(), width=160)
+    console.print(status_table("run", status))
+    assert said in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_trial_with_two_results_is_told_by_the_status(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", cell_rows("dense", 1, bit=30, sdc=3))
+    status = open_run(tmp_path / "run").status()
+    assert status.contradiction is None
+    console = Console(file=io.StringIO(), width=120)
+    console.print(status_table("run", replace(status, contradiction="trial 7 is there\n  Move")))
+    assert "trial 7 is there\n  Move\n" in console.file.getvalue()  # type: ignore[attr-defined]
