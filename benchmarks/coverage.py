@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks import data
 from orchestrator import Campaign, run
-from orchestrator.campaign.precision import Precision, Tally
+from orchestrator.campaign.precision import CellTally, Precision
 
 CELLS = 1_000
 """Cells of each kind."""
@@ -82,11 +82,11 @@ def simulated(seed: int = 2026) -> Covered:
     looks = PRECISION.looks(HITS)
     tallies = []
     for rate in rates:
-        tally = Tally()
+        tally = CellTally()
         for look in looks:
             injected = (look - tally.trials) * HITS
             sdc = tally.hits + int(random.binomial(injected, rate))
-            tally = Tally(look, look * HITS, sdc)
+            tally = CellTally(look, look * HITS, sdc)
             if PRECISION.is_met(tally):
                 break
         tallies.append(tally)
@@ -106,7 +106,7 @@ def simulated_weights(seed: int = 2026) -> Covered:
         for look in looks:
             some = hits[:look]
             squares = float((some.astype(float) ** 2).sum())
-            tally = Tally(look, look * HITS, int(some.sum()), squares, clustered=True)
+            tally = CellTally(look, look * HITS, int(some.sum()), squares, clustered=True)
             if PRECISION.is_met(tally):
                 break
         tallies.append(tally)
@@ -123,7 +123,7 @@ def real() -> Covered:
     grid = {"layers": "dense_1", "bits": "0-31"}
     truth: dict[int, float] = {}
     rates: list[float] = []
-    tallies: list[Tally] = []
+    tallies: list[CellTally] = []
     with tempfile.TemporaryDirectory() as place:
         every = Campaign(name="truth", exhaustive=True, grid=grid, **common)
         summary = run(every, Path(place) / "truth", executor="inline", quiet=True).summary("bit")
@@ -141,14 +141,14 @@ def real() -> Covered:
             found = run(campaign, output, executor="inline", quiet=True).summary("bit")
             for row in found.to_dict("records"):
                 rates.append(truth[row["bit"]])
-                tallies.append(Tally(row["trials"], row["injected"], row["sdc"]))
+                tallies.append(CellTally(row["trials"], row["injected"], row["sdc"]))
             seed += 1
     return _covered(
         np.array(rates[:CELLS]), tallies[:CELLS], PRECISION.fixed(HITS, 10 * data.IMAGES)
     )
 
 
-def _covered(rates: np.ndarray, tallies: Sequence[Tally], fixed: int) -> Covered:
+def _covered(rates: np.ndarray, tallies: Sequence[CellTally], fixed: int) -> Covered:
     bounds = np.array([tally.interval(PRECISION.confidence) for tally in tallies])
     holds = (bounds[:, 0] <= rates) & (rates <= bounds[:, 1])
     return Covered(

@@ -45,9 +45,9 @@ class Noop(RayWorker):
 
 class NoopEngine:
     def __init__(self) -> None:
-        from injecttf2.evaluation.golden_cache import GoldenUse
+        from injecttf2.evaluation.golden_cache import CacheUse
 
-        self.golden_use = GoldenUse()
+        self.golden_use = CacheUse()
         self.golden = SimpleNamespace(accuracy=1.0)
         self.dataset = range(10_000)
 
@@ -60,14 +60,14 @@ class NoopEngine:
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:
         from injecttf2.evaluation.records import Evaluation
-        from injecttf2.judging.outcomes import Tallies
+        from injecttf2.judging.outcomes import OutcomeCounts
 
         none = np.zeros(len(trials), np.int64)
         correct = np.full(len(trials), float(len(self.dataset)))
         no_columns = np.empty((len(trials), 0))
         no_counts = no_columns.astype(np.int64)
         counts = (none, none, none, none, none, none)
-        return Evaluation(Tallies(*counts, correct, no_columns, no_counts), none, None)
+        return Evaluation(OutcomeCounts(*counts, correct, no_columns, no_counts), none, None)
 
 
 class Clock(Listener):

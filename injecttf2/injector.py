@@ -21,7 +21,7 @@ from injecttf2.engine import Engine
 from injecttf2.errors import FaultError, ModelError
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.faults.fault import Fault
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.traceable import Traceable
 from injecttf2.graph.weights import Weight, weights_in
@@ -190,7 +190,7 @@ class Injector:
 
     def _in_outputs(
         self, names: Sequence[str], sites: Sequence[Site], draws: npt.NDArray[np.float64]
-    ) -> Listed:
+    ) -> FromFaultList:
         samples = len(self._engine.dataset)
         parts = []
         for name in names:
@@ -206,11 +206,13 @@ class Injector:
                 rows.append((site.sample, element, _bit(site, info.dtype), number))
             columns = np.array(sorted(rows), np.int64).T
             parts.append(Sites(columns[0], columns[1], columns[2], draws[columns[3]]))
-        return Listed(_digest([(one.sample, one.element, one.bit) for one in parts]), tuple(parts))
+        return FromFaultList(
+            _digest([(one.sample, one.element, one.bit) for one in parts]), tuple(parts)
+        )
 
     def _in_weights(
         self, names: Sequence[str], sites: Sequence[Site], draws: npt.NDArray[np.float64]
-    ) -> Listed:
+    ) -> FromFaultList:
         weights = weights_in(self._engine.graph, names)
         rows = []
         for number, site in enumerate(sites):
@@ -220,7 +222,7 @@ class Injector:
             rows.append((index, element, _bit(site, weights[index].dtype), number))
         columns = np.array(sorted(rows), np.int64).T
         found = WeightSites(columns[0], columns[1], columns[2], draws[columns[3]])
-        return Listed(_digest([(found.variable, found.element, found.bit)]), weights=found)
+        return FromFaultList(_digest([(found.variable, found.element, found.bit)]), weights=found)
 
 
 def _weight(weights: Sequence[Weight], site: Site) -> int:

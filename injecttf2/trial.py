@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.faults.fault import Fault
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.sampling.rates import Probability, Rate
 
 IDENTITY_VERSION = 1
@@ -98,7 +98,7 @@ class Cell:
 
     layer: str
     fault: Fault
-    rate: Rate | Listed
+    rate: Rate | FromFaultList
     target: str = OUTPUTS
     variable: str | None = None
     paired: bool = False
@@ -150,7 +150,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Repetitions:
+class CellTrials:
     """A run of consecutive repetitions of one cell: how trials travel.
 
     Args:
@@ -226,7 +226,7 @@ def pair_keys(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt
     return _as_numbers(_digests(content, repetitions))
 
 
-def run_ids(identity: Identity, runs: Iterable[Repetitions]) -> npt.NDArray[np.uint64]:
+def run_ids(identity: Identity, runs: Iterable[CellTrials]) -> npt.NDArray[np.uint64]:
     """Return the ids of the trials of some runs, one after another.
 
     Returns:

@@ -18,7 +18,7 @@ from injecttf2.evaluation.records import Evaluation
 from injecttf2.faults.fault import Fault
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import Rate
-from injecttf2.trial import Cell, Identity, Repetitions, Trial
+from injecttf2.trial import Cell, CellTrials, Identity, Trial
 from tests.reference import Reference
 
 IDENTITY = Identity(model="m", data="d", seed=7)
@@ -27,7 +27,7 @@ COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
 
 
 def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
-    return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
+    return list(CellTrials(cell, 0, repetitions).trials(IDENTITY))
 
 
 def chain_of(engine: Engine) -> Chain:

@@ -40,8 +40,8 @@ from injecttf2.trial import (  # noqa: E402
     TOGETHER,
     WEIGHTS,
     Cell,
+    CellTrials,
     Identity,
-    Repetitions,
     pair_keys,
 )
 from tests import networks  # noqa: E402
@@ -132,7 +132,7 @@ def plain(value: Any) -> Any:
 
 def told(engine: Engine, cell: Cell, identity: Identity) -> dict[str, Any]:
     """All that is known of a cell's trials."""
-    trials = list(Repetitions(cell, 0, TRIALS).trials(identity))
+    trials = list(CellTrials(cell, 0, TRIALS).trials(identity))
     found: dict[str, Any] = {"ids": [str(trial.id) for trial in trials]}
     if cell.paired:
         found["pairs"] = [str(key) for key in pair_keys(identity, cell, range(TRIALS)).tolist()]

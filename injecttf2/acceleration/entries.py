@@ -17,7 +17,7 @@ from injecttf2.acceleration.stages import Stage, Stages, at_each_call
 from injecttf2.evaluation.batching import BATCH_BYTES, batches, side_by_side
 from injecttf2.evaluation.faults import Faults, OutputFaults, WeightFaults, Words, some
 from injecttf2.evaluation.golden_cache import GoldenCache
-from injecttf2.faults import masks as changes
+from injecttf2.faults import masks
 from injecttf2.graph.cost import elements, work
 from injecttf2.graph.model_graph import ModelGraph
 
@@ -109,7 +109,7 @@ class OutputEntry(Entry):
         rows = generator.integers(samples, size=TRIED).astype(np.int32)
         element = generator.integers(size, size=TRIED).astype(np.int32)
         bit = generator.integers(bits.layout(self._dtype).width, size=TRIED)
-        flips = changes.flipping(bits.masks(bit, self._dtype))
+        flips = masks.flip(bits.masks(bit, self._dtype))
         words = Words(np.arange(TRIED, dtype=np.int32), element, flips)
         return [OutputFaults(rows, [words], [(self.first, self._point, size)])]
 
@@ -244,7 +244,7 @@ class ChannelEntry(Entry):
             read = golden.copy()
             place = generator.integers(read.size)
             bit = generator.integers(bits.layout(read.dtype.name).width, size=1)
-            flip = changes.flipping(bits.masks(bit, read.dtype.name))
+            flip = masks.flip(bits.masks(bit, read.dtype.name))
             read.reshape(-1)[place] = flip.apply(read.reshape(-1)[place : place + 1])[0]
             reads = {self._read: tf.constant(read)}
             found.append(WeightFaults(rows, reads, *self._bounds))

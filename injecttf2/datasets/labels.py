@@ -15,7 +15,7 @@ from injecttf2.errors import DatasetError
 
 
 def class_labels(labels: Arrays) -> npt.NDArray[np.int64]:
-    """Return the labels of a model with one output as class indices; see ``label_forms.class_labels``.
+    """Return the labels of a model with one output as classes; see ``label_forms.class_labels``.
 
     Returns:
         int64 [samples].

@@ -19,8 +19,8 @@ from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.evaluation.golden_run import GoldenRun
 from injecttf2.evaluation.travel import Leave, Traveller, Travelling, joined
 from injecttf2.judging import Assessment, Verdict
-from injecttf2.judging.outcomes import Tallies
-from injecttf2.judging.tallies import tally
+from injecttf2.judging.outcomes import OutcomeCounts
+from injecttf2.judging.tallies import count_outcomes
 
 Index = npt.NDArray[np.int64]
 
@@ -180,7 +180,9 @@ class Evaluator:
         found[raised] = np.nan if len(raised) else 0
         return found
 
-    def tallies(self, trial: Index, sample: Index, verdict: Verdict, *, trials: int) -> Tallies:
+    def tallies(
+        self, trial: Index, sample: Index, verdict: Verdict, *, trials: int
+    ) -> OutcomeCounts:
         """Count verdicts on injected samples per trial.
 
         Args:
@@ -189,7 +191,7 @@ class Evaluator:
             verdict: Of the injected samples.
             trials: Number of trials.
         """
-        return tally(trial, sample, verdict, golden=self.golden.verdict, trials=trials)
+        return count_outcomes(trial, sample, verdict, golden=self.golden.verdict, trials=trials)
 
     def _through(
         self, faults: Sequence[Faults]

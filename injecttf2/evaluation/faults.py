@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.evaluation.chain import Chain
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults.masks import WordMasks
 
 Index = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Words:
 
     slot: npt.NDArray[np.int32]
     element: npt.NDArray[np.int32]
-    changes: WordChanges
+    changes: WordMasks
 
     def __len__(self) -> int:
         return len(self.slot)

@@ -24,7 +24,7 @@ much the example's first convolution gives out for 10,000 images, forty times as
 
 
 @dataclass
-class GoldenUse:
+class CacheUse:
     """How often golden tensors of a block were asked for.
 
     Args:
@@ -55,7 +55,7 @@ class GoldenCache:
     def __init__(self, chain: Chain, dataset: Dataset, memory: int) -> None:
         self.start: int | None = None
         self.first = 0
-        self.use = GoldenUse()
+        self.use = CacheUse()
         self.chain = chain
         self.dataset = dataset
         self._memory = memory

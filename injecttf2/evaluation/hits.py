@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.evaluation.faults import Words
-from injecttf2.faults import masks as changes
-from injecttf2.faults.fault import Fault, Hits
-from injecttf2.faults.listed import Listed
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults import masks
+from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.listed import FromFaultList
+from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling import sites
 from injecttf2.sampling.rates import Exhaustive
 from injecttf2.sampling.sites import Sites, word_starts
@@ -30,7 +30,7 @@ Values = Callable[[Index, Index], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class LayerSites:
+class LayerHits:
     """The sites of some trials in one layer's outputs, in the order of trials, then of ``Sites``.
 
     Args:
@@ -57,20 +57,22 @@ class LayerSites:
         """Whether the changes depend on the values that are hit."""
         return any(fault.needs_values for fault, _ in self.faults)
 
-    def changes(self, values: npt.NDArray[Any] | None) -> WordChanges:
+    def changes(self, values: npt.NDArray[Any] | None) -> WordMasks:
         """Return what happens at each site, from the values there where they are needed."""
         parts, start = [], 0
         for (fault, stop), draws in zip(self.faults, self.draws, strict=True):
             given = values[start:stop] if values is not None and fault.needs_values else None
-            parts.append(fault.changes(Hits(self.dtype, self.bit[start:stop], draws, given)))
+            parts.append(
+                fault.changes(FaultedElements(self.dtype, self.bit[start:stop], draws, given))
+            )
             start = stop
-        return parts[0] if len(parts) == 1 else changes.joined(parts)
+        return parts[0] if len(parts) == 1 else masks.joined(parts)
 
-    def take(self, chosen: Index, place: Index) -> LayerSites:
+    def take(self, chosen: Index, place: Index) -> LayerHits:
         """Return some sites, ascending, whose hits are renumbered by ``place``."""
         stops = np.searchsorted(chosen, [stop for _, stop in self.faults])
         starts = [0, *(stop for _, stop in self.faults)]
-        return LayerSites(
+        return LayerHits(
             self.dtype,
             place[self.hit[chosen]],
             self.element[chosen],
@@ -86,7 +88,7 @@ class LayerSites:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class Hits:
     """The hits of some trials, ascending by trial, then sample.
 
     Args:
@@ -98,20 +100,20 @@ class Drawn:
 
     trial: Index
     sample: Index
-    layers: tuple[LayerSites, ...]
+    layers: tuple[LayerHits, ...]
     sites: Index
 
     def __len__(self) -> int:
         return len(self.trial)
 
-    def take(self, chosen: Index) -> Drawn:
+    def take(self, chosen: Index) -> Hits:
         """Return some of the hits, ascending; the numbers of sites stay those of all."""
         if len(chosen) == len(self):
             return self
         place = np.full(len(self), -1, np.int64)
         place[chosen] = np.arange(len(chosen))
         layers = tuple(one.take(np.flatnonzero(place[one.hit] >= 0), place) for one in self.layers)
-        return Drawn(self.trial[chosen], self.sample[chosen], layers, self.sites)
+        return Hits(self.trial[chosen], self.sample[chosen], layers, self.sites)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class Changed:
     of_site: Index
 
 
-def change(layer: LayerSites, values: npt.NDArray[Any] | None) -> Changed:
+def change(layer: LayerHits, values: npt.NDArray[Any] | None) -> Changed:
     """Return the words of a layer that change at some sites.
 
     Args:
@@ -135,7 +137,7 @@ def change(layer: LayerSites, values: npt.NDArray[Any] | None) -> Changed:
         values: [sites], the values there; None where no fault needs them.
     """
     starts = word_starts(layer.hit, layer.element)
-    merged = changes.merged(layer.changes(values), starts)
+    merged = masks.merged(layer.changes(values), starts)
     words = Words(
         layer.hit[starts].astype(np.int32), layer.element[starts].astype(np.int32), merged
     )
@@ -143,18 +145,18 @@ def change(layer: LayerSites, values: npt.NDArray[Any] | None) -> Changed:
     return Changed(words, of_site)
 
 
-def unchanged(layer: LayerSites) -> Changed:
+def unchanged(layer: LayerHits) -> Changed:
     """Return the words of a layer at some sites, to be left as they are."""
     starts = word_starts(layer.hit, layer.element)
     words = Words(
         layer.hit[starts].astype(np.int32),
         layer.element[starts].astype(np.int32),
-        changes.nothing(len(starts), layer.dtype),
+        masks.nothing(len(starts), layer.dtype),
     )
     return Changed(words, np.repeat(np.arange(len(starts)), np.diff(starts, append=len(layer))))
 
 
-def draw(trials: Sequence[Trial], layers: Sequence[tuple[int, str]], *, samples: int) -> Drawn:
+def draw_hits(trials: Sequence[Trial], layers: Sequence[tuple[int, str]], *, samples: int) -> Hits:
     """Draw the sites of some trials in outputs.
 
     Where several layers are hit together, each draws its own sites: the first with the trial's id
@@ -175,7 +177,7 @@ def draw(trials: Sequence[Trial], layers: Sequence[tuple[int, str]], *, samples:
     keys = [_keys(parts, samples) for parts in drawn]
     hits = _hits(keys)
     faults = [trial.cell.fault for trial in trials]
-    return Drawn(
+    return Hits(
         trial=hits // samples,
         sample=hits % samples,
         layers=tuple(
@@ -189,7 +191,7 @@ def draw(trials: Sequence[Trial], layers: Sequence[tuple[int, str]], *, samples:
 def _sites(trial: Trial, layer: tuple[int, str], stream: int, samples: int) -> Sites:
     """Return the sites of a trial in one of its layers: as they are listed, or drawn."""
     rate, (elements, dtype) = trial.cell.rate, layer
-    if isinstance(rate, Listed):
+    if isinstance(rate, FromFaultList):
         return rate.outputs[stream]
     choice = trial.cell.fault.choice(dtype)
     if isinstance(rate, Exhaustive):
@@ -223,7 +225,7 @@ def _places(keys: Index, hits: Index) -> Index:
 
 def _layer_sites(
     parts: Sequence[Sites], faults: Sequence[Fault], dtype: str, hit: Index
-) -> LayerSites:
+) -> LayerHits:
     runs: list[tuple[Fault, int]] = []
     draws: list[list[npt.NDArray[np.float64]]] = []
     stop = 0
@@ -235,7 +237,7 @@ def _layer_sites(
         else:
             runs.append((fault, stop))
             draws.append([part.draws])
-    return LayerSites(
+    return LayerHits(
         dtype,
         hit,
         np.concatenate([part.element for part in parts]),

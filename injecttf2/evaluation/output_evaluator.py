@@ -14,10 +14,10 @@ from injecttf2 import bits
 from injecttf2.errors import ModelError
 from injecttf2.evaluation.evaluator import Evaluator, Judge, Judged
 from injecttf2.evaluation.faults import OutputFaults, Words
-from injecttf2.evaluation.hits import Changed, Drawn, change, draw, unchanged
+from injecttf2.evaluation.hits import Changed, Hits, change, draw_hits, unchanged
 from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.evaluation.unreached import values_of
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.judging import Verdict
 from injecttf2.sampling.sites import expected_sites, share_hit
 from injecttf2.trial import Scope, Trial
@@ -158,7 +158,7 @@ class OutputEvaluator:
         segment = chain.segment_of(tensor.name) if reaches else None
         return _Layer(tensor.name, tensor.dtype.name, elements, segment)
 
-    def _drawn(self, trials: Sequence[Trial]) -> Iterator[tuple[Sequence[Trial], Drawn]]:
+    def _drawn(self, trials: Sequence[Trial]) -> Iterator[tuple[Sequence[Trial], Hits]]:
         """Yield the trials in parts, each with its hits; the next is drawn while one is used."""
         parts = list(self._parts(trials))
         with ThreadPoolExecutor(1) as pool:
@@ -169,10 +169,10 @@ class OutputEvaluator:
                     waiting = pool.submit(self._draw, following)
                 yield part, drawn
 
-    def _draw(self, trials: Sequence[Trial]) -> Drawn:
+    def _draw(self, trials: Sequence[Trial]) -> Hits:
         layers = [(one.elements, one.dtype) for one in self._layers]
         try:
-            return draw(trials, layers, samples=self._samples)
+            return draw_hits(trials, layers, samples=self._samples)
         except ValueError as error:
             raise ModelError(f"the layer {self.scope.layer!r}: {error}") from error
 
@@ -192,7 +192,7 @@ class OutputEvaluator:
     def _expected_hits(self, trial: Trial, most: int) -> float:
         """Return how many hits to expect of a trial, or more where they have many sites each."""
         fault, rate = trial.cell.fault, trial.cell.rate
-        if isinstance(rate, Listed):
+        if isinstance(rate, FromFaultList):
             return max(rate.samples, rate.sites * most / SITES_AT_A_TIME)
         hits = sites = 0.0
         for layer in self._layers:
@@ -205,7 +205,7 @@ class OutputEvaluator:
             sites += expected_sites(rate, choice, **size)
         return max(hits, sites * most / SITES_AT_A_TIME)
 
-    def _groups(self, hits: Drawn) -> Iterator[tuple[Index, Drawn]]:
+    def _groups(self, hits: Hits) -> Iterator[tuple[Index, Hits]]:
         """Yield hits of a block at a time, their samples as rows of it.
 
         Each comes with which of all hits they are.
@@ -221,7 +221,7 @@ class OutputEvaluator:
                 part = hits.take(some)
                 yield some, replace(part, sample=part.sample - start)
 
-    def _evaluate(self, trials: Sequence[Trial], hits: Drawn, *, record: bool) -> Evaluation:
+    def _evaluate(self, trials: Sequence[Trial], hits: Hits, *, record: bool) -> Evaluation:
         """Evaluate the hits of some trials."""
         verdict = self._evaluator.golden_verdict(hits.sample)
         rows = [_Rows(len(layer)) for layer in hits.layers] if record else []
@@ -236,7 +236,7 @@ class OutputEvaluator:
         injections = self._injections(hits, verdict, rows) if record else None
         return Evaluation(tallies, hits.sites, injections)
 
-    def _judged(self, hits: Drawn, *, record: bool) -> _Found:
+    def _judged(self, hits: Hits, *, record: bool) -> _Found:
         """Evaluate hits of the loaded block."""
         changed, known = self._changes(hits)
         words = [one.words for one in changed]
@@ -256,7 +256,7 @@ class OutputEvaluator:
             self._see_what_was_hit(hits, judged.raised, changed, original, unknown)
         return _Found(judged.verdict, original, changed, unknown)
 
-    def _changes(self, hits: Drawn) -> tuple[list[Changed], list[npt.NDArray[Any] | None]]:
+    def _changes(self, hits: Hits) -> tuple[list[Changed], list[npt.NDArray[Any] | None]]:
         """Return what happens at the sites of each layer, and the values there where needed.
 
         A layer's values are those that the faults of the layers before it leave. Where these make
@@ -272,7 +272,7 @@ class OutputEvaluator:
             known.append(values)
         return changed, known
 
-    def _values(self, hits: Drawn, changed: Sequence[Changed], number: int) -> npt.NDArray[Any]:
+    def _values(self, hits: Hits, changed: Sequence[Changed], number: int) -> npt.NDArray[Any]:
         """Return the values at the sites of a layer, from the changes of those before it."""
         layer = self._layers[number]
         if layer.segment is None:
@@ -288,7 +288,7 @@ class OutputEvaluator:
 
     def _faults(
         self,
-        hits: Drawn,
+        hits: Hits,
         words: Sequence[Words],
         *,
         seen: bool = False,
@@ -332,7 +332,7 @@ class OutputEvaluator:
 
     def _see_what_was_hit(
         self,
-        hits: Drawn,
+        hits: Hits,
         raised: Index,
         changed: Sequence[Changed],
         original: list[npt.NDArray[Any]],
@@ -358,7 +358,7 @@ class OutputEvaluator:
             original[number][here] = self._decoded(faults, number)[of_site]
             unknown[number][here] = np.isin(part.layers[number].hit, failed)
 
-    def _injections(self, hits: Drawn, verdict: Verdict, rows: Sequence[_Rows]) -> Injections:
+    def _injections(self, hits: Hits, verdict: Verdict, rows: Sequence[_Rows]) -> Injections:
         """Return a row for each site, those of a hit beside each other, layers in their order."""
         hit = np.concatenate([layer.hit for layer in hits.layers])
         order = np.argsort(hit, kind="stable") if len(hits.layers) > 1 else slice(None)

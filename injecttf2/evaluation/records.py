@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.judging.outcomes import Tallies
+from injecttf2.judging.outcomes import OutcomeCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Evaluation:
         injections: The sites, where they were asked for.
     """
 
-    tallies: Tallies
+    tallies: OutcomeCounts
     sites: npt.NDArray[np.int64]
     injections: Injections | None
 
@@ -62,10 +62,10 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     """Return evaluations of consecutive trials as one."""
     if len(parts) == 1:
         return parts[0]
-    tallies = Tallies(
+    tallies = OutcomeCounts(
         **{
             field.name: np.concatenate([getattr(part.tallies, field.name) for part in parts])
-            for field in fields(Tallies)
+            for field in fields(OutcomeCounts)
         }
     )
     sites = np.concatenate([part.sites for part in parts])

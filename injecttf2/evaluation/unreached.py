@@ -9,11 +9,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2.evaluation.evaluator import Evaluator
-from injecttf2.evaluation.hits import LayerSites
+from injecttf2.evaluation.hits import LayerHits
 
 
 def values_of(
-    evaluator: Evaluator, name: str, sample: npt.NDArray[np.int64], sites: LayerSites
+    evaluator: Evaluator, name: str, sample: npt.NDArray[np.int64], sites: LayerHits
 ) -> npt.NDArray[Any]:
     """Return the golden values of a tensor at some sites, [sites].
 

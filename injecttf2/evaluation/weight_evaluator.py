@@ -18,8 +18,8 @@ from injecttf2.errors import ModelError
 from injecttf2.evaluation.evaluator import Evaluator, Judge
 from injecttf2.evaluation.faults import WeightFaults
 from injecttf2.evaluation.records import Evaluation, Injections, joined
-from injecttf2.faults.fault import Hits
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.fault import FaultedElements
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
 from injecttf2.graph.weights import reason_of, weights_in, weights_of
 from injecttf2.judging import Verdict
@@ -193,7 +193,7 @@ class WeightEvaluator:
     def _draw(self, trial: Trial) -> WeightSites:
         """Draw the sites of a trial; ``variable`` counts within those that its cell names."""
         fault, rate, variable = trial.cell.fault, trial.cell.rate, trial.cell.variable
-        if isinstance(rate, Listed):
+        if isinstance(rate, FromFaultList):
             assert rate.weights is not None  # noqa: S101 - the target is weights
             return rate.weights
         chosen = self._chosen(variable)
@@ -235,7 +235,7 @@ class WeightEvaluator:
             flat = self._golden[index].reshape(-1).copy()
             element = sites.element[here]
             dtype = self._weights[index].dtype
-            hits = Hits(dtype, sites.bit[here], sites.draws[here], flat[element])
+            hits = FaultedElements(dtype, sites.bit[here], sites.draws[here], flat[element])
             words = starts[mine] - starts[mine[0]]
             changes = merged(trial.cell.fault.changes(hits), words)
             place_of_word = element[words]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from injecttf2 import bits
 from injecttf2.bits import Words
 from injecttf2.config.parameters import shown, whole
-from injecttf2.faults import masks as changes
-from injecttf2.faults.fault import Fault, Hits
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults import masks
+from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.sites import Choice
 
 WIDEST = 64
@@ -137,7 +137,7 @@ class BitFault(Fault):
                 )
         return found
 
-    def masks(self, hits: Hits) -> Words:
+    def masks(self, hits: FaultedElements) -> Words:
         """Return for each site the word in which the bits that are hit are set."""
         if self.flips > 1:
             return _random_subsets(hits.dtype, self._field_bits(hits.dtype), hits.draws)
@@ -158,9 +158,9 @@ class BitFlip(BitFault):
 
     name: ClassVar[str] = "bit_flip"
 
-    def changes(self, hits: Hits) -> WordChanges:
+    def changes(self, hits: FaultedElements) -> WordMasks:
         """Return the flips at some sites."""
-        return changes.flipping(self.masks(hits))
+        return masks.flip(self.masks(hits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,9 +182,9 @@ class StuckAt(BitFault):
             raise ValueError(f"a bit is stuck at the value 0 or 1; received {shown(self.value)}")
         object.__setattr__(self, "value", int(self.value))
 
-    def changes(self, hits: Hits) -> WordChanges:
+    def changes(self, hits: FaultedElements) -> WordMasks:
         """Return what the stuck bits do at some sites."""
-        return changes.sticking(self.masks(hits), self.value)
+        return masks.stick(self.masks(hits), self.value)
 
 
 def _random_subsets(dtype: str, choices: range, draws: npt.NDArray[np.float64]) -> Words:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from injecttf2 import bits
 from injecttf2.config.parameters import plain, shown
 from injecttf2.errors import FaultError
-from injecttf2.faults.fault import Hits
+from injecttf2.faults.fault import FaultedElements
 from injecttf2.faults.value_faults import ValueFault, cast
 from injecttf2.user_code.files import Code
 from injecttf2.user_code.importing import Parcel, code_of_loaded
@@ -96,7 +96,7 @@ class UserFault(ValueFault):
             raise self._error(f"returned {result.dtype.name} [{shape}] for values {given}")
         return result
 
-    def changes(self, hits: Hits) -> Any:
+    def changes(self, hits: FaultedElements) -> Any:
         """Return what happens at some sites: new values, whatever was there."""
         values = None if hits.values is None else hits.values.copy()
         return super().changes(dataclasses.replace(hits, values=values))

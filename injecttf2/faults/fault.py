@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from injecttf2 import bits
 from injecttf2.config.parameters import plain
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.sites import Choice
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class FaultedElements:
     """Sites of one fault in elements of one dtype.
 
     Args:
@@ -106,7 +106,7 @@ class Fault(ABC):
         return Choice(self.candidates(dtype), self.one_bit, self.draws)
 
     @abstractmethod
-    def changes(self, hits: Hits) -> WordChanges:
+    def changes(self, hits: FaultedElements) -> WordMasks:
         """Return what happens at some sites, one change each."""
 
     def parameters(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from injecttf2.sampling.sites import Sites, WeightSites
 
 
 @dataclass(frozen=True)
-class Listed:
+class FromFaultList:
     """The rate of a trial whose sites are given.
 
     Args:

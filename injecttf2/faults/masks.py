@@ -19,7 +19,7 @@ from injecttf2.bits import Words
 
 
 @dataclass(frozen=True, eq=False)
-class WordChanges:
+class WordMasks:
     """One change for each of some words.
 
     Args:
@@ -33,12 +33,12 @@ class WordChanges:
     def __len__(self) -> int:
         return len(self.keep)
 
-    def __getitem__(self, index: slice | npt.NDArray[Any]) -> WordChanges:
-        return WordChanges(self.keep[index], self.flip[index])
+    def __getitem__(self, index: slice | npt.NDArray[Any]) -> WordMasks:
+        return WordMasks(self.keep[index], self.flip[index])
 
-    def then(self, later: WordChanges) -> WordChanges:
+    def then(self, later: WordMasks) -> WordMasks:
         """Return these changes followed by ``later`` ones of the same words, as one."""
-        return WordChanges(
+        return WordMasks(
             np.bitwise_and(self.keep, later.keep),
             np.bitwise_xor(np.bitwise_and(self.flip, later.keep), later.flip),
         )
@@ -49,36 +49,36 @@ class WordChanges:
         return bits.decode(words, values.dtype.name)
 
 
-def flipping(masks: Words) -> WordChanges:
+def flip(masks: Words) -> WordMasks:
     """Return changes that invert the bits that are set in ``masks`` [words]."""
-    return WordChanges(np.full_like(masks, _ones(masks)), masks)
+    return WordMasks(np.full_like(masks, _ones(masks)), masks)
 
 
-def sticking(masks: Words, value: int) -> WordChanges:
+def stick(masks: Words, value: int) -> WordMasks:
     """Return changes that set the bits that are set in ``masks`` [words] to ``value``, 0 or 1."""
-    return WordChanges(np.bitwise_not(masks), masks if value else np.zeros_like(masks))
+    return WordMasks(np.bitwise_not(masks), masks if value else np.zeros_like(masks))
 
 
-def replacing(values: npt.NDArray[Any]) -> WordChanges:
+def replace(values: npt.NDArray[Any]) -> WordMasks:
     """Return changes into ``values`` [words], whatever was there."""
     words = bits.encode(np.ascontiguousarray(values))
-    return WordChanges(np.zeros_like(words), words)
+    return WordMasks(np.zeros_like(words), words)
 
 
-def nothing(count: int, dtype: str) -> WordChanges:
+def nothing(count: int, dtype: str) -> WordMasks:
     """Return ``count`` changes that leave words of ``dtype`` as they are."""
-    return flipping(np.zeros(count, bits.layout(dtype).word))
+    return flip(np.zeros(count, bits.layout(dtype).word))
 
 
-def joined(parts: Sequence[WordChanges]) -> WordChanges:
+def joined(parts: Sequence[WordMasks]) -> WordMasks:
     """Return the changes of several, at least one, one after another."""
-    return WordChanges(
+    return WordMasks(
         np.concatenate([part.keep for part in parts]),
         np.concatenate([part.flip for part in parts]),
     )
 
 
-def merged(changes: WordChanges, starts: npt.NDArray[np.int64]) -> WordChanges:
+def merged(changes: WordMasks, starts: npt.NDArray[np.int64]) -> WordMasks:
     """Return one change for each run of changes that fall on the same word, in their order.
 
     Args:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.config.parameters import number, shown
-from injecttf2.faults import masks as changes
-from injecttf2.faults.fault import Fault, Hits
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults import masks
+from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.masks import WordMasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +95,9 @@ class Mixture(Fault):
         for _, fault in self.faults:
             fault.check(dtype)
 
-    def changes(self, hits: Hits) -> WordChanges:
+    def changes(self, hits: FaultedElements) -> WordMasks:
         """Return what happens at some sites."""
-        result = changes.nothing(len(hits), hits.dtype)
+        result = masks.nothing(len(hits), hits.dtype)
         for fault, chosen in self._chosen(hits.draws[:, 0]):
             change = fault.changes(self._hits_of(fault, hits, chosen))
             result.keep[chosen], result.flip[chosen] = change.keep, change.flip
@@ -129,7 +129,9 @@ class Mixture(Fault):
             if len(chosen):
                 yield fault, chosen
 
-    def _hits_of(self, fault: Fault, hits: Hits, chosen: npt.NDArray[np.int64]) -> Hits:
+    def _hits_of(
+        self, fault: Fault, hits: FaultedElements, chosen: npt.NDArray[np.int64]
+    ) -> FaultedElements:
         """Return the sites ``chosen`` as one of the faults gets them."""
         bit = hits.bit[chosen]
         candidates = fault.candidates(hits.dtype)
@@ -139,4 +141,4 @@ class Mixture(Fault):
         start = self._own_draws
         draws = np.ascontiguousarray(hits.draws[chosen, start : start + fault.draws])
         values = None if hits.values is None else hits.values[chosen]
-        return Hits(hits.dtype, bit, draws, values)
+        return FaultedElements(hits.dtype, bit, draws, values)

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from injecttf2 import bits
 from injecttf2.config.parameters import number, shown
-from injecttf2.faults import masks as changes
-from injecttf2.faults.fault import Fault, Hits
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults import masks
+from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.random_numbers import SMALLEST
 
 
@@ -52,12 +52,12 @@ class ValueFault(Fault):
             [sites] in the same dtype.
         """
 
-    def changes(self, hits: Hits) -> WordChanges:
+    def changes(self, hits: FaultedElements) -> WordMasks:
         """Return what happens at some sites: new values, whatever was there."""
         values = hits.values if self.needs_values else None
         if values is None:
             values = np.zeros(len(hits), bits.numpy_dtype(hits.dtype))
-        return changes.replacing(self.corrupt(values, hits.draws))
+        return masks.replace(self.corrupt(values, hits.draws))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from injecttf2.errors import DatasetError, ModelError, UserError
 from injecttf2.judging.by_criterion import ByCriterion
 from injecttf2.judging.criteria import Criterion
-from injecttf2.judging.judge import Judge, Output, Part
+from injecttf2.judging.judge import Component, Judge, Output
 from injecttf2.judging.metrics import Metric
 from injecttf2.judging.outcomes import DUE, is_finite, outcome_codes, widened
 from injecttf2.judging.top_k import Top1
@@ -85,7 +85,7 @@ class Assessment:
         """The worst value of each metric, float64 [metrics]."""
         return np.array([metric.worst for metric in self.metrics], np.float64)
 
-    def reading_logits(self, output: Output) -> tuple[Part, ...]:
+    def reading_logits(self, output: Output) -> tuple[Component, ...]:
         """Return the judge, metrics and criteria to which it matters that outputs are logits."""
         judge = self.judge.criterion if isinstance(self.judge, ByCriterion) else self.judge
         parts = (judge, *self.metrics, *self.criteria)
@@ -200,21 +200,21 @@ class Assessment:
         tf.function(self.verdict, autograph=False).get_concrete_function(*specs)
 
 
-def is_builtin(part: Part) -> bool:
+def is_builtin(part: Component) -> bool:
     """Return whether a judge, metric or criterion is of this package, and so is all it holds."""
     held = getattr(part, "criterion", None)
     own = type(part).__module__.startswith("injecttf2.")
     return own and (held is None or is_builtin(held))
 
 
-def name_of(part: Part) -> str:
+def name_of(part: Component) -> str:
     """Return what to call a judge, metric or criterion in a message."""
     if is_builtin(part):
         return part.name
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
-def _call(part: Part, method: str, *arguments: Any) -> Any:
+def _call(part: Component, method: str, *arguments: Any) -> Any:
     """Call a method; what goes wrong in code of the user's own is theirs to mend."""
     function: Callable[..., Any] = getattr(part, method)
     if is_builtin(part):
@@ -231,17 +231,17 @@ def _call(part: Part, method: str, *arguments: Any) -> Any:
         ) from error
 
 
-def _flags(part: Part, method: str, *arguments: Any) -> Any:
+def _flags(part: Component, method: str, *arguments: Any) -> Any:
     return _checked(part, method, arguments, lambda dtype: dtype == tf.bool, "true or false")
 
 
-def _numbers(part: Part, method: str, *arguments: Any) -> Any:
+def _numbers(part: Component, method: str, *arguments: Any) -> Any:
     found = _checked(part, method, arguments, lambda dtype: dtype.is_floating, "a number")
     return tf.cast(found, tf.float64)
 
 
 def _checked(
-    part: Part,
+    part: Component,
     method: str,
     arguments: tuple[Any, ...],
     is_right: Callable[[Any], bool],

@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from injecttf2.config.parameters import flag, number, shown, whole
-from injecttf2.judging.judge import Output, Part
+from injecttf2.judging.judge import Component, Output
 from injecttf2.judging.outcomes import top1
 from injecttf2.judging.probabilities import check_classifier, probabilities
 from injecttf2.judging.top_k import among_largest, check_more_than
 
 
-class Criterion(Part, ABC):
+class Criterion(Component, ABC):
     """A criterion that an injected sample may meet.
 
     One of your own is a subclass, best a frozen dataclass whose fields are its parameters; see

@@ -40,7 +40,7 @@ class Output:
         return sizes
 
 
-class Part:
+class Component:
     """What judges, metrics and criteria have in common: a name, and what they take outputs for."""
 
     exclusive: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class Part:
         return "logits" in inspect.signature(type(self)).parameters
 
 
-class Judge(Part, ABC):
+class Judge(Component, ABC):
     """What counts as a decision.
 
     A judge of your own is a subclass, best a frozen dataclass whose fields are the parameters that

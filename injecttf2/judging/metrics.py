@@ -13,13 +13,13 @@ import tensorflow as tf
 from injecttf2.config.parameters import flag, whole
 from injecttf2.datasets.label_forms import check_classes
 from injecttf2.errors import ModelError
-from injecttf2.judging.judge import Output, Part
+from injecttf2.judging.judge import Component, Output
 from injecttf2.judging.outcomes import top1
 from injecttf2.judging.probabilities import check_classifier, class_scores, probabilities
 from injecttf2.judging.top_k import TopK, check_more_than
 
 
-class Metric(Part, ABC):
+class Metric(Component, ABC):
     """A number for each sample.
 
     One of your own is a subclass, best a frozen dataclass whose fields are its parameters; see

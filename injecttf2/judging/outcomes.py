@@ -35,7 +35,7 @@ MARGIN = 2.0**-12
 
 
 @dataclass(frozen=True, eq=False)
-class Tallies:
+class OutcomeCounts:
     """What some trials did, counted over the samples of the data set.
 
     All fields are int64 [trials] but the last three. ``masked + benign + sdc + due == injected``;
@@ -203,7 +203,7 @@ def count(
     labels: npt.NDArray[np.int64],
     trials: int,
     golden_correct: float,
-) -> Tallies:
+) -> OutcomeCounts:
     """Count the outcomes of injected samples per trial, judged by their top-1 class.
 
     Args:
@@ -223,7 +223,7 @@ def count(
     is_right = faulty_class == labels
     by_code = np.bincount(trial * 4 + outcome, minlength=trials * 4).reshape(trials, 4)
     masked, benign, sdc, due = by_code.astype(np.int64).T
-    return Tallies(
+    return OutcomeCounts(
         injected=by_code.sum(axis=1).astype(np.int64),
         masked=masked,
         benign=benign,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from injecttf2.errors import CampaignError, ModelError
 from injecttf2.graph.keras_steps import is_keras
 from injecttf2.judging.assessment import name_of
-from injecttf2.judging.judge import Part
+from injecttf2.judging.judge import Component
 from injecttf2.judging.names import Named
 from injecttf2.judging.probabilities import ending, gives_logits, unwrapped
 from injecttf2.models.scopes import Scope
@@ -94,7 +94,7 @@ def stated(outputs: Kind | None, named: Iterable[Named]) -> OutputKind | None:
 
 
 def decide(
-    outputs: Iterable[npt.NDArray[Any]], operation: Any, parts: Sequence[Part]
+    outputs: Iterable[npt.NDArray[Any]], operation: Any, parts: Sequence[Component]
 ) -> OutputKind:
     """Return what golden outputs are.
 
@@ -124,7 +124,7 @@ def decide(
     return (_outside if seen.is_outside else _inside)(seen, operation, parts)
 
 
-def _outside(seen: Seen, operation: Any, parts: Sequence[Part]) -> OutputKind:
+def _outside(seen: Seen, operation: Any, parts: Sequence[Component]) -> OutputKind:
     """Return what outputs are that go beyond 0 and 1 and are all on one side of 0."""
     # What a log_softmax gives is as good as logits where it becomes probabilities by a softmax.
     logarithms = seen.high <= seen.tolerance and seen.columns > 1
@@ -133,7 +133,7 @@ def _outside(seen: Seen, operation: Any, parts: Sequence[Part]) -> OutputKind:
     raise _unknown(f"they are {seen.span}, not on both sides of 0, and not from 0 to 1")
 
 
-def _inside(seen: Seen, operation: Any, parts: Sequence[Part]) -> OutputKind:
+def _inside(seen: Seen, operation: Any, parts: Sequence[Component]) -> OutputKind:
     """Return what outputs from 0 to 1 are."""
     if seen.sums_to_one:
         return OutputKind("probabilities", f"they are {seen.span} and sum to 1 in each row")
@@ -147,7 +147,7 @@ def _inside(seen: Seen, operation: Any, parts: Sequence[Part]) -> OutputKind:
     return OutputKind("probabilities", f"they are {seen.span}")
 
 
-def check(outputs: npt.NDArray[Any], parts: Sequence[Part]) -> None:
+def check(outputs: npt.NDArray[Any], parts: Sequence[Component]) -> None:
     """See that golden outputs are what they are taken for, as far as values tell it.
 
     Args:
@@ -222,7 +222,7 @@ class Seen:
         """Whether nothing is far below 0 or above 1."""
         return self.low >= -AROUND and self.high <= 1 + AROUND
 
-    def is_like_zeros_and_ones(self, parts: Sequence[Part]) -> bool:
+    def is_like_zeros_and_ones(self, parts: Sequence[Component]) -> bool:
         """Return whether they could be of a model that was trained to give out 0 and 1."""
         one_of_several = self.columns > 1 and any(part.exclusive for part in parts)
         sums_fit = abs(self._total / self.rows - 1) <= AROUND

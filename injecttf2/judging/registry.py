@@ -18,7 +18,7 @@ from injecttf2.errors import CampaignError, UserError, placed
 from injecttf2.judging.assessment import Assessment
 from injecttf2.judging.by_criterion import ByCriterion
 from injecttf2.judging.criteria import ConfidenceMoved, Criterion, LeftTop
-from injecttf2.judging.judge import Judge, Part
+from injecttf2.judging.judge import Component, Judge
 from injecttf2.judging.metrics import (
     Confidence,
     MeanAbsoluteError,
@@ -41,7 +41,7 @@ JUDGES: dict[str, type[Judge]] = {
 }
 """Judges by the name used in YAML."""
 
-NUMBERED: dict[str, tuple[type[Part], str | None]] = {
+NUMBERED: dict[str, tuple[type[Component], str | None]] = {
     "top<k>_accuracy": (TopKAccuracy, "k"),
     "confidence": (Confidence, None),
     "mean_absolute_error": (MeanAbsoluteError, None),
@@ -57,7 +57,7 @@ TAKEN = ("critical", "rate", "low", "high")
 
 
 @dataclass(frozen=True)
-class PortableAssessment:
+class AssessmentSpec:
     """An assessment on its way to another process.
 
     Args:
@@ -122,7 +122,9 @@ class Makers:
         criterion: Criterion = self._numbered(named, CRITERIA, Criterion, "criterion")
         return criterion
 
-    def _numbered(self, named: Named, known: Sequence[str], base: type[Part], what: str) -> Any:
+    def _numbered(
+        self, named: Named, known: Sequence[str], base: type[Component], what: str
+    ) -> Any:
         if found := parsed_name(named.type, known):
             pattern, number = found
             kind, parameter = NUMBERED[pattern]
@@ -142,7 +144,7 @@ class Makers:
             raise _unknown(what, named.type, known)
         return made
 
-    def _own(self, named: Named, bases: tuple[type[Part], ...]) -> Any:
+    def _own(self, named: Named, bases: tuple[type[Component], ...]) -> Any:
         """Return an object of a class of the user's own."""
         kind = import_function(named.type, self.folder, CampaignError, what="class")
         if not (inspect.isclass(kind) and issubclass(kind, bases)):
@@ -189,7 +191,7 @@ def resolve(
     *,
     logits: bool,
     folder: Path | None = None,
-) -> tuple[PortableAssessment, Assessment]:
+) -> tuple[AssessmentSpec, Assessment]:
     """Find the judge, the metrics and the criteria that a campaign names.
 
     Args:
@@ -219,7 +221,7 @@ def resolve(
     held = [getattr(part, "criterion", part) for part in parts]
     classes = code_of_loaded(name for part in held for name in class_modules(type(part)))
     code = reduce(or_, references.values(), classes)
-    return PortableAssessment(Parcel.of(assessment, code), references), assessment
+    return AssessmentSpec(Parcel.of(assessment, code), references), assessment
 
 
 def _placed(make: Callable[[Named], Any], named: Named) -> Any:
@@ -247,7 +249,7 @@ def _check_columns(
                 )
 
 
-def _check_name(part: Part, kind: str, criteria: Collection[str]) -> None:
+def _check_name(part: Component, kind: str, criteria: Collection[str]) -> None:
     """Check that a metric or criterion has the name of a column that means nothing else yet.
 
     Args:

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.judging.assessment import Verdict
-from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, SDC, Scores, Tallies
+from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, SDC, OutcomeCounts, Scores
 
 Index = npt.NDArray[np.int64]
 
 
-def tally(
+def count_outcomes(
     trial: Index, sample: Index, verdict: Verdict, *, golden: Verdict, trials: int
-) -> Tallies:
+) -> OutcomeCounts:
     """Count the verdicts on injected samples per trial.
 
     A sample whose outcome is ``masked`` keeps its golden score and metrics, so that rounding does
@@ -52,7 +52,7 @@ def tally(
         for before, changes in zip(golden.metrics.T, (metrics_now - metrics_were).T, strict=True)
     ]
     criteria = [count(met & (outcome != DUE)) for met in verdict.criteria.T]
-    return Tallies(
+    return OutcomeCounts(
         injected=by_code.sum(axis=1),
         masked=by_code[:, MASKED],
         benign=by_code[:, BENIGN],

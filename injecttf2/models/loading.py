@@ -30,7 +30,7 @@ from injecttf2.models.portable import (
     FolderModel,
     FunctionModel,
     Model,
-    Portable,
+    PortableModel,
     first_line,
     weights_of,
 )
@@ -50,7 +50,7 @@ def resolve(
     input_shape: tuple[int, ...] | None = None,
     classes: int | None = None,
     signature: str | None = None,
-) -> tuple[Portable, Model]:
+) -> tuple[PortableModel, Model]:
     """Find the model that ``reference`` names; Keras' settings are those of the model then.
 
     Args:
@@ -100,7 +100,7 @@ def load_file(path: Path) -> Model:
     return _resolve_path(path)[1]
 
 
-def _resolve_builtin(name: str) -> tuple[Portable, Model]:
+def _resolve_builtin(name: str) -> tuple[PortableModel, Model]:
     if name not in BUILTIN:
         raise ModelError(
             f"there is no builtin model {name!r}{nearest(name, BUILTIN)}",
@@ -111,7 +111,7 @@ def _resolve_builtin(name: str) -> tuple[Portable, Model]:
 
 def _resolve_application(
     name: str, weights: str | None, input_shape: tuple[int, ...] | None, classes: int | None
-) -> tuple[Portable, Model]:
+) -> tuple[PortableModel, Model]:
     builder = application(name, ModelError)
     place = f"{APPLICATIONS}{name}"
     arguments: dict[str, Any] = {"input_shape": input_shape, "weights": weights or "imagenet"}
@@ -149,7 +149,7 @@ def _as_file(build: Callable[[], keras.Model], name: str) -> tuple[FileModel, ke
         return FileModel(Path(file.name).read_bytes(), ".keras", name), model
 
 
-def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, Model]:
+def _resolve_function(reference: str, folder: Path | None) -> tuple[PortableModel, Model]:
     function = import_function(reference, folder, ModelError)
     code = code_of(reference, folder)
     called = FunctionModel(Parcel.of(function, code), None, reference)
@@ -167,7 +167,7 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[Portable, Mo
     return replace(called, function=parcel, weights=weights_of(model)), model
 
 
-def _resolve_path(path: Path, signature: str | None = None) -> tuple[Portable, Model]:
+def _resolve_path(path: Path, signature: str | None = None) -> tuple[PortableModel, Model]:
     path = on_disk(path)
     if saved_models.is_saved_model(path):
         folder = FolderModel(saved_models.read(path), str(path), signature)

@@ -162,7 +162,7 @@ class FunctionModel:
         return self.function.code
 
 
-Portable = FileModel | FolderModel | FunctionModel
+PortableModel = FileModel | FolderModel | FunctionModel
 """A model that can be pickled, sent to another process and built there."""
 
 

@@ -99,7 +99,7 @@ class Precision(Schema):
             return self.looks(hits)[-1]
         return math.ceil(sample_size(self.half_width, self.confidence, population) / hits)
 
-    def is_met(self, tally: Tally) -> bool:
+    def is_met(self, tally: CellTally) -> bool:
         """Return whether a cell's rate is known well enough."""
         low, high = tally.interval(self.confidence)
         if math.isnan(low):
@@ -130,7 +130,7 @@ class Precision(Schema):
 
 
 @dataclass(frozen=True)
-class Tally:
+class CellTally:
     """What the trials of a cell have brought so far.
 
     Args:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
-from injecttf2.trial import Repetitions
+from injecttf2.trial import CellTrials
 from orchestrator.scheduling.events import WorkerEvent
 
 
@@ -34,7 +34,7 @@ class Executor(ABC):
         """End a worker at once; nothing more follows from it."""
 
     @abstractmethod
-    def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
+    def submit(self, worker: int, chunk: int, runs: Sequence[CellTrials]) -> None:
         """Send a chunk to a worker that is ready.
 
         ``ChunkDone``, ``ChunkFailed`` or ``WorkerLost`` follows.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from injecttf2.datasets import Dataset
 from injecttf2.errors import UserError, told
-from injecttf2.models.portable import Portable
-from injecttf2.trial import Repetitions
+from injecttf2.models.portable import PortableModel
+from injecttf2.trial import CellTrials
 from orchestrator.executors.executor import Executor
 from orchestrator.executors.worker import Worker, WorkerSettings, is_transient
 from orchestrator.scheduling.events import (
@@ -31,13 +31,13 @@ class InlineExecutor(Executor):
         dataset: The data.
     """
 
-    def __init__(self, settings: WorkerSettings, model: Portable, dataset: Dataset) -> None:
+    def __init__(self, settings: WorkerSettings, model: PortableModel, dataset: Dataset) -> None:
         self._settings = settings
         self._model = model
         self._dataset = dataset
         self._worker = Worker(settings)
         self._starting: deque[int] = deque()
-        self._chunks: deque[tuple[int, int, Sequence[Repetitions]]] = deque()
+        self._chunks: deque[tuple[int, int, Sequence[CellTrials]]] = deque()
 
     @property
     def workers(self) -> int:
@@ -56,7 +56,7 @@ class InlineExecutor(Executor):
         """
         raise NotImplementedError(f"worker {worker} is this process")
 
-    def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
+    def submit(self, worker: int, chunk: int, runs: Sequence[CellTrials]) -> None:
         """Note the chunk."""
         self._chunks.append((worker, chunk, runs))
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from injecttf2.datasets import Dataset
 from injecttf2.errors import CampaignError, InjectTF2Error, UserError, told
-from injecttf2.models.portable import Portable
-from injecttf2.trial import Repetitions
+from injecttf2.models.portable import PortableModel
+from injecttf2.trial import CellTrials
 from orchestrator.executors.executor import Executor
 from orchestrator.executors.ray_connection import Connection
 from orchestrator.executors.worker import Worker, WorkerSettings
@@ -103,7 +103,7 @@ class RayExecutor(Executor):
     def __init__(
         self,
         settings: WorkerSettings,
-        model: Portable,
+        model: PortableModel,
         dataset: Dataset,
         resources: Resources,
         worker: type[RayWorker] = RayWorker,
@@ -155,7 +155,7 @@ class RayExecutor(Executor):
         self._machines.pop(worker, None)
         self._calls = {call: what for call, what in self._calls.items() if what[0] != worker}
 
-    def submit(self, worker: int, chunk: int, runs: Sequence[Repetitions]) -> None:
+    def submit(self, worker: int, chunk: int, runs: Sequence[CellTrials]) -> None:
         """Call the actor; its calls run one after another."""
         if worker not in self._actors:
             return  # it was lost in the same batch of events; the scheduler hears of it next

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import results
 from injecttf2.evaluation.records import Evaluation, Injections
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import RATES, Exhaustive
@@ -120,7 +120,7 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
 
 def _sampling(cell: Cell) -> str:
     """Return how the sites of a cell's trials are chosen."""
-    if isinstance(cell.rate, Listed):
+    if isinstance(cell.rate, FromFaultList):
         return "listed"
     if isinstance(cell.rate, Exhaustive):
         return "exhaustive"

@@ -16,15 +16,15 @@ from injecttf2 import device
 from injecttf2.datasets import Dataset
 from injecttf2.engine import GOLDEN_BYTES, Engine
 from injecttf2.errors import EngineError, InjectTF2Error, ModelError, todo, told
-from injecttf2.evaluation.golden_cache import GoldenUse
+from injecttf2.evaluation.golden_cache import CacheUse
 from injecttf2.evaluation.numerics import kernels_digest, numerics
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.judging import Assessment
-from injecttf2.judging.registry import PortableAssessment
+from injecttf2.judging.registry import AssessmentSpec
 from injecttf2.levels import LEVELS
 from injecttf2.models.digest import model_digest
-from injecttf2.models.portable import Portable
-from injecttf2.trial import Identity, Repetitions
+from injecttf2.models.portable import PortableModel
+from injecttf2.trial import CellTrials, Identity
 from orchestrator.executors import result_rows as rows
 
 
@@ -49,7 +49,7 @@ class WorkerSettings:
     gpu: bool = True
     memory: int = GOLDEN_BYTES
     levels: tuple[str, ...] = LEVELS
-    assessment: PortableAssessment | None = None
+    assessment: AssessmentSpec | None = None
     output: str | None = None
 
 
@@ -90,7 +90,7 @@ class ChunkResult:
     reevaluated: int
     seconds: float
     preparation: float
-    golden_use: GoldenUse
+    golden_use: CacheUse
 
 
 class Worker:
@@ -101,7 +101,7 @@ class Worker:
         self._assessment = Assessment()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
-    def start(self, model: Portable, dataset: Dataset) -> Ready:
+    def start(self, model: PortableModel, dataset: Dataset) -> Ready:
         """Load TensorFlow and the model, and do the golden run.
 
         Raises:
@@ -122,7 +122,7 @@ class Worker:
                 hint=todo(error),
             ) from error
 
-    def _start(self, model: Portable, dataset: Dataset) -> Ready:
+    def _start(self, model: PortableModel, dataset: Dataset) -> Ready:
         settings = self._settings
         used = device.configure(threads=settings.threads, gpu=settings.gpu)
         if settings.assessment is not None:
@@ -163,7 +163,7 @@ class Worker:
             numerics(used, kernels_digest(), golden),
         )
 
-    def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:
+    def evaluate(self, runs: Sequence[CellTrials]) -> ChunkResult:
         """Evaluate the trials of one layer."""
         identity, engine = self._settings.identity, self._engine
         trials = [trial for run in runs for trial in run.trials(identity)]
@@ -193,9 +193,7 @@ class Worker:
             injections = rows.injections_table(trials, evaluation.injections, layers=layers)
         injected = int(evaluation.tallies.injected.sum())
         reevaluated = prepared.reevaluated - reevaluated
-        use = GoldenUse(
-            engine.golden_use.hits - use.hits, engine.golden_use.computed - use.computed
-        )
+        use = CacheUse(engine.golden_use.hits - use.hits, engine.golden_use.computed - use.computed)
         return ChunkResult(
             table,
             injections,

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from injecttf2.sampling.rates import Exhaustive
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
-from orchestrator.campaign.precision import Precision, Tally
+from orchestrator.campaign.precision import CellTally, Precision
 from orchestrator.planning.trial_grid import Grid
 from orchestrator.scheduling.events import Range
 
@@ -64,7 +64,7 @@ class _State:
     start: int
     trials: int
     looks: tuple[int, ...]
-    tally: Tally
+    tally: CellTally
     next: int = 0
     is_met: bool = False
     later: _Done | None = None
@@ -117,7 +117,7 @@ class _State:
             begin = end + 1
 
 
-class Looks:
+class AdaptiveSampling:
     """The cells of a grid that go on until they are known well enough.
 
     Args:
@@ -140,7 +140,7 @@ class Looks:
             start = group.start
             for cell, trials in grid.cells(group):
                 if is_adaptive(cell):
-                    tally = Tally(clustered=cell.target == WEIGHTS)
+                    tally = CellTally(clustered=cell.target == WEIGHTS)
                     state = _State(index, start, trials, looks(cell), tally)
                     self._cells[cell_id(identity, cell)] = state
                 start += trials

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.planning.adaptive_sampling import Looks, without
+from orchestrator.planning.adaptive_sampling import AdaptiveSampling, without
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.trial_grid import Grid
 from orchestrator.scheduling.events import Range
@@ -65,7 +65,7 @@ class Backlog:
     failed_outside: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
     failed: Ids = field(default_factory=lambda: np.empty(0, np.uint64))
     withheld: Mapping[str, int] = field(default_factory=dict)
-    looks: Looks | None = None
+    looks: AdaptiveSampling | None = None
 
     @property
     def trials(self) -> int:
@@ -79,7 +79,7 @@ class Backlog:
         return planned
 
     def release(self, plan: Plan, trials: Any) -> Iterator[Released]:
-        """Yield what is released by trials that were done, ``Looks.columns`` of them as a table."""
+        """Yield what is released by trials that were done: ``AdaptiveSampling.columns`` of them."""
         grid = plan.grid
         for group, (start, stop) in self.looks.done(trials) if self.looks is not None else ():
             todo = tuple(grid.compare(plan.identity, self.failed, [(start, stop)]).missing)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from injecttf2.errors import CampaignError
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.fault import Fault
-from injecttf2.faults.listed import Listed, SetValue
+from injecttf2.faults.listed import FromFaultList, SetValue
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_in
 from injecttf2.sampling.sites import Sites, WeightSites, word_starts
@@ -105,19 +105,19 @@ class SiteList:
     def _error(self, trial: int, message: str) -> CampaignError:
         return self._rows.error(int(self._rows.table.index[self._starts[trial]]), message)
 
-    def _outputs(self, rows: slice, layers: tuple[int, ...]) -> Listed:
+    def _outputs(self, rows: slice, layers: tuple[int, ...]) -> FromFaultList:
         bounds = [rows.start, rows.stop]
         if len(layers) > 1:
             ends = np.searchsorted(self._columns["layer"][rows], layers, side="right")
             bounds = [rows.start, *(rows.start + ends).tolist()]
         parts = tuple(Sites(*self._sites("sample", slice(*bound))) for bound in pairwise(bounds))
-        return Listed(_digest(parts), parts)
+        return FromFaultList(_digest(parts), parts)
 
-    def _weights(self, rows: slice, layers: tuple[int, ...]) -> Listed:
+    def _weights(self, rows: slice, layers: tuple[int, ...]) -> FromFaultList:
         sites = WeightSites(*self._sites("variable", rows))
         if len(layers) > 1:
             sites = self._numbered(sites, self._columns["layer"][rows], layers)
-        return Listed(_digest([sites]), weights=sites)
+        return FromFaultList(_digest([sites]), weights=sites)
 
     def _sites(self, place: str, rows: slice) -> tuple[Column, Column, Column, Column]:
         """Return the columns of ``Sites`` or ``WeightSites``.

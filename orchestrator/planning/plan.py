@@ -23,20 +23,20 @@ from injecttf2.judging import registry as loading
 from injecttf2.judging.names import Named
 from injecttf2.judging.output_kind import OutputKind
 from injecttf2.judging.probabilities import gives_logits
-from injecttf2.judging.registry import PortableAssessment
+from injecttf2.judging.registry import AssessmentSpec
 from injecttf2.models.digest import model_digest
 from injecttf2.models.inputs import model_inputs
 from injecttf2.models.keras_settings import KerasSettings
 from injecttf2.models.loading import resolve as resolve_model
-from injecttf2.models.portable import Model, Portable
+from injecttf2.models.portable import Model, PortableModel
 from injecttf2.sampling.rates import Exhaustive
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.component_spec import TypedSpec
-from orchestrator.planning.adaptive_sampling import Looks, is_adaptive
+from orchestrator.planning.adaptive_sampling import AdaptiveSampling, is_adaptive
 from orchestrator.planning.sampling_plan import SamplingPlan
-from orchestrator.planning.selection import Chooser
+from orchestrator.planning.selection import TargetSelector
 from orchestrator.planning.trial_grid import Grid
 from results.analysis.summary import RATED
 
@@ -81,12 +81,12 @@ class Plan:
     grid: Grid
     layers: tuple[LayerInfo, ...]
     skipped: tuple[LayerInfo, ...]
-    model: Portable
+    model: PortableModel
     dataset: Dataset
     graph: ModelGraph
     sampling: SamplingPlan
     assessment: Assessment
-    sent_assessment: PortableAssessment
+    sent_assessment: AssessmentSpec
     outputs: OutputKind | None
     code: Mapping[str, Code]
 
@@ -114,11 +114,13 @@ class Plan:
             yield f"the model's outputs are {self.outputs.kind}: {self.outputs.reason}"
         yield f"data: {self.dataset.told}"
 
-    def new_looks(self) -> Looks | None:
+    def new_looks(self) -> AdaptiveSampling | None:
         """Return the looks at the cells, before any trial is done; None without a precision."""
         if self.campaign.precision is None:
             return None
-        return Looks(self.grid, self.identity, self.campaign.precision, self.sampling.looks)
+        return AdaptiveSampling(
+            self.grid, self.identity, self.campaign.precision, self.sampling.looks
+        )
 
     def trial_range(self) -> TrialRange | None:
         """Return how many trials there are at least, at most, and in a plan of one size for all.
@@ -188,7 +190,7 @@ def make_plan(campaign: Campaign) -> Plan:
         code=(portable.code | asked.sent.parcel.code).digest,
     )
     sampling = SamplingPlan(campaign, graph, len(dataset))
-    chosen = Chooser(campaign, graph, sampling, len(dataset)).choose()
+    chosen = TargetSelector(campaign, graph, sampling, len(dataset)).choose()
     if not chosen.products:
         raise CampaignError(
             "the grid is empty: none of the layers it names can be injected",
@@ -249,7 +251,7 @@ class _Asked(NamedTuple):
     """
 
     assessment: Assessment
-    sent: PortableAssessment
+    sent: AssessmentSpec
     dataset: Dataset
     outputs: OutputKind | None
 

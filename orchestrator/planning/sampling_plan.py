@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from injecttf2.errors import CampaignError
 from injecttf2.faults.fault import Fault
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_in
@@ -168,7 +168,7 @@ class SamplingPlan:
         """
         if cell.target == WEIGHTS:
             return 1.0
-        if isinstance(cell.rate, Listed):
+        if isinstance(cell.rate, FromFaultList):
             return cell.rate.samples
         shares = [
             share_hit(cell.rate, choice, samples=self._samples, elements=elements)

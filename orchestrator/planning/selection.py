@@ -31,13 +31,13 @@ from orchestrator.campaign.grid import ALL, GridSpec, LayerType
 from orchestrator.planning.fault_entries import takes_bits, written_out
 from orchestrator.planning.fault_list import SiteList
 from orchestrator.planning.sampling_plan import SamplingPlan
-from orchestrator.planning.trial_grid import Cells, Listing, Product
+from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
 
 LIST_HINT = "`injecttf2 layers MODEL` lists what can be injected"
 
 
 @dataclass
-class Chosen:
+class Selection:
     """What is injected where.
 
     Args:
@@ -59,7 +59,7 @@ class Chosen:
         return [(scope, self.products[scope]) for scope in scopes]
 
 
-class Chooser:
+class TargetSelector:
     """Finds what a campaign's grids name in a model.
 
     Args:
@@ -78,14 +78,14 @@ class Chooser:
         self._infos = {info.layer: info for info in graph.layers}
         self._sampling = sampling
 
-    def choose(self) -> Chosen:
+    def choose(self) -> Selection:
         """Return what is injected into which layers.
 
         Raises:
             CampaignError: A grid names a layer, variable or fault that there is not, or one that
                 does not fit the layer.
         """
-        chosen = Chosen()
+        chosen = Selection()
         for index, spec in enumerate(self._campaign.grid):
             if spec.sites is None:
                 self._add(index, spec, chosen)
@@ -94,7 +94,7 @@ class Chooser:
         self._check_once(chosen)
         return chosen
 
-    def _add(self, index: int, spec: GridSpec, chosen: Chosen) -> None:
+    def _add(self, index: int, spec: GridSpec, chosen: Selection) -> None:
         named = list(self._layers(index, spec, chosen))
         together: list[tuple[str, ...]] = [(info.layer,) for info in named]
         if spec.layers_together and named:
@@ -118,13 +118,13 @@ class Chooser:
             chosen.products.setdefault(scope, []).append(made[scope])
         self._sampling.check_size(index, made)
 
-    def _add_listed(self, index: int, file: str, chosen: Chosen) -> None:
+    def _add_listed(self, index: int, file: str, chosen: Selection) -> None:
         with placed(self._campaign.place("grid", index, "sites")):
             listed = SiteList(Path(file), self._graph, self._samples).trials()
         for scope, cells in listed.items():
-            chosen.products.setdefault(scope, []).append(Listing(tuple(cells)))
+            chosen.products.setdefault(scope, []).append(FaultListCells(tuple(cells)))
 
-    def _check_once(self, chosen: Chosen) -> None:
+    def _check_once(self, chosen: Selection) -> None:
         """See that no two grids hit the same weights by the same fault under two addresses."""
         seen: dict[tuple[int, Fault, Rate], str] = {}
         for scope, products in chosen.products.items():
@@ -143,7 +143,7 @@ class Chooser:
                             hint=f"leave {scope.layer!r} or {other!r} out",
                         )
 
-    def _layers(self, index: int, spec: GridSpec, chosen: Chosen) -> Iterator[LayerInfo]:
+    def _layers(self, index: int, spec: GridSpec, chosen: Selection) -> Iterator[LayerInfo]:
         """Yield the layers that a grid names, each once, in the order of the model."""
         found: dict[str, LayerInfo] = {}
         for position, selector in enumerate(spec.layers):
@@ -164,7 +164,7 @@ class Chooser:
         """Return why a target of a layer cannot be injected, or None when it can."""
         return info.reason if target == OUTPUTS else reason_of(self._graph, info.layer)
 
-    def _tell_unread(self, named: Iterable[LayerInfo], chosen: Chosen) -> None:
+    def _tell_unread(self, named: Iterable[LayerInfo], chosen: Selection) -> None:
         """Note which weights of the layers are left out, as inference does not read them."""
         for info in named:
             names = [one.name for one in unread_of(self._graph, info.layer)]
@@ -172,7 +172,9 @@ class Chooser:
                 part = f"{', '.join(names)} of {info.layer}"
                 chosen.skipped[part, UNREAD] = replace(info, layer=part, reason=UNREAD)
 
-    def _elsewhere(self, named: Sequence[LayerInfo], chosen: Chosen) -> dict[str, dict[str, str]]:
+    def _elsewhere(
+        self, named: Sequence[LayerInfo], chosen: Selection
+    ) -> dict[str, dict[str, str]]:
         """Return the weights of each layer that are counted at another, by name, and where.
 
         They are noted as left out.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from injecttf2.faults.fault import Fault
 from injecttf2.sampling.rates import Rate
-from injecttf2.trial import Cell, Identity, Repetitions, Scope, run_ids
+from injecttf2.trial import Cell, CellTrials, Identity, Scope, run_ids
 from orchestrator.scheduling.events import Range
 
 BLOCK_TRIALS = 65_536
@@ -90,7 +90,7 @@ def _split(items: Sequence[Item], others: Iterable[Item]) -> _Split[Item]:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FaultListCells:
     """Cells that are named one by one, each with one trial.
 
     Args:
@@ -114,7 +114,7 @@ class Listing:
         return self.cells[index]
 
 
-Cells = Product | Listing
+Cells = Product | FaultListCells
 
 
 def union(products: Iterable[Cells]) -> tuple[Cells, ...]:
@@ -125,14 +125,14 @@ def union(products: Iterable[Cells]) -> tuple[Cells, ...]:
     disjoint: list[Product] = []
     listed: dict[Cell, None] = {}
     for product in products:
-        if isinstance(product, Listing):
+        if isinstance(product, FaultListCells):
             listed.update(dict.fromkeys(product.cells))
             continue
         rest = [product]
         for earlier in tuple(disjoint):
             rest = [part for piece in rest for part in piece.without(earlier)]
         disjoint.extend(rest)
-    return (*disjoint, *([Listing(tuple(listed))] if listed else []))
+    return (*disjoint, *([FaultListCells(tuple(listed))] if listed else []))
 
 
 class Numbered:
@@ -212,7 +212,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class GridDifference:
     """What of a grid is done, and what else.
 
     Args:
@@ -282,14 +282,14 @@ class Grid:
         for run in self.runs([span]):
             yield run.cell, len(run)
 
-    def runs(self, ranges: Iterable[Range]) -> Iterator[Repetitions]:
+    def runs(self, ranges: Iterable[Range]) -> Iterator[CellTrials]:
         """Yield the trials at some positions as runs of repetitions of one cell, in order."""
         for start, stop in ranges:
             position = start
             while position < stop:
                 cell, repetition, repetitions = self._at(position)
                 length = min(stop - position, repetitions - repetition)
-                yield Repetitions(cell, repetition, repetition + length)
+                yield CellTrials(cell, repetition, repetition + length)
                 position += length
 
     def ids(self, identity: Identity) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
@@ -314,7 +314,7 @@ class Grid:
         identity: Identity,
         done: npt.NDArray[np.uint64],
         ranges: Iterable[Range] | None = None,
-    ) -> Comparison:
+    ) -> GridDifference:
         """Return what ``done`` lacks of this grid and what it holds beside it, in one pass.
 
         Args:
@@ -325,7 +325,7 @@ class Grid:
         met = np.zeros(len(done), np.bool_)
         spans = [(0, len(self))] if ranges is None else ranges
         missing = tuple(self._missing(identity, done, met, spans))
-        return Comparison(missing, done[~met])
+        return GridDifference(missing, done[~met])
 
     def _missing(
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from orchestrator.scheduling.work_queue import Workload
+from orchestrator.scheduling.work_queue import WorkQueue
 
 
-class Suspicion:
+class CircuitBreaker:
     """Counts the trials that cost workers until they were given up on, with nothing done between.
 
     A trial that kills its worker and a worker that dies of itself look the same. What tells them
@@ -37,7 +37,7 @@ class Suspicion:
         enough: Trials.
     """
 
-    def __init__(self, groups: Sequence[Workload], enough: int) -> None:
+    def __init__(self, groups: Sequence[WorkQueue], enough: int) -> None:
         self._groups = groups
         self._open = {index for index, group in enumerate(groups) if group.waiting}
         self._enough = enough

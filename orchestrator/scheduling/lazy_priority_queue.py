@@ -9,7 +9,7 @@ Key = tuple[float, ...]
 """What is ranked by, ascending."""
 
 
-class Ranking:
+class LazyPriorityQueue:
     """Numbered items in the order of a key, equal ones by number.
 
     A change costs next to nothing until somebody asks for the first; then O(log n).

@@ -47,7 +47,7 @@ import math
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from orchestrator.scheduling.circuit_breaker import Suspicion
+from orchestrator.scheduling.circuit_breaker import CircuitBreaker
 from orchestrator.scheduling.events import (
     Action,
     Assign,
@@ -66,10 +66,10 @@ from orchestrator.scheduling.events import (
     WorkerPlaced,
     WorkerReady,
 )
-from orchestrator.scheduling.lazy_priority_queue import Ranking
+from orchestrator.scheduling.lazy_priority_queue import LazyPriorityQueue
 from orchestrator.scheduling.settings import Settings
-from orchestrator.scheduling.work_queue import Ranges, Weigh, Workload, halves
-from orchestrator.scheduling.worker_pool import Crew, Flight, Member
+from orchestrator.scheduling.work_queue import Ranges, Weigh, WorkQueue, halves
+from orchestrator.scheduling.worker_pool import InFlight, PooledWorker, WorkerPool
 
 __all__ = ["Scheduler", "Settings"]
 
@@ -93,19 +93,19 @@ class Scheduler:
         begun: Container[int] = (),
     ) -> None:
         self._settings = settings
-        self._crew = Crew(settings)
+        self._crew = WorkerPool(settings)
         self._groups = [
-            Workload(ranges, weigh, begun=index in begun, hopeless_after=settings.hopeless_after)
+            WorkQueue(ranges, weigh, begun=index in begun, hopeless_after=settings.hopeless_after)
             for index, ranges in enumerate(groups)
         ]
-        self._urgent = Ranking(lambda index: self._groups[index].rank())
+        self._urgent = LazyPriorityQueue(lambda index: self._groups[index].rank())
         for index in range(len(self._groups)):
             self._urgent.touch(index)
         self._waiting = sum(group.waiting for group in self._groups)
         self._open_groups = sum(group.waiting > 0 for group in self._groups)
         self._in_flight = 0
         self._chunks_made = 0
-        self._suspicion = Suspicion(self._groups, settings.hopeless_after)
+        self._suspicion = CircuitBreaker(self._groups, settings.hopeless_after)
         self._useless: str | None = None
         self._finished = False
 
@@ -219,7 +219,7 @@ class Scheduler:
             actions.append(Assign(worker, flight.chunk))
         return actions
 
-    def _next(self, worker: int) -> Flight | None:
+    def _next(self, worker: int) -> InFlight | None:
         """Take the next chunk for a worker out of its group, or out of the most urgent other."""
         taker = worker if len(self._crew.members) > 1 else None
         member = self._crew.members[worker]
@@ -233,13 +233,13 @@ class Scheduler:
             share = max(1.0, len(self._crew.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
             ranges, weight = group.cut(member.kind, most=most, seconds=self._settings.chunk_seconds)
-            flight = Flight(Chunk(self._number(), index, ranges), weight)
+            flight = InFlight(Chunk(self._number(), index, ranges), weight)
         else:
-            flight = Flight(*group.retry(taker))
+            flight = InFlight(*group.retry(taker))
         self._open_groups -= not group.waiting
         return flight
 
-    def _settle(self, member: Member, index: int | None) -> None:
+    def _settle(self, member: PooledWorker, index: int | None) -> None:
         """Move a worker to a group."""
         for group, change in ((member.group, -1), (index, 1)):
             if group is not None:

@@ -33,7 +33,7 @@ class _Learnt:
     heaviest: float
 
 
-class Workload:
+class WorkQueue:
     """The trials of one group that are not in flight, and what was learnt from those that were.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from orchestrator.scheduling.backoff import Backoff
 from orchestrator.scheduling.deadlines import Deadlines
 from orchestrator.scheduling.events import Chunk, StartWorker
-from orchestrator.scheduling.lazy_priority_queue import Key, Ranking
+from orchestrator.scheduling.lazy_priority_queue import Key, LazyPriorityQueue
 from orchestrator.scheduling.settings import Settings
 
 NOT_PLACED = (
@@ -18,7 +18,7 @@ NOT_PLACED = (
 
 
 @dataclass(slots=True)
-class Flight:
+class InFlight:
     """A chunk at a worker.
 
     Args:
@@ -31,7 +31,7 @@ class Flight:
 
 
 @dataclass(slots=True)
-class Member:
+class PooledWorker:
     """A worker that is ready.
 
     Args:
@@ -47,13 +47,13 @@ class Member:
     kind: str = ""
     group: int | None = None
     prepared: int | None = None
-    flights: dict[int, Flight] = field(default_factory=dict)
-    current: Flight | None = None
+    flights: dict[int, InFlight] = field(default_factory=dict)
+    current: InFlight | None = None
     begun: float = 0.0
     expected: float | None = None
 
 
-class Crew:
+class WorkerPool:
     """Workers that come, work, are late and go. It knows time, but no groups.
 
     Args:
@@ -65,8 +65,8 @@ class Crew:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.members: dict[int, Member] = {}
-        self._with_room = Ranking(self._room)
+        self.members: dict[int, PooledWorker] = {}
+        self._with_room = LazyPriorityQueue(self._room)
         self._starting: set[int] = set()
         self._loading: set[int] = set()
         self._started = 0
@@ -109,11 +109,11 @@ class Crew:
         self._starting.remove(worker)
         self._loading.discard(worker)
         self._deadlines.clear(worker)
-        self.members[worker] = Member(kind)
+        self.members[worker] = PooledWorker(kind)
         self._with_room.touch(worker)
         self._none_ready_since = math.inf
 
-    def lost(self, worker: int, error: str, *, refused: bool = False) -> Member | None:
+    def lost(self, worker: int, error: str, *, refused: bool = False) -> PooledWorker | None:
         """Let a worker go and return what it was, None if it was not ready.
 
         In place of one that was refused no other is wanted, as long as one at least is.
@@ -152,12 +152,12 @@ class Crew:
         """Return the worker that has the fewest chunks and room for another."""
         return self._with_room.first(lambda number: number != besides)
 
-    def give(self, worker: int, flight: Flight) -> None:
+    def give(self, worker: int, flight: InFlight) -> None:
         """Put a chunk at the end of a worker's queue."""
         self.members[worker].flights[flight.chunk.id] = flight
         self._with_room.touch(worker)
 
-    def take(self, worker: int, chunk: int) -> Flight | None:
+    def take(self, worker: int, chunk: int) -> InFlight | None:
         """Take a chunk out of a worker's queue; None if it is not there."""
         member = self.members.get(worker)
         if member is None or chunk not in member.flights:

@@ -11,7 +11,7 @@ from orchestrator.session.listeners import Listener
 from results import RunWriter
 
 
-class Record(Listener):
+class EventRecorder(Listener):
     """Writes what happens to workers and chunks into the event log, and keeps the heartbeat up.
 
     Args:

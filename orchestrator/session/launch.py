@@ -110,7 +110,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.planning.backlog import take_stock
     from orchestrator.planning.plan import make_plan
-    from orchestrator.session.event_recorder import Record
+    from orchestrator.session.event_recorder import EventRecorder
     from orchestrator.session.progress import make_progress
     from orchestrator.session.session import Session, Summary
 
@@ -146,7 +146,7 @@ def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
                 backlog,
                 writer=writer,
                 executor=executor,
-                listeners=[progress, Record(writer), *_metrics(options)],
+                listeners=[progress, EventRecorder(writer), *_metrics(options)],
                 settings=_settings(plan, options, executor.workers),
             )
             began = True

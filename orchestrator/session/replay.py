@@ -10,10 +10,10 @@ from typing import Any
 
 from injecttf2.errors import CampaignError, placed
 from injecttf2.faults import registry as fault_registry
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.models.keras_settings import KerasSettings, kept
 from injecttf2.sampling.rates import RATES, Exhaustive, Rate
-from injecttf2.trial import Cell, Repetitions, Trial, trial_ids
+from injecttf2.trial import Cell, CellTrials, Trial, trial_ids
 from injecttf2.user_code.files import Code, code_of
 from injecttf2.user_code.references import is_function
 from orchestrator.campaign.campaign import Campaign, reload_campaign
@@ -184,7 +184,7 @@ def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
         (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
     paired = row["sampling"] == "paired"
     cell = Cell(row["layer"], fault, rate, row["target"], row["variable"], paired)
-    (trial,) = Repetitions(cell, row["repetition"], row["repetition"] + 1).trials(plan.identity)
+    (trial,) = CellTrials(cell, row["repetition"], row["repetition"] + 1).trials(plan.identity)
     return trial
 
 
@@ -195,7 +195,7 @@ def _listed_trial(plan: Plan, row: dict[str, Any]) -> Trial:
         CampaignError: The file no longer lists them.
     """
     for cell, _ in plan.grid.cells():
-        if cell.layer == row["layer"] and isinstance(cell.rate, Listed):
+        if cell.layer == row["layer"] and isinstance(cell.rate, FromFaultList):
             (trial_id,) = trial_ids(plan.identity, cell, [0]).tolist()
             if trial_id == row["trial_id"]:
                 return Trial(cell, 0, trial_id)
@@ -213,7 +213,7 @@ def _evaluate(plan: Plan, trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]
         )
     )
     ready = worker.start(plan.model, plan.dataset)
-    result = worker.evaluate([Repetitions(trial.cell, trial.repetition, trial.repetition + 1)])
+    result = worker.evaluate([CellTrials(trial.cell, trial.repetition, trial.repetition + 1)])
     row: dict[str, Any] = result.trials.to_pylist()[0]
     return row, ready.numerics or {}
 

@@ -36,8 +36,8 @@ REFRESH_SECONDS = 20.0
 _MARGIN = 0.75
 
 
-class ClaimLock:
-    """The claim of the writer in this process; made by ``ClaimLock.acquire``."""
+class Lease:
+    """The claim of the writer in this process; made by ``Lease.acquire``."""
 
     def __init__(self, storage: ObjectStorage, name: str, claim: bytes, stale: float) -> None:
         self._storage = storage
@@ -57,7 +57,7 @@ class ClaimLock:
         *,
         stale: float = STALE_SECONDS,
         refresh: float = REFRESH_SECONDS,
-    ) -> ClaimLock:
+    ) -> Lease:
         """Claim the run directory, and write the claim anew from a thread until it is released.
 
         Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from results import paths
 from results.errors import ResultsError
 from results.storage.connections import Connection, connect
-from results.storage.lease import ClaimLock
+from results.storage.lease import Lease
 from results.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ class ObjectStorage(Storage):
                 for file in filter(paths.is_aside, self.files(folder)):
                     self.remove(f"{folder}/{file}" if folder else file)
 
-    def lock(self) -> ClaimLock:
+    def lock(self) -> Lease:
         """Claim the run directory by an object in ``lock/``."""
-        return ClaimLock.acquire(self)
+        return Lease.acquire(self)
 
     @property
     def _uploads_in_steps(self) -> bool:

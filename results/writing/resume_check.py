@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ABSENT = "absent"
 
 
-def admit(storage: Storage, header: RunHeader) -> Manifest:
+def check_resumable(storage: Storage, header: RunHeader) -> Manifest:
     """Return the manifest to write: a new one, or the recorded one brought up to date.
 
     Where ``campaign.json`` is torn, the parts tell whose the directory is, and what it tells of

@@ -10,7 +10,7 @@ RETRY_SECONDS = 5.0
 """After a refusal a service is left alone for this long; a refusal itself takes seconds."""
 
 
-class Outage:
+class Retry:
     """Counts the time since a service began to refuse.
 
     Args:

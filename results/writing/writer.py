@@ -28,8 +28,8 @@ from results.writing.agreement import agreed
 from results.writing.outbox import Outbox
 from results.writing.recovery import Recovered, recover
 from results.writing.replacing import finish_merge
-from results.writing.resume_check import admit
-from results.writing.retry import Outage, last_refusal
+from results.writing.resume_check import check_resumable
+from results.writing.retry import Retry, last_refusal
 from results.writing.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RunWriter:
         self._settled: dict[str, dict[str, Ids]] = {paths.TRIALS: {}, paths.INJECTIONS: {}}
         self._refusal: ResultsError | None = None
         self._closed = False
-        self._outage = Outage(pace.patience_seconds)
+        self._outage = Retry(pace.patience_seconds)
         self._small_parts = compaction.count_parts(storage)
         self._heartbeat = HeartbeatWriter(storage, pace.heartbeat_seconds)
         self._events = EventLog(storage)
@@ -124,11 +124,11 @@ class RunWriter:
             "patience_seconds": patience_seconds,
         }
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-        admit(storage, header)
+        check_resumable(storage, header)
         storage.create()
         lock = storage.lock()
         try:
-            manifest = admit(storage, header)
+            manifest = check_resumable(storage, header)
             finish_merge(storage)
             recovered = recover(storage, header)
             recovered = replace(recovered, warnings=(*keep_torn(storage), *recovered.warnings))

@@ -25,7 +25,7 @@ from injecttf2.judging.top_k import TopK
 from injecttf2.models import digits_cnn
 from injecttf2.models.inputs import model_inputs
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Identity, Repetitions, Scope, Trial
+from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, CellTrials, Identity, Scope, Trial
 from tests import families, networks
 from tests.comparing import assert_equal
 from tests.reference import Reference
@@ -47,7 +47,7 @@ def engine_of(name: str, **options: Any) -> Engine:
 
 
 def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
-    return list(Repetitions(cell, 0, repetitions).trials(IDENTITY))
+    return list(CellTrials(cell, 0, repetitions).trials(IDENTITY))
 
 
 @pytest.mark.parametrize("name", MODELS)

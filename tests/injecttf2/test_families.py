@@ -20,7 +20,7 @@ from injecttf2.graph import segments
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.levels import Level
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import TOGETHER, WEIGHTS, Cell, Identity, Repetitions, Scope
+from injecttf2.trial import TOGETHER, WEIGHTS, Cell, CellTrials, Identity, Scope
 from tests import kinds_of_faults
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.families import FAMILIES, WHOLE
@@ -261,7 +261,7 @@ def test_a_fault_that_does_not_lead_to_the_output_is_masked() -> None:
     family = FAMILIES["two_by_two"]
     labels = np.zeros(SAMPLES, np.int64)
     engine = Engine(family.model(), Dataset(family.data(SAMPLES), labels), output="classes")
-    (trial,) = Repetitions(Cell("box", BitFlip(bit=30), Probability(1.0)), 0, 1).trials(
+    (trial,) = CellTrials(Cell("box", BitFlip(bit=30), Probability(1.0)), 0, 1).trials(
         Identity("m", "d", 1)
     )
     tallies = engine.evaluate([trial]).tallies

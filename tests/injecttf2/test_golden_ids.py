@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from injecttf2.judging import Assessment
-from injecttf2.trial import Cell, Identity, Repetitions
+from injecttf2.trial import Cell, CellTrials, Identity
 from tests.golden_set import NETWORKS, cells
 from tests.injecttf2.judging.test_judged_cells import CASES
 
@@ -28,5 +28,5 @@ def test_ids_are_those_that_were_recorded(pytestconfig: pytest.Config) -> None:
 
 def id_of(cell: Cell, assessment: Assessment | None = None) -> str:
     judge = assessment.identity() if assessment else {}
-    (trial,) = Repetitions(cell, 4, 5).trials(Identity("m" * 32, "d" * 32, seed=7, judge=judge))
+    (trial,) = CellTrials(cell, 4, 5).trials(Identity("m" * 32, "d" * 32, seed=7, judge=judge))
     return str(trial.id)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from injecttf2 import trial as trials
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import Cell, Identity, Repetitions
+from injecttf2.trial import Cell, CellTrials, Identity
 
 IDENTITY = Identity(model="0123456789abcdef" * 2, data="fedcba9876543210" * 2, seed=2026)
 CELL = Cell("block1/conv2d", BitFlip(bit=30), Probability(0.1))
@@ -62,7 +62,7 @@ def test_the_keys_of_paired_trials_never_change() -> None:
         "target": "outputs",
         "variable": None,
     }
-    first, second = Repetitions(cell, 0, 2).trials(IDENTITY)
+    first, second = CellTrials(cell, 0, 2).trials(IDENTITY)
     assert second.key == naive_id(text)
     assert hex(first.key) == "0x12aa5b48d5ca53"
     assert (first.id, second.id) == tuple(trials.trial_ids(IDENTITY, cell, range(2)).tolist())
@@ -83,7 +83,7 @@ def test_the_keys_of_paired_trials_never_change() -> None:
 def test_what_paired_trials_share(change: dict[str, Any], same: bool) -> None:
     cell = dataclasses.replace(CELL, paired=True)
     one, other = (
-        next(Repetitions(each, 0, 1).trials(IDENTITY))
+        next(CellTrials(each, 0, 1).trials(IDENTITY))
         for each in (cell, dataclasses.replace(cell, **change))
     )
     assert (one.key == other.key) == same
@@ -92,7 +92,7 @@ def test_what_paired_trials_share(change: dict[str, Any], same: bool) -> None:
 
 def test_paired_counts_share_their_draws_only_with_the_same_count() -> None:
     keys = {
-        next(Repetitions(Cell("a", CELL.fault, Count(n), paired=True), 0, 1).trials(IDENTITY)).key
+        next(CellTrials(Cell("a", CELL.fault, Count(n), paired=True), 0, 1).trials(IDENTITY)).key
         for n in (1, 2)
     }
     assert len(keys) == 2
@@ -101,7 +101,7 @@ def test_paired_counts_share_their_draws_only_with_the_same_count() -> None:
 def test_versions_of_a_model_share_the_draws_of_paired_trials() -> None:
     cell = dataclasses.replace(CELL, paired=True)
     other = dataclasses.replace(IDENTITY, model="another")
-    one, two = (next(Repetitions(cell, 5, 6).trials(each)) for each in (IDENTITY, other))
+    one, two = (next(CellTrials(cell, 5, 6).trials(each)) for each in (IDENTITY, other))
     assert one.key == two.key
     assert one.id != two.id
 
@@ -233,19 +233,19 @@ def test_the_id_of_a_repetition_does_not_depend_on_the_others() -> None:
 
 
 def test_repetitions_yield_their_trials_in_order() -> None:
-    repetitions = Repetitions(CELL, 3, 7)
+    repetitions = CellTrials(CELL, 3, 7)
     found = list(repetitions.trials(IDENTITY))
     assert len(repetitions) == len(found) == 4
     assert [trial.repetition for trial in found] == [3, 4, 5, 6]
     assert [trial.id for trial in found] == [naive_trial_id(IDENTITY, CELL, n) for n in range(3, 7)]
     assert {trial.cell for trial in found} == {CELL}
     assert {type(trial.id) for trial in found} == {int}  # as a generator's key takes them
-    assert list(Repetitions(CELL, 5, 5).trials(IDENTITY)) == []
+    assert list(CellTrials(CELL, 5, 5).trials(IDENTITY)) == []
 
 
 def test_the_ids_of_runs_are_those_of_their_trials_in_order() -> None:
     other = dataclasses.replace(CELL, layer="dense")
-    runs = [Repetitions(CELL, 3, 5), Repetitions(other, 0, 0), Repetitions(other, 9, 11)]
+    runs = [CellTrials(CELL, 3, 5), CellTrials(other, 0, 0), CellTrials(other, 9, 11)]
     ids = trials.run_ids(IDENTITY, runs)
     assert ids.dtype == np.uint64
     assert ids.tolist() == [

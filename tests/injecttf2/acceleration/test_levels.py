@@ -19,7 +19,7 @@ from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.value_faults import Scale
 from injecttf2.graph import segments
 from injecttf2.graph.weights import reason_of, weights_of
-from injecttf2.judging.outcomes import Tallies
+from injecttf2.judging.outcomes import OutcomeCounts
 from injecttf2.levels import parse_levels
 from injecttf2.sampling.rates import Count, Probability
 from injecttf2.trial import OUTPUTS, WEIGHTS, Cell
@@ -111,7 +111,7 @@ IMAGES: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-def rows(engine: Engine, layer: str, target: str = OUTPUTS, trials: int = 4) -> list[Tallies]:
+def rows(engine: Engine, layer: str, target: str = OUTPUTS, trials: int = 4) -> list[OutcomeCounts]:
     rate = Probability(0.9) if target == OUTPUTS else Count(1)
     return [
         engine.evaluate(trials_of(Cell(layer, fault, rate, target), trials)).tallies

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from injecttf2 import CampaignError, DatasetError, InjectTF2, ModelError
-from injecttf2.trial import Cell, Identity, Repetitions
+from injecttf2.trial import Cell, CellTrials, Identity
 from tests import networks
 from tests.reference import Reference
 
@@ -48,7 +48,7 @@ def test_accuracy_with_injections_equals_the_reference(tmp_path: Path) -> None:
     identity: Identity = itf2._identity
     cell: Cell = itf2._cell
     reference = Reference(networks.cnn(), inputs, labels)
-    for trial in Repetitions(cell, 0, 3).trials(identity):
+    for trial in CellTrials(cell, 0, 3).trials(identity):
         expected = reference.evaluate(trial)
         assert itf2.evaluate_layer_with_injections() == expected.accuracy
         assert itf2.evaluate_golden_run_layer() == expected.golden_accuracy

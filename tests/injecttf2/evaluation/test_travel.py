@@ -14,7 +14,7 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.evaluation import batching
 from injecttf2.faults.bit_faults import BitFlip
-from injecttf2.faults.listed import Listed, SetValue
+from injecttf2.faults.listed import FromFaultList, SetValue
 from injecttf2.faults.value_faults import Scale
 from injecttf2.graph import segments
 from injecttf2.sampling.rates import Probability
@@ -68,7 +68,7 @@ def setting(samples: list[int], value: float) -> Trial:
         np.full(count, -1, np.int64),
         np.full((count, 1), value),
     )
-    rate = Listed(f"{samples} {value}", outputs=(sites,))
+    rate = FromFaultList(f"{samples} {value}", outputs=(sites,))
     (trial,) = trials_of(Cell("hit", SetValue(), rate))
     return trial
 

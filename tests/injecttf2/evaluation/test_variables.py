@@ -22,7 +22,7 @@ from injecttf2.graph.weights import UNREAD as NOT_READ
 from injecttf2.graph.weights import all_counted, reason_of, unread_of, weights_of
 from injecttf2.models.digest import model_digest
 from injecttf2.sampling.rates import Exhaustive
-from injecttf2.trial import WEIGHTS, Cell, Identity, Repetitions
+from injecttf2.trial import WEIGHTS, Cell, CellTrials, Identity
 from tests import networks, sharing
 from tests.families import FAMILIES
 from tests.sharing import SHARING, UNREAD
@@ -125,7 +125,7 @@ def test_faults_in_what_is_counted_do_what_they_do_in_keras(name: str) -> None:
             values = weight.variable.read()
             fault, count = BitFlip(bit=TOP[values.itemsize]), min(weight.elements, 2)
             cell = Cell(layer, fault, Exhaustive(), WEIGHTS, weight.name)
-            trials = list(Repetitions(cell, 0, count).trials(IDENTITY))
+            trials = list(CellTrials(cell, 0, count).trials(IDENTITY))
             tallies = engine.evaluate(trials).tallies
             changed = False
             for element in range(count):
@@ -191,7 +191,7 @@ def test_a_layer_of_which_nothing_is_read_has_no_weights_for_faults() -> None:
     engine = Engine(sharing.adapted(), Dataset(*sharing.dataset()))
     cell = Cell("normalization", BitFlip(bit=30), Exhaustive(), WEIGHTS)
     with pytest.raises(ModelError, match="'normalization' has no weights that inference reads"):
-        engine.evaluate(list(Repetitions(cell, 0, 1).trials(IDENTITY)))
+        engine.evaluate(list(CellTrials(cell, 0, 1).trials(IDENTITY)))
 
 
 class Bounded(layers.Layer):
@@ -280,7 +280,7 @@ def test_weights_in_functions_that_are_compiled_anew_can_be_injected(name: str) 
     engine = Engine(model, Dataset(*sharing.dataset()))
     assert reason_of(engine.graph, "inner") is None
     cell = Cell("inner", BitFlip(bit=30), Exhaustive(), WEIGHTS)
-    tallies = engine.evaluate(list(Repetitions(cell, 0, 6).trials(IDENTITY))).tallies
+    tallies = engine.evaluate(list(CellTrials(cell, 0, 6).trials(IDENTITY))).tallies
     assert (tallies.sdc + tallies.due).sum() > 0
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from injecttf2 import bits
 from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
-from injecttf2.faults.fault import Hits
+from injecttf2.faults.fault import FaultedElements
 
 
 @pytest.mark.parametrize("dtype", bits.LAYOUTS)
@@ -97,7 +97,7 @@ def test_a_flip_cannot_be_changed() -> None:
 def corrupted(fault: BitFault, values: list[Any], dtype: str, bit: int = -1) -> list[Any]:
     """Return what becomes of values whose sites all have the same bit."""
     draws = np.random.Generator(np.random.Philox(key=1)).random((len(values), fault.draws))
-    hits = Hits(dtype, np.full(len(values), bit), draws)
+    hits = FaultedElements(dtype, np.full(len(values), bit), draws)
     old = np.asarray(values, bits.numpy_dtype(dtype))
     result: list[Any] = fault.changes(hits).apply(old).tolist()
     return result
@@ -105,7 +105,7 @@ def corrupted(fault: BitFault, values: list[Any], dtype: str, bit: int = -1) -> 
 
 def test_a_plain_flip_is_the_flip_of_bits() -> None:
     values = np.asarray([1.0, -2.5, np.inf, 0.0], np.float32)
-    hits = Hits("float32", np.asarray([31, 23, 22, 0]), np.empty((4, 0)))
+    hits = FaultedElements("float32", np.asarray([31, 23, 22, 0]), np.empty((4, 0)))
     flipped = BitFlip(bit_field="any").changes(hits).apply(values)
     assert flipped.tobytes() == bits.flip(values, hits.bit).tobytes()
 

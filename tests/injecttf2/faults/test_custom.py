@@ -16,7 +16,7 @@ import pytest
 from injecttf2 import bits
 from injecttf2.errors import FaultError
 from injecttf2.faults.custom import CODE, wrapped
-from injecttf2.faults.fault import Hits
+from injecttf2.faults.fault import FaultedElements
 
 _calls = itertools.count()
 
@@ -124,7 +124,7 @@ def test_a_fault_that_does_as_it_must_passes_the_check(model: Any, dtype: str) -
 def test_a_users_fault_makes_changes_from_values_and_draws() -> None:
     fault = wrapped(Drift(2.0), "drift")
     values = np.asarray([1.0, 5.0], np.float32)
-    hits = Hits("float32", np.full(2, -1), np.asarray([[0.0], [0.75]]), values)
+    hits = FaultedElements("float32", np.full(2, -1), np.asarray([[0.0], [0.75]]), values)
     assert (fault.name, fault.draws, fault.needs_values) == ("drift", 1, True)
     assert fault.changes(hits).apply(values).tolist() == [0.0, 5.5]
     choice = fault.choice("float32")
@@ -132,14 +132,14 @@ def test_a_users_fault_makes_changes_from_values_and_draws() -> None:
 
 
 def test_a_users_fault_is_not_called_for_nothing() -> None:
-    hits = Hits("float32", np.empty(0, int), np.empty((0, 0)), np.empty(0, np.float32))
+    hits = FaultedElements("float32", np.empty(0, int), np.empty((0, 0)), np.empty(0, np.float32))
     assert len(wrapped(Raising(), "raising").changes(hits)) == 0
 
 
 def test_values_that_are_hit_stay_as_they_were() -> None:
     values = np.ones(3, np.float32)
     wrapped(InPlace(), "in-place").changes(
-        Hits("float32", np.full(3, -1), np.empty((3, 0)), values)
+        FaultedElements("float32", np.full(3, -1), np.empty((3, 0)), values)
     )
     assert values.tolist() == [1, 1, 1]
 

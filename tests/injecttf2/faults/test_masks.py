@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injecttf2 import bits
-from injecttf2.faults import masks as changes
-from injecttf2.faults.masks import WordChanges
+from injecttf2.faults import masks
+from injecttf2.faults.masks import WordMasks
 
 bytes_ = st.integers(0, 255)
 
 
-def of(*pairs: tuple[int, int]) -> WordChanges:
+def of(*pairs: tuple[int, int]) -> WordMasks:
     """Return changes of 8-bit words from pairs of keep and flip."""
     keep, flip = zip(*pairs, strict=True) if pairs else ((), ())
-    return WordChanges(np.asarray(keep, np.uint8), np.asarray(flip, np.uint8))
+    return WordMasks(np.asarray(keep, np.uint8), np.asarray(flip, np.uint8))
 
 
 def words(*values: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def words(*values: int) -> np.ndarray:
 
 
 def test_a_flip_inverts_the_bits_of_its_mask() -> None:
-    change = changes.flipping(words(0b0000_0011, 0b1000_0000))
+    change = masks.flip(words(0b0000_0011, 0b1000_0000))
     assert change.apply(words(0b0101_0101, 0b1111_1111)).tolist() == [0b0101_0110, 0b0111_1111]
 
 
@@ -33,14 +33,14 @@ def test_a_flip_inverts_the_bits_of_its_mask() -> None:
     ("value", "expected"), [(0, [0b0101_0100, 0b0111_1111]), (1, [0b0101_0111, 0b1111_1111])]
 )
 def test_stuck_bits_have_one_value_whatever_was_written(value: int, expected: list[int]) -> None:
-    change = changes.sticking(words(0b0000_0011, 0b1000_0000), value)
+    change = masks.stick(words(0b0000_0011, 0b1000_0000), value)
     assert change.apply(words(0b0101_0101, 0b1111_1111)).tolist() == expected
     assert change.apply(words(*expected)).tolist() == expected
 
 
 def test_a_new_value_keeps_nothing_of_the_old_one() -> None:
     new = np.asarray([-0.0, np.inf, 1.5], np.float32)
-    change = changes.replacing(new)
+    change = masks.replace(new)
     assert change.apply(np.asarray([1.0, np.nan, 1.5], np.float32)).tobytes() == new.tobytes()
 
 
@@ -48,7 +48,7 @@ def test_a_new_value_keeps_nothing_of_the_old_one() -> None:
 def test_no_change_leaves_every_word_alone(dtype: str) -> None:
     raw = np.random.Philox(key=1).random_raw(10)
     values = raw.astype(bits.layout(dtype).word).view(bits.numpy_dtype(dtype))
-    result = changes.nothing(10, dtype).apply(values)
+    result = masks.nothing(10, dtype).apply(values)
     assert (result.dtype, result.tobytes()) == (values.dtype, values.tobytes())
 
 
@@ -73,7 +73,7 @@ def test_merged_changes_do_what_their_parts_do_in_order(
 ) -> None:
     olds = data.draw(st.lists(bytes_, min_size=len(runs), max_size=len(runs)))
     starts = np.cumsum([0, *map(len, runs)])[:-1]
-    merged = changes.merged(of(*(pair for run in runs for pair in run)), starts)
+    merged = masks.merged(of(*(pair for run in runs for pair in run)), starts)
     expected = []
     for old, run in zip(olds, runs, strict=True):
         word = old
@@ -85,17 +85,17 @@ def test_merged_changes_do_what_their_parts_do_in_order(
 
 def test_merging_leaves_its_input_alone() -> None:
     parts = of((255, 1), (255, 2), (255, 4))
-    assert changes.merged(parts, np.asarray([0, 2])).flip.tolist() == [3, 4]
+    assert masks.merged(parts, np.asarray([0, 2])).flip.tolist() == [3, 4]
     assert (parts.keep.tolist(), parts.flip.tolist()) == ([255] * 3, [1, 2, 4])
 
 
 def test_the_same_flip_twice_on_one_word_is_no_fault() -> None:
-    merged = changes.merged(changes.flipping(words(8, 8)), np.asarray([0]))
+    merged = masks.merged(masks.flip(words(8, 8)), np.asarray([0]))
     assert (merged.keep.tolist(), merged.flip.tolist()) == ([255], [0])
 
 
 def test_changes_are_joined_and_chosen_like_arrays() -> None:
-    both = changes.joined([of((1, 2), (3, 4)), of((5, 6))])
+    both = masks.joined([of((1, 2), (3, 4)), of((5, 6))])
     assert (len(both), both.keep.tolist(), both.flip.tolist()) == (3, [1, 3, 5], [2, 4, 6])
     chosen = both[np.asarray([2, 0])]
     assert (chosen.keep.tolist(), chosen.flip.tolist()) == ([5, 1], [6, 2])

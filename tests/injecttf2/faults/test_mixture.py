@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.fault import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, Scale, Zero
 from injecttf2.sampling import sites
@@ -29,7 +29,7 @@ WORDS = Mixture(
 
 
 def corrupted(fault: Fault, values: np.ndarray, bit: Any, draws: Any) -> list[Any]:
-    hits = Hits(values.dtype.name, np.asarray(bit), np.asarray(draws, float), values)
+    hits = FaultedElements(values.dtype.name, np.asarray(bit), np.asarray(draws, float), values)
     result: list[Any] = fault.changes(hits).apply(values).tolist()
     return result
 
@@ -54,7 +54,7 @@ def test_stuck_bits_of_both_values_take_a_bit_error_rate() -> None:
     drawn = sites.draw_outputs(
         9, BitErrorRate(0.1), STUCK.choice("uint8"), samples=1000, elements=100
     )
-    change = STUCK.changes(Hits("uint8", drawn.bit, drawn.draws))
+    change = STUCK.changes(FaultedElements("uint8", drawn.bit, drawn.draws))
     ones = np.count_nonzero(change.flip)
     assert stats.binomtest(int(ones), len(drawn), 0.75).pvalue > 0.01
 
@@ -112,7 +112,7 @@ def test_a_mixture_needs_values_if_one_of_its_faults_does() -> None:
 
 
 def test_a_mixture_of_no_sites_changes_nothing() -> None:
-    assert len(WORDS.changes(Hits("int8", np.empty(0, int), np.empty((0, 5))))) == 0
+    assert len(WORDS.changes(FaultedElements("int8", np.empty(0, int), np.empty((0, 5))))) == 0
 
 
 def test_every_fault_is_checked() -> None:

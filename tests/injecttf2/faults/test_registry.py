@@ -20,7 +20,7 @@ from injecttf2.errors import FaultError
 from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.custom import UserFault
-from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.fault import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names, wrap
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
@@ -228,7 +228,7 @@ def test_a_decorated_class_is_found_by_its_name() -> None:
     made = build("halved", {"times": 3})
     assert isinstance(made, UserFault)
     assert made == wrap(Halved(3)) == from_row(**row_of(made))
-    hits = Hits("float32", np.full(1, -1), np.empty((1, 0)), np.full(1, 8, np.float32))
+    hits = FaultedElements("float32", np.full(1, -1), np.empty((1, 0)), np.full(1, 8, np.float32))
     assert made.changes(hits).apply(np.zeros(1, np.float32)).tolist() == [1.0]
 
 
@@ -269,7 +269,7 @@ def test_a_class_beside_the_campaign_is_found(beside: Path) -> None:
     made = build("mine_faults:Shifted", {"steps": 3}, folder=beside)
     made.check("float32")
     assert made.name == "mine_faults:Shifted"
-    hits = Hits("float32", np.full(1, -1), np.empty((1, 0)), np.ones(1, np.float32))
+    hits = FaultedElements("float32", np.full(1, -1), np.empty((1, 0)), np.ones(1, np.float32))
     assert made.changes(hits).apply(np.zeros(1, np.float32)).tolist() == [7.0]
     assert from_row(**row_of(made), folder=beside) == made
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from injecttf2 import bits
-from injecttf2.faults.fault import Fault, Hits
+from injecttf2.faults.fault import Fault, FaultedElements
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 
 FLOATS = tuple(bits.LAYOUTS)
@@ -23,7 +23,7 @@ def corrupted(fault: Fault, values: Any, dtype: str, draws: Any = None) -> np.nd
     old = np.asarray(values, bits.numpy_dtype(dtype))
     if draws is None:
         draws = np.random.Generator(np.random.Philox(key=1)).random((len(old), fault.draws))
-    hits = Hits(dtype, np.full(len(old), -1), np.asarray(draws), old)
+    hits = FaultedElements(dtype, np.full(len(old), -1), np.asarray(draws), old)
     return fault.changes(hits).apply(old)
 
 
@@ -316,5 +316,5 @@ def test_a_scaled_integer_is_rounded_half_to_even_and_ends_with_the_type(
 def test_only_a_scale_needs_the_values() -> None:
     faults = [Zero(), Constant(1), RandomBits(), RandomValue("normal", mean=0, std=1), Scale(2)]
     assert [fault.needs_values for fault in faults] == [False, False, False, False, True]
-    hits = Hits("float32", np.full(1, -1), np.asarray([[0.5]]))
+    hits = FaultedElements("float32", np.full(1, -1), np.asarray([[0.5]]))
     assert faults[3].changes(hits).apply(np.ones(1, np.float32)).tolist() == [0.0]

@@ -16,7 +16,7 @@ from injecttf2.engine import Engine
 from injecttf2.errors import ModelError
 from injecttf2.evaluation import dependence
 from injecttf2.faults.bit_faults import BitFlip
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.keras_model import CALLED
 from injecttf2.graph.keras_steps import inner_layers
 from injecttf2.graph.model_graph import ModelGraph
@@ -195,7 +195,7 @@ def test_a_wrapped_layers_second_call_is_the_second_part_of_the_wrappers_output(
     for layer, first in (("steps/each#2", 0), ("steps", 6)):
         place = np.arange(20) % 6 + first
         sites = Sites(np.arange(20), place, np.full(20, 30), np.zeros((20, 0)))
-        cell = Cell(layer, BitFlip(bit=30), Listed("list", outputs=(sites,)))
+        cell = Cell(layer, BitFlip(bit=30), FromFaultList("list", outputs=(sites,)))
         (trial,) = trials_of(cell)
         rows = engine.evaluate([trial], record=True).injections
         assert rows is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from injecttf2 import bits
 from injecttf2.judging import outcomes
-from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC, Tallies
+from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC, OutcomeCounts
 
 NAN, INF = float("nan"), float("inf")
 LIMIT = 2.0**-16
@@ -260,4 +260,4 @@ def test_trials_without_hits_keep_the_golden_result() -> None:
         "metrics": [[], []],
         "criteria": [[], []],
     }
-    assert isinstance(tallies, Tallies)
+    assert isinstance(tallies, OutcomeCounts)

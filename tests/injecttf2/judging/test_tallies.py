@@ -9,7 +9,7 @@ import pytest
 
 from injecttf2.judging import Verdict, outcomes
 from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC
-from injecttf2.judging.tallies import tally
+from injecttf2.judging.tallies import count_outcomes
 
 SAMPLES, TRIALS = 40, 7
 INF, NAN = float("inf"), float("nan")
@@ -56,7 +56,7 @@ def test_tallies_equal_a_loop(seed: int) -> None:
     golden = random_verdict(SAMPLES, random)
     golden.metrics[~np.isfinite(golden.metrics)] = 1.0
     given = random_verdict(len(trial), random)
-    tallies = tally(trial, sample, given, golden=golden, trials=TRIALS)
+    tallies = count_outcomes(trial, sample, given, golden=golden, trials=TRIALS)
     for index in range(TRIALS):
         rows = np.flatnonzero(trial == index).tolist()
         codes = [OUTCOMES[given.outcome[row]] for row in rows]
@@ -102,7 +102,7 @@ def test_scores_of_top1_count_what_classes_count() -> None:
         golden_correct=int(np.count_nonzero(golden_class == labels)),
     )
     golden = verdict(np.zeros(SAMPLES), golden_class == labels)
-    new = tally(
+    new = count_outcomes(
         trial, sample, verdict(code, faulty == labels[sample]), golden=golden, trials=TRIALS
     )
     for name, column in vars(old).items():
@@ -116,7 +116,7 @@ def test_a_trial_that_masks_all_or_hits_nothing_has_the_golden_sums_bit_for_bit(
     near = golden.metrics * (1 + 1e-9)
     given = verdict(np.full(SAMPLES, MASKED), golden.score * (1 - 1e-9), metrics=near)
     trial, sample = everywhere(1, SAMPLES)
-    tallies = tally(trial, sample, given, golden=golden, trials=2)
+    tallies = count_outcomes(trial, sample, given, golden=golden, trials=2)
     assert tallies.correct.tolist() == [golden.score.sum()] * 2
     assert tallies.metrics.tolist() == [[golden.metrics[:, 0].sum() / SAMPLES]] * 2
 
@@ -127,11 +127,11 @@ def test_a_row_is_the_same_in_any_company() -> None:
     golden.metrics[~np.isfinite(golden.metrics)] = 1.0
     trial, sample = everywhere(TRIALS, SAMPLES)
     given = random_verdict(TRIALS * SAMPLES, random)
-    together = tally(trial, sample, given, golden=golden, trials=TRIALS)
+    together = count_outcomes(trial, sample, given, golden=golden, trials=TRIALS)
     for index in range(TRIALS):
         own = slice(index * SAMPLES, (index + 1) * SAMPLES)
         part = Verdict(*(column[own] for column in given))
-        alone = tally(*everywhere(1, SAMPLES), part, golden=golden, trials=1)
+        alone = count_outcomes(*everywhere(1, SAMPLES), part, golden=golden, trials=1)
         for name, column in vars(alone).items():
             assert column.tobytes() == getattr(together, name)[index : index + 1].tobytes(), name
 
@@ -145,7 +145,7 @@ def test_everywhere_is_every_sample_of_every_trial() -> None:
 def test_scores_stay_within_bounds(given: float, counted: float) -> None:
     golden = verdict([0], [0.25])
     zero = np.zeros(1, np.int64)
-    tallies = tally(zero, zero, verdict([BENIGN], [given]), golden=golden, trials=1)
+    tallies = count_outcomes(zero, zero, verdict([BENIGN], [given]), golden=golden, trials=1)
     assert tallies.correct.tolist() == [counted]
 
 
@@ -153,7 +153,9 @@ def test_an_sdc_that_scores_no_worse_is_not_critical() -> None:
     golden = verdict([0] * 4, [0.5] * 4)
     trial, sample = everywhere(1, 4)
     given = verdict([SDC, SDC, SDC, DUE], [0.25, 0.5, 0.75, 0.0])
-    assert tally(trial, sample, given, golden=golden, trials=1).sdc_critical.tolist() == [1]
+    assert count_outcomes(trial, sample, given, golden=golden, trials=1).sdc_critical.tolist() == [
+        1
+    ]
 
 
 def test_verdicts_on_batches_are_joined_without_their_filling() -> None:

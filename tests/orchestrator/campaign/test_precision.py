@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from injecttf2.errors import CampaignError
-from orchestrator.campaign.precision import Precision, Tally
+from orchestrator.campaign.precision import CellTally, Precision
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_last_look_of_a_relative_precision_knows_a_rate_of_a_thousandth() ->
     *_, last, beyond = Precision(relative=0.1).looks(1)
     assert beyond == math.ceil(last * (1 + 3 * 0.1 / 1.959964))
     assert last == math.ceil((1.959964 / 0.1) ** 2 * 999)
-    tally = Tally(last, last, round(last / 1000))
+    tally = CellTally(last, last, round(last / 1000))
     assert Precision(relative=0.101).is_met(tally)
     assert not Precision(relative=0.099).is_met(tally)
 
@@ -51,32 +51,32 @@ def test_a_half_width_is_that_of_wilsons_interval(
 ) -> None:
     interval = binomtest(hits, injected).proportion_ci(confidence, method="wilson")
     half = (interval.high - interval.low) / 2
-    tally = Tally(7, injected, hits)
+    tally = CellTally(7, injected, hits)
     assert Precision(half_width=half * 1.0001, confidence=confidence).is_met(tally)
     assert not Precision(half_width=half * 0.9999, confidence=confidence).is_met(tally)
 
 
 def test_a_relative_precision_is_a_share_of_the_rate() -> None:
-    tally = Tally(1, 10_000, 400)
+    tally = CellTally(1, 10_000, 400)
     interval = binomtest(400, 10_000).proportion_ci(0.95, method="wilson")
     share = (interval.high - interval.low) / 2 / 0.04
     assert Precision(relative=share * 1.0001).is_met(tally)
     assert not Precision(relative=share * 0.9999).is_met(tally)
-    assert not Precision(relative=0.9).is_met(Tally(1, 10_000, 0))
+    assert not Precision(relative=0.9).is_met(CellTally(1, 10_000, 0))
 
 
 def test_without_injected_samples_nothing_is_known() -> None:
-    assert not Precision(half_width=0.5).is_met(Tally(9, 0, 0))
-    assert not Precision(half_width=0.5).is_met(Tally(9, 0, 0, clustered=True))
+    assert not Precision(half_width=0.5).is_met(CellTally(9, 0, 0))
+    assert not Precision(half_width=0.5).is_met(CellTally(9, 0, 0, clustered=True))
 
 
 def test_the_trial_is_the_unit_where_samples_share_a_fault() -> None:
     """Twenty faults in 1,000 samples, half of them with sdc in all: as twenty samples."""
-    tally = Tally(20, 20_000, 10_000, 10 * 1000.0**2, clustered=True)
+    tally = CellTally(20, 20_000, 10_000, 10 * 1000.0**2, clustered=True)
     low, high = tally.interval(0.95)
     interval = binomtest(10, 20).proportion_ci(0.95, method="wilson")
     assert (low, high) == pytest.approx((interval.low, interval.high), abs=1e-12)
-    low, high = Tally(20, 20_000, 10_000).interval(0.95)
+    low, high = CellTally(20, 20_000, 10_000).interval(0.95)
     assert high - low < 0.015
 
 

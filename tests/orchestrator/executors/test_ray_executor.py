@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from injecttf2.errors import CampaignError
-from injecttf2.trial import Repetitions
+from injecttf2.trial import CellTrials
 from orchestrator.executors.ray import RayExecutor, RayWorker
 from orchestrator.executors.worker import ChunkResult
 from orchestrator.scheduling.events import WorkerEvent, WorkerReady
@@ -65,7 +65,7 @@ def test_an_exception_that_cannot_travel_is_the_trials_and_costs_no_worker(
             self.lock = threading.Lock()
 
     class Picky(RayWorker):
-        def evaluate(self, runs: Sequence[Repetitions]) -> ChunkResult:
+        def evaluate(self, runs: Sequence[CellTrials]) -> ChunkResult:
             places = {(run.cell.layer, run.cell.fault.bit) for run in runs}
             if ("conv", 0) in places:
                 raise TwoWords("no", "room")

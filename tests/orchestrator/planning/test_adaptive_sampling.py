@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.sampling.rates import Count, Exhaustive, Probability
 from injecttf2.trial import Cell, Identity, Scope, cell_id
-from orchestrator.campaign.precision import Precision, Tally
-from orchestrator.planning.adaptive_sampling import Looks, without
+from orchestrator.campaign.precision import CellTally, Precision
+from orchestrator.planning.adaptive_sampling import AdaptiveSampling, without
 from orchestrator.planning.trial_grid import Grid, Product
 from orchestrator.scheduling.events import Range
 
@@ -32,8 +32,8 @@ def grid() -> Grid:
     return Grid([(Scope(("a",)), [product, every])])
 
 
-def looks() -> Looks:
-    return Looks(grid(), IDENTITY, PRECISION, lambda _: LOOKS)
+def looks() -> AdaptiveSampling:
+    return AdaptiveSampling(grid(), IDENTITY, PRECISION, lambda _: LOOKS)
 
 
 def sdc(position: int) -> int:
@@ -60,7 +60,7 @@ def expected(cell: int) -> int:
     for look in LOOKS:
         first = cell * LOOKS[-1]
         hits = sum(map(sdc, range(first, first + look)))
-        if PRECISION.is_met(Tally(look, look * HITS, hits)):
+        if PRECISION.is_met(CellTally(look, look * HITS, hits)):
             return look
     return LOOKS[-1]
 
@@ -69,7 +69,7 @@ def positions(ranges: Sequence[Range]) -> list[int]:
     return [position for start, stop in ranges for position in range(start, stop)]
 
 
-def due(of: Looks, done: Sequence[int]) -> list[int]:
+def due(of: AdaptiveSampling, done: Sequence[int]) -> list[int]:
     """What a run would begin with: what is not done and not withheld."""
     missing = [(position, position + 1) for position in range(len(grid())) if position not in done]
     return positions(list(without(missing, of.withheld())))
@@ -127,7 +127,7 @@ def test_trials_of_another_plan_are_counted_when_their_look_comes(done: set[int]
 def test_weights_have_one_fault_a_trial() -> None:
     cell = Cell("a", BitFlip(bit=1), Count(1), "weights")
     product = Product((cell.fault,), (cell.rate,), repetitions=20)
-    state = Looks(
+    state = AdaptiveSampling(
         Grid([(Scope(("a",), "weights"), [product])]), IDENTITY, PRECISION, lambda _: (10, 20)
     )
     table = pa.table(

@@ -14,7 +14,7 @@ import pytest
 from injecttf2 import device
 from injecttf2.errors import CampaignError
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.listed import Listed, SetValue
+from injecttf2.faults.listed import FromFaultList, SetValue
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.trial import Cell, Scope
 from orchestrator.planning.fault_list import SiteList
@@ -42,8 +42,8 @@ def list_of(tmp_path: Path, graph: ModelGraph) -> Any:
     return read
 
 
-def listed(cell: Cell) -> Listed:
-    assert isinstance(cell.rate, Listed)
+def listed(cell: Cell) -> FromFaultList:
+    assert isinstance(cell.rate, FromFaultList)
     return cell.rate
 
 

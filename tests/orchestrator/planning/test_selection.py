@@ -13,7 +13,7 @@ from injecttf2.errors import CampaignError
 from injecttf2.graph.model_graph import ModelGraph
 from orchestrator.campaign.campaign import load_campaign
 from orchestrator.planning.sampling_plan import SamplingPlan
-from orchestrator.planning.selection import Chooser, Chosen
+from orchestrator.planning.selection import Selection, TargetSelector
 from tests import families, networks
 
 SAMPLES = 70
@@ -27,24 +27,24 @@ def graph(request: pytest.FixtureRequest) -> Iterator[ModelGraph]:
     keras.utils.clear_session(free_memory=False)
 
 
-Choose = Callable[[str], Chosen]
+Choose = Callable[[str], Selection]
 
 
 @pytest.fixture
 def choose(graph: ModelGraph, tmp_path: Path) -> Choose:
     """Choose what the grid that is line 3 of a campaign names."""
 
-    def chosen(grid: str) -> Chosen:
+    def chosen(grid: str) -> Selection:
         file = tmp_path / "c.yaml"
         file.write_text(f"model: model.keras\ndataset: data.npz\ngrid: {grid}\n")
         campaign = load_campaign(file)
         sampling = SamplingPlan(campaign, graph, SAMPLES)
-        return Chooser(campaign, graph, sampling, SAMPLES).choose()
+        return TargetSelector(campaign, graph, sampling, SAMPLES).choose()
 
     return chosen
 
 
-def cells(chosen: Chosen) -> list[str]:
+def cells(chosen: Selection) -> list[str]:
     """Every product, in words."""
     return [
         f"{scope.layer} {scope.target}: {variable} {fault.name} {fault.bit_field or fault.bit}"

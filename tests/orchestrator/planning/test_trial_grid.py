@@ -17,11 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from injecttf2.faults.bit_faults import BitFlip
-from injecttf2.faults.listed import Listed
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import Cell, Identity, Repetitions, Scope, canonical_json, digest64
+from injecttf2.trial import Cell, CellTrials, Identity, Scope, canonical_json, digest64
 from orchestrator.planning import trial_grid as grid_module
-from orchestrator.planning.trial_grid import BLOCK_TRIALS, Grid, Group, Listing, Product, union
+from orchestrator.planning.trial_grid import (
+    BLOCK_TRIALS,
+    FaultListCells,
+    Grid,
+    Group,
+    Product,
+    union,
+)
 from orchestrator.scheduling.events import Range
 
 IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
@@ -167,9 +174,9 @@ def test_variables_come_before_faults_and_rates_in_the_order() -> None:
 
 
 def test_listed_cells_have_one_trial_each_behind_the_products() -> None:
-    listed = tuple(Cell("conv", SIGN, Listed(value)) for value in ("a", "b"))
+    listed = tuple(Cell("conv", SIGN, FromFaultList(value)) for value in ("a", "b"))
     product = replace(product_of(flips(1), (0.5,)), repetitions=3)
-    grid = Grid([(Scope(("conv",)), [Listing(listed), product, Listing(listed[1:])])])
+    grid = Grid([(Scope(("conv",)), [FaultListCells(listed), product, FaultListCells(listed[1:])])])
     assert list(grid) == [
         *((Cell("conv", BitFlip(bit=1), Probability(0.5)), repetition) for repetition in range(3)),
         (listed[0], 0),
@@ -312,11 +319,11 @@ def test_runs_are_the_trials_at_the_positions_in_order(data: st.DataObject) -> N
 
 def test_a_run_ends_with_its_cell() -> None:
     assert list(grid_of(SMALL, repetitions=4).runs([(1, 3), (6, 17)])) == [
-        Repetitions(Cell("conv", BitFlip(bit=3), Probability(0.5)), 1, 3),
-        Repetitions(Cell("conv", BitFlip(bit=3), Probability(0.1)), 2, 4),
-        Repetitions(Cell("conv", BitFlip(bit=1), Probability(0.5)), 0, 4),
-        Repetitions(Cell("conv", BitFlip(bit=1), Probability(0.1)), 0, 4),
-        Repetitions(Cell("dense", SIGN, Probability(1.0)), 0, 1),
+        CellTrials(Cell("conv", BitFlip(bit=3), Probability(0.5)), 1, 3),
+        CellTrials(Cell("conv", BitFlip(bit=3), Probability(0.1)), 2, 4),
+        CellTrials(Cell("conv", BitFlip(bit=1), Probability(0.5)), 0, 4),
+        CellTrials(Cell("conv", BitFlip(bit=1), Probability(0.1)), 0, 4),
+        CellTrials(Cell("dense", SIGN, Probability(1.0)), 0, 1),
     ]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.scheduling.lazy_priority_queue import Ranking
+from orchestrator.scheduling.lazy_priority_queue import LazyPriorityQueue
 
 changes = st.lists(
     st.tuples(st.integers(0, 5), st.none() | st.integers(0, 3), st.integers(0, 5)), max_size=60
@@ -15,7 +15,7 @@ def test_the_first_is_the_smallest_key_that_fits(
     changes: list[tuple[int, int | None, int]],
 ) -> None:
     keys: dict[int, int] = {}
-    ranking = Ranking(lambda item: (keys[item],) if item in keys else None)
+    ranking = LazyPriorityQueue(lambda item: (keys[item],) if item in keys else None)
     for item, key, unfit in changes:
         keys.pop(item, None)
         if key is not None:
@@ -28,7 +28,7 @@ def test_the_first_is_the_smallest_key_that_fits(
 
 def test_memory_does_not_grow_with_the_changes() -> None:
     keys = [0.0] * 10
-    ranking = Ranking(lambda item: (keys[item],))
+    ranking = LazyPriorityQueue(lambda item: (keys[item],))
     for change in range(10_000):
         keys[change % 10] = -float(change)
         ranking.touch(change % 10)

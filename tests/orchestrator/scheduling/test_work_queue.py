@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.scheduling.events import Chunk
-from orchestrator.scheduling.work_queue import GROWTH, Workload, halves
+from orchestrator.scheduling.work_queue import GROWTH, WorkQueue, halves
 from tests.orchestrator.scheduling.weights import ranges_of, trials_of, weigh, weight
 
 some_trials = st.frozensets(st.integers(0, 60), min_size=1)
@@ -17,7 +17,7 @@ some_trials = st.frozensets(st.integers(0, 60), min_size=1)
 def test_a_chunk_is_filled_as_trial_by_trial(
     trials: frozenset[int], most: int, seconds: float
 ) -> None:
-    workload = Workload(ranges_of(trials), weigh, begun=False, hopeless_after=8)
+    workload = WorkQueue(ranges_of(trials), weigh, begun=False, hopeless_after=8)
     workload.learn("GPU", 1, 1.0, 0.5)
     ranges, total = workload.cut("GPU", most=most, seconds=seconds)
     room = min(2.0 * seconds, GROWTH)
@@ -40,7 +40,7 @@ def test_a_chunk_looks_at_no_more_runs_than_it_needs() -> None:
             seen.append(trial)
             yield 1, 1.0
 
-    workload = Workload([(0, 10**9)], each, begun=False, hopeless_after=8)
+    workload = WorkQueue([(0, 10**9)], each, begun=False, hopeless_after=8)
     workload.learn("GPU", 1, 1.0, 0.5)
     assert workload.cut("GPU", most=10**9, seconds=2.0) == (((0, 4),), 4.0)
     assert seen == [0, 1, 2, 3]
@@ -54,7 +54,7 @@ def test_halves_hold_every_trial_in_order(trials: frozenset[int]) -> None:
 
 
 def test_a_worker_gets_the_first_chunk_that_did_not_fail_on_it() -> None:
-    workload = Workload([], weigh, begun=False, hopeless_after=8)
+    workload = WorkQueue([], weigh, begun=False, hopeless_after=8)
     chunks = [Chunk(1, 0, ((0, 1),), 1, 7), Chunk(2, 0, ((1, 3),), 1, 8), Chunk(3, 0, ((3, 4),))]
     for chunk in chunks:
         workload.put_back(chunk)
@@ -69,7 +69,7 @@ def test_a_worker_gets_the_first_chunk_that_did_not_fail_on_it() -> None:
 
 
 def test_in_doubt_a_worker_gets_the_chunk_that_failed_last() -> None:
-    workload = Workload([(0, 9)], weigh, begun=True, hopeless_after=2)
+    workload = WorkQueue([(0, 9)], weigh, begun=True, hopeless_after=2)
     first, second, third = (Chunk(n, 0, ((n, n + 1),), 1, n // 12) for n in (10, 11, 12))
     for chunk in (first, second, third):
         workload.failed(given_up=False)
@@ -87,7 +87,7 @@ def test_in_doubt_a_worker_gets_the_chunk_that_failed_last() -> None:
 def test_fresh_work_shows_more_after_a_trial_was_given_up_on_only_where_others_were_done(
     begun: bool,
 ) -> None:
-    workload = Workload([(0, 9)], weigh, begun=begun, hopeless_after=1)
+    workload = WorkQueue([(0, 9)], weigh, begun=begun, hopeless_after=1)
     workload.failed(given_up=True)
     assert workload.is_doubtful != begun
     assert workload.is_hopeless != begun

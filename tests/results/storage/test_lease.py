@@ -9,7 +9,7 @@ import pytest
 
 from results import paths
 from results.errors import ResultsError, RunLockedError
-from results.storage.lease import ClaimLock
+from results.storage.lease import Lease
 from results.storage.object_store import ObjectStorage
 
 HOLD = """
@@ -78,7 +78,7 @@ def test_claim_of_another_machine_counts_until_it_was_silent_for_long(
     claim_from_elsewhere(storage)
     with pytest.raises(RunLockedError, match="host far, pid 7, since 2026-11-23T06:30"):
         storage.lock()
-    lock = ClaimLock.acquire(storage, stale=-1)
+    lock = Lease.acquire(storage, stale=-1)
     assert FOREIGN not in {f"lock/{file}" for file in storage.files("lock")}
     lock.release()
 
@@ -131,7 +131,7 @@ def test_claim_is_written_again_and_again(
         written.release()
 
     monkeypatch.setattr(storage, "publish", tell)
-    lock = ClaimLock.acquire(storage, refresh=0.01)
+    lock = Lease.acquire(storage, refresh=0.01)
     for _ in range(5):
         assert written.acquire(timeout=20)
     lock.check()
@@ -143,7 +143,7 @@ def test_claim_is_written_again_and_again(
 def test_claim_that_was_removed_is_lost_and_does_not_come_back(
     storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = ClaimLock.acquire(storage, refresh=0.01)
+    lock = Lease.acquire(storage, refresh=0.01)
     monkeypatch.setattr(storage, "times", lambda _: {})
     (keeper,) = [thread for thread in threading.enumerate() if thread.name == "injecttf2-claim"]
     keeper.join(20)
@@ -161,7 +161,7 @@ def test_claim_that_was_removed_is_lost_and_does_not_come_back(
 def test_claim_that_cannot_be_renewed_is_lost_before_others_take_it_for_dead(
     storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = ClaimLock.acquire(storage, stale=120, refresh=3600)
+    lock = Lease.acquire(storage, stale=120, refresh=3600)
     now = [lock._written]
     monkeypatch.setattr("results.storage.lease._now", lambda: now[0])
     now[0] += 90
@@ -175,7 +175,7 @@ def test_claim_that_cannot_be_renewed_is_lost_before_others_take_it_for_dead(
 def test_claim_whose_renewal_took_too_long_is_withdrawn(
     storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = ClaimLock.acquire(storage, stale=120, refresh=3600)
+    lock = Lease.acquire(storage, stale=120, refresh=3600)
     times = iter([lock._written + 1, lock._written + 121])
     monkeypatch.setattr("results.storage.lease._now", lambda: next(times))
     lock._renew()
@@ -194,7 +194,7 @@ def test_refusal_while_renewing_is_passed_over(
         tried.release()
         raise ResultsError("no network")
 
-    lock = ClaimLock.acquire(storage, refresh=0.01)
+    lock = Lease.acquire(storage, refresh=0.01)
     monkeypatch.setattr(storage, "times", refuse)
     for _ in range(3):
         assert tried.acquire(timeout=20)

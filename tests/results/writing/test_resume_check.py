@@ -9,35 +9,35 @@ import pytest
 from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run
 from results.run_folder.manifest import Manifest, write_manifest
 from results.storage.storage import LocalStorage
-from results.writing.resume_check import admit
+from results.writing.resume_check import check_resumable
 from tests.results.conftest import write_part
 
 Table = Callable[..., pa.Table]
 
 
 def test_absent_and_empty_directories_are_free(tmp_path: Path, header: RunHeader) -> None:
-    assert admit(LocalStorage(tmp_path / "none"), header).header == header
-    assert admit(LocalStorage(tmp_path), header).golden is None
+    assert check_resumable(LocalStorage(tmp_path / "none"), header).header == header
+    assert check_resumable(LocalStorage(tmp_path), header).golden is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_directory_of_a_writer_that_died_at_once_is_free(tmp_path: Path, header: RunHeader) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / ".campaign.json.0a1b2c3d.tmp").touch()
-    assert admit(LocalStorage(tmp_path), header).header == header
+    assert check_resumable(LocalStorage(tmp_path), header).header == header
 
 
 def test_directory_with_other_files_is_refused(tmp_path: Path, header: RunHeader) -> None:
     for name in "abcd":
         (tmp_path / name).touch()
     with pytest.raises(RunMismatchError, match=r"it holds a, b, c and 1 more, but no campaign"):
-        admit(LocalStorage(tmp_path), header)
+        check_resumable(LocalStorage(tmp_path), header)
 
 
 def test_file_is_refused(tmp_path: Path, header: RunHeader) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(RunMismatchError, match="this is a file"):
-        admit(LocalStorage(tmp_path / "a"), header)
+        check_resumable(LocalStorage(tmp_path / "a"), header)
 
 
 def test_every_differing_field_of_the_identity_is_listed(tmp_path: Path, header: RunHeader) -> None:
@@ -47,7 +47,7 @@ def test_every_differing_field_of_the_identity_is_listed(tmp_path: Path, header:
     (tmp_path / "trials" / "part-000001-0a1b2c3d.parquet").touch()
     other = replace(header, identity={"version": 1, "model": "cc33", "data": "bb22", "extra": 5})
     with pytest.raises(RunMismatchError) as caught:
-        admit(storage, other)
+        check_resumable(storage, other)
     assert caught.value.differences == {
         "model": ("aa11", "cc33"),
         "seed": (7, "absent"),
@@ -63,7 +63,7 @@ def test_directory_without_results_takes_another_identity(
     storage = LocalStorage(tmp_path)
     write_manifest(storage, Manifest.begin(header).updated(golden={"decisions": "ff"}))
     other = replace(header, identity={**header.identity, "seed": 8})
-    admitted = admit(storage, other)
+    admitted = check_resumable(storage, other)
     assert (admitted.header, admitted.golden) == (other, None)
 
 
@@ -74,7 +74,7 @@ def test_same_identity_takes_the_new_header_and_keeps_the_rest(
     first = Manifest.begin(header).updated(golden={"decisions": "ff"})
     write_manifest(storage, first)
     wider = replace(header, campaign={"name": "wider"}, plan={"trials": 9, "layers": {}})
-    second = admit(storage, wider)
+    second = check_resumable(storage, wider)
     assert second.header == wider
     assert (second.created_at, second.golden) == (first.created_at, first.golden)
 
@@ -85,7 +85,7 @@ def test_torn_manifest_without_rows_is_begun_anew(
 ) -> None:
     (tmp_path / "campaign.json").write_text('{"schema_ver')
     (tmp_path / name).touch()
-    assert admit(LocalStorage(tmp_path), header).header == header
+    assert check_resumable(LocalStorage(tmp_path), header).header == header
     assert (tmp_path / "campaign.json").read_text() == '{"schema_ver'
 
 
@@ -93,7 +93,7 @@ def test_torn_manifest_among_other_files_is_refused(tmp_path: Path, header: RunH
     (tmp_path / "campaign.json").write_text("name: my own\n")
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(RunMismatchError, match=r"it holds thesis\.tex, no rows, and a campaign"):
-        admit(LocalStorage(tmp_path), header)
+        check_resumable(LocalStorage(tmp_path), header)
 
 
 def test_other_files_beside_rows_of_the_campaign_do_not_matter(
@@ -103,7 +103,7 @@ def test_other_files_beside_rows_of_the_campaign_do_not_matter(
     (tmp_path / "notes.txt").touch()
     storage = LocalStorage(tmp_path)
     write_part(storage, "trials/part-000001-0a1b2c3d.parquet", trials(0), header.identity)
-    assert admit(storage, header).header == header
+    assert check_resumable(storage, header).header == header
 
 
 @pytest.mark.parametrize("text", ["{}", '{"name": "my own"}', "[]"])
@@ -112,7 +112,7 @@ def test_json_that_describes_no_run_is_left_alone(
 ) -> None:
     (tmp_path / "campaign.json").write_text(text)
     with pytest.raises(RunCorruptError, match="does not describe a run"):
-        admit(LocalStorage(tmp_path), header)
+        check_resumable(LocalStorage(tmp_path), header)
 
 
 def coded(header: RunHeader, **code: dict[str, str]) -> RunHeader:
