@@ -45,40 +45,6 @@ def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 
     return low, high
 
 
-def clopper_pearson(
-    successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 0.95
-) -> Interval:
-    """Return the exact interval of a binomial proportion, by Clopper and Pearson.
-
-    It covers at least as often as asked for, whatever the proportion; for claims about rates near
-    zero. With no success in n trials its upper bound is about 3.7 / n at 95 %.
-
-    Args:
-        successes: See ``wilson``.
-        trials: See ``wilson``.
-        confidence: See ``wilson``.
-
-    Returns:
-        As for ``wilson``.
-
-    Raises:
-        ValueError: An argument is outside its range.
-
-    Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated
-    in the case of the binomial", Biometrika 26 (1934), 404-413; as quantiles of beta
-    distributions, which takes k and n that are not whole too.
-    """
-    from scipy.special import betaincinv
-
-    k, n = _counts(successes, trials)
-    tail = (1 - check_confidence(confidence)) / 2
-    empty = np.where(n == 0, np.nan, 0.0)
-    with np.errstate(invalid="ignore"):
-        low = np.where(k == 0, 0.0, betaincinv(k, n - k + 1, tail)) + empty
-        high = np.where(k == n, 1.0, betaincinv(k + 1, n - k, 1 - tail)) + empty
-    return low, high
-
-
 def square_and_add(
     rate_a: npt.ArrayLike,
     interval_a: tuple[npt.ArrayLike, npt.ArrayLike],

@@ -42,57 +42,6 @@ def sample_size(
     return _corrected(normal_quantile(confidence) ** 2 * p * (1 - p) / e**2, population)
 
 
-def relative_sample_size(
-    relative: npt.ArrayLike,
-    rate: npt.ArrayLike,
-    confidence: float = 0.95,
-    population: npt.ArrayLike | None = None,
-) -> Integers:
-    """Return how many faults estimate ``rate`` to within the fraction ``relative`` of it.
-
-    The rarer an event, the more: 10 % of a rate of 1 % takes 38,031 faults at 95 %.
-
-    Args:
-        relative: Half width of the interval as a fraction of the rate, above 0.
-        rate: The rate that is expected, above 0, at most 1.
-        confidence: See ``sample_size``.
-        population: See ``sample_size``.
-
-    Returns:
-        See ``sample_size``.
-
-    Raises:
-        ValueError: An argument is outside its range.
-    """
-    fraction, p = _above_zero(relative, "relative"), _above_zero(rate, "rate")
-    return sample_size(fraction * p, confidence, population, p)
-
-
-def finite_population(sample: npt.ArrayLike, population: npt.ArrayLike) -> Floats:
-    """Return the sample size that would be as precise if the population were without limit.
-
-    A sample without replacement says more the larger a part of its population it is: the variance
-    of its mean is smaller by the finite-population correction (N - n) / (N - 1).
-
-    Args:
-        sample: Number of faults n, 0 <= n <= N.
-        population: Number of possible faults N, at least 1; of a shape that broadcasts.
-
-    Returns:
-        n (N - 1) / (N - n), float64; infinite for n = N: nothing is left to chance.
-
-    Raises:
-        ValueError: An argument is outside its range.
-
-    Source: W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.6.
-    """
-    n, size = np.asarray(sample, np.float64), np.asarray(population, np.float64)
-    if not np.all((n >= 0) & (n <= size) & (size >= 1)):
-        raise ValueError("sample must be between 0 and population, and population at least 1.")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(n == size, np.inf, n * (size - 1) / (size - n)))
-
-
 def _corrected(unlimited: Floats, population: npt.ArrayLike | None) -> Integers:
     """Return the size of a sample from ``population`` that is as precise as ``unlimited``."""
     n = np.maximum(unlimited, 1.0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
 from results import wilson
-from results.statistics.intervals import clopper_pearson, normal_quantile, paired_t, square_and_add
+from results.statistics.intervals import normal_quantile, paired_t, square_and_add
 
 
 @given(data=st.data(), n=st.integers(1, 10**6), confidence=st.floats(0.5, 0.9999))
@@ -61,24 +61,6 @@ def test_impossible_successes_are_refused(successes: int) -> None:
         wilson(successes, 2)
 
 
-@given(data=st.data(), n=st.integers(1, 10**6), confidence=st.floats(0.5, 0.9999))
-def test_exact_interval_is_scipys(data: st.DataObject, n: int, confidence: float) -> None:
-    k = data.draw(st.integers(0, n))
-    expected = binomtest(k, n).proportion_ci(confidence, method="exact")
-    low, high = clopper_pearson(k, n, confidence)
-    assert low == pytest.approx(expected.low, rel=1e-7, abs=1e-12)
-    assert high == pytest.approx(expected.high, rel=1e-7, abs=1e-12)
-
-
-def test_no_failure_in_300_trials_is_the_rule_of_three() -> None:
-    _, one_sided = clopper_pearson(0, 300, confidence=0.90)
-    assert float(one_sided) == pytest.approx(3 / 300, rel=0.01)
-
-
-def test_exact_interval_of_no_trials_is_unknown() -> None:
-    assert np.isnan(clopper_pearson(0, 0)).all()
-
-
 @pytest.mark.parametrize(
     ("a", "b", "bounds"),
     [
@@ -123,9 +105,7 @@ def test_normal_quantile_is_the_familiar_one() -> None:
     assert round(normal_quantile(0.95), 6) == 1.959964
 
 
-@pytest.mark.parametrize(
-    "interval", [lambda c: clopper_pearson(1, 2, c), lambda c: paired_t([0.1, 0.2], c)]
-)
+@pytest.mark.parametrize("interval", [lambda c: wilson(1, 2, c), lambda c: paired_t([0.1, 0.2], c)])
 def test_every_interval_checks_its_confidence(interval: Callable[[float], object]) -> None:
     with pytest.raises(ValueError, match="confidence is 1, expected a number between 0 and 1"):
         interval(1)

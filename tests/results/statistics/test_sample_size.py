@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.statistics.sample_size import finite_population, relative_sample_size, sample_size
+from results.statistics.sample_size import sample_size
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,6 @@ def test_sizes_are_those_of_leveugles_formula(
 
 def test_rarer_events_take_fewer_faults_for_the_same_margin() -> None:
     assert sample_size(0.01, rate=[0.5, 0.1, 0.01]).tolist() == [9_604, 3_458, 381]
-
-
-def test_relative_precision_takes_more_for_rarer_events() -> None:
-    assert relative_sample_size(0.1, [0.5, 0.1, 0.01]).tolist() == [385, 3_458, 38_031]
 
 
 def test_arrays_broadcast() -> None:
@@ -43,18 +39,19 @@ def test_sample_is_never_larger_than_its_population(
 
 @given(population=st.integers(2, 10**9), margin=st.floats(1e-4, 0.4))
 def test_sample_is_as_precise_as_asked_for(population: int, margin: float) -> None:
-    """The half width that its variance gives, without rounding up, is the margin."""
+    """The half width that its variance gives, without rounding up, is the margin.
+
+    A sample without replacement is as precise as n (N - 1) / (N - n) of a population without limit
+    (W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 2.6).
+    """
+
+    def unlimited(n: float) -> float:
+        return np.inf if n == population else n * (population - 1) / (population - n)
+
     n = float(sample_size(margin, 0.95, population))
-    smaller = max(n - 1, 0)
-    assert finite_population(n, population) >= 0.25 * (1.959963984540054 / margin) ** 2 * (1 - 1e-9)
-    assert smaller == 0 or finite_population(smaller, population) < 0.25 * (
-        1.959963984540054 / margin
-    ) ** 2 * (1 + 1e-9)
-
-
-def test_finite_population_correction() -> None:
-    assert finite_population([0, 1, 50, 100], 100).tolist() == [0, 1, 99, np.inf]
-    assert finite_population(1, 1) == np.inf
+    wanted = 0.25 * (1.959963984540054 / margin) ** 2
+    assert unlimited(n) >= wanted * (1 - 1e-9)
+    assert n <= 1 or unlimited(n - 1) < wanted * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +61,6 @@ def test_finite_population_correction() -> None:
         (lambda: sample_size(0.1, 95), "confidence is 95"),
         (lambda: sample_size(0.1, population=0), "population is 0"),
         (lambda: sample_size(0.1, rate=1.5), "rate is 1.5, expected numbers from 0 to 1"),
-        (lambda: relative_sample_size(0.1, 0), "rate is 0, expected numbers above 0"),
-        (lambda: relative_sample_size(0, 0.5), "relative is 0"),
-        (lambda: finite_population(5, 4), "sample must be between 0 and population"),
     ],
 )
 def test_arguments_out_of_range_are_named(call: object, message: str) -> None:
