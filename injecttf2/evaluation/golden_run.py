@@ -1,4 +1,4 @@
-"""The golden run: the fault-free reference that outcomes are judged against."""
+"""The golden run: the fault-free reference that outcomes, scores and metrics are compared with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
-from injecttf2.errors import DatasetError
+from injecttf2.errors import DatasetError, ModelError
+from injecttf2.evaluation.batching import batches, padded
 from injecttf2.evaluation.chance import chance_of
 from injecttf2.evaluation.golden_cache import GoldenCache
-from injecttf2.evaluation.golden_verdict import golden_verdict
 from injecttf2.judging import Assessment, Output, Verdict, output_kind
-from injecttf2.judging.assessment import is_builtin
+from injecttf2.judging.assessment import is_builtin, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +124,50 @@ def _check_finite(outputs: npt.NDArray[Any], start: int) -> None:
             f"{where}, the first of them sample {start + int(broken.argmax())}",
             hint="check scale, mean and std of the data set, and the model's weights",
         )
+
+
+def golden_verdict(
+    assessment: Assessment, outputs: npt.NDArray[Any], labels: npt.NDArray[Any], *, batch: int
+) -> Verdict:
+    """Return the verdict on golden outputs, compared with themselves, NumPy arrays.
+
+    Args:
+        assessment: What is asked of them.
+        outputs: [samples, ...], golden, finite.
+        labels: [samples, ...], as the judge takes them.
+        batch: Samples that are judged at a time.
+
+    Raises:
+        ModelError: A score is not from 0 to 1, or a metric is not finite.
+    """
+    compiled = tf.function(assessment.verdict, autograph=False)
+    parts = []
+    for start, stop in batches(len(outputs), batch):
+        rows = tf.constant(padded(outputs[start:stop], batch))
+        parts.append(compiled(rows, rows, tf.constant(padded(labels[start:stop], batch))))
+    golden = Verdict.joined(parts).first(len(outputs))
+    check(assessment, golden)
+    return golden
+
+
+def check(assessment: Assessment, golden: Verdict) -> None:
+    """Check the golden run's own verdict, NumPy arrays.
+
+    Raises:
+        ModelError: A score is not from 0 to 1, or a metric is not finite.
+    """
+    wrong = ~((golden.score >= 0) & (golden.score <= 1))
+    if wrong.any():
+        sample = int(wrong.argmax())
+        raise ModelError(
+            f"the judge {name_of(assessment.judge)} gives sample {sample} the score "
+            f"{golden.score[sample]} without any fault; expected a number from 0 to 1"
+        )
+    for metric, values in zip(assessment.metrics, golden.metrics.T, strict=True):
+        if not np.isfinite(values).all():
+            sample = int(np.isfinite(values).argmin())
+            raise ModelError(
+                f"the metric {metric.name} of sample {sample} is {values[sample]} without any "
+                "fault; expected a finite number",
+                hint="leave the metric out, or the sample",
+            )

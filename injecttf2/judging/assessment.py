@@ -11,8 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from injecttf2.errors import DatasetError, ModelError, UserError
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import Criterion
+from injecttf2.judging.criteria import ByCriterion, Criterion
 from injecttf2.judging.judge import Component, Judge, Output
 from injecttf2.judging.metrics import Metric
 from injecttf2.judging.outcomes import DUE, is_finite, outcome_codes, widened

@@ -19,7 +19,7 @@ from injecttf2.config.parameters import flag, number, shown, whole
 from injecttf2.judging.judge import Component, Output
 from injecttf2.judging.outcomes import top1
 from injecttf2.judging.probabilities import check_classifier, probabilities
-from injecttf2.judging.top_k import among_largest, check_more_than
+from injecttf2.judging.top_k import Top1, among_largest, check_more_than
 
 
 class Criterion(Component, ABC):
@@ -119,3 +119,28 @@ class LeftTop(Criterion):
         """Return whether the class is none of the golden k, bool [samples]."""
         allowed = among_largest(golden, self.k)
         return ~tf.gather(allowed, top1(outputs), batch_dims=1)
+
+
+@dataclass(frozen=True)
+class ByCriterion(Top1):
+    """The judge of a classifier whose decision changed where a criterion is met.
+
+    Labels, scores and classes are those of ``top1``.
+
+    Args:
+        criterion: The criterion.
+    """
+
+    told_as: ClassVar[str] = "injecttf2.judges.by_criterion:ByCriterion"
+    name: ClassVar[str] = "by_criterion"
+
+    criterion: Criterion
+
+    def check(self, output: Output) -> None:
+        """Check that the model is a classifier that the criterion fits."""
+        super().check(output)
+        self.criterion.check(output)
+
+    def differs(self, outputs: Any, golden: Any) -> Any:
+        """Return whether the criterion is met, bool [samples]."""
+        return self.criterion.met(outputs, golden)

@@ -16,8 +16,7 @@ from typing import Any
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError, UserError, placed
 from injecttf2.judging.assessment import Assessment
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import ConfidenceMoved, Criterion, LeftTop
+from injecttf2.judging.criteria import ByCriterion, ConfidenceMoved, Criterion, LeftTop
 from injecttf2.judging.judge import Component, Judge
 from injecttf2.judging.metrics import (
     Confidence,

@@ -38,9 +38,8 @@ from injecttf2.config.yaml_file import YamlSource, read_yaml
 from injecttf2.errors import CampaignError
 from injecttf2.levels import DENSE, LEVELS, Level
 from orchestrator.campaign import paths as sources
-from orchestrator.campaign.component_spec import TypedList, typed_list
+from orchestrator.campaign.component_spec import JudgeSpec, TypedList, judge_mapping, typed_list
 from orchestrator.campaign.grid import RATES, GridSpec, every_site
-from orchestrator.campaign.judge_spec import JudgeSpec, judge_mapping
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec, SourceSpec, from_text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BeforeValidator, Field, field_serializer
 
@@ -62,3 +62,26 @@ def typed_list(what: str, *, may_be_empty: bool = False) -> BeforeValidator:
     return BeforeValidator(
         check, json_schema_input_type=Text | dict[str, Any] | list[Text | dict[str, Any]]
     )
+
+
+class JudgeSpec(TypedSpec):
+    """What counts as a decision."""
+
+    type: Text = Field(
+        description="top1, topk, threshold, per_position, regression, a criterion such as "
+        "confidence_10, or package.module:Class; required."
+    )
+    output: Text | None = Field(
+        None,
+        description="Key or layer of the output that is judged, where the model has several.",
+    )
+    outputs: Literal["probabilities", "logits"] | None = Field(
+        None,
+        description="What the model's outputs are, where the judge, a metric or a criterion "
+        "depends on it; default what their values without any fault show.",
+    )
+
+
+def judge_mapping(value: object) -> object:
+    """Return the mapping that ``NAME`` and ``{type: NAME, parameter: ...}`` stand for."""
+    return typed(value, "judge", ("output", "outputs"))

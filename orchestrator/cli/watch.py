@@ -11,7 +11,7 @@ from rich.live import Live
 
 from orchestrator.cli.tables import status_table
 from results import RunStatus
-from results.reading.status_reader import StatusReader
+from results.reading.status import StatusReader
 from results.shown import shown_address
 from results.storage.storage import LocalStorage, open_storage
 

@@ -20,7 +20,7 @@ from results.analysis.vulnerability import Part, vulnerability_map
 from results.errors import ResultsWarning, TrialNotFoundError
 from results.ids import Ids, as_texts, ascending, contains, difference, parsed, rounded_to
 from results.reading.published import read_injections, read_trials
-from results.reading.status_reader import StatusReader
+from results.reading.status import StatusReader
 from results.run_folder.events import events_frame, read_events
 from results.run_folder.failures import read_failures
 from results.run_folder.heartbeat import Heartbeat, read_heartbeat

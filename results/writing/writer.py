@@ -25,12 +25,18 @@ from results.run_folder.parts import find_ids
 from results.storage.storage import LocalStorage, open_storage
 from results.writing import compaction
 from results.writing.agreement import agreed
-from results.writing.outbox import Outbox
 from results.writing.recovery import Recovered, recover
 from results.writing.replacing import finish_merge
 from results.writing.resume_check import check_resumable
 from results.writing.retry import Retry, last_refusal
-from results.writing.waiting import LOCAL_PACE, REMOTE_PACE, Pace, WaitingRows, count_rows
+from results.writing.write_buffer import (
+    LOCAL_PACE,
+    REMOTE_PACE,
+    Outbox,
+    Pace,
+    WaitingRows,
+    count_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.worker import Ready, WorkerSettings
 from orchestrator.scheduling.events import WorkerEvent, WorkerReady
 from results import RunWriter, compact, open_run
-from results.writing.outbox import Outbox
+from results.writing.write_buffer import Outbox
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.s3 import AWS
 
@@ -213,7 +213,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 
 
 def impatient_pace() -> Any:
-    from results.writing.waiting import LOCAL_PACE
+    from results.writing.write_buffer import LOCAL_PACE
 
     return replace(LOCAL_PACE, flush_rows=1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from injecttf2.errors import ModelError
-from injecttf2.evaluation.golden_verdict import check, golden_verdict
+from injecttf2.evaluation.golden_run import check, golden_verdict
 from injecttf2.judging import Assessment, Verdict
 from injecttf2.judging.criteria import LeftTop
 from injecttf2.judging.metrics import Confidence, MeanAbsoluteError, TopKAccuracy

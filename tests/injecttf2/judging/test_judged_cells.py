@@ -16,8 +16,7 @@ from injecttf2.evaluation import batching
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.faults.value_faults import Scale
 from injecttf2.judging import Assessment
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import ConfidenceMoved
+from injecttf2.judging.criteria import ByCriterion, ConfidenceMoved
 from injecttf2.judging.metrics import (
     Confidence,
     MeanAbsoluteError,

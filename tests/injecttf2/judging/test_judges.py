@@ -14,8 +14,7 @@ import tensorflow as tf
 from injecttf2 import bits
 from injecttf2.errors import ModelError
 from injecttf2.judging import Assessment, Judge, Output, Verdict
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import ConfidenceMoved, Criterion, LeftTop
+from injecttf2.judging.criteria import ByCriterion, ConfidenceMoved, Criterion, LeftTop
 from injecttf2.judging.metrics import (
     Confidence,
     MeanAbsoluteError,

@@ -16,8 +16,7 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import CampaignError, ModelError
 from injecttf2.judging import Assessment, Criterion, Judge, Output
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import ConfidenceMoved
+from injecttf2.judging.criteria import ByCriterion, ConfidenceMoved
 from injecttf2.judging.metrics import Confidence
 from injecttf2.judging.names import Named
 from injecttf2.judging.output_kind import check, decide, stated

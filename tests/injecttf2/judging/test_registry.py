@@ -17,8 +17,7 @@ from keras import layers
 
 from injecttf2.errors import CampaignError, DatasetError, ModelError, UserError
 from injecttf2.judging import Assessment, Output
-from injecttf2.judging.by_criterion import ByCriterion
-from injecttf2.judging.criteria import ConfidenceMoved, LeftTop
+from injecttf2.judging.criteria import ByCriterion, ConfidenceMoved, LeftTop
 from injecttf2.judging.metrics import Confidence, MeanAbsoluteError, TopKAccuracy
 from injecttf2.judging.names import Named
 from injecttf2.judging.per_position import PerPosition

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from injecttf2.errors import CampaignError
 from orchestrator.campaign.campaign import Campaign, load_campaign, locate
-from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.campaign.component_spec import JudgeSpec, TypedSpec
 from orchestrator.campaign.grid import GridSpec, LayerType
-from orchestrator.campaign.judge_spec import JudgeSpec
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec
 from results import ResultsError, open_run

@@ -12,7 +12,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.session.session import Summary
 from results import ResultsError, open_run
 from results.storage.storage import LocalStorage
-from results.writing.waiting import LOCAL_PACE
+from results.writing.write_buffer import LOCAL_PACE
 from tests.orchestrator.conftest import Command
 
 ENDS = [

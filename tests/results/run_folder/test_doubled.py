@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import RunCorruptError, RunHeader, RunWriter, compact, open_run
-from results.reading.status_reader import StatusReader
+from results.reading.status import StatusReader
 from results.run_folder.parts import named_part
 from results.storage.storage import open_storage
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from results import ResultsError, RunHeader, RunWriter, open_run
-from results.reading.status_reader import StatusReader
+from results.reading.status import StatusReader
 from results.storage.storage import LocalStorage, Storage, open_storage
 from results.writing import compaction
 

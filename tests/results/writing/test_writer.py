@@ -122,7 +122,7 @@ def test_rows_that_waited_long_enough_are_published(
     run: Path, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("results.writing.waiting.time.monotonic", lambda: now)
+    monkeypatch.setattr("results.writing.write_buffer.time.monotonic", lambda: now)
     with RunWriter.open(run, header, flush_seconds=5.0) as open_writer:
         open_writer.append(trials(0))
         now = 104.0
@@ -142,7 +142,7 @@ def test_object_storage_gets_fewer_and_larger_objects(
     s3: str, header: RunHeader, trials: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("results.writing.waiting.time.monotonic", lambda: now)
+    monkeypatch.setattr("results.writing.write_buffer.time.monotonic", lambda: now)
     with RunWriter.open(s3, header) as open_writer:
         open_writer.append(trials(0))
         now = 129.9

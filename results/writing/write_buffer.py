@@ -1,4 +1,4 @@
-"""Files that have their names and wait to be published, in the order in which they came.
+"""What waits to be published: rows in memory, and then files that have their names.
 
 What was refused is published again under the same name: a refusal may come after the file is
 there, when its name cannot be made durable or an answer is lost.
@@ -16,13 +16,97 @@ import pyarrow as pa
 from results import paths
 from results.ids import Ids, union
 from results.run_folder.parts import ids_of, named_part
-from results.writing.waiting import WaitingRows, count_rows
+from results.run_folder.schema import INJECTIONS
+from results.run_folder.tables import check_table, check_tallies
 
 if TYPE_CHECKING:
     from results.run_folder.events import EventLog
     from results.run_folder.manifest import Json
     from results.storage.storage import Storage
     from results.writing.recovery import Recovered
+
+
+INJECTION_ROWS = 1_000_000
+"""Injections are published at this many rows, about 60 MB, even if their trials are few."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a writer writes.
+
+    Args:
+        flush_rows: Publish when this many trials are waiting.
+        flush_seconds: Publish when a trial has been waiting this long, in seconds: what a crash
+            may lose.
+        heartbeat_seconds: Time between two heartbeats that tell the same state, in seconds.
+        patience_seconds: How long refusals are borne before the run ends, in seconds.
+    """
+
+    flush_rows: int = 50_000
+    flush_seconds: float = 5.0
+    heartbeat_seconds: float = 10.0
+    patience_seconds: float = 0.0
+
+
+LOCAL_PACE = Pace()
+"""On a file system a small file costs little, and ``compact`` merges many."""
+
+REMOTE_PACE = Pace(flush_seconds=30.0, heartbeat_seconds=30.0, patience_seconds=300.0)
+"""On object storage every file is a request that is paid for, and for each reader one more. Such a
+service is away for seconds now and then; a disk that is full stays so.
+"""
+
+
+class WaitingRows:
+    """What a writer has taken in and not published yet.
+
+    Args:
+        pace: When it is time to publish.
+        schema: The run's schema of trials.
+
+    Attributes:
+        trials: Tables with that schema.
+        injections: Tables with the schema ``INJECTIONS``, of these trials.
+    """
+
+    def __init__(self, pace: Pace, schema: pa.Schema) -> None:
+        self.trials: list[pa.Table] = []
+        self.injections: list[pa.Table] = []
+        self._pace = pace
+        self._schema = schema
+        self._oldest = 0.0
+
+    def take_in(self, trials: pa.Table, injections: pa.Table | None) -> None:
+        """Take finished trials; see ``RunWriter.append``.
+
+        Raises:
+            ValueError: A table does not fit its schema, or a trial's tallies do not add up;
+                nothing of either table was taken.
+        """
+        check_table(trials, self._schema)
+        check_tallies(trials)
+        if injections is not None:
+            check_table(injections, INJECTIONS)
+            self.injections.append(injections)
+        if not self.trials:
+            self._oldest = time.monotonic()
+        self.trials.append(trials)
+
+    def __bool__(self) -> bool:
+        return bool(self.trials or self.injections)
+
+    def is_due(self) -> bool:
+        """Tell whether what waits is enough or has waited long enough."""
+        return bool(self.trials) and (
+            count_rows(self.trials) >= self._pace.flush_rows
+            or count_rows(self.injections) >= INJECTION_ROWS
+            or time.monotonic() - self._oldest >= self._pace.flush_seconds
+        )
+
+
+def count_rows(tables: list[pa.Table]) -> int:
+    """Return the rows of all ``tables`` together."""
+    return sum(table.num_rows for table in tables)
 
 
 @dataclass(frozen=True, eq=False)
