@@ -29,7 +29,7 @@ SITE = ROOT / "build" / "site"
 KINDS = {".md", ".ipynb", ".css", ".js"}
 """What the site takes of ``docs/`` by itself; the rest only if a page links to it."""
 
-ALSO = ("CHANGELOG.md", "benchmarks/README.md")
+ALSO = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")
 """Files outside that are in the navigation."""
 
 FETCHED, COPY = "https://unpkg.com/iframe-worker/shim", "iframe-worker.js"

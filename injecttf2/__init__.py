@@ -1,7 +1,7 @@
 """Fault injection into TensorFlow / Keras models.
 
-Importing this package does not load TensorFlow; :class:`InjectTF2` and :class:`Injector` do, when
-they are asked for.
+This is the front door: what a script needs, from all three packages, each loaded when it is asked
+for. Importing it does not load TensorFlow; :class:`InjectTF2` and :class:`Injector` do.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ from injecttf2.errors import (
 if TYPE_CHECKING:
     from injecttf2.compat.injector import InjectTF2
     from injecttf2.injector import Injector, Result, Site
+    from orchestrator.api import run
+    from orchestrator.campaign.campaign import Campaign, load_campaign
+    from results.analysis.comparison import compare
+    from results.reading.run import open_run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Campaign",
     "CampaignError",
     "DatasetError",
     "EngineError",
@@ -38,19 +43,29 @@ __all__ = [
     "Site",
     "UserError",
     "__version__",
+    "compare",
+    "load_campaign",
+    "open_run",
+    "run",
 ]
 
-
 _LOADING_TENSORFLOW = {
-    "InjectTF2": "compat.injector",
-    **dict.fromkeys(("Injector", "Result", "Site"), "injector"),
+    "InjectTF2": "injecttf2.compat.injector",
+    **dict.fromkeys(("Injector", "Result", "Site"), "injecttf2.injector"),
+}
+
+_ELSEWHERE = {
+    **dict.fromkeys(("Campaign", "load_campaign", "run"), "orchestrator"),
+    **dict.fromkeys(("compare", "open_run"), "results"),
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
     if name not in _LOADING_TENSORFLOW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from injecttf2 import device
 
     device.load()
-    return getattr(import_module(f"injecttf2.{_LOADING_TENSORFLOW[name]}"), name)
+    return getattr(import_module(_LOADING_TENSORFLOW[name]), name)

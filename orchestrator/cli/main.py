@@ -52,6 +52,24 @@ DatasetOption = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from injecttf2 import __version__
+
+        screen().print(f"injecttf2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
 class ExecutorName(StrEnum):
     """Where workers run."""
 
