@@ -54,8 +54,8 @@ class NoopEngine:
     def prepare(self, scope: Scope) -> Any:
         from injecttf2.graph.layer_info import LayerInfo
 
-        index = int(scope.layer.removeprefix("layer"))
-        info = LayerInfo(scope.layer, index, "Dense", (10,), "float32", 0, is_input=False)
+        index = int(scope.label.removeprefix("layer"))
+        info = LayerInfo(scope.label, index, "Dense", (10,), "float32", 0, is_input=False)
         return SimpleNamespace(infos=[info], dtypes=("float32",), scope=scope, reevaluated=0)
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:

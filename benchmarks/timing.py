@@ -53,10 +53,12 @@ def trials(layer: str, count: int, *, start: int = 0, bit: int | None = None) ->
     """Trials with a hit in every sample, at a bit or at random ones."""
     from injecttf2.faults.bit_faults import BitFlip
     from injecttf2.sampling.rates import Probability
-    from injecttf2.trial import Cell, CellTrials, Identity
+    from injecttf2.trial import Cell, CellTrials, Identity, Scope
 
     fault = BitFlip(bit_field="any") if bit is None else BitFlip(bit=bit)
     identity = Identity("model", "data", seed=2026)
     return list(
-        CellTrials(Cell(layer, fault, Probability(1.0)), start, start + count).trials(identity)
+        CellTrials(Cell(Scope((layer,)), fault, Probability(1.0)), start, start + count).trials(
+            identity
+        )
     )

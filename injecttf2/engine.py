@@ -106,7 +106,7 @@ class Engine:
             ModelError: There is no such layer, or it cannot be injected.
         """
         if isinstance(scope, str):
-            scope = Scope(tuple(scope.split(TOGETHER)))
+            scope = Scope((scope,))
         prepared = self._prepared.pop(scope, None)
         if prepared is None:
             prepared = self._made(scope)
@@ -123,7 +123,7 @@ class Engine:
         if len(scope.layers) > 1 and layers != scope.layers and {*layers} == {*scope.layers}:
             raise ModelError(
                 f"layers together are named once each, in the order of the model; received "
-                f"{scope.layer!r}, expected {TOGETHER.join(layers)!r}"
+                f"{scope.label!r}, expected {TOGETHER.join(layers)!r}"
             )
         with_boxes = "difference" in self._levels and self._evaluator.assessment.is_plain
         if scope.target == WEIGHTS:
@@ -162,7 +162,7 @@ class Engine:
             ModelError: The layer cannot be injected, or a fault or a rate does not fit it.
             ValueError: The trials are of more than one scope.
         """
-        scopes = {(trial.cell.layer, trial.cell.target) for trial in trials}
+        scopes = {trial.cell.scope for trial in trials}
         if len(scopes) != 1:
             raise ValueError(f"trials of one scope are evaluated at a time; received {scopes}")
         return self.prepare(trials[0].cell.scope).evaluate(trials, record=record)

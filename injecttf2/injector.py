@@ -28,7 +28,7 @@ from injecttf2.graph.weights import Weight, weights_in
 from injecttf2.judging import Assessment
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.sites import NO_BIT, Sites, WeightSites
-from injecttf2.trial import OUTPUTS, TOGETHER, WEIGHTS, Cell, Trial
+from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Scope, Trial
 
 Place = int | tuple[int, ...]
 
@@ -179,7 +179,7 @@ class Injector:
         names = sorted({site.layer for site in sites}, key=order.index)
         target = WEIGHTS if in_weights == {True} else OUTPUTS
         rate = (self._in_weights if target == WEIGHTS else self._in_outputs)(names, sites, draws)
-        trial = Trial(Cell(TOGETHER.join(names), fault, rate, target), 0, 0)
+        trial = Trial(Cell(Scope(tuple(names), target), fault, rate), 0, 0)
         samples, outputs = self._engine.outputs(trial)
         evaluation = self._engine.evaluate([trial], record=True)
         found = evaluation.injections

@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.faults.fault import Fault
-from injecttf2.faults.listed import FromFaultList
-from injecttf2.sampling.rates import Probability, Rate
+from injecttf2.sampling.rates import Rate
 
 IDENTITY_VERSION = 1
 """Raised whenever the meaning of a trial changes, so that old and new rows never mix."""
@@ -75,8 +74,13 @@ class Scope:
     layers: tuple[str, ...]
     target: str = OUTPUTS
 
+    @classmethod
+    def of(cls, label: str, target: str = OUTPUTS) -> Scope:
+        """Return the scope that a results row names so."""
+        return cls(tuple(label.split(TOGETHER)), target)
+
     @property
-    def layer(self) -> str:
+    def label(self) -> str:
         """The layers as a results row names them."""
         return TOGETHER.join(self.layers)
 
@@ -86,27 +90,29 @@ class Cell:
     """One point of the grid.
 
     Args:
-        layer: Address of the layer, or those of several that are hit together, ``TOGETHER``
-            between them.
+        scope: What is corrupted.
         fault: What happens to the chosen elements.
         rate: How many sites a trial has, of layers that are hit together each; or the sites.
-        target: What is corrupted: ``outputs``, the layer's activations, or its ``weights``.
         variable: The weight variable; None for ``outputs``, and for all variables together.
         paired: Whether its trials share their draws with those of cells that differ in the fault or
             in the value of a probability; see :func:`pair_keys`.
     """
 
-    layer: str
+    scope: Scope
     fault: Fault
-    rate: Rate | FromFaultList
-    target: str = OUTPUTS
+    rate: Rate
     variable: str | None = None
     paired: bool = False
 
     @property
-    def scope(self) -> Scope:
-        """What is corrupted."""
-        return Scope(tuple(self.layer.split(TOGETHER)), self.target)
+    def layer(self) -> str:
+        """The layers as a results row names them."""
+        return self.scope.label
+
+    @property
+    def target(self) -> str:
+        """``outputs``, the layers' activations, or their ``weights``."""
+        return self.scope.target
 
     def to_dict(self) -> dict[str, Any]:
         """Return what decides the meaning of the cell, as plain values."""
@@ -221,7 +227,7 @@ def pair_keys(identity: Identity, cell: Cell, repetitions: Iterable[int]) -> npt
         "layer": cell.layer,
         "target": cell.target,
         "variable": cell.variable,
-        cell.rate.name: None if isinstance(cell.rate, Probability) else cell.rate.value,
+        cell.rate.name: cell.rate.shared,
     }
     return _as_numbers(_digests(content, repetitions))
 

@@ -19,6 +19,7 @@ from injecttf2.faults.fault import Fault
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import Cell, CellTrials, Identity, Trial
+from tests.builders import cell_of
 from tests.reference import Reference
 
 IDENTITY = Identity(model="m", data="d", seed=7)
@@ -38,7 +39,7 @@ def chain_of(engine: Engine) -> Chain:
 def cells(layer: str, faults: Iterable[Fault], rates: Iterable[Rate], **options: Any) -> list[Cell]:
     """Each fault at each rate."""
     rates = list(rates)
-    return [Cell(layer, fault, rate, **options) for fault in faults for rate in rates]
+    return [cell_of(layer, fault, rate, **options) for fault in faults for rate in rates]
 
 
 def assert_equal(engine: Engine, reference: Reference, trials: Sequence[Trial]) -> set[str]:

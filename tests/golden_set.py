@@ -45,6 +45,7 @@ from injecttf2.trial import (  # noqa: E402
     pair_keys,
 )
 from tests import networks  # noqa: E402
+from tests.builders import cell_of  # noqa: E402
 from tests.families import FAMILIES  # noqa: E402
 from tests.injecttf2.judging.test_judged_cells import CASES, model_of  # noqa: E402
 from tests.injecttf2.test_families import ADDRESSES, IN_WEIGHTS  # noqa: E402
@@ -69,14 +70,14 @@ def cells(layers: list[str], in_weights: str) -> Iterator[Cell]:
     for target, layer in ((OUTPUTS, layers[0]), (WEIGHTS, in_weights)):
         for fault in FAULTS:
             for rate in RATES[target]:
-                yield Cell(layer, fault, rate, target)
+                yield cell_of(layer, fault, rate, target)
         for fault in (BitFlip(bit_field="any"), BitFlip(bit=30)):
-            yield Cell(layer, fault, RATES[target][0], target, paired=target == OUTPUTS)
+            yield cell_of(layer, fault, RATES[target][0], target, paired=target == OUTPUTS)
     scopes = [*layers[1:], *([TOGETHER.join(layers)] if len(layers) > 1 else [])]
     for layer in scopes:
         for fault in (BitFlip(bit_field="any"), Scale(-20.0)):
             for rate in (Probability(0.9), Count(45)):
-                yield Cell(layer, fault, rate)
+                yield cell_of(layer, fault, rate)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.faults.fault import Fault
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import WEIGHTS, Cell
+from injecttf2.trial import WEIGHTS
+from tests.builders import cell_of
 from tests.comparing import trials_of
 
 Halves = tuple[Callable[[], np.ndarray], Callable[[np.ndarray], np.ndarray]]
@@ -79,7 +80,7 @@ def check_outputs(
     golden = back(values)
     seen: set[str] = set()
     for fault in faults:
-        (trial,) = trials_of(Cell(layer, fault, Probability(0.9)))
+        (trial,) = trials_of(cell_of(layer, fault, Probability(0.9)))
         found = engine.evaluate([trial], record=True).injections
         assert found is not None
         assert len(found.sample) > len(engine.dataset) / 2
@@ -111,7 +112,7 @@ def check_weights(
     golden = whole()
     seen: set[str] = set()
     for fault in FAULTS:
-        (trial,) = trials_of(Cell(layer, fault, Count(3), WEIGHTS))
+        (trial,) = trials_of(cell_of(layer, fault, Count(3), WEIGHTS))
         found = engine.evaluate([trial], record=True).injections
         assert found is not None
         assert found.variable is not None

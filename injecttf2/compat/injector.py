@@ -26,7 +26,7 @@ from injecttf2.models.digest import model_digest
 from injecttf2.models.inputs import model_inputs
 from injecttf2.models.loading import load_file
 from injecttf2.sampling.rates import Probability
-from injecttf2.trial import Cell, Identity, Trial, trial_ids
+from injecttf2.trial import Cell, Identity, Scope, Trial, trial_ids
 
 logger = logging.getLogger("injecttf2")
 
@@ -80,8 +80,10 @@ class InjectTF2:
                 100 * self._engine.golden.accuracy,
                 100 * (self._engine.golden.chance or 0),
             )
-        self._cell = Cell(config.layer_name, config.fault, Probability(config.probability))
-        layer = self._engine.prepare(self._cell.layer)
+        self._cell = Cell(
+            Scope((config.layer_name,)), config.fault, Probability(config.probability)
+        )
+        layer = self._engine.prepare(self._cell.scope)
         try:
             config.fault.candidates(layer.infos[0].dtype)
         except ValueError as error:

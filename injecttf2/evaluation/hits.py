@@ -19,7 +19,7 @@ from injecttf2.faults.fault import Fault, FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling import sites
-from injecttf2.sampling.rates import Exhaustive
+from injecttf2.sampling.rates import DrawnRate
 from injecttf2.sampling.sites import Sites, word_starts
 from injecttf2.trial import Trial
 
@@ -194,11 +194,10 @@ def _sites(trial: Trial, layer: tuple[int, str], stream: int, samples: int) -> S
     if isinstance(rate, FromFaultList):
         return rate.outputs[stream]
     choice = trial.cell.fault.choice(dtype)
-    if isinstance(rate, Exhaustive):
-        return sites.place_in_outputs(trial.repetition, choice, samples=samples, elements=elements)
-    return sites.draw_outputs(
-        trial.key, rate, choice, samples=samples, elements=elements, stream=stream
-    )
+    size = {"samples": samples, "elements": elements}
+    if isinstance(rate, DrawnRate):
+        return sites.draw_outputs(trial.key, rate, choice, **size, stream=stream)
+    return sites.place_in_outputs(trial.repetition, choice, **size)
 
 
 def _keys(parts: Sequence[Sites], samples: int) -> Index:

@@ -19,7 +19,6 @@ from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.evaluation.unreached import values_of
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.judging import Verdict
-from injecttf2.sampling.sites import expected_sites, share_hit
 from injecttf2.trial import Scope, Trial
 
 Index = npt.NDArray[np.int64]
@@ -174,7 +173,7 @@ class OutputEvaluator:
         try:
             return draw_hits(trials, layers, samples=self._samples)
         except ValueError as error:
-            raise ModelError(f"the layer {self.scope.layer!r}: {error}") from error
+            raise ModelError(f"the layer {self.scope.label!r}: {error}") from error
 
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
         """Split trials by the hits that are expected of them."""
@@ -199,10 +198,10 @@ class OutputEvaluator:
             try:
                 choice = fault.choice(layer.dtype)
             except ValueError as error:
-                raise ModelError(f"the layer {self.scope.layer!r}: {error}") from error
-            size = {"samples": self._samples, "elements": layer.elements}
-            hits += self._samples * share_hit(rate, choice, **size)
-            sites += expected_sites(rate, choice, **size)
+                raise ModelError(f"the layer {self.scope.label!r}: {error}") from error
+            size = layer.elements * choice.sites
+            hits += self._samples * rate.share_hit(self._samples, size)
+            sites += rate.expected_sites(self._samples, size)
         return max(hits, sites * most / SITES_AT_A_TIME)
 
     def _groups(self, hits: Hits) -> Iterator[tuple[Index, Hits]]:

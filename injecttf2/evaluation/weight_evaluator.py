@@ -23,7 +23,7 @@ from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
 from injecttf2.graph.weights import reason_of, weights_in, weights_of
 from injecttf2.judging import Verdict
-from injecttf2.sampling.rates import Exhaustive
+from injecttf2.sampling.rates import DrawnRate
 from injecttf2.sampling.sites import WeightSites, draw_weights, place_in_weights
 from injecttf2.trial import Scope, Trial
 
@@ -208,11 +208,11 @@ class WeightEvaluator:
                 (self._weights[index].elements, fault.choice(self._weights[index].dtype))
                 for index in chosen
             ]
-            if isinstance(rate, Exhaustive):
-                return place_in_weights(trial.repetition, variables)
-            return draw_weights(trial.key, rate, variables)
+            if isinstance(rate, DrawnRate):
+                return draw_weights(trial.key, rate, variables)
+            return place_in_weights(trial.repetition, variables)
         except ValueError as error:
-            raise ModelError(f"the weights of {self.scope.layer!r}: {error}") from error
+            raise ModelError(f"the weights of {self.scope.label!r}: {error}") from error
 
     def _chosen(self, variable: str | None) -> list[int]:
         """Return which of the weights a cell names."""

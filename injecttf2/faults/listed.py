@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.faults.value_faults import ValueFault, cast
+from injecttf2.sampling.rates import Rate
 from injecttf2.sampling.sites import Sites, WeightSites
 
 
 @dataclass(frozen=True)
-class FromFaultList:
+class FromFaultList(Rate):
     """The rate of a trial whose sites are given.
 
     Args:
@@ -24,6 +25,7 @@ class FromFaultList:
     """
 
     name: ClassVar[str] = "sites"
+    sampling: ClassVar[str] = "listed"
 
     value: str
     outputs: tuple[Sites, ...] = field(default=(), compare=False)
@@ -38,6 +40,14 @@ class FromFaultList:
     def samples(self) -> int:
         """How many samples are hit in outputs."""
         return len({sample for one in self.outputs for sample in one.sample.tolist()})
+
+    def share_hit(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return the share of samples that are in the list."""
+        return self.samples / samples
+
+    def expected_sites(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return how many sites are in the list."""
+        return self.sites
 
 
 @dataclass(frozen=True, eq=False)

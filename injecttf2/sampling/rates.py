@@ -2,14 +2,82 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from injecttf2.config.parameters import share, whole
+from injecttf2.sampling.random_numbers import binomial
+
+
+class Rate(ABC):
+    """How many sites a trial gets.
+
+    Attributes:
+        name: Its name in results, where it is a column if sites are drawn by it.
+        sampling: How sites are chosen, as results say it.
+        value: Its number.
+    """
+
+    name: ClassVar[str]
+    sampling: ClassVar[str]
+    value: Any
+
+    @property
+    def shared(self) -> Any:
+        """What of its value paired trials have in common; see ``trial.pair_keys``."""
+        return self.value
+
+    @abstractmethod
+    def share_hit(self, samples: int, sites: int) -> float:
+        """Return the share of samples that a trial is expected to hit in a layer's outputs.
+
+        Args:
+            samples: Samples in the data set.
+            sites: Sites in the layer's output of one sample.
+        """
+
+    @abstractmethod
+    def expected_sites(self, samples: int, sites: int) -> float:
+        """Return how many sites a trial is expected to have; see ``share_hit``."""
+
+
+class DrawnRate(Rate):
+    """A rate whose sites are drawn.
+
+    Attributes:
+        per_sample: Whether each sample has its own chance; else sites are drawn of all together.
+        hint: What to do where there are not the sites that it asks for.
+    """
+
+    sampling: ClassVar[str] = "random"
+    per_sample: ClassVar[bool] = False
+    hint: ClassVar[str]
+
+    def check(self, total: int, *, one_bit: bool) -> None:
+        """See that sites can be drawn.
+
+        Args:
+            total: How many there are.
+            one_bit: Whether the fault hits single bits.
+
+        Raises:
+            ValueError: They cannot.
+        """
+
+    @abstractmethod
+    def number(self, total: int, chance: Callable[[], float]) -> int:
+        """Return how many sites a trial has.
+
+        Args:
+            total: How many there are.
+            chance: Draws a uniform number in [0, 1).
+        """
 
 
 @dataclass(frozen=True)
-class Probability:
+class Probability(DrawnRate):
     """Every sample is hit at one site with this probability; for ``outputs`` only.
 
     Args:
@@ -17,15 +85,33 @@ class Probability:
     """
 
     name: ClassVar[str] = "probability"
+    per_sample: ClassVar[bool] = True
 
     value: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", share("a probability", self.value))
 
+    @property
+    def shared(self) -> None:
+        """Nothing: what is hit at a low probability is hit at a higher one too."""
+        return
+
+    def share_hit(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return its value."""
+        return self.value
+
+    def expected_sites(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return one for each sample that is hit."""
+        return self.value * samples
+
+    def number(self, total: int, chance: Callable[[], float]) -> int:
+        """Raise: sites are drawn sample by sample."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class Count:
+class Count(DrawnRate):
     """Every trial has this many different sites.
 
     Args:
@@ -33,15 +119,33 @@ class Count:
     """
 
     name: ClassVar[str] = "count"
+    hint: ClassVar[str] = "give a smaller count, or layers that are larger a grid of their own"
 
     value: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", whole("a count", self.value, least=0))
 
+    def share_hit(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return the chance that one of its sites is in a sample."""
+        return 1 - (1 - 1 / samples) ** self.value
+
+    def expected_sites(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return its value."""
+        return self.value
+
+    def check(self, total: int, *, one_bit: bool) -> None:  # noqa: ARG002
+        """See that there are as many sites."""
+        if self.value > total:
+            raise ValueError(f"there are {total:,} sites; received a count of {self.value:,}")
+
+    def number(self, total: int, chance: Callable[[], float]) -> int:  # noqa: ARG002
+        """Return its value."""
+        return self.value
+
 
 @dataclass(frozen=True)
-class BitErrorRate:
+class BitErrorRate(DrawnRate):
     """Every bit that the fault may fall on is hit with this probability, whatever others are.
 
     Args:
@@ -49,15 +153,36 @@ class BitErrorRate:
     """
 
     name: ClassVar[str] = "ber"
+    hint: ClassVar[str] = "give `counts` or `probabilities`"
 
     value: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", share("a bit error rate", self.value))
 
+    def share_hit(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return the chance that a bit of a sample is hit."""
+        return float(1 - (1 - self.value) ** sites)
+
+    def expected_sites(self, samples: int, sites: int) -> float:
+        """Return its share of all sites."""
+        return self.value * samples * sites
+
+    def check(self, total: int, *, one_bit: bool) -> None:  # noqa: ARG002
+        """See that sites are single bits."""
+        if not one_bit:
+            raise ValueError(
+                "a bit error rate takes a fault that hits single bits; "
+                "received one that changes whole words, which takes a count"
+            )
+
+    def number(self, total: int, chance: Callable[[], float]) -> int:
+        """Draw how many of all bits are hit."""
+        return binomial(chance(), total, self.value)
+
 
 @dataclass(frozen=True)
-class Exhaustive:
+class Exhaustive(Rate):
     """Every place once: a trial hits one, which its repetition numbers.
 
     In outputs that is one element (and bit) of every sample, in weights one element (and bit) of a
@@ -65,14 +190,20 @@ class Exhaustive:
     """
 
     name: ClassVar[str] = "exhaustive"
+    sampling: ClassVar[str] = "exhaustive"
 
     value: bool = True
 
+    def share_hit(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return 1: every sample is hit."""
+        return 1.0
 
-DrawnRate = Probability | Count | BitErrorRate
-"""A rate whose sites are drawn."""
+    def expected_sites(self, samples: int, sites: int) -> float:  # noqa: ARG002
+        """Return one for each sample."""
+        return samples
 
-Rate = DrawnRate | Exhaustive
 
-RATES: dict[str, type[DrawnRate]] = {kind.name: kind for kind in (Probability, Count, BitErrorRate)}
+RATES: dict[str, type[Probability | Count | BitErrorRate]] = {
+    kind.name: kind for kind in (Probability, Count, BitErrorRate)
+}
 """Rates whose sites are drawn by their names, which are also columns of the results."""

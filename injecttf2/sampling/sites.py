@@ -38,8 +38,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.sampling.random_numbers import binomial, distinct, uniform
-from injecttf2.sampling.rates import BitErrorRate, Count, DrawnRate, Exhaustive, Probability, Rate
+from injecttf2.sampling.random_numbers import distinct, uniform
+from injecttf2.sampling.rates import DrawnRate
 
 NO_BIT = -1
 """Stands in a site's column ``bit`` where the fault has none."""
@@ -149,7 +149,7 @@ def draw_outputs(
             whose sites are no single bits.
     """
     source = np.random.Philox(key=key, counter=(0, 0, 0, stream))
-    if not isinstance(rate, Probability):
+    if not rate.per_sample:
         size = elements * choice.sites
         total = _checked(rate, samples * size, choice)
         bounds = np.arange(samples + 1, dtype=np.int64) * size
@@ -210,35 +210,6 @@ def _place(number: int, variables: Sequence[tuple[int, Choice]]) -> tuple[int, i
     raise ValueError(f"there is no place {number}; there are {number - left}")
 
 
-def share_hit(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
-    """Return the share of samples that a trial is expected to hit in a layer's outputs.
-
-    Args:
-        rate: How many sites there are.
-        choice: What is drawn within an element.
-        samples: Samples in the data set.
-        elements: Elements in the layer's output of one sample.
-    """
-    if isinstance(rate, Exhaustive):
-        return 1.0
-    if isinstance(rate, Probability):
-        return rate.value
-    if isinstance(rate, BitErrorRate):
-        return 1 - (1 - rate.value) ** (elements * choice.sites)
-    return 1 - (1 - 1 / samples) ** rate.value
-
-
-def expected_sites(rate: Rate, choice: Choice, *, samples: int, elements: int) -> float:
-    """Return how many sites a trial is expected to have, from what ``share_hit`` takes."""
-    if isinstance(rate, Exhaustive):
-        return samples
-    if isinstance(rate, Probability):
-        return rate.value * samples
-    if isinstance(rate, BitErrorRate):
-        return rate.value * samples * elements * choice.sites
-    return rate.value
-
-
 def draw_weights(key: int, rate: DrawnRate, variables: Sequence[tuple[int, Choice]]) -> WeightSites:
     """Draw the sites of a trial in weights, uniform over the sites of all variables together.
 
@@ -251,10 +222,8 @@ def draw_weights(key: int, rate: DrawnRate, variables: Sequence[tuple[int, Choic
     Raises:
         ValueError: As for ``draw_outputs``, or the rate is a probability.
     """
-    if isinstance(rate, Probability):
-        raise ValueError(  # noqa: TRY004 - a rate that the user may mend, as below
-            "weights take a count or a bit error rate; received a probability"
-        )
+    if rate.per_sample:
+        raise ValueError("weights take a count or a bit error rate; received a probability")
     choices = [choice for _, choice in variables]
     sizes = [elements * choice.sites for elements, choice in variables]
     total = _checked(rate, sum(sizes), choices[0])
@@ -263,15 +232,9 @@ def draw_weights(key: int, rate: DrawnRate, variables: Sequence[tuple[int, Choic
     return WeightSites(*_draw_distinct(source, rate, total, bounds, choices))
 
 
-def _checked(rate: Count | BitErrorRate, total: int, choice: Choice) -> int:
+def _checked(rate: DrawnRate, total: int, choice: Choice) -> int:
     """Return ``total``, the number of sites, once it is known that the rate can be had."""
-    if isinstance(rate, BitErrorRate) and not choice.one_bit:
-        raise ValueError(
-            "a bit error rate takes a fault that hits single bits; "
-            "received one that changes whole words, which takes a count"
-        )
-    if isinstance(rate, Count) and rate.value > total:
-        raise ValueError(f"there are {total} sites; received a count of {rate.value}")
+    rate.check(total, one_bit=choice.one_bit)
     if total >= 2**63:
         raise ValueError(f"at most 2^63 - 1 sites can be numbered; received {total}")
     return total
@@ -279,7 +242,7 @@ def _checked(rate: Count | BitErrorRate, total: int, choice: Choice) -> int:
 
 def _draw_distinct(
     source: np.random.Philox,
-    rate: Count | BitErrorRate,
+    rate: DrawnRate,
     total: int,
     bounds: npt.NDArray[np.int64],
     choices: Sequence[Choice],
@@ -296,10 +259,7 @@ def _draw_distinct(
     Returns:
         The columns of ``Sites``.
     """
-    if isinstance(rate, Count):
-        count = rate.value
-    else:
-        count = binomial(uniform(source, 1, 1).item(), total, rate.value)
+    count = rate.number(total, lambda: uniform(source, 1, 1).item())
     number = distinct(source, count, total)
     hits = np.diff(np.searchsorted(number, bounds))
     place = np.repeat(np.arange(len(hits)), hits)

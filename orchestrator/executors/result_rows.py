@@ -14,10 +14,9 @@ import pyarrow as pa
 
 import results
 from injecttf2.evaluation.records import Evaluation, Injections
-from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.judging.outcomes import OUTCOMES
-from injecttf2.sampling.rates import RATES, Exhaustive
+from injecttf2.sampling.rates import RATES
 from injecttf2.trial import TOGETHER, Cell, Identity, Trial, canonical_json, cell_id
 
 TRIAL_COST = 0.02
@@ -120,11 +119,8 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
 
 def _sampling(cell: Cell) -> str:
     """Return how the sites of a cell's trials are chosen."""
-    if isinstance(cell.rate, FromFaultList):
-        return "listed"
-    if isinstance(cell.rate, Exhaustive):
-        return "exhaustive"
-    return "paired" if cell.paired else "random"
+    sampling = cell.rate.sampling
+    return "paired" if cell.paired and sampling == "random" else sampling
 
 
 CELL_COLUMNS = (

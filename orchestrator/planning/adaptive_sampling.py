@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from injecttf2.sampling.rates import Exhaustive
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from orchestrator.campaign.precision import CellTally, Precision
 from orchestrator.planning.trial_grid import Grid
@@ -216,7 +215,7 @@ class AdaptiveSampling:
 
 def is_adaptive(cell: Cell) -> bool:
     """Return whether a cell has draws, of which more may be made."""
-    return cell.rate.name != "sites" and not isinstance(cell.rate, Exhaustive)
+    return cell.rate.sampling == "random"
 
 
 def without(ranges: Iterable[Range], withheld: Iterable[Range]) -> Iterator[Range]:

@@ -60,7 +60,7 @@ class SiteList:
         for fault, layers, target, start, stop in self._spans():
             scope = scope_of(layers, target)
             listed = self._weights if target == WEIGHTS else self._outputs
-            cell = Cell(scope.layer, fault, listed(slice(start, stop), layers), target)
+            cell = Cell(scope, fault, listed(slice(start, stop), layers))
             found.setdefault(scope, {})[cell] = None
         return {scope: list(cells) for scope, cells in found.items()}
 

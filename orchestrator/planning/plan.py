@@ -29,7 +29,6 @@ from injecttf2.models.inputs import model_inputs
 from injecttf2.models.keras_settings import KerasSettings
 from injecttf2.models.loading import resolve as resolve_model
 from injecttf2.models.portable import Model, PortableModel
-from injecttf2.sampling.rates import Exhaustive
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
@@ -145,7 +144,7 @@ class Plan:
         return {
             str(cell_id(self.identity, cell)): trials
             for cell, trials in self.grid.cells()
-            if isinstance(cell.rate, Exhaustive)
+            if cell.rate.sampling == "exhaustive"
         }
 
     @cached_property

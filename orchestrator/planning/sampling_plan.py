@@ -12,8 +12,8 @@ from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_in
 from injecttf2.sampling.rates import RATES as RATE_TYPES
-from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Rate
-from injecttf2.sampling.sites import Choice, share_hit
+from injecttf2.sampling.rates import DrawnRate, Exhaustive, Rate
+from injecttf2.sampling.sites import Choice
 from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Scope
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.grid import GridSpec
@@ -100,9 +100,7 @@ class SamplingPlan:
     ) -> None:
         """See that no cell may take more trials than can be numbered."""
         for rate in rates:
-            most = max(
-                self.most_trials(Cell(scope.layer, fault, rate, scope.target)) for fault in faults
-            )
+            most = max(self.most_trials(Cell(scope, fault, rate)) for fault in faults)
             if most >= MOST_TRIALS:
                 key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
                 raise CampaignError(
@@ -171,7 +169,7 @@ class SamplingPlan:
         if isinstance(cell.rate, FromFaultList):
             return cell.rate.samples
         shares = [
-            share_hit(cell.rate, choice, samples=self._samples, elements=elements)
+            cell.rate.share_hit(self._samples, elements * choice.sites)
             for ((elements, choice),) in self.populations(cell.scope, None, cell.fault)
         ]
         if len(shares) == 1:
@@ -213,19 +211,15 @@ class SamplingPlan:
         if scope.target == OUTPUTS:
             total *= self._samples
         for rate in rates:
-            if isinstance(rate, BitErrorRate) and not population[0][1].one_bit:
-                raise CampaignError(
-                    f"the fault {fault.name} changes whole words, of which no bit error rate "
-                    "can be had",
-                    place=self._campaign.place("grid", index, "bers"),
-                    hint="give `counts` or `probabilities`",
-                )
-            if isinstance(rate, Count) and rate.value > total:
-                raise CampaignError(
-                    f"received a count of {rate.value:,}; there are {total:,} sites",
-                    place=self._campaign.place("grid", index, "counts"),
-                    hint="give a smaller count, or layers that are larger a grid of their own",
-                )
+            if not isinstance(rate, DrawnRate):
+                continue
+            try:
+                rate.check(total, one_bit=population[0][1].one_bit)
+            except ValueError as error:
+                key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
+                place = self._campaign.place("grid", index, key)
+                message = f"the fault {fault.name}: {error}"
+                raise CampaignError(message, place=place, hint=rate.hint) from error
 
 
 def _rates(spec: GridSpec) -> tuple[Rate, ...]:

@@ -107,7 +107,7 @@ class TargetSelector:
         made: dict[Scope, Product] = {}
         for layers in together:
             scope = Scope(layers, spec.target)
-            variables = self._variables(index, spec, layers, elsewhere.get(scope.layer, {}))
+            variables = self._variables(index, spec, layers, elsewhere.get(scope.label, {}))
             if not variables:
                 continue
             for dtypes in variables.values():
@@ -129,18 +129,18 @@ class TargetSelector:
         seen: dict[tuple[int, Fault, Rate], str] = {}
         for scope, products in chosen.products.items():
             alone = scope.target == WEIGHTS and len(scope.layers) == 1
-            weights = weights_of(self._graph, scope.layer) if alone else ()
+            weights = weights_of(self._graph, scope.label) if alone else ()
             for cells, one in product(products, weights):
                 if not isinstance(cells, Product) or not {None, one.name} & {*cells.variables}:
                     continue
                 for fault, rate in product(cells.faults, cells.rates):
-                    other = seen.setdefault((one.variable.key, fault, rate), scope.layer)
-                    if other != scope.layer:
+                    other = seen.setdefault((one.variable.key, fault, rate), scope.label)
+                    if other != scope.label:
                         raise CampaignError(
-                            f"{one.name!r} of {scope.layer!r} is among the weights of {other!r}, "
+                            f"{one.name!r} of {scope.label!r} is among the weights of {other!r}, "
                             "and two grids hit it by the same fault; a place counts once",
                             place=self._campaign.place("grid"),
-                            hint=f"leave {scope.layer!r} or {other!r} out",
+                            hint=f"leave {scope.label!r} or {other!r} out",
                         )
 
     def _layers(self, index: int, spec: GridSpec, chosen: Selection) -> Iterator[LayerInfo]:
@@ -306,7 +306,7 @@ class TargetSelector:
                 fault.check(dtype)
             except ValueError as error:
                 raise CampaignError(
-                    f"the {scope.target} of the layer {scope.layer!r}: {error}",
+                    f"the {scope.target} of the layer {scope.label!r}: {error}",
                     place=self._campaign.place("grid", index, key),
                     hint="give layers or variables of another dtype a grid of their own",
                 ) from error

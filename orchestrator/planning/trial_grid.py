@@ -51,10 +51,9 @@ class Product:
         index, rate = divmod(index, len(self.rates))
         variable, fault = divmod(index, len(self.faults))
         return Cell(
-            scope.layer,
+            scope,
             self.faults[fault],
             self.rates[rate],
-            scope.target,
             self.variables[variable],
             self.paired,
         )
@@ -191,7 +190,7 @@ class Group:
     @property
     def layer(self) -> str:
         """The layers, as a results row names them."""
-        return self.scope.layer
+        return self.scope.label
 
     @property
     def cells(self) -> int:

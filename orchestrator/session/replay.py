@@ -13,7 +13,7 @@ from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.models.keras_settings import KerasSettings, kept
 from injecttf2.sampling.rates import RATES, Exhaustive, Rate
-from injecttf2.trial import Cell, CellTrials, Trial, trial_ids
+from injecttf2.trial import Cell, CellTrials, Scope, Trial, trial_ids
 from injecttf2.user_code.files import Code, code_of
 from injecttf2.user_code.references import is_function
 from orchestrator.campaign.campaign import Campaign, reload_campaign
@@ -183,7 +183,7 @@ def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
     if row["sampling"] != "exhaustive":
         (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
     paired = row["sampling"] == "paired"
-    cell = Cell(row["layer"], fault, rate, row["target"], row["variable"], paired)
+    cell = Cell(Scope.of(row["layer"], row["target"]), fault, rate, row["variable"], paired)
     (trial,) = CellTrials(cell, row["repetition"], row["repetition"] + 1).trials(plan.identity)
     return trial
 

@@ -24,8 +24,9 @@ from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from injecttf2.graph import segments
 from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Probability, Rate
-from injecttf2.trial import TOGETHER, WEIGHTS, Cell, Trial
+from injecttf2.trial import TOGETHER, WEIGHTS, Trial
 from tests import networks
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.reference import Reference
 
@@ -120,7 +121,7 @@ def trial_of(target: str, fault: str, rate: str, repetitions: int = 1) -> list[T
     rates: dict[str, Rate] = {**WEIGHT_RATES, **OUTPUT_RATES}
     if "target" in TARGETS[target]:
         rates = dict(WEIGHT_RATES)
-    return trials_of(Cell(fault=chosen, rate=rates[rate], **TARGETS[target]), repetitions)
+    return trials_of(cell_of(fault=chosen, rate=rates[rate], **TARGETS[target]), repetitions)
 
 
 @pytest.mark.parametrize(("target", "fault", "rate"), list(cells()))
@@ -129,13 +130,16 @@ def test_a_cell_equals_the_reference(target: str, fault: str, rate: str) -> None
 
 
 EVERY_PLACE = {
-    "a bit": (Cell("conv", BitFlip(bit=30), Exhaustive()), 256),
-    "every bit": (Cell("logits", BitFlip(bit_field="any"), Exhaustive()), 5 * 32),
-    "a burst": (Cell("logits", BitFlip(bit_field="exponent", burst=4), Exhaustive()), 5 * 5),
-    "stuck": (Cell("logits", StuckAt(bit_field="sign", value=1), Exhaustive()), 5),
-    "words": (Cell("logits", Zero(), Exhaustive()), 5),
-    "bias": (Cell("conv", BitFlip(bit=30), Exhaustive(), WEIGHTS, "bias"), 4),
-    "all weights": (Cell("logits", BitFlip(bit_field="exponent"), Exhaustive(), WEIGHTS), 325 * 8),
+    "a bit": (cell_of("conv", BitFlip(bit=30), Exhaustive()), 256),
+    "every bit": (cell_of("logits", BitFlip(bit_field="any"), Exhaustive()), 5 * 32),
+    "a burst": (cell_of("logits", BitFlip(bit_field="exponent", burst=4), Exhaustive()), 5 * 5),
+    "stuck": (cell_of("logits", StuckAt(bit_field="sign", value=1), Exhaustive()), 5),
+    "words": (cell_of("logits", Zero(), Exhaustive()), 5),
+    "bias": (cell_of("conv", BitFlip(bit=30), Exhaustive(), WEIGHTS, "bias"), 4),
+    "all weights": (
+        cell_of("logits", BitFlip(bit_field="exponent"), Exhaustive(), WEIGHTS),
+        325 * 8,
+    ),
 }
 """Exhaustive cells, and their places in a model whose conv has 256 elements and logits 5."""
 
@@ -164,7 +168,7 @@ def test_exhaustive_trials_hit_every_site_once() -> None:
 @pytest.mark.parametrize("fault", [RandomBits(), BitFlip(bit_field="any", flips=2)])
 def test_a_fault_of_chance_has_no_places(fault: Fault) -> None:
     with pytest.raises(ModelError, match="a fault that is drawn by chance has no places"):
-        _both(())[0].evaluate(trials_of(Cell("logits", fault, Exhaustive())))
+        _both(())[0].evaluate(trials_of(cell_of("logits", fault, Exhaustive())))
 
 
 @pytest.mark.parametrize("options", [{"layer": "conv"}, {"layer": "conv", "target": WEIGHTS}])
@@ -172,7 +176,7 @@ def test_paired_cells_have_the_same_sites_whatever_the_fault(options: dict[str, 
     faults = (BitFlip(bit=30), BitFlip(bit=3), StuckAt(bit=31, value=1), Zero())
     places = set()
     for fault in faults:
-        trials = trials_of(Cell(fault=fault, rate=Count(9), paired=True, **options), 4)
+        trials = trials_of(cell_of(fault=fault, rate=Count(9), paired=True, **options), 4)
         assert_equal(*_both(()), trials)
         found = _both(())[0].evaluate(trials, record=True).injections
         assert found is not None
@@ -184,7 +188,7 @@ def test_paired_cells_have_the_same_sites_whatever_the_fault(options: dict[str, 
 def test_paired_probabilities_are_nested() -> None:
     hits = []
     for probability in (0.1, 0.4, 1.0):
-        cell = Cell("conv", BitFlip(bit=30), Probability(probability), paired=True)
+        cell = cell_of("conv", BitFlip(bit=30), Probability(probability), paired=True)
         found = _both(())[0].evaluate(trials_of(cell, 3), record=True).injections
         assert found is not None
         columns = (found.trial, found.sample, found.element)
@@ -214,9 +218,9 @@ def test_faults_equal_the_reference_in_every_dtype(dtype: str) -> None:
     engine = Engine(model, Dataset(inputs, labels), levels=())
     reference = Reference(model, inputs, labels)
     for fault, rate in IN_OTHER_DTYPES.values():
-        assert_equal(engine, reference, trials_of(Cell("conv", fault, rate)))
+        assert_equal(engine, reference, trials_of(cell_of("conv", fault, rate)))
         if isinstance(rate, Count):
-            weights = Cell("logits", fault, Count(4), WEIGHTS)
+            weights = cell_of("logits", fault, Count(4), WEIGHTS)
             assert_equal(engine, reference, trials_of(weights))
 
 
@@ -234,22 +238,28 @@ def test_levels_change_no_outcome_of_any_fault(monkeypatch: pytest.MonkeyPatch) 
 
 WRONG = {
     "count": (
-        Cell("logits", Zero(), Count(351)),
+        cell_of("logits", Zero(), Count(351)),
         "the layer 'logits': there are 350 sites; received a count of 351",
     ),
-    "words_at_a_ber": (Cell("conv", Zero(), BitErrorRate(0.1)), "takes a fault that hits single"),
-    "bit": (Cell("conv", BitFlip(bit=32), Count(1)), "float32 has bits 0 to 31; received bit 32"),
+    "words_at_a_ber": (
+        cell_of("conv", Zero(), BitErrorRate(0.1)),
+        "takes a fault that hits single",
+    ),
+    "bit": (
+        cell_of("conv", BitFlip(bit=32), Count(1)),
+        "float32 has bits 0 to 31; received bit 32",
+    ),
     "variable": (
-        Cell("conv", Zero(), Count(1), WEIGHTS, "kernal"),
+        cell_of("conv", Zero(), Count(1), WEIGHTS, "kernal"),
         "the weights of 'conv': there is no weight 'kernal'; did you mean 'kernel'.*kernel, bias",
     ),
     "probability_of_weights": (
-        Cell("conv", BitFlip(bit=1), Probability(0.5), WEIGHTS),
+        cell_of("conv", BitFlip(bit=1), Probability(0.5), WEIGHTS),
         "weights take a count or a bit error rate; received a probability",
     ),
-    "no_weights": (Cell("pool", Zero(), Count(1), WEIGHTS), "the layer 'pool' has no weights"),
+    "no_weights": (cell_of("pool", Zero(), Count(1), WEIGHTS), "the layer 'pool' has no weights"),
     "weights_that_are_too_few": (
-        Cell("conv", Zero(), Count(5), WEIGHTS, "bias"),
+        cell_of("conv", Zero(), Count(5), WEIGHTS, "bias"),
         "there are 4 sites; received a count of 5",
     ),
 }

@@ -27,6 +27,7 @@ from injecttf2.judging.outcomes import DUE
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
 from injecttf2.trial import WEIGHTS, Cell
 from tests import networks
+from tests.builders import cell_of
 from tests.comparing import trials_of
 
 ANY = BitFlip(bit_field="any")
@@ -48,7 +49,7 @@ def recorded(engine: Engine, cell: Cell, repetitions: int = 1) -> Injections:
 
 
 def test_faults_are_not_frozen_when_a_function_is_traced() -> None:
-    found = recorded(engine_of(levels=()), Cell("conv", ANY, Probability(1.0)), 2)
+    found = recorded(engine_of(levels=()), cell_of("conv", ANY, Probability(1.0)), 2)
     places = list(zip(found.element.tolist(), found.bit.tolist(), strict=True))
     of_batches = [places[start : start + 24] for start in (0, 24, 70, 94)]  # of both trials
     assert len({tuple(one) for one in of_batches}) == 4
@@ -59,17 +60,17 @@ def test_a_nan_is_no_sample_that_is_golden_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
     monkeypatch.setattr(segments, "ELEMENT", 0.0)
     dropping = engine_of(levels=("drop",))
-    recorded(dropping, Cell("image", BitFlip(bit=0), Probability(1.0)))
+    recorded(dropping, cell_of("image", BitFlip(bit=0), Probability(1.0)))
     assert dropping.prepare("image").dropped > 0
     for engine in (engine_of(levels=()), dropping):
-        cell = Cell("pool", Constant(math.nan), Probability(1.0))
+        cell = cell_of("pool", Constant(math.nan), Probability(1.0))
         assert recorded(engine, cell).outcome.tolist() == [DUE] * 70
     assert dropping.prepare("pool").dropped == 0
 
 
 def test_a_low_bit_error_rate_injects_and_what_was_realised_is_told() -> None:
     bits = 70 * 5 * 32
-    trials = trials_of(Cell("logits", ANY, BitErrorRate(0.3 / bits)), 400)  # int(0.3) would be 0
+    trials = trials_of(cell_of("logits", ANY, BitErrorRate(0.3 / bits)), 400)  # int(0.3) would be 0
     evaluation = engine_of().evaluate(trials)
     assert set(evaluation.sites.tolist()) >= {0, 1, 2}
     assert evaluation.sites.mean() == pytest.approx(0.3, abs=0.1)
@@ -81,16 +82,16 @@ def test_a_layer_is_the_one_of_that_name_whatever_layers_have_no_weights() -> No
     bias = np.array([0.1, 0.5, -1.0, 2.0, 0.0], np.float32)
     model.get_layer("logits").bias.assign(bias)
     engine = engine_of(model)
-    kernel = Cell("logits", Zero(), Count(64 * 5), WEIGHTS, "kernel")
+    kernel = cell_of("logits", Zero(), Count(64 * 5), WEIGHTS, "kernel")
     _, outputs = engine.outputs(trials_of(kernel)[0])
     expected = np.exp(bias) / np.exp(bias).sum()
     np.testing.assert_allclose(outputs, np.broadcast_to(expected, (70, 5)), rtol=1e-6)
-    _, outputs = engine.outputs(trials_of(Cell("logits", Zero(), Count(70 * 5)))[0])
+    _, outputs = engine.outputs(trials_of(cell_of("logits", Zero(), Count(70 * 5)))[0])
     np.testing.assert_allclose(outputs, np.full((70, 5), 0.2), rtol=1e-6)
 
 
 def test_values_out_of_range_are_not_clamped() -> None:
-    found = recorded(engine_of(), Cell("logits", BitFlip(bit=30), Probability(1.0)), 5)
+    found = recorded(engine_of(), cell_of("logits", BitFlip(bit=30), Probability(1.0)), 5)
     finite = found.corrupted[np.isfinite(found.corrupted)]
     assert np.abs(finite).max() > 1e37
     words = found.original.astype(np.float32).view(np.uint32) ^ np.uint32(1 << 30)
@@ -98,7 +99,7 @@ def test_values_out_of_range_are_not_clamped() -> None:
 
 
 def test_a_trials_sites_do_not_repeat_each_other() -> None:
-    found = recorded(engine_of(), Cell("conv", ANY, Probability(1.0)), 20)
+    found = recorded(engine_of(), cell_of("conv", ANY, Probability(1.0)), 20)
     assert len(np.unique(found.element)) > 250  # of 256, in 1,400 draws
     assert len(np.unique(found.bit)) == 32
     firsts = found.element[found.sample == 0]

@@ -66,6 +66,7 @@ batching.BATCH_BYTES = 6272 * 4 * 24
 from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.sampling.rates import Count, Probability
+from tests.builders import cell_of
 from injecttf2.trial import Cell, Identity, Repetitions
 keras.utils.set_random_seed(1)
 model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
@@ -76,7 +77,7 @@ for levels in ((), ("drop", "difference")):
     engine = Engine(model, data, levels=levels)
     seen.update(engine.golden.outputs.tobytes())
     for target, rate in (("outputs", Probability(1.0)), ("weights", Count(1))):
-        cell = Cell("dense", BitFlip(bit_field="any"), rate, target)
+        cell = cell_of("dense", BitFlip(bit_field="any"), rate, target)
         trials = list(Repetitions(cell, 0, 5).trials(Identity("model", "data", seed=1)))
         found = engine.evaluate(trials, record=True)
         for part in (found.tallies, found.injections):

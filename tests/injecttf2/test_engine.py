@@ -27,6 +27,7 @@ from injecttf2.models.inputs import model_inputs
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
 from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, CellTrials, Identity, Scope, Trial
 from tests import families, networks
+from tests.builders import cell_of
 from tests.comparing import assert_equal
 from tests.reference import Reference
 from tests.reference_faults import flip
@@ -59,7 +60,7 @@ def test_every_layer_equals_the_reference(name: str) -> None:
     faults = {BitFlip(bit=30): 1.0, BitFlip(bit_field="any"): 0.7}
     for info in engine.graph.layers:
         cells = [
-            Cell(info.layer, fault, Probability(probability))
+            cell_of(info.layer, fault, Probability(probability))
             for fault, probability in faults.items()
         ]
         assert_equal(engine, reference, [trial for cell in cells for trial in trials_of(cell)])
@@ -73,7 +74,7 @@ def test_the_examples_cnn_equals_the_reference() -> None:
     assert len(engine.graph.layers) == 8
     for info in engine.graph.layers:
         for fault in (BitFlip(bit=30), BitFlip(bit_field="exponent"), BitFlip(bit_field="any")):
-            assert_equal(engine, reference, trials_of(Cell(info.layer, fault, Probability(0.9))))
+            assert_equal(engine, reference, trials_of(cell_of(info.layer, fault, Probability(0.9))))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -89,7 +90,7 @@ def test_every_dtype_equals_the_reference(dtype: str) -> None:
     for layer in ("image", "conv", "flatten", "softmax"):
         assert engine.graph.info(layer).dtype == dtype
         for field in ("sign", "exponent", "mantissa", "any"):
-            cell = Cell(layer, BitFlip(bit_field=field), Probability(0.8))
+            cell = cell_of(layer, BitFlip(bit_field=field), Probability(0.8))
             assert_equal(engine, reference, trials_of(cell))
 
 
@@ -102,7 +103,7 @@ def test_the_width_follows_the_layers_dtype_not_the_inputs() -> None:
     data, labels = networks.data((4,), 3)
     engine = Engine(model, datasets.Dataset(data.astype(np.float64), labels))
     recorded = engine.evaluate(
-        trials_of(Cell("narrow", BitFlip(bit_field="any"), Probability(1.0)), 5), record=True
+        trials_of(cell_of("narrow", BitFlip(bit_field="any"), Probability(1.0)), 5), record=True
     ).injections
     assert recorded is not None
     assert recorded.bit.max() == 15
@@ -111,14 +112,14 @@ def test_the_width_follows_the_layers_dtype_not_the_inputs() -> None:
         for value, bit in zip(recorded.original, recorded.bit, strict=True)
     ]
     with pytest.raises(ModelError, match="float16 has bits 0 to 15; received bit 16"):
-        engine.evaluate(trials_of(Cell("narrow", BitFlip(bit=16), Probability(1.0))))
+        engine.evaluate(trials_of(cell_of("narrow", BitFlip(bit=16), Probability(1.0))))
 
 
 def test_each_call_of_a_shared_layer_has_its_own_address() -> None:
     model = networks.branches()
     engine = Engine(model, datasets.Dataset(*networks.data((12,), 4)))
     first, second = (
-        engine.evaluate(trials_of(Cell(layer, BitFlip(bit=30), Probability(1.0)), 3)).tallies
+        engine.evaluate(trials_of(cell_of(layer, BitFlip(bit=30), Probability(1.0)), 3)).tallies
         for layer in ("shared", "shared#2")
     )
     assert first.injected.tolist() == second.injected.tolist() == [70, 70, 70]
@@ -127,7 +128,9 @@ def test_each_call_of_a_shared_layer_has_its_own_address() -> None:
 
 def test_probability_zero_equals_golden() -> None:
     engine = engine_of("residual")
-    tallies = engine.evaluate(trials_of(Cell("stem", BitFlip(bit=30), Probability(0.0)), 4)).tallies
+    tallies = engine.evaluate(
+        trials_of(cell_of("stem", BitFlip(bit=30), Probability(0.0)), 4)
+    ).tallies
     assert tallies.injected.tolist() == [0, 0, 0, 0]
     assert tallies.correct.tolist() == [engine.golden.correct] * 4
 
@@ -135,7 +138,7 @@ def test_probability_zero_equals_golden() -> None:
 def test_outcomes_are_exhaustive_and_disjoint() -> None:
     engine = engine_of("cnn")
     tallies = engine.evaluate(
-        trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(0.9)), 20)
+        trials_of(cell_of("conv", BitFlip(bit_field="any"), Probability(0.9)), 20)
     ).tallies
     total = tallies.masked + tallies.benign + tallies.sdc + tallies.due
     assert total.tolist() == tallies.injected.tolist()
@@ -158,7 +161,7 @@ def test_rows_do_not_depend_on_batch_block_chunk_or_order(
     name: str, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = {"cnn": "conv", "residual": "block1_relu", "branches": "left"}[name]
-    cells = [Cell(layer, BitFlip(bit_field="any"), Probability(p)) for p in (0.2, 1.0)]
+    cells = [cell_of(layer, BitFlip(bit_field="any"), Probability(p)) for p in (0.2, 1.0)]
     trials = [trial for cell in cells for trial in trials_of(cell, 6)]
     whole = engine_of(name).evaluate(trials).tallies
 
@@ -172,7 +175,7 @@ def test_rows_do_not_depend_on_batch_block_chunk_or_order(
 
 
 def test_evaluation_in_parts_equals_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(0.5)), 9)
+    trials = trials_of(cell_of("conv", BitFlip(bit_field="any"), Probability(0.5)), 9)
     whole = engine_of("cnn").evaluate(trials, record=True)
     monkeypatch.setattr("injecttf2.evaluation.output_evaluator.HITS_AT_A_TIME", 100)
     parts = engine_of("cnn").evaluate(trials, record=True)
@@ -196,7 +199,7 @@ def test_golden_data_that_do_not_fit_are_held_for_a_block_of_samples(
 ) -> None:
     monkeypatch.setattr(batching, "LARGEST_BATCH", 24)
     engine = engine_of("cnn", memory=1)
-    trials = trials_of(Cell("conv", BitFlip(bit=30), Probability(1.0)), 2)
+    trials = trials_of(cell_of("conv", BitFlip(bit=30), Probability(1.0)), 2)
     found = engine.evaluate(trials).tallies
     assert engine.golden_use.computed == 3  # of 24, 24 and 22 samples
     engine.evaluate(trials)
@@ -224,7 +227,7 @@ def test_a_tensor_without_samples_that_by_passes_a_layer_is_no_matter(layer: str
         with pytest.raises(ModelError, match="its first axis is not the sample"):
             engine.prepare(layer)
         return
-    weights = trials_of(Cell(layer, BitFlip(bit=30), Count(1), WEIGHTS), 2)
+    weights = trials_of(cell_of(layer, BitFlip(bit=30), Count(1), WEIGHTS), 2)
     assert_equal(engine, Reference(model, data, labels, batch=24), weights)
 
 
@@ -236,7 +239,7 @@ def test_a_model_of_whole_numbers_is_judged() -> None:
     data, labels = networks.data((6,), 4)
     engine = Engine(model, datasets.Dataset(data, labels))
     reference = Reference(model, data, labels)
-    assert_equal(engine, reference, trials_of(Cell("dense", BitFlip(bit=30), Probability(0.5))))
+    assert_equal(engine, reference, trials_of(cell_of("dense", BitFlip(bit=30), Probability(0.5))))
 
 
 def test_a_trial_without_hits_is_a_row_whatever_is_asked_of_outputs() -> None:
@@ -244,7 +247,7 @@ def test_a_trial_without_hits_is_a_row_whatever_is_asked_of_outputs() -> None:
         judge=TopK(2), metrics=(Confidence(),), criteria=(LeftTop(2), ConfidenceMoved(10))
     )
     engine = engine_of("cnn", assessment=assessment)
-    tallies = engine.evaluate(trials_of(Cell("conv", BitFlip(bit=30), Probability(0.0)))).tallies
+    tallies = engine.evaluate(trials_of(cell_of("conv", BitFlip(bit=30), Probability(0.0)))).tallies
     assert (tallies.injected.tolist(), tallies.criteria.tolist()) == ([0], [[0, 0]])
     assert tallies.metrics.shape == (1, 1)
     assert tallies.correct.tolist() == [engine.golden.accuracy * 70]
@@ -254,7 +257,7 @@ def test_trials_with_many_sites_are_drawn_in_parts() -> None:
     engine = engine_of("cnn", assessment=Assessment(judge=TopK(2)))
     evaluator = engine.prepare("conv")
     assert isinstance(evaluator, OutputEvaluator)
-    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), BitErrorRate(0.5)), 100)
+    trials = trials_of(cell_of("conv", BitFlip(bit_field="any"), BitErrorRate(0.5)), 100)
     sites = 70 * 8 * 8 * 4 * 32 * 0.5
     parts = [len(part) for part in evaluator._parts(trials)]
     assert sum(parts) == 100
@@ -303,7 +306,7 @@ def test_no_variable_is_changed_whatever_a_layer_assigns() -> None:
     model = keras.Model(inputs, keras.layers.Dense(3, name="last")(counted))
     engine = Engine(model, datasets.Dataset(*networks.data((6,), 3)))
     for target in (OUTPUTS, WEIGHTS):
-        trials = trials_of(Cell("dense", BitFlip(bit=30), Count(3), target), 2)
+        trials = trials_of(cell_of("dense", BitFlip(bit=30), Count(3), target), 2)
         first = engine.evaluate(trials).tallies
         assert engine.evaluate(trials).tallies.correct.tolist() == first.correct.tolist()
     assert float(model.get_layer("counting").count.numpy()) == 0
@@ -319,7 +322,7 @@ def test_weights_of_a_low_rank_adaptation_equal_the_reference() -> None:
     dense.lora_kernel_b.assign(np.random.default_rng(1).normal(size=(2, 8)))
     data, labels = networks.data((6,), 3)
     engine = Engine(model, datasets.Dataset(data, labels))
-    cell = Cell("dense", BitFlip(bit_field="exponent"), Count(1), WEIGHTS)
+    cell = cell_of("dense", BitFlip(bit_field="exponent"), Count(1), WEIGHTS)
     assert_equal(engine, Reference(model, data, labels), trials_of(cell, 40))
 
 
@@ -332,7 +335,7 @@ def test_a_fault_of_values_sees_what_the_faults_before_it_left() -> None:
         Reference(model, data, labels),
     )
     stuck, twice = StuckAt(bit_field="exponent", value=1), Scale(2)
-    cell = Cell("features + sin", Mixture(((3, stuck), (1, twice))), Count(200))
+    cell = cell_of("features + sin", Mixture(((3, stuck), (1, twice))), Count(200))
     assert_equal(engine, reference, trials_of(cell, 10))
 
 
@@ -345,7 +348,7 @@ def test_a_layer_has_the_dtype_that_it_computes_whatever_it_announces() -> None:
     data, labels = networks.data((3,), 3)
     engine = Engine(model, datasets.Dataset(data, labels))
     assert [info.dtype for info in engine.graph.layers] == ["float32", "int16", "float32"]
-    trials = trials_of(Cell("whole", BitFlip(bit_field="any"), Probability(0.9)), 2)
+    trials = trials_of(cell_of("whole", BitFlip(bit_field="any"), Probability(0.9)), 2)
     assert_equal(engine, Reference(model, data, labels), trials)
 
 
@@ -390,19 +393,19 @@ def test_a_model_for_inputs_of_any_size_takes_the_datas_size() -> None:
     inputs, labels = networks.data((9, 7, 1), 5)
     engine = Engine(model, datasets.Dataset(inputs, labels))
     assert engine.graph.layers[1].shape == (7, 5, 3)
-    trials = trials_of(Cell("conv", BitFlip(bit_field="any"), Probability(1.0)))
+    trials = trials_of(cell_of("conv", BitFlip(bit_field="any"), Probability(1.0)))
     assert_equal(engine, Reference(model, inputs, labels), trials)
 
 
 def test_trials_of_two_layers_at_once_are_refused() -> None:
     trials = [
-        *trials_of(Cell("conv", BitFlip(bit=1), Probability(1.0))),
-        *trials_of(Cell("pool", BitFlip(bit=1), Probability(1.0))),
+        *trials_of(cell_of("conv", BitFlip(bit=1), Probability(1.0))),
+        *trials_of(cell_of("pool", BitFlip(bit=1), Probability(1.0))),
     ]
     with pytest.raises(ValueError, match="one scope"):
         engine_of("cnn").evaluate(trials)
 
 
 def test_sites_are_recorded_only_where_that_is_asked_for() -> None:
-    trials = trials_of(Cell("logits", BitFlip(bit=3), Probability(1.0)), 2)
+    trials = trials_of(cell_of("logits", BitFlip(bit=3), Probability(1.0)), 2)
     assert engine_of("cnn").evaluate(trials).injections is None

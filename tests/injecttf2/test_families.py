@@ -20,8 +20,9 @@ from injecttf2.graph import segments
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.levels import Level
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import TOGETHER, WEIGHTS, Cell, CellTrials, Identity, Scope
+from injecttf2.trial import TOGETHER, WEIGHTS, CellTrials, Identity, Scope
 from tests import kinds_of_faults
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.families import FAMILIES, WHOLE
 from tests.reference import Reference
@@ -97,7 +98,7 @@ def test_the_chain_gives_the_models_own_outputs_bit_for_bit_from_every_layer_on(
     layers = [info.layer for info in graph.layers if info.reason is None]
     assert set(ADDRESSES[name]) <= set(layers)
     for layer in layers:
-        samples, outputs = engine.outputs(*trials_of(Cell(layer, Scale(1.0), Probability(1.0))))
+        samples, outputs = engine.outputs(*trials_of(cell_of(layer, Scale(1.0), Probability(1.0))))
         assert samples.tolist() == list(range(24))
         assert outputs.tobytes() == expected.tobytes(), layer
 
@@ -163,13 +164,13 @@ def engine_and_reference(name: str) -> tuple[Engine, Reference]:
 
 def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) -> None:
     engine, reference = engine_and_reference(name)
-    cells = [Cell(layer, *both) for layer in ADDRESSES[name] for both in FAULTS.values()]
+    cells = [cell_of(layer, *both) for layer in ADDRESSES[name] for both in FAULTS.values()]
     order = [info.layer for info in engine.graph.layers]
     together = TOGETHER.join(sorted(ADDRESSES[name], key=order.index))
-    cells += [Cell(together, *both) for both in FAULTS.values()]
+    cells += [cell_of(together, *both) for both in FAULTS.values()]
     every = [info.layer for info in engine.graph.layers if info.reason is None]
-    cells += [Cell(TOGETHER.join(every), BitFlip(bit_field="any"), Count(1))]
-    cells += [Cell(IN_WEIGHTS[name], *both, WEIGHTS) for both in WEIGHT_FAULTS.values()]
+    cells += [cell_of(TOGETHER.join(every), BitFlip(bit_field="any"), Count(1))]
+    cells += [cell_of(IN_WEIGHTS[name], *both, WEIGHTS) for both in WEIGHT_FAULTS.values()]
     seen = set()
     for cell in cells:
         seen |= assert_equal(engine, reference, trials_of(cell))
@@ -188,8 +189,8 @@ def test_outcomes_equal_the_reference(name: str, pytestconfig: pytest.Config) ->
 def test_faults_of_all_kinds_equal_the_reference_in_every_target(name: str) -> None:
     engine, reference = engine_and_reference(name)
     for fault in kinds_of_faults.FAULTS:
-        in_outputs = Cell(ADDRESSES[name][0], fault, Count(45))
-        for cell in (in_outputs, Cell(IN_WEIGHTS[name], fault, Count(2), WEIGHTS)):
+        in_outputs = cell_of(ADDRESSES[name][0], fault, Count(45))
+        for cell in (in_outputs, cell_of(IN_WEIGHTS[name], fault, Count(2), WEIGHTS)):
             dtypes = engine.prepare(cell.scope).dtypes
             if any(fault in kinds_of_faults.REFUSED.get(dtype, ()) for dtype in dtypes):
                 with pytest.raises((ModelError, ValueError), match=r"int8|float16"):
@@ -216,7 +217,7 @@ NEEDS_A_SIGN = (StuckAt(bit_field="sign", value=1), Constant(-128))
 def test_faults_in_int8_weights_equal_the_reference() -> None:
     engine, reference = engine_and_reference("quantised")
     for fault in IN_WHOLE_NUMBERS:
-        cell = Cell("dense", fault, Count(8), WEIGHTS, "kernel")
+        cell = cell_of("dense", fault, Count(8), WEIGHTS, "kernel")
         assert_equal(engine, reference, trials_of(cell))
         found = engine.evaluate(trials_of(cell), record=True).injections
         assert found is not None
@@ -234,9 +235,9 @@ def test_faults_in_outputs_of_whole_numbers_equal_the_reference(layer: str) -> N
             with pytest.raises(
                 (ModelError, ValueError), match=f"{layer} has the fields any|fit {layer}"
             ):
-                engine.evaluate(trials_of(Cell(layer, fault, Count(30))))
+                engine.evaluate(trials_of(cell_of(layer, fault, Count(30))))
             continue
-        assert_equal(engine, reference, trials_of(Cell(layer, fault, Count(30))))
+        assert_equal(engine, reference, trials_of(cell_of(layer, fault, Count(30))))
 
 
 def test_level_drop_gives_the_rows_of_level_dense(
@@ -248,11 +249,11 @@ def test_level_drop_gives_the_rows_of_level_dense(
     dense, drop = engine_of(name, data), engine_of(name, data, "drop")
     dropped = 0
     for layer in ADDRESSES[name]:
-        trials = trials_of(Cell(layer, BitFlip(bit_field="any"), Probability(0.9)), 5)
+        trials = trials_of(cell_of(layer, BitFlip(bit_field="any"), Probability(0.9)), 5)
         assert_same(drop.evaluate(trials, record=True), dense.evaluate(trials, record=True))
         dropped += drop.prepare(layer).dropped
         assert dense.prepare(layer).dropped == 0
-    trials = trials_of(Cell(IN_WEIGHTS[name], BitFlip(bit_field="any"), Count(1), WEIGHTS), 5)
+    trials = trials_of(cell_of(IN_WEIGHTS[name], BitFlip(bit_field="any"), Count(1), WEIGHTS), 5)
     assert_same(drop.evaluate(trials, record=True), dense.evaluate(trials, record=True))
     assert (dropped > 0) == (name != "whole_numbers")  # in which nothing is rounded away
 
@@ -261,7 +262,7 @@ def test_a_fault_that_does_not_lead_to_the_output_is_masked() -> None:
     family = FAMILIES["two_by_two"]
     labels = np.zeros(SAMPLES, np.int64)
     engine = Engine(family.model(), Dataset(family.data(SAMPLES), labels), output="classes")
-    (trial,) = CellTrials(Cell("box", BitFlip(bit=30), Probability(1.0)), 0, 1).trials(
+    (trial,) = CellTrials(cell_of("box", BitFlip(bit=30), Probability(1.0)), 0, 1).trials(
         Identity("m", "d", 1)
     )
     tallies = engine.evaluate([trial]).tallies

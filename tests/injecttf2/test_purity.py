@@ -18,8 +18,9 @@ from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Scale, Zero
 from injecttf2.graph import segments
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import WEIGHTS, Cell, Trial
+from injecttf2.trial import WEIGHTS, Trial
 from tests import networks
+from tests.builders import cell_of
 from tests.comparing import assert_same, trials_of
 
 ANY = BitFlip(bit_field="any")
@@ -36,11 +37,11 @@ OUTPUTS = [
 IN_WEIGHTS = [(ANY, Count(1)), (Zero(), Count(4)), (ANY, BitErrorRate(2e-3)), (MIXED, Count(0))]
 
 SCOPES = {
-    "outputs": [Cell("conv", *both) for both in OUTPUTS],
-    "together": [Cell("image + pool + logits", *both) for both in OUTPUTS],
-    "weights": [Cell("conv", *both, WEIGHTS) for both in IN_WEIGHTS]
-    + [Cell("conv", ANY, Count(2), WEIGHTS, "bias")],
-    "weights_together": [Cell("conv + logits", *both, WEIGHTS) for both in IN_WEIGHTS],
+    "outputs": [cell_of("conv", *both) for both in OUTPUTS],
+    "together": [cell_of("image + pool + logits", *both) for both in OUTPUTS],
+    "weights": [cell_of("conv", *both, WEIGHTS) for both in IN_WEIGHTS]
+    + [cell_of("conv", ANY, Count(2), WEIGHTS, "bias")],
+    "weights_together": [cell_of("conv + logits", *both, WEIGHTS) for both in IN_WEIGHTS],
 }
 
 
@@ -101,7 +102,7 @@ def test_rows_do_not_depend_on_the_layers_that_were_evaluated_before(
     monkeypatch.setattr(segments, "HANDING", 0.0)  # small models are cut too
     monkeypatch.setattr(segments, "ELEMENT", 0.0)
     chosen = [
-        trials_of(Cell(layer, ANY, rate, target), 2)
+        trials_of(cell_of(layer, ANY, rate, target), 2)
         for layer, rate, target in (
             ("logits", Probability(0.9), "outputs"),
             ("conv", Probability(0.9), "outputs"),
@@ -140,7 +141,7 @@ def test_no_variable_has_changed_after_trials_in_weights() -> None:
     before = [np.array(variable.numpy()) for variable in model.variables]
     expected = model.predict(networks.data((8, 8, 1), 5)[0], verbose=0)
     engine = engine_of(model)
-    trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 5)
+    trials = trials_of(cell_of("logits", BitFlip(bit=30), Count(3), WEIGHTS), 5)
     assert engine.evaluate(trials).tallies.due.sum() + engine.evaluate(trials).tallies.sdc.sum() > 0
     assert [np.array(one.numpy()).tobytes() for one in model.variables] == [
         one.tobytes() for one in before
@@ -165,7 +166,7 @@ def test_no_variable_has_changed_after_an_exception_in_the_middle(
         return run(chain, index, given, **options)
 
     monkeypatch.setattr(Chain, "run", broken)
-    trials = trials_of(Cell("logits", BitFlip(bit=30), Count(3), WEIGHTS), 2)
+    trials = trials_of(cell_of("logits", BitFlip(bit=30), Count(3), WEIGHTS), 2)
     with pytest.raises(RuntimeError, match="in the middle"):
         engine.evaluate(trials)
     monkeypatch.undo()

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from injecttf2 import trial as trials
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import Cell, CellTrials, Identity
+from injecttf2.trial import Cell, CellTrials, Identity, Scope
+from tests.builders import cell_of
 
 IDENTITY = Identity(model="0123456789abcdef" * 2, data="fedcba9876543210" * 2, seed=2026)
-CELL = Cell("block1/conv2d", BitFlip(bit=30), Probability(0.1))
+CELL = cell_of("block1/conv2d", BitFlip(bit=30), Probability(0.1))
 
 
 def content_of(identity: Identity, cell: Cell) -> dict[str, Any]:
@@ -75,8 +76,8 @@ def test_the_keys_of_paired_trials_never_change() -> None:
         ({"fault": StuckAt(bit=3, value=1)}, True),
         ({"rate": Probability(1.0)}, True),
         ({"rate": Count(1)}, False),
-        ({"layer": "other"}, False),
-        ({"target": "weights"}, False),
+        ({"scope": Scope(("other",))}, False),
+        ({"scope": Scope(("block1/conv2d",), "weights")}, False),
         ({"variable": "kernel"}, False),
     ],
 )
@@ -92,7 +93,7 @@ def test_what_paired_trials_share(change: dict[str, Any], same: bool) -> None:
 
 def test_paired_counts_share_their_draws_only_with_the_same_count() -> None:
     keys = {
-        next(CellTrials(Cell("a", CELL.fault, Count(n), paired=True), 0, 1).trials(IDENTITY)).key
+        next(CellTrials(cell_of("a", CELL.fault, Count(n), paired=True), 0, 1).trials(IDENTITY)).key
         for n in (1, 2)
     }
     assert len(keys) == 2
@@ -121,11 +122,11 @@ def test_ids_never_change() -> None:
 def test_ids_of_every_kind_of_cell_never_change() -> None:
     identity = Identity(model="ab" * 16, data="cd" * 16, seed=0)
     cells = [
-        Cell("conv2d", BitFlip(bit=0), Probability(1e-05)),
-        Cell("conv2d", BitFlip(bit_field="any"), Probability(1.0)),
-        Cell("größe/層", BitFlip(bit_field="exponent"), Probability(0.5)),
-        Cell("dense", BitFlip(bit_field="sign"), Probability(0.0), target="weights"),
-        Cell('a"b\\c', BitFlip(bit_field="mantissa"), Probability(1 / 3)),
+        cell_of("conv2d", BitFlip(bit=0), Probability(1e-05)),
+        cell_of("conv2d", BitFlip(bit_field="any"), Probability(1.0)),
+        cell_of("größe/層", BitFlip(bit_field="exponent"), Probability(0.5)),
+        cell_of("dense", BitFlip(bit_field="sign"), Probability(0.0), target="weights"),
+        cell_of('a"b\\c', BitFlip(bit_field="mantissa"), Probability(1 / 3)),
     ]
     ids = [trials.trial_ids(identity, cell, (0, 9, 10, 123_456)).tolist() for cell in cells]
     assert ids == [
@@ -170,7 +171,7 @@ def test_ids_equal_blake2b_over_the_canonical_json(
 ) -> None:
     identity, cell = (
         Identity("m", '"repetition":0', seed),
-        Cell(layer, fault, Probability(probability)),
+        cell_of(layer, fault, Probability(probability)),
     )
     ids = trials.trial_ids(identity, cell, repetitions).tolist()
     assert ids == [naive_trial_id(identity, cell, repetition) for repetition in repetitions]
@@ -187,8 +188,8 @@ def test_every_field_changes_the_id() -> None:
         dataclasses.replace(IDENTITY, model=IDENTITY.data, data=IDENTITY.model),
     ]
     cells = [
-        dataclasses.replace(CELL, layer="block1/conv2e"),
-        dataclasses.replace(CELL, target="weights"),
+        dataclasses.replace(CELL, scope=Scope(("block1/conv2e",))),
+        dataclasses.replace(CELL, scope=Scope(("block1/conv2d",), "weights")),
         dataclasses.replace(CELL, fault=BitFlip(bit=29)),
         dataclasses.replace(CELL, fault=BitFlip(bit_field="exponent")),
         dataclasses.replace(CELL, fault=BitFlip(bit_field="sign")),
@@ -217,9 +218,9 @@ def test_a_sign_flip_by_number_and_by_field_are_different_trials() -> None:
 
 
 def test_equal_cells_have_equal_ids_whatever_type_their_numbers_have() -> None:
-    whole = Cell("conv", BitFlip(bit=3), Probability(1))
-    number = Cell("conv", BitFlip(bit=3), Probability(1.0))
-    from_a_row = Cell("conv", BitFlip(bit=3), Probability(np.float64(1.0)))
+    whole = cell_of("conv", BitFlip(bit=3), Probability(1))
+    number = cell_of("conv", BitFlip(bit=3), Probability(1.0))
+    from_a_row = cell_of("conv", BitFlip(bit=3), Probability(np.float64(1.0)))
     assert whole == number == from_a_row
     assert one_id(IDENTITY, whole) == one_id(IDENTITY, number) == one_id(IDENTITY, from_a_row)
     assert trials.cell_id(IDENTITY, whole) == trials.cell_id(IDENTITY, number)
@@ -244,7 +245,7 @@ def test_repetitions_yield_their_trials_in_order() -> None:
 
 
 def test_the_ids_of_runs_are_those_of_their_trials_in_order() -> None:
-    other = dataclasses.replace(CELL, layer="dense")
+    other = dataclasses.replace(CELL, scope=Scope(("dense",)))
     runs = [CellTrials(CELL, 3, 5), CellTrials(other, 0, 0), CellTrials(other, 9, 11)]
     ids = trials.run_ids(IDENTITY, runs)
     assert ids.dtype == np.uint64

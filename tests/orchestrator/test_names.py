@@ -219,8 +219,8 @@ def test_fault_lists_take_the_names(folder: Path) -> None:
         writer.writerows([layer, "", 0, 0, 30] for layer in ADDRESSES)
         writer.writerows([layer, "kernel", "", 0, 30] for layer in HAVE_WEIGHTS)
     found = SiteList(folder / "sites.csv", graph, 7).trials()
-    assert [scope.layer for scope in found if scope.target == OUTPUTS] == ADDRESSES
-    assert [scope.layer for scope in found if scope.target == WEIGHTS] == HAVE_WEIGHTS
+    assert [scope.label for scope in found if scope.target == OUTPUTS] == ADDRESSES
+    assert [scope.label for scope in found if scope.target == WEIGHTS] == HAVE_WEIGHTS
 
 
 @pytest.mark.parametrize("model", ["automatic", "subclassed"])

@@ -108,7 +108,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         left = [times]
 
         def failing(self: OutputEvaluator) -> None:
-            if self.scope.layer == "conv" and left[0]:
+            if self.scope.label == "conv" and left[0]:
                 left[0] -= 1
                 raise error
             warm_up(self)

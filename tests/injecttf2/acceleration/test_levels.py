@@ -22,8 +22,9 @@ from injecttf2.graph.weights import reason_of, weights_of
 from injecttf2.judging.outcomes import OutcomeCounts
 from injecttf2.levels import parse_levels
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import OUTPUTS, WEIGHTS, Cell
+from injecttf2.trial import OUTPUTS, WEIGHTS
 from tests import networks
+from tests.builders import cell_of
 from tests.comparing import COUNTS, assert_same, trials_of
 from tests.families import CLASSES, FAMILIES
 
@@ -114,7 +115,7 @@ IMAGES: dict[str, Callable[[], keras.Model]] = {
 def rows(engine: Engine, layer: str, target: str = OUTPUTS, trials: int = 4) -> list[OutcomeCounts]:
     rate = Probability(0.9) if target == OUTPUTS else Count(1)
     return [
-        engine.evaluate(trials_of(Cell(layer, fault, rate, target), trials)).tallies
+        engine.evaluate(trials_of(cell_of(layer, fault, rate, target), trials)).tallies
         for fault in FAULTS
     ]
 
@@ -234,7 +235,7 @@ def test_weights_of_another_output_than_the_one_judged_are_masked() -> None:
     engine = Engine(model, Dataset(data, labels), output="heads:0")
     fault = BitFlip(bit=30)
     one, other = (
-        Cell("heads:0", fault, Count(1), WEIGHTS, variable=name) for name in ("one", "other")
+        cell_of("heads:0", fault, Count(1), WEIGHTS, variable=name) for name in ("one", "other")
     )
     assert engine.evaluate(trials_of(one, 8)).tallies.masked.sum() < 8 * 40
     assert engine.evaluate(trials_of(other, 8)).tallies.masked.tolist() == [40] * 8
@@ -304,7 +305,7 @@ def test_rounding_is_measured_anew_where_other_sums_are_taken_on_boxes() -> None
     dataset = Dataset(data, generator.integers(CLASSES, size=96))
     dense, faster = Engine(model, dataset, levels=()), Engine(model, dataset)
     for layer in ("image", "first", "flatten", hidden.name):
-        trials = trials_of(Cell(layer, BitFlip(bit_field="mantissa"), Probability(0.9)), 40)
+        trials = trials_of(cell_of(layer, BitFlip(bit_field="mantissa"), Probability(0.9)), 40)
         assert_same(faster.evaluate(trials), dense.evaluate(trials))
 
 
@@ -332,8 +333,8 @@ def test_faults_that_are_recorded_or_of_several_words_have_the_same_rows() -> No
     dataset = Dataset(*networks.data((8, 8, 1), 5))
     dense, faster = (Engine(networks.cnn(), dataset, levels=one) for one in ((), ("difference",)))
     for cell in (
-        Cell("conv", Scale(-20.0), Probability(0.9)),
-        Cell("conv + pool", BitFlip(bit_field="any"), Probability(0.9)),
+        cell_of("conv", Scale(-20.0), Probability(0.9)),
+        cell_of("conv + pool", BitFlip(bit_field="any"), Probability(0.9)),
     ):
         one, other = (each.evaluate(trials_of(cell, 4), record=True) for each in (dense, faster))
         for name in (*COUNTS, "correct"):

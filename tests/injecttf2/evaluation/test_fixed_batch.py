@@ -19,7 +19,8 @@ from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.faults.value_faults import Scale
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability
-from injecttf2.trial import WEIGHTS, Cell
+from injecttf2.trial import WEIGHTS
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.reference import Reference
 
@@ -89,10 +90,10 @@ def test_outcomes_equal_the_reference(name: str, batch: int) -> None:
     reference = Reference(model, dataset.inputs, dataset.labels, batch=batch)
     _, _, addresses = MODELS[name]
     rates = [(FLIP, Probability(0.9)), (FLIP, Count(20)), (Scale(-20.0), Count(15))]
-    cells = [Cell(layer, *both) for layer in addresses for both in rates]
-    cells += [Cell(" + ".join(addresses[-2:]), *both) for both in rates]
+    cells = [cell_of(layer, *both) for layer in addresses for both in rates]
+    cells += [cell_of(" + ".join(addresses[-2:]), *both) for both in rates]
     in_weights = [(FLIP, Count(1)), (FLIP, BitErrorRate(0.01))]
-    cells += [Cell(addresses[1], *both, WEIGHTS) for both in in_weights]
+    cells += [cell_of(addresses[1], *both, WEIGHTS) for both in in_weights]
     seen = set()
     for cell in cells:
         seen |= assert_equal(engine, reference, trials_of(cell, 2))
@@ -112,7 +113,7 @@ def test_what_a_sample_gives_does_not_depend_on_its_company() -> None:
     """An LSTM rounds the last of five rows otherwise: so a sample keeps its place."""
     model, dataset = made("recurrent", 5)
     engine = Engine(model, dataset)
-    trials = trials_of(Cell("first + memory", Scale(3.0), Count(90)), 9)
+    trials = trials_of(cell_of("first + memory", Scale(3.0), Count(90)), 9)
     whole = engine.evaluate(trials, record=True)
     for place in range(9):
         assert_same(engine.evaluate([trials[place]], record=True), whole, [place])
@@ -131,7 +132,7 @@ def test_nor_does_it_where_batches_are_small_because_samples_are_large(
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
     data = np.random.default_rng(6).normal(size=(SAMPLES, 60)).astype("float32")
     dataset = Dataset(data, np.zeros(SAMPLES, np.int64))
-    trials = trials_of(Cell("series + memory", Scale(3.0), Count(90)), 9)
+    trials = trials_of(cell_of("series + memory", Scale(3.0), Count(90)), 9)
     engine, blocks = Engine(model, dataset), Engine(model, dataset, memory=1)
     whole = engine.evaluate(trials, record=True)
     assert chain_of(blocks).batch == (3, 12, 12)  # of 60 features of 4 bytes, and fewer
@@ -150,7 +151,7 @@ def test_several_inputs_agree_on_the_number() -> None:
     labels = generator.integers(4, size=21)
     engine = Engine(model, Dataset(arrays, labels))
     reference = Reference(model, arrays, labels, batch=8)
-    assert_equal(engine, reference, trials_of(Cell("dense", FLIP, Count(15)), 2))
+    assert_equal(engine, reference, trials_of(cell_of("dense", FLIP, Count(15)), 2))
     clash = keras.Input(batch_shape=(4, 3), name="clash")
     both = [layers.Dense(2, name=f"of_{taken.name}")(taken) for taken in (one, clash)]
     with pytest.raises(ModelError) as error:

@@ -11,7 +11,8 @@ from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.levels import LEVELS
 from injecttf2.sampling.rates import Exhaustive
-from injecttf2.trial import WEIGHTS, Cell, CellTrials, Identity
+from injecttf2.trial import WEIGHTS, CellTrials, Identity
+from tests.builders import cell_of
 from tests.injecttf2.test_device import python
 
 SAMPLES = 90
@@ -46,7 +47,7 @@ def test_nan_of_a_batch_normalisation_is_due_whatever_follows(
     """A variance of 1 whose sign is flipped has no root: every sample is NaN in one channel."""
     inputs = np.random.default_rng(1).normal(size=(SAMPLES, 6, 6, 2)).astype(np.float32)
     engine = Engine(network(second), Dataset(inputs, np.zeros(SAMPLES, np.int64)), levels=levels)
-    cell = Cell("bn", BitFlip(bit=31), Exhaustive(), WEIGHTS, variable="moving_variance")
+    cell = cell_of("bn", BitFlip(bit=31), Exhaustive(), WEIGHTS, variable="moving_variance")
     trials = list(CellTrials(cell, 0, 2).trials(Identity("model", "data", seed=1)))
     assert engine.evaluate(trials).tallies.due.tolist() == [SAMPLES, SAMPLES]
 

@@ -23,8 +23,9 @@ from injecttf2.judging.metrics import Confidence
 from injecttf2.judging.outcomes import DUE, OUTCOMES
 from injecttf2.judging.top_k import Top1, TopK
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import WEIGHTS, Cell
+from injecttf2.trial import WEIGHTS
 from tests import families
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_same, chain_of, trials_of
 from tests.families import Checked
 from tests.reference import Reference
@@ -71,7 +72,7 @@ def test_which_samples_are_due_is_as_by_hand_and_the_others_are_judged() -> None
     model = case()
     engine = Engine(model, data())
     golden = hidden_by_hand(model)
-    found = engine.evaluate(trials_of(Cell("hidden", FLIP, Probability(1.0)), 3), record=True)
+    found = engine.evaluate(trials_of(cell_of("hidden", FLIP, Probability(1.0)), 3), record=True)
     rows = found.injections
     assert rows is not None
     with np.errstate(over="ignore"):
@@ -96,7 +97,7 @@ def test_which_samples_are_due_is_as_by_hand_and_the_others_are_judged() -> None
 
 def test_rows_do_not_depend_on_the_company_of_what_raises() -> None:
     engine = Engine(case(), data())
-    trials = trials_of(Cell("hidden", FLIP, Count(7)), 12)
+    trials = trials_of(cell_of("hidden", FLIP, Count(7)), 12)
     whole = engine.evaluate(trials, record=True)
     assert 0 < whole.tallies.due.sum() < whole.tallies.injected.sum()
     for place in (11, 4, 0):
@@ -111,7 +112,7 @@ def test_a_model_that_checks_itself_has_small_batches() -> None:
 def test_weights_that_raise_make_just_those_samples_due_that_they_are_for() -> None:
     model = case()
     engine = Engine(model, data())
-    for trial in trials_of(Cell("hidden", Constant(1e10), Count(1), WEIGHTS, "kernel"), 4):
+    for trial in trials_of(cell_of("hidden", Constant(1e10), Count(1), WEIGHTS, "kernel"), 4):
         found = engine.evaluate([trial], record=True)
         assert found.injections is not None
         kernel, bias = model.get_layer("hidden").get_weights()
@@ -126,8 +127,8 @@ def test_weights_that_raise_make_just_those_samples_due_that_they_are_for() -> N
 def test_outputs_of_samples_that_raise_are_not_a_number() -> None:
     engine = Engine(case(), data())
     for cell in (
-        Cell("hidden", FLIP, Probability(1.0)),
-        Cell("hidden", Constant(1e10), Count(1), WEIGHTS, "kernel"),
+        cell_of("hidden", FLIP, Probability(1.0)),
+        cell_of("hidden", Constant(1e10), Count(1), WEIGHTS, "kernel"),
     ):
         (trial,) = trials_of(cell)
         found = engine.evaluate([trial], record=True).injections
@@ -195,7 +196,7 @@ def test_whatever_a_fault_makes_raise_is_due(name: str) -> None:
     x = Checked(CHECKS[name], name="checked")(x)
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
     engine = Engine(model, data())
-    found = engine.evaluate(trials_of(Cell("hidden", FLIP, Probability(1.0))), record=True)
+    found = engine.evaluate(trials_of(cell_of("hidden", FLIP, Probability(1.0))), record=True)
     rows = found.injections
     assert rows is not None
     np.testing.assert_array_equal(rows.outcome == DUE, ~(rows.corrupted <= 1e3))  # NaN is due too
@@ -210,7 +211,7 @@ def test_what_tells_of_the_machine_is_no_outcome() -> None:
     x = Checked(called(MemoryError("full")), name="checked")(x)
     engine = Engine(keras.Model(inputs, layers.Dense(4, name="scores")(x)), data())
     with pytest.raises(tf.errors.ResourceExhaustedError, match="MemoryError: full"):
-        engine.evaluate(trials_of(Cell("hidden", FLIP, Probability(1.0))))
+        engine.evaluate(trials_of(cell_of("hidden", FLIP, Probability(1.0))))
 
 
 def test_what_also_happens_without_a_fault_is_no_outcome() -> None:
@@ -229,7 +230,7 @@ def test_what_also_happens_without_a_fault_is_no_outcome() -> None:
     engine.prepare("hidden")
     broken.append(True)
     with pytest.raises(tf.errors.UnknownError, match="the server is gone"):
-        engine.evaluate(trials_of(Cell("hidden", FLIP, Count(1))))
+        engine.evaluate(trials_of(cell_of("hidden", FLIP, Count(1))))
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ class Strict(Top1):
 
 def test_a_judge_that_raises_is_not_the_models_detection() -> None:
     plain = Engine(case(), data())
-    trials = trials_of(Cell("hidden", FLIP, Probability(1.0)), 2)
+    trials = trials_of(cell_of("hidden", FLIP, Probability(1.0)), 2)
     expected = plain.evaluate(trials).tallies
     found = Engine(case(), data(), assessment=Assessment(Strict())).evaluate(trials).tallies
     assert found.due.tolist() == expected.due.tolist()
@@ -258,7 +259,7 @@ def test_a_judge_that_raises_is_not_the_models_detection() -> None:
     strict = Strict(limit=float(plain.golden.outputs.max()) + 0.01)
     assert strict.limit < 1
     engine = Engine(case(), data(), assessment=Assessment(strict))
-    wild = [Cell("hidden", fault, Count(20)) for fault in (FLIP, Constant(1e3))]
+    wild = [cell_of("hidden", fault, Count(20)) for fault in (FLIP, Constant(1e3))]
     with pytest.raises(tf.errors.InvalidArgumentError, match="assertion failed"):
         engine.evaluate([trial for cell in wild for trial in trials_of(cell)])
 
@@ -266,7 +267,7 @@ def test_a_judge_that_raises_is_not_the_models_detection() -> None:
 def test_metrics_and_criteria_of_samples_that_raise_are_the_worst() -> None:
     assessment = Assessment(TopK(2), (Confidence(),), (LeftTop(2),))
     engine = Engine(case(), data(), assessment=assessment)
-    (trial,) = trials_of(Cell("hidden", FLIP, Probability(1.0)))
+    (trial,) = trials_of(cell_of("hidden", FLIP, Probability(1.0)))
     found = engine.evaluate([trial], record=True)
     _, outputs = engine.outputs(trial)
     due = np.isnan(outputs).any(axis=1)
@@ -292,7 +293,7 @@ def test_layers_behind_one_that_raises_have_no_values() -> None:
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
     engine, reference = Engine(model, data()), Reference(model, data().inputs, data().labels)
     for fault in (FLIP, Scale(-3.0)):
-        trials = trials_of(Cell("first + second", fault, Count(80)), 2)
+        trials = trials_of(cell_of("first + second", fault, Count(80)), 2)
         seen = assert_equal(engine, reference, trials)
         found = engine.evaluate(trials, record=True).injections
         assert found is not None
@@ -310,7 +311,7 @@ def test_a_later_layers_value_does_not_matter_where_the_faults_before_it_raise()
     model, inputs = family.model(), family.data(40)
     labels = np.random.default_rng(3).integers(families.CLASSES, size=40)
     engine = Engine(model, Dataset(inputs, labels))
-    cell = Cell("features + first + second + third", Scale(-20.0), Probability(0.9))
+    cell = cell_of("features + first + second + third", Scale(-20.0), Probability(0.9))
     trials = trials_of(cell, 2)
     assert "due" in assert_equal(engine, Reference(model, inputs, labels), trials)
     found = engine.evaluate(trials, record=True).injections
@@ -337,7 +338,7 @@ def test_weights_that_are_used_as_indices_are_due_where_one_is_out_of_range() ->
     engine, reference = Engine(model, Dataset(inputs, labels)), Reference(model, inputs, labels)
     groups = model.get_layer("hidden").g_idx.numpy()
     assert sorted(set(groups)) == [0, 1, 2, 3]
-    cell = Cell("hidden", BitFlip(bit=23), Count(1), WEIGHTS, "g_idx")
+    cell = cell_of("hidden", BitFlip(bit=23), Count(1), WEIGHTS, "g_idx")
     trials = trials_of(cell, 6)
     seen = assert_equal(engine, reference, trials)
     found = engine.evaluate(trials, record=True)

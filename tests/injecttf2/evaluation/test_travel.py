@@ -19,7 +19,8 @@ from injecttf2.faults.value_faults import Scale
 from injecttf2.graph import segments
 from injecttf2.sampling.rates import Probability
 from injecttf2.sampling.sites import Sites
-from injecttf2.trial import Cell, Trial
+from injecttf2.trial import Trial
+from tests.builders import cell_of
 from tests.comparing import assert_same, chain_of, trials_of
 from tests.families import Checked
 
@@ -69,7 +70,7 @@ def setting(samples: list[int], value: float) -> Trial:
         np.full((count, 1), value),
     )
     rate = FromFaultList(f"{samples} {value}", outputs=(sites,))
-    (trial,) = trials_of(Cell("hit", SetValue(), rate))
+    (trial,) = trials_of(cell_of("hit", SetValue(), rate))
     return trial
 
 
@@ -140,7 +141,7 @@ def test_samples_that_are_left_are_packed_into_fewer_batches(
     dataset = Dataset(data, np.zeros(96, np.int64))
     dense, drop = (Engine(model, dataset, levels=levels) for levels in ((), ("drop",)))
     assert len(chain_of(drop)) > 2
-    trials = trials_of(Cell("hidden", Scale(2.0), Probability(1.0)))
+    trials = trials_of(cell_of("hidden", Scale(2.0), Probability(1.0)))
     batches = []
     found: list[Any] = []
     for engine in (dense, drop):
@@ -168,7 +169,7 @@ def test_a_sample_that_is_golden_again_leaves_and_one_that_is_not_stays(
     data = np.linspace(-2, 2, 144).reshape(24, 6).astype(np.float32)
     engine = Engine(model, Dataset(data, np.zeros(24, np.int64)), levels=("drop",))
     found = engine.evaluate(
-        trials_of(Cell("hit", BitFlip(bit=20), Probability(1.0))), record=True
+        trials_of(cell_of("hit", BitFlip(bit=20), Probability(1.0))), record=True
     ).injections
     assert found is not None
     assert engine.prepare("hit").dropped == np.count_nonzero(found.original < 0)

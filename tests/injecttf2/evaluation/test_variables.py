@@ -22,8 +22,9 @@ from injecttf2.graph.weights import UNREAD as NOT_READ
 from injecttf2.graph.weights import all_counted, reason_of, unread_of, weights_of
 from injecttf2.models.digest import model_digest
 from injecttf2.sampling.rates import Exhaustive
-from injecttf2.trial import WEIGHTS, Cell, CellTrials, Identity
+from injecttf2.trial import WEIGHTS, CellTrials, Identity
 from tests import networks, sharing
+from tests.builders import cell_of
 from tests.families import FAMILIES
 from tests.sharing import SHARING, UNREAD
 
@@ -124,7 +125,7 @@ def test_faults_in_what_is_counted_do_what_they_do_in_keras(name: str) -> None:
                 continue
             values = weight.variable.read()
             fault, count = BitFlip(bit=TOP[values.itemsize]), min(weight.elements, 2)
-            cell = Cell(layer, fault, Exhaustive(), WEIGHTS, weight.name)
+            cell = cell_of(layer, fault, Exhaustive(), WEIGHTS, weight.name)
             trials = list(CellTrials(cell, 0, count).trials(IDENTITY))
             tallies = engine.evaluate(trials).tallies
             changed = False
@@ -189,7 +190,7 @@ def test_a_layer_of_which_nothing_is_read_has_no_weights_for_faults() -> None:
     assert reason_of(graph, "normalization") == "it has no weights that inference reads"
     assert reason_of(graph, "features") == "it has no weights"
     engine = Engine(sharing.adapted(), Dataset(*sharing.dataset()))
-    cell = Cell("normalization", BitFlip(bit=30), Exhaustive(), WEIGHTS)
+    cell = cell_of("normalization", BitFlip(bit=30), Exhaustive(), WEIGHTS)
     with pytest.raises(ModelError, match="'normalization' has no weights that inference reads"):
         engine.evaluate(list(CellTrials(cell, 0, 1).trials(IDENTITY)))
 
@@ -279,7 +280,7 @@ def test_weights_in_functions_that_are_compiled_anew_can_be_injected(name: str) 
     model = sharing.around(FUNCTIONS[name])
     engine = Engine(model, Dataset(*sharing.dataset()))
     assert reason_of(engine.graph, "inner") is None
-    cell = Cell("inner", BitFlip(bit=30), Exhaustive(), WEIGHTS)
+    cell = cell_of("inner", BitFlip(bit=30), Exhaustive(), WEIGHTS)
     tallies = engine.evaluate(list(CellTrials(cell, 0, 6).trials(IDENTITY))).tallies
     assert (tallies.sdc + tallies.due).sum() > 0
 

@@ -23,7 +23,7 @@ from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.noting import noting
 from injecttf2.sampling.rates import Probability
 from injecttf2.sampling.sites import Sites
-from injecttf2.trial import Cell
+from tests.builders import cell_of
 from tests.comparing import trials_of
 from tests.families import FAMILIES, Block
 
@@ -195,7 +195,7 @@ def test_a_wrapped_layers_second_call_is_the_second_part_of_the_wrappers_output(
     for layer, first in (("steps/each#2", 0), ("steps", 6)):
         place = np.arange(20) % 6 + first
         sites = Sites(np.arange(20), place, np.full(20, 30), np.zeros((20, 0)))
-        cell = Cell(layer, BitFlip(bit=30), FromFaultList("list", outputs=(sites,)))
+        cell = cell_of(layer, BitFlip(bit=30), FromFaultList("list", outputs=(sites,)))
         (trial,) = trials_of(cell)
         rows = engine.evaluate([trial], record=True).injections
         assert rows is not None
@@ -210,7 +210,7 @@ def test_nothing_stays_behind_in_the_model() -> None:
     expected = model.predict(data, verbose=0)
     before = [dict(vars(layer)) for layer in held(model)]
     engine = Engine(model, Dataset(data, np.zeros(20, np.int64)))
-    cell = Cell("mha/value", BitFlip(bit=30), Probability(1.0))
+    cell = cell_of("mha/value", BitFlip(bit=30), Probability(1.0))
     assert engine.evaluate(trials_of(cell)).tallies.injected.tolist() == [20]
     for layer, attributes in zip(held(model), before, strict=True):
         assert sorted(vars(layer)) == sorted(attributes)

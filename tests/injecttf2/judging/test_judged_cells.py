@@ -28,8 +28,9 @@ from injecttf2.judging.regression import Regression
 from injecttf2.judging.threshold import Threshold
 from injecttf2.judging.top_k import Top1, TopK
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import WEIGHTS, Cell
+from injecttf2.trial import WEIGHTS
 from tests import judging
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_same, trials_of
 from tests.reference import Judging, Reference, per_position
 
@@ -153,11 +154,11 @@ def test_a_judge_equals_the_reference_in_every_target(
     reference = Reference(model, inputs, labels, judging=case.judging)
     seen = set()
     chosen = [
-        *(Cell("conv", fault, Probability(0.8)) for fault in (BitFlip(bit=30), Scale(40.0))),
-        Cell("conv", BitFlip(bit_field="any"), Count(80)),
-        Cell("image + last", BitFlip(bit_field="exponent"), Count(30)),
-        Cell("conv", BitFlip(bit_field="exponent"), Count(3), WEIGHTS, "kernel"),
-        Cell("last", Scale(3.0), Count(2), WEIGHTS),
+        *(cell_of("conv", fault, Probability(0.8)) for fault in (BitFlip(bit=30), Scale(40.0))),
+        cell_of("conv", BitFlip(bit_field="any"), Count(80)),
+        cell_of("image + last", BitFlip(bit_field="exponent"), Count(30)),
+        cell_of("conv", BitFlip(bit_field="exponent"), Count(3), WEIGHTS, "kernel"),
+        cell_of("last", Scale(3.0), Count(2), WEIGHTS),
     ]
     for cell in chosen:
         trials = trials_of(cell, 2)

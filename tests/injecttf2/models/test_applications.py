@@ -16,8 +16,9 @@ from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.sampling.rates import Count, Probability
-from injecttf2.trial import TOGETHER, WEIGHTS, Cell
+from injecttf2.trial import TOGETHER, WEIGHTS
 from tests import applications
+from tests.builders import cell_of
 from tests.comparing import assert_equal, assert_equal_unrecorded, trials_of
 from tests.reference import Reference
 from tests.tables import MODELS, check_row, layers_of, names
@@ -84,7 +85,7 @@ def test_faults_in_all_layers_together_equal_the_reference(subject: Subject) -> 
     engine = Engine(subject.graph, subject.data, levels=())
     np.testing.assert_array_equal(engine.golden.outputs, subject.reference.golden)
     every = TOGETHER.join(info.layer for info in subject.graph.layers)
-    (trial,) = trials_of(Cell(every, BitFlip(bit_field="mantissa"), Count(1)))
+    (trial,) = trials_of(cell_of(every, BitFlip(bit_field="mantissa"), Count(1)))
     assert_equal(engine, subject.reference, [trial])
     assert subject.reference.evaluate(trial).sites == len(subject.graph.layers)
 
@@ -98,12 +99,12 @@ def test_outcomes_equal_the_reference_at_the_faster_levels(
     seen = set()
     for layer in applications.CHOSEN[subject.name]:
         for fault in FAULTS:
-            (trial,) = trials_of(Cell(layer, fault, Probability(0.9)))
+            (trial,) = trials_of(cell_of(layer, fault, Probability(0.9)))
             seen |= assert_equal(engine, subject.reference, [trial])
             assert_equal_unrecorded(engine, subject.reference, trial)
         assert engine.prepare(layer).reevaluated < SAMPLES / 2, layer  # of about 43
     for layer in applications.IN_WEIGHTS[subject.name]:
         for fault in FAULTS:
-            trials = trials_of(Cell(layer, fault, Count(1), WEIGHTS))
+            trials = trials_of(cell_of(layer, fault, Count(1), WEIGHTS))
             seen |= assert_equal(engine, subject.reference, trials)
     assert {"masked", "benign", "sdc"} <= seen

@@ -14,7 +14,8 @@ from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.sampling import sites
 from injecttf2.sampling.rates import BitErrorRate, Count, Probability, Rate
 from injecttf2.sampling.sites import Choice, Sites, WeightSites
-from injecttf2.trial import Cell, Identity, trial_ids
+from injecttf2.trial import Identity, trial_ids
+from tests.builders import cell_of
 
 ids = st.integers(0, 2**64 - 1)
 
@@ -157,7 +158,7 @@ def test_the_share_of_hits_is_the_probability() -> None:
 
 @pytest.mark.parametrize("keys", ["ids", "consecutive"])
 def test_the_same_sample_of_many_trials_is_uniform(keys: str) -> None:
-    identity, cell = Identity("m", "d", 1), Cell("conv", BitFlip(bit=30), Probability(0.5))
+    identity, cell = Identity("m", "d", 1), cell_of("conv", BitFlip(bit=30), Probability(0.5))
     chosen = trial_ids(identity, cell, range(10_000)).tolist() if keys == "ids" else range(10_000)
     drawn = [draw(key, samples=3, elements=40, probability=0.5) for key in chosen]
     hit = np.asarray([np.isin(np.arange(3), one.sample) for one in drawn])
@@ -384,8 +385,8 @@ def test_bits_of_one_element_are_one_word() -> None:
 @pytest.mark.parametrize(
     ("rate", "choice", "message"),
     [
-        (Count(160_001), BITS, "^there are 160000 sites; received a count of 160001$"),
-        (Count(5001), WORDS, "^there are 5000 sites; received a count of 5001$"),
+        (Count(160_001), BITS, "^there are 160,000 sites; received a count of 160,001$"),
+        (Count(5001), WORDS, "^there are 5,000 sites; received a count of 5,001$"),
         (
             BitErrorRate(1e-3),
             WORDS,
@@ -441,5 +442,5 @@ def test_the_generator_is_keyed_once_a_trial() -> None:
 )
 def test_the_share_of_samples_that_a_trial_is_expected_to_hit(rate: Rate, share: float) -> None:
     choice = Choice(candidates=range(4, 6), one_bit=True)
-    found = sites.share_hit(rate, choice, samples=10, elements=3)
+    found = rate.share_hit(10, 3 * choice.sites)
     assert found == pytest.approx(share, rel=1e-12)

@@ -155,7 +155,7 @@ def test_variables_that_are_named_are_taken_where_they_are_counted(
 def test_layers_together_share_one_place(plan: Callable[..., Plan]) -> None:
     grid = "{layers: [cell, cell#2], layers_together: true, target: weights, bits: 30, counts: N}"
     assert cells(plan("called_again", grid.replace("N", "42"))) == [("cell + cell#2", None, 1)]
-    with pytest.raises(CampaignError, match="received a count of 43; there are 42 sites"):
+    with pytest.raises(CampaignError, match="there are 42 sites; received a count of 43"):
         plan("called_again", grid.replace("N", "43"))
 
 

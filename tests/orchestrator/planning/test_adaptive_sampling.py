@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.sampling.rates import Count, Exhaustive, Probability
-from injecttf2.trial import Cell, Identity, Scope, cell_id
+from injecttf2.trial import Identity, Scope, cell_id
 from orchestrator.campaign.precision import CellTally, Precision
 from orchestrator.planning.adaptive_sampling import AdaptiveSampling, without
 from orchestrator.planning.trial_grid import Grid, Product
 from orchestrator.scheduling.events import Range
+from tests.builders import cell_of
 
 IDENTITY = Identity(model="m", data="d", seed=1)
 PRECISION = Precision(half_width=0.05)
@@ -125,7 +126,7 @@ def test_trials_of_another_plan_are_counted_when_their_look_comes(done: set[int]
 
 
 def test_weights_have_one_fault_a_trial() -> None:
-    cell = Cell("a", BitFlip(bit=1), Count(1), "weights")
+    cell = cell_of("a", BitFlip(bit=1), Count(1), "weights")
     product = Product((cell.fault,), (cell.rate,), repetitions=20)
     state = AdaptiveSampling(
         Grid([(Scope(("a",), "weights"), [product])]), IDENTITY, PRECISION, lambda _: (10, 20)

@@ -47,7 +47,7 @@ def choose(graph: ModelGraph, tmp_path: Path) -> Choose:
 def cells(chosen: Selection) -> list[str]:
     """Every product, in words."""
     return [
-        f"{scope.layer} {scope.target}: {variable} {fault.name} {fault.bit_field or fault.bit}"
+        f"{scope.label} {scope.target}: {variable} {fault.name} {fault.bit_field or fault.bit}"
         for scope, products in chosen.products.items()
         for product in products
         for variable in product.variables  # type: ignore[union-attr]
@@ -92,7 +92,7 @@ def test_cells_of_a_grid(choose: Choose, grid: str, expected: list[str]) -> None
 
 def test_all_skips_what_cannot_be_injected_and_says_so(choose: Choose) -> None:
     chosen = choose("{layers: all, target: weights, bits: 1, counts: 1}")
-    assert [scope.layer for scope in chosen.products] == ["conv", "logits"]
+    assert [scope.label for scope in chosen.products] == ["conv", "logits"]
     assert [*chosen.skipped] == [
         (layer, "it has no weights") for layer in ("pool", "flatten", "dropout", "softmax")
     ]
@@ -169,19 +169,20 @@ REFUSED = {
     ),
     "bit error rate of words": (
         "{layers: conv, fault: zero, bers: 0.1}",
-        "c.yaml:3:41: the fault zero changes whole words, of which no bit error rate can be had",
+        "c.yaml:3:41: the fault zero: a bit error rate takes a fault that hits single bits; "
+        "received one that changes whole words, which takes a count",
     ),
     "more sites than there are": (
         "{layers: logits, bits: 3, counts: [350, 351]}",
-        "c.yaml:3:41: received a count of 351; there are 350 sites",
+        "c.yaml:3:41: the fault bit_flip: there are 350 sites; received a count of 351",
     ),
     "more sites than a variable has": (
         "{layers: logits, target: weights, variables: bias, bits: 3, counts: 6}",
-        "received a count of 6; there are 5 sites",
+        "there are 5 sites; received a count of 6",
     ),
     "more sites than the smallest of layers together": (
         "{layers: [conv, logits], layers_together: true, bits: 3, counts: 351}",
-        "received a count of 351; there are 350 sites",
+        "there are 350 sites; received a count of 351",
     ),
 }
 
@@ -199,7 +200,7 @@ def test_what_does_not_fit_is_refused_with_its_place(name: str, choose: Choose) 
 @pytest.mark.parametrize("target", ["outputs", "weights"])
 def test_what_a_tensor_without_samples_by_passes_is_taken(target: str, choose: Choose) -> None:
     chosen = choose(f"{{layers: '*a*t*', target: {target}, fault: zero, counts: 1}}")
-    taken = [scope.layer for scope in chosen.products]
+    taken = [scope.label for scope in chosen.products]
     assert [layer for layer in taken if layer in ("late", "last")] == ["late", "last"]
     reason = "its first axis is not the sample" if target == "outputs" else "it has no weights"
     assert ("flat", reason) in chosen.skipped
@@ -208,9 +209,9 @@ def test_what_a_tensor_without_samples_by_passes_is_taken(target: str, choose: C
 @pytest.mark.parametrize("graph", ["crossed"], indirect=True)
 def test_layers_that_may_each_be_hit_alone_may_be_hit_together(choose: Choose) -> None:
     grid = "layers: [rows, early], fault: zero, counts: 1"
-    assert [scope.layer for scope in choose(f"{{{grid}}}").products] == ["rows", "early"]
+    assert [scope.label for scope in choose(f"{{{grid}}}").products] == ["rows", "early"]
     together = choose(f"{{{grid}, layers_together: true}}")
-    assert [scope.layer for scope in together.products] == ["rows + early"]
+    assert [scope.label for scope in together.products] == ["rows + early"]
 
 
 @pytest.mark.parametrize("graph", ["whole"], indirect=True)

@@ -30,6 +30,7 @@ from orchestrator.planning.trial_grid import (
     union,
 )
 from orchestrator.scheduling.events import Range
+from tests.builders import cell_of
 
 IDENTITY = Identity(model="0a1b", data="2c3d", seed=2026)
 SIGN = BitFlip(bit_field="sign")
@@ -61,7 +62,7 @@ def grid_of(layers: Layers, repetitions: int) -> Grid:
 
 def pairs_of(product: Product) -> list[Cell]:
     return [
-        Cell("layer", fault, rate, variable=variable)
+        cell_of("layer", fault, rate, variable=variable)
         for variable in product.variables
         for fault in product.faults
         for rate in product.rates
@@ -71,7 +72,7 @@ def pairs_of(product: Product) -> list[Cell]:
 def plain_trials(layers: Layers, repetitions: int) -> list[tuple[Cell, int]]:
     """Every trial of a grid whose products do not overlap, by nested loops."""
     return [
-        (Cell(layer, fault, rate, variable=variable), repetition)
+        (cell_of(layer, fault, rate, variable=variable), repetition)
         for layer, products in layers
         for product in products
         for variable in product.variables
@@ -129,16 +130,16 @@ SMALL: Layers = [
 
 def test_the_order_is_layer_fault_rate_repetition() -> None:
     assert list(grid_of(SMALL, repetitions=2)) == [
-        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 0),
-        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 1),
-        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 0),
-        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 1),
-        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 0),
-        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 1),
-        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 0),
-        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 1),
-        (Cell("dense", SIGN, Probability(1.0)), 0),
-        (Cell("dense", SIGN, Probability(1.0)), 1),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.5)), 0),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.5)), 1),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.1)), 0),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.1)), 1),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.5)), 0),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.5)), 1),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.1)), 0),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.1)), 1),
+        (cell_of("dense", SIGN, Probability(1.0)), 0),
+        (cell_of("dense", SIGN, Probability(1.0)), 1),
     ]
 
 
@@ -152,13 +153,13 @@ def test_the_trials_of_a_layer_are_one_range() -> None:
 def test_cells_come_with_the_number_of_their_trials() -> None:
     grid = grid_of(SMALL, repetitions=5)
     assert list(grid.cells()) == [
-        (Cell("conv", BitFlip(bit=3), Probability(0.5)), 5),
-        (Cell("conv", BitFlip(bit=3), Probability(0.1)), 5),
-        (Cell("conv", BitFlip(bit=1), Probability(0.5)), 5),
-        (Cell("conv", BitFlip(bit=1), Probability(0.1)), 5),
-        (Cell("dense", SIGN, Probability(1.0)), 5),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.5)), 5),
+        (cell_of("conv", BitFlip(bit=3), Probability(0.1)), 5),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.5)), 5),
+        (cell_of("conv", BitFlip(bit=1), Probability(0.1)), 5),
+        (cell_of("dense", SIGN, Probability(1.0)), 5),
     ]
-    assert list(grid.cells(grid.groups[1])) == [(Cell("dense", SIGN, Probability(1.0)), 5)]
+    assert list(grid.cells(grid.groups[1])) == [(cell_of("dense", SIGN, Probability(1.0)), 5)]
     assert [group.cells for group in grid.groups] == [4, 1]
 
 
@@ -174,11 +175,14 @@ def test_variables_come_before_faults_and_rates_in_the_order() -> None:
 
 
 def test_listed_cells_have_one_trial_each_behind_the_products() -> None:
-    listed = tuple(Cell("conv", SIGN, FromFaultList(value)) for value in ("a", "b"))
+    listed = tuple(cell_of("conv", SIGN, FromFaultList(value)) for value in ("a", "b"))
     product = replace(product_of(flips(1), (0.5,)), repetitions=3)
     grid = Grid([(Scope(("conv",)), [FaultListCells(listed), product, FaultListCells(listed[1:])])])
     assert list(grid) == [
-        *((Cell("conv", BitFlip(bit=1), Probability(0.5)), repetition) for repetition in range(3)),
+        *(
+            (cell_of("conv", BitFlip(bit=1), Probability(0.5)), repetition)
+            for repetition in range(3)
+        ),
         (listed[0], 0),
         (listed[1], 0),
     ]
@@ -224,7 +228,7 @@ def test_a_position_outside_is_an_index_error(position: int) -> None:
 
 def test_a_cell_outside_its_group_is_an_index_error() -> None:
     group = Group(Scope(("conv",), "weights"), [product_of(flips(0), (0.5, 1.0))], 0)
-    cell = Cell("conv", BitFlip(bit=0), Probability(1.0), target="weights")
+    cell = cell_of("conv", BitFlip(bit=0), Probability(1.0), target="weights")
     assert group.at(1) == (cell, 0, 1)
     with pytest.raises(IndexError):
         group.at(2)
@@ -237,10 +241,12 @@ def test_cells_of_a_product_may_have_different_numbers_of_trials(
     cells = pairs_of(product)
     count = {cell: numbers[index % 12] for index, cell in enumerate(cells)}
     other = product_of(flips(7), (0.25,))
-    counted = replace(product, repetitions=lambda cell: count[replace(cell, layer="layer")])
+    counted = replace(
+        product, repetitions=lambda cell: count[replace(cell, scope=Scope(("layer",)))]
+    )
     grid = Grid([(Scope(("a",)), [counted]), (Scope(("b",)), [other]), (Scope(("c",)), [counted])])
     expected = [
-        (replace(cell, layer=layer), repetition)
+        (replace(cell, scope=Scope((layer,))), repetition)
         for layer, of_layer in (("a", cells), ("b", pairs_of(other)), ("c", cells))
         for cell in of_layer
         for repetition in range(count.get(cell, 1))
@@ -319,11 +325,11 @@ def test_runs_are_the_trials_at_the_positions_in_order(data: st.DataObject) -> N
 
 def test_a_run_ends_with_its_cell() -> None:
     assert list(grid_of(SMALL, repetitions=4).runs([(1, 3), (6, 17)])) == [
-        CellTrials(Cell("conv", BitFlip(bit=3), Probability(0.5)), 1, 3),
-        CellTrials(Cell("conv", BitFlip(bit=3), Probability(0.1)), 2, 4),
-        CellTrials(Cell("conv", BitFlip(bit=1), Probability(0.5)), 0, 4),
-        CellTrials(Cell("conv", BitFlip(bit=1), Probability(0.1)), 0, 4),
-        CellTrials(Cell("dense", SIGN, Probability(1.0)), 0, 1),
+        CellTrials(cell_of("conv", BitFlip(bit=3), Probability(0.5)), 1, 3),
+        CellTrials(cell_of("conv", BitFlip(bit=3), Probability(0.1)), 2, 4),
+        CellTrials(cell_of("conv", BitFlip(bit=1), Probability(0.5)), 0, 4),
+        CellTrials(cell_of("conv", BitFlip(bit=1), Probability(0.1)), 0, 4),
+        CellTrials(cell_of("dense", SIGN, Probability(1.0)), 0, 1),
     ]
 
 
@@ -434,7 +440,7 @@ def test_narrowing_a_grid_leaves_outside_what_it_no_longer_holds() -> None:
     new = grid_of([("conv", [product_of(flips(1), (0.1, 0.9))])], repetitions=2)
     found = new.compare(IDENTITY, as_done(ids_of(old)))
     kept = [
-        plain_id(Cell("conv", BitFlip(bit=1), Probability(0.1)), repetition)
+        plain_id(cell_of("conv", BitFlip(bit=1), Probability(0.1)), repetition)
         for repetition in (0, 1)
     ]
     assert found.missing == ((2, 4),)
@@ -465,8 +471,8 @@ MILLION = grid_of(
 def test_a_million_trials_have_a_length_and_a_last_one_at_once() -> None:
     tracemalloc.start()
     assert len(MILLION) == 1_000_000
-    assert MILLION[999_999] == (Cell("block24/conv", BitFlip(bit=31), Probability(1.0)), 249)
-    assert MILLION[123_456] == (Cell("block3/conv", BitFlip(bit=2), Probability(0.5)), 206)
+    assert MILLION[999_999] == (cell_of("block24/conv", BitFlip(bit=31), Probability(1.0)), 249)
+    assert MILLION[123_456] == (cell_of("block3/conv", BitFlip(bit=2), Probability(0.5)), 206)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000
