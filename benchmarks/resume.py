@@ -86,7 +86,7 @@ def make_small(run: Path, repetitions: int) -> dict[str, int]:
     """Write thousands of small parts, as a run leaves them whose parts were never merged."""
     from results import RunWriter, trials_table
     from results.run_folder.parts import named_part
-    from results.storage.storage import open_storage
+    from results.storage.opening import open_storage
 
     RunWriter.open(run, header(repetitions)).close()
     planned = grid(repetitions)

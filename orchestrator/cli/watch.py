@@ -13,7 +13,8 @@ from orchestrator.cli.tables import status_table
 from results import RunStatus
 from results.reading.status import StatusReader
 from results.shown import shown_address
-from results.storage.storage import LocalStorage, open_storage
+from results.storage.local import LocalStorage
+from results.storage.opening import open_storage
 
 LOCAL_SECONDS = 2.0
 """Between two looks at a folder."""

@@ -30,7 +30,7 @@ from results import (
     open_run,
 )
 from results.shown import shown_address
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 from results.writing import agreement
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from results.run_folder.failures import read_failures
 from results.run_folder.heartbeat import Heartbeat, read_heartbeat
 from results.run_folder.manifest import Json, Manifest, RunHeader, read_manifest
 from results.run_folder.parts import ID, ids_of
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 
 if TYPE_CHECKING:
     import os

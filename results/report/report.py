@@ -14,7 +14,7 @@ from results import paths
 from results.reading.snapshot import Snapshot
 from results.report.content import content
 from results.shown import shown
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     import os

@@ -90,6 +90,8 @@ def create_folder(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable; a rename alone may be lost in a power cut."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows, which opens no folders
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

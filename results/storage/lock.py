@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -41,7 +40,7 @@ class Lock(Protocol):
 
 
 class RunLock:
-    """An exclusive ``flock`` on a file that says who holds it.
+    """The system's exclusive lock on a file that says who holds it.
 
     The file stays when the lock is released (removing it would let two processes lock two
     different files of that name); it is then empty.
@@ -63,14 +62,15 @@ class RunLock:
             ResultsError: The file system has no locks.
             OSError: The file cannot be created or opened.
         """
+        from filelock import lock_descriptor  # readers need none
+
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _open_to_writers_only(descriptor, path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if hasattr(os, "geteuid"):  # else there are no such modes
+                _open_to_writers_only(descriptor, path)
+            if not lock_descriptor(descriptor, blocking=False):
+                raise locked(path, read_holder(path))
             _write(descriptor, json.dumps(this_process()))
-        except BlockingIOError:
-            os.close(descriptor)
-            raise locked(path, read_holder(path)) from None
         except BaseException as error:
             os.close(descriptor)
             if isinstance(error, OSError) and error.errno in _NO_LOCKS:
@@ -189,7 +189,8 @@ def _open_to_writers_only(descriptor: int, path: str) -> None:
 
 def _write(descriptor: int, text: str) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, text.encode())
 
 
 def _no_locks(path: str, error: OSError) -> ResultsError:

@@ -22,7 +22,7 @@ from results.run_folder.merging import merged_injections, merged_trials, rows_of
 from results.run_folder.parts import find_ids, part_names
 from results.run_folder.schema import INJECTIONS
 from results.storage.local_files import NotAFileError
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 from results.writing.recovery import set_aside
 from results.writing.replacing import Folder, Merging, finish_merge
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from results.run_folder.manifest import RunHeader
-    from results.storage.storage import Lock, Storage
+    from results.storage.lock import Lock
+    from results.storage.storage import Storage
 
 TRIAL_ROWS = 1_000_000
 """Trials in a merged part at most, about 40 MB."""

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from results.run_folder.manifest import Json
-    from results.storage.storage import Lock, Storage
+    from results.storage.lock import Lock
+    from results.storage.storage import Storage
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from results.run_folder.failures import GivenUp, failures_file, read_failures
 from results.run_folder.heartbeat import HeartbeatWriter
 from results.run_folder.manifest import Json, Manifest, RunHeader, keep_torn, write_manifest
 from results.run_folder.parts import find_ids
-from results.storage.storage import LocalStorage, open_storage
+from results.storage.local import LocalStorage
+from results.storage.opening import open_storage
 from results.writing import compaction
 from results.writing.agreement import agreed
 from results.writing.recovery import Recovered, recover
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from results.storage.storage import Lock, Storage
+    from results.storage.lock import Lock
+    from results.storage.storage import Storage
 
 
 class RunWriter:

@@ -20,7 +20,8 @@ from results import (
 )
 from results.run_folder.manifest import Json
 from results.run_folder.parts import part_contents
-from results.storage.storage import Storage, open_storage
+from results.storage.opening import open_storage
+from results.storage.storage import Storage
 
 LAYERS = ("conv2d", "dense", "activation")
 BEGIN = datetime(2026, 11, 23, 6, 30, tzinfo=UTC)

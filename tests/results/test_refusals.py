@@ -61,7 +61,7 @@ def test_part_that_is_there_though_refused_is_published_again_under_its_name(
     with RunWriter.open(run, header, flush_seconds=1e9) as writer:
         writer.append(trials(0, 1), injections(0, 1))
         with monkeypatch.context() as patch:
-            patch.setattr("results.storage.storage.sync_folder", _no_durable_names_in(folder))
+            patch.setattr("results.storage.local.sync_folder", _no_durable_names_in(folder))
             with pytest.raises(ResultsError, match="2 finished trials are not published"):
                 writer.flush()
         (refused,) = parts(run, folder)

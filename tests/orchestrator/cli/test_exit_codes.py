@@ -11,7 +11,7 @@ from injecttf2.errors import ModelError
 from orchestrator.errors import StoppedError
 from orchestrator.session.session import Summary
 from results import ResultsError, open_run
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 from results.writing.write_buffer import LOCAL_PACE
 from tests.orchestrator.conftest import Command
 

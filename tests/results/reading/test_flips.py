@@ -11,7 +11,8 @@ import pytest
 from results import ResultsWarning, RunCorruptError, RunHeader, RunWriter, open_run
 from results.run_folder.manifest import read_manifest
 from results.run_folder.parts import part_names
-from results.storage.storage import Storage, open_storage
+from results.storage.opening import open_storage
+from results.storage.storage import Storage
 from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]

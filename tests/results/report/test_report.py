@@ -14,7 +14,7 @@ from results import ResultsError, Run, write_report
 from results.reading.snapshot import Snapshot
 from results.report import report
 from results.report.report import in_script, publish_report, render_report
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "results.md"

@@ -10,7 +10,7 @@ import pytest
 from results import RunCorruptError, RunHeader, RunWriter, compact, open_run
 from results.reading.status import StatusReader
 from results.run_folder.parts import named_part
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 
 Table = Callable[..., pa.Table]
 

@@ -11,7 +11,7 @@ import pytest
 from results import ResultsError, RunHeader, RunWriter, open_run
 from results.run_folder import events
 from results.run_folder.events import EventLog, read_events
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 
 Table = Callable[..., pa.Table]
 

@@ -13,7 +13,7 @@ from results import (
     RunNotFoundError,
 )
 from results.run_folder.manifest import Manifest, canonical_json, read_manifest, write_manifest
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 
 
 def test_manifest_round_trips(tmp_path: Path, header: RunHeader) -> None:

@@ -22,7 +22,7 @@ from results.run_folder.parts import (
     read_parts,
     read_rows,
 )
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 from tests.results.conftest import write_part
 
 IDENTITY: dict[str, int | str] = {"version": 1, "model": "aa11", "seed": 7}

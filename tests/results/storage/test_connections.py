@@ -5,7 +5,8 @@ import pytest
 from results.errors import ResultsError
 from results.shown import shown_address
 from results.storage.connections import connect
-from results.storage.storage import LocalStorage, open_storage
+from results.storage.local import LocalStorage
+from results.storage.opening import open_storage
 
 ACCOUNT = "account.dfs.core.windows.net"
 

@@ -14,7 +14,7 @@ from results.storage.object_store import ObjectStorage
 
 HOLD = """
 import sys
-from results.storage.storage import open_storage
+from results.storage.opening import open_storage
 lock = open_storage(sys.argv[1]).lock()
 print("locked", flush=True)
 sys.stdin.read()

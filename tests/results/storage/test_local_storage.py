@@ -6,7 +6,7 @@ import pytest
 
 from results import RunHeader, RunWriter, open_run
 from results.errors import ResultsError
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 
 
 def test_published_file_holds_its_contents_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_file_system_without_locks_is_told(
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)  # what filelock calls
     with pytest.raises(ResultsError, match="the file system has no file locks") as caught:
         RunLock.acquire(str(tmp_path / "lock"))
     assert "local disk or on object storage" in str(caught.value.hint)

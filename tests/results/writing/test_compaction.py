@@ -21,7 +21,8 @@ from results import (
     open_run,
 )
 from results.run_folder import parts as parts_module
-from results.storage.storage import Storage, open_storage
+from results.storage.opening import open_storage
+from results.storage.storage import Storage
 from results.writing import compaction
 from tests.results.conftest import given_up_of, rounded_otherwise, write_part
 

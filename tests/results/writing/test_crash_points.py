@@ -22,7 +22,8 @@ from results import (
     open_run,
     paths,
 )
-from results.storage.storage import Storage, open_storage
+from results.storage.opening import open_storage
+from results.storage.storage import Storage
 from tests.results.conftest import given_up_of, rounded_otherwise, trial_id_of
 from tests.results.writing.crash_points import BATCHES, GIVEN_UP
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from results.run_folder.failures import failures_file
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 from results.writing.recovery import recover
 from tests.results.conftest import given_up_of, run_header, write_part
 

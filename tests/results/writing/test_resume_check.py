@@ -8,7 +8,7 @@ import pytest
 
 from results import RunCorruptError, RunHeader, RunMismatchError, RunWriter, open_run
 from results.run_folder.manifest import Manifest, write_manifest
-from results.storage.storage import LocalStorage
+from results.storage.local import LocalStorage
 from results.writing.resume_check import check_resumable
 from tests.results.conftest import write_part
 

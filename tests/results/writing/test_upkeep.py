@@ -12,7 +12,9 @@ import pytest
 
 from results import ResultsError, RunHeader, RunWriter, open_run
 from results.reading.status import StatusReader
-from results.storage.storage import LocalStorage, Storage, open_storage
+from results.storage.local import LocalStorage
+from results.storage.opening import open_storage
+from results.storage.storage import Storage
 from results.writing import compaction
 
 Table = Callable[..., pa.Table]
