@@ -18,7 +18,8 @@ from benchmarks import data
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.sampling.rates import Probability
 from injecttf2.trial import Identity, Scope
-from orchestrator.executors.ray import RayExecutor, RayWorker, Resources
+from orchestrator.executors.ray import RayExecutor, RayWorker
+from orchestrator.executors.run_options import RunOptions
 from orchestrator.executors.worker import Ready, WorkerSettings
 from orchestrator.planning.backlog import Backlog
 from orchestrator.planning.trial_grid import Grid, Product
@@ -114,7 +115,7 @@ def _rate() -> float:
         tempfile.TemporaryDirectory() as folder,
         RunWriter.open(Path(folder) / "run", header) as writer,
         RayExecutor(
-            WorkerSettings(IDENTITY), none, none, Resources(WORKERS), worker=Noop
+            WorkerSettings(IDENTITY), none, none, RunOptions("", workers=WORKERS), worker=Noop
         ) as executor,
     ):
         backlog = Backlog([[(group.start, group.stop)] for group in grid.groups])

@@ -14,7 +14,8 @@ from injecttf2.levels import LEVELS, Level
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.cli.console import messages
 from orchestrator.errors import StoppedError
-from orchestrator.session.launch import Options, launch
+from orchestrator.executors.run_options import RunOptions
+from orchestrator.session.launch import launch
 from results import Run, open_run
 
 
@@ -75,7 +76,7 @@ def run(
     levels = cast("Sequence[Level] | None", [chosen] if isinstance(chosen, str) else chosen)
     counts = {"workers": 1 if workers is None else workers, "cpus_per_worker": cpus_per_worker}
     _check(executor, levels, counts)
-    options = Options(
+    options = RunOptions(
         str(output) if output is not None else f"runs/{campaign.name}",
         executor=executor,
         workers=workers,

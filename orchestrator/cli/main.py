@@ -188,12 +188,13 @@ def run(
     """Run a campaign; the same command again goes on where it stopped."""
     from injecttf2.levels import parse_levels
     from orchestrator.campaign.campaign import load_campaign
-    from orchestrator.session.launch import Options, launch
+    from orchestrator.executors.run_options import RunOptions
+    from orchestrator.session.launch import launch
     from results.shown import shown_address
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     folder = output if output is not None else f"runs/{loaded.name}"
-    options = Options(
+    options = RunOptions(
         folder,
         executor=executor.value,
         workers=workers,

@@ -13,6 +13,7 @@ from injecttf2.models.portable import PortableModel
 from injecttf2.trial import CellTrials
 from orchestrator.executors.executor import Executor
 from orchestrator.executors.ray_connection import Connection
+from orchestrator.executors.run_options import RunOptions
 from orchestrator.executors.worker import Worker, WorkerSettings
 from orchestrator.scheduling.events import (
     ChunkDone,
@@ -28,27 +29,6 @@ FETCH_SECONDS = 60.0
 
 WORKER_BYTES = 2 * 2**30
 """Memory that a worker is expected to need at most; fewer workers start where it is short."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What to run on.
-
-    Args:
-        workers: Workers to start; None for as many as fit.
-        cpus: CPUs a worker.
-        gpus: GPUs a worker, may be a fraction; None for one where there are any, else none.
-        cpu_workers: Workers without a GPU beside those with one.
-        address: Of an existing cluster; None starts Ray on this machine.
-        metrics_port: Where a Ray that is started here serves Prometheus; None for nowhere.
-    """
-
-    workers: int | None = None
-    cpus: int = 1
-    gpus: float | None = None
-    cpu_workers: int = 0
-    address: str | None = None
-    metrics_port: int | None = None
 
 
 PLACE, START = "place", "start"
@@ -90,10 +70,10 @@ class RayExecutor(Executor):
     demand sees it.
 
     Args:
-        settings: Settings of the workers; threads and GPU follow ``resources``.
+        settings: Settings of the workers; threads and GPU follow ``options``.
         model: The model.
         dataset: The data.
-        resources: What to run on.
+        options: What to run on.
         worker: What actors are made of.
 
     Raises:
@@ -105,23 +85,23 @@ class RayExecutor(Executor):
         settings: WorkerSettings,
         model: PortableModel,
         dataset: Dataset,
-        resources: Resources,
+        options: RunOptions,
         worker: type[RayWorker] = RayWorker,
     ) -> None:
         self._worker = worker
         # Whoever asks for more workers than there are CPUs gets them.
-        asked = (resources.workers or 0) + resources.cpu_workers
+        asked = (options.workers or 0) + options.cpu_workers
         self._connection = Connection(
-            resources.address, cpus=asked * resources.cpus, metrics_port=resources.metrics_port
+            options.address, cpus=asked * options.cpus, metrics_port=options.metrics_port
         )
         self._ray = self._connection.ray
         try:
             available = self._ray.cluster_resources()
-            gpus = _gpus_per_worker(resources, available)
-            count = _worker_count(resources, gpus, available)
-            self._kinds = [self._kind(count, settings, resources.cpus, gpus)]
-            if resources.cpu_workers:
-                self._kinds.append(self._kind(resources.cpu_workers, settings, resources.cpus, 0.0))
+            gpus = _gpus_per_worker(options, available)
+            count = _worker_count(options, gpus, available)
+            self._kinds = [self._kind(count, settings, options.cpus, gpus)]
+            if options.cpu_workers:
+                self._kinds.append(self._kind(options.cpu_workers, settings, options.cpus, 0.0))
             self._model = self._ray.put(model)
             self._dataset = self._ray.put(dataset)
         except BaseException:
@@ -256,13 +236,13 @@ class RayExecutor(Executor):
         return machine is None or any(n["NodeID"] == machine and n["Alive"] for n in nodes)
 
 
-def _gpus_per_worker(resources: Resources, available: Mapping[str, float]) -> float:
-    if resources.gpus is not None:
-        return resources.gpus
+def _gpus_per_worker(options: RunOptions, available: Mapping[str, float]) -> float:
+    if options.gpus is not None:
+        return options.gpus
     return 1.0 if available.get("GPU", 0) >= 1 else 0.0
 
 
-def _worker_count(resources: Resources, gpus: float, available: Mapping[str, float]) -> int:
+def _worker_count(options: RunOptions, gpus: float, available: Mapping[str, float]) -> int:
     """Return how many workers were asked for, or fit by CPUs, GPUs and memory.
 
     A cluster that is joined may grow: who asks it for a number of workers gets them once they fit.
@@ -270,26 +250,26 @@ def _worker_count(resources: Resources, gpus: float, available: Mapping[str, flo
     Raises:
         CampaignError: Not even one fits.
     """
-    if resources.cpu_workers and not gpus:
+    if options.cpu_workers and not gpus:
         raise CampaignError(
             "the other workers have no GPU either",
             place="--cpu-workers",
             hint="say how many workers to start with --workers",
         )
-    if resources.address and resources.workers is not None:
-        return resources.workers
-    fitting = int(available.get("CPU", 0) / resources.cpus)
+    if options.address and options.workers is not None:
+        return options.workers
+    fitting = int(available.get("CPU", 0) / options.cpus)
     if gpus:
         fitting = min(fitting, int(available.get("GPU", 0) / gpus))
     if fitting < 1:
         has = ", ".join(f"{available.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
         raise CampaignError(
-            f"a worker needs {resources.cpus} CPU and {gpus:g} GPU; Ray has {has}",
+            f"a worker needs {options.cpus} CPU and {gpus:g} GPU; Ray has {has}",
             place="--cpus-per-worker, --gpus-per-worker",
             hint="ask for less a worker, or join a larger cluster with --address",
         )
-    if resources.workers is not None:
-        return resources.workers
+    if options.workers is not None:
+        return options.workers
     by_memory = int(available.get("memory", 0) + available.get("object_store_memory", 0))
     return max(1, min(fitting, by_memory // WORKER_BYTES))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -14,10 +14,10 @@ from rich.console import Console
 
 from injecttf2 import device
 from injecttf2.errors import CampaignError
-from injecttf2.levels import Level
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.errors import StoppedError
+from orchestrator.executors.run_options import RunOptions
 from orchestrator.scheduling.settings import Settings
 from orchestrator.session.provenance import provenance
 from results import (
@@ -50,41 +50,7 @@ SLOWEST = 2e9
 """Multiply-accumulates that any worker does in a second; deadlines are made from it."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to run a campaign; nothing here changes a result.
-
-    Args:
-        output: The run directory.
-        executor: ``ray`` or ``inline``.
-        workers: Workers to start; None for as many as fit.
-        cpus: CPUs a worker.
-        gpus: GPUs a worker, may be a fraction; None for one where there are any.
-        cpu_workers: Workers without a GPU beside those with one.
-        any_numerics: Whether to take workers of any class of numerics.
-        address: Of an existing Ray cluster; None starts Ray on this machine.
-        levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
-        retry_failed: Whether to try trials again that were given up on.
-        patience: Seconds without any worker after which the run stops; None for ``PATIENCE``, or
-            ``CLUSTER_PATIENCE`` on a cluster.
-        metrics_port: Where to serve metrics for Prometheus, for a Ray on this machine.
-    """
-
-    output: str
-    executor: str = "ray"
-    workers: int | None = None
-    cpus: int = 1
-    gpus: float | None = None
-    cpu_workers: int = 0
-    any_numerics: bool = False
-    address: str | None = None
-    levels: tuple[Level, ...] | None = None
-    retry_failed: bool = False
-    patience: float | None = None
-    metrics_port: int | None = None
-
-
-def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
+def launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary:
     """Run a campaign, or what is left of it, into a run directory.
 
     Args:
@@ -106,7 +72,7 @@ def launch(campaign: Campaign, options: Options, console: Console) -> Summary:
         return _launch(campaign, options, console)
 
 
-def _launch(campaign: Campaign, options: Options, console: Console) -> Summary:
+def _launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.planning.backlog import take_stock
     from orchestrator.planning.plan import make_plan
@@ -170,7 +136,7 @@ def _stay(outside: Mapping[str, int]) -> str:
     return f"trials of an earlier grid that stay in the results: {layers}"
 
 
-def _settings(plan: Plan, options: Options, workers: int) -> Settings:
+def _settings(plan: Plan, options: RunOptions, workers: int) -> Settings:
     """Return how trials are given to workers; a large model on much data gets longer deadlines."""
     patience = options.patience
     if patience is None:
@@ -184,7 +150,7 @@ def _settings(plan: Plan, options: Options, workers: int) -> Settings:
     )
 
 
-def _check(options: Options) -> None:
+def _check(options: RunOptions) -> None:
     """Refuse options that cannot be followed, before anything is loaded.
 
     Raises:
@@ -218,7 +184,7 @@ def _check(options: Options) -> None:
         )
 
 
-def _check_record(plan: Plan, options: Options) -> None:
+def _check_record(plan: Plan, options: RunOptions) -> None:
     """Refuse to record the sites of the rest of a run only, or to judge it by another output.
 
     What a damaged ``campaign.json`` said is not known; the writer mends it, or refuses it.
@@ -251,7 +217,7 @@ def _check_record(plan: Plan, options: Options) -> None:
         )
 
 
-def _header(plan: Plan, options: Options) -> RunHeader:
+def _header(plan: Plan, options: RunOptions) -> RunHeader:
     mixed = agreement.DEVICES if options.cpu_workers else agreement.NONE
     injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
     code = reduce(or_, plan.code.values(), Code())
@@ -282,7 +248,7 @@ def _header(plan: Plan, options: Options) -> RunHeader:
     )
 
 
-def _metrics(options: Options) -> list[Listener]:
+def _metrics(options: RunOptions) -> list[Listener]:
     """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
     if options.executor == "inline" or (options.address is None and options.metrics_port is None):
         return []
@@ -291,7 +257,7 @@ def _metrics(options: Options) -> list[Listener]:
     return [RayMetrics()]
 
 
-def _executor(plan: Plan, options: Options) -> Executor:
+def _executor(plan: Plan, options: RunOptions) -> Executor:
     from orchestrator.executors.worker import WorkerSettings
 
     record = plan.campaign.record == "injections"
@@ -308,14 +274,6 @@ def _executor(plan: Plan, options: Options) -> Executor:
 
         settings = replace(settings, threads=device.cores())
         return InlineExecutor(settings, plan.model, plan.dataset)
-    from orchestrator.executors.ray import RayExecutor, Resources
+    from orchestrator.executors.ray import RayExecutor
 
-    resources = Resources(
-        options.workers,
-        options.cpus,
-        options.gpus,
-        options.cpu_workers,
-        options.address,
-        options.metrics_port,
-    )
-    return RayExecutor(settings, plan.model, plan.dataset, resources)
+    return RayExecutor(settings, plan.model, plan.dataset, options)

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from injecttf2 import device
 from orchestrator.campaign.campaign import load_campaign
-from orchestrator.session.launch import Options, launch
+from orchestrator.executors.run_options import RunOptions
+from orchestrator.session.launch import launch
 from results import open_run
 from tests import networks
 from tests.orchestrator.conftest import assert_equal_rows
@@ -108,7 +109,7 @@ def test_a_campaign_as_a_ray_job_gives_the_rows_of_an_inline_run(
     head: Head, folder: Path, tmp_path: Path
 ) -> None:
     inline, output = tmp_path / "inline", tmp_path / "job"
-    options = Options(str(inline), executor="inline")
+    options = RunOptions(str(inline), executor="inline")
     launch(load_campaign(folder / "campaign.yaml"), options, Console(file=io.StringIO()))
     entrypoint = ["injecttf2", "run", "campaign.yaml", "--address", "auto", "--executor", "ray"]
     entrypoint += ["--workers", "1", "--output", str(output)]

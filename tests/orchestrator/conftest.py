@@ -23,8 +23,9 @@ from injecttf2 import device
 from orchestrator.campaign.campaign import load_campaign
 from orchestrator.cli import main as cli
 from orchestrator.executors.ray_connection import reread_environment
+from orchestrator.executors.run_options import RunOptions
 from orchestrator.session import launch as launching
-from orchestrator.session.launch import Options, launch
+from orchestrator.session.launch import launch
 from orchestrator.session.session import Summary
 from results import PURE_COLUMNS, open_run
 from tests import networks
@@ -98,7 +99,7 @@ def run() -> Run:
     """Run a campaign file into a folder, quietly."""
 
     def launched(file: Path, output: Path, executor: str = "inline", **options: object) -> Summary:
-        chosen = Options(str(output), executor=executor, **options)  # type: ignore[arg-type]
+        chosen = RunOptions(str(output), executor=executor, **options)  # type: ignore[arg-type]
         return launch(load_campaign(file), chosen, Console(file=io.StringIO()))
 
     return launched

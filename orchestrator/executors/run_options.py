@@ -1,0 +1,41 @@
+"""How to run a campaign, from the command line or Python down to the executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from injecttf2.levels import Level
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a campaign; nothing here changes a result.
+
+    Args:
+        output: The run directory.
+        executor: ``ray`` or ``inline``.
+        workers: Workers to start; None for as many as fit.
+        cpus: CPUs a worker.
+        gpus: GPUs a worker, may be a fraction; None for one where there are any.
+        cpu_workers: Workers without a GPU beside those with one.
+        any_numerics: Whether to take workers of any class of numerics.
+        address: Of an existing Ray cluster; None starts Ray on this machine.
+        levels: Levels of ``levels.LEVELS`` that may be used; None takes the campaign's.
+        retry_failed: Whether to try trials again that were given up on.
+        patience: Seconds without any worker after which the run stops; None for
+            ``launch.PATIENCE``, or ``launch.CLUSTER_PATIENCE`` on a cluster.
+        metrics_port: Where to serve metrics for Prometheus, for a Ray on this machine.
+    """
+
+    output: str
+    executor: str = "ray"
+    workers: int | None = None
+    cpus: int = 1
+    gpus: float | None = None
+    cpu_workers: int = 0
+    any_numerics: bool = False
+    address: str | None = None
+    levels: tuple[Level, ...] | None = None
+    retry_failed: bool = False
+    patience: float | None = None
+    metrics_port: int | None = None
