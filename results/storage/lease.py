@@ -25,7 +25,7 @@ from results.storage.lock import locked, lost, parse_holder, this_process
 from results.storage.process import is_dead, this_instance
 
 if TYPE_CHECKING:
-    from results.storage.object_store import ObjectStorage
+    from results.storage.storage import TimedStorage
 
 STALE_SECONDS = 120.0
 """A claim that was not written for this long is dead."""
@@ -39,7 +39,7 @@ _MARGIN = 0.75
 class Lease:
     """The claim of the writer in this process; made by ``Lease.acquire``."""
 
-    def __init__(self, storage: ObjectStorage, name: str, claim: bytes, stale: float) -> None:
+    def __init__(self, storage: TimedStorage, name: str, claim: bytes, stale: float) -> None:
         self._storage = storage
         self._name = name
         self._claim = claim
@@ -53,7 +53,7 @@ class Lease:
     @classmethod
     def acquire(
         cls,
-        storage: ObjectStorage,
+        storage: TimedStorage,
         *,
         stale: float = STALE_SECONDS,
         refresh: float = REFRESH_SECONDS,
@@ -172,7 +172,7 @@ class Lease:
             self._written = begin
 
 
-def _claims(storage: ObjectStorage) -> dict[str, float]:
+def _claims(storage: TimedStorage) -> dict[str, float]:
     """Return when each claim was written, in seconds since 1970 by the storage's clock."""
     times = storage.times(paths.LOCK)
     return {name: written for name, written in times.items() if paths.is_claim(name)}

@@ -15,7 +15,7 @@ from results import paths
 from results.errors import ResultsError
 from results.storage.connections import Connection, connect
 from results.storage.lease import Lease
-from results.storage.storage import Storage
+from results.storage.storage import TimedStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ _HINTS = {
 _RESUME = "When the service is well again, run the same command to resume."
 
 
-class ObjectStorage(Storage):
+class ObjectStorage(TimedStorage):
     """A run directory in a bucket.
 
     Args:

@@ -95,3 +95,11 @@ class Storage(ABC):
         Raises:
             RunLockedError: Another writer is in it.
         """
+
+
+class TimedStorage(Storage):
+    """A storage that has a clock of its own, which all who use it share."""
+
+    @abstractmethod
+    def times(self, folder: str) -> dict[str, float]:
+        """Return when each file in ``folder`` was written, by name: seconds since 1970."""
