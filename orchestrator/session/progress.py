@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
@@ -33,6 +34,7 @@ class Progress(Listener, ABC):
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.counters = RunCounters(Counter(), 0, 0, 0)  # until it starts
         self._first: float | None = None
         self._errors: set[str] = set()
 

@@ -67,7 +67,7 @@ from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip
 from injecttf2.sampling.rates import Count, Probability
 from tests.builders import cell_of
-from injecttf2.trial import Cell, Identity, Repetitions
+from injecttf2.trial import CellTrials, Identity
 keras.utils.set_random_seed(1)
 model = keras.Sequential([keras.Input((6272,)), keras.layers.Dense(128), keras.layers.Dense(10)])
 inputs = np.random.default_rng(1).random((60, 6272), np.float32)
@@ -78,7 +78,7 @@ for levels in ((), ("drop", "difference")):
     seen.update(engine.golden.outputs.tobytes())
     for target, rate in (("outputs", Probability(1.0)), ("weights", Count(1))):
         cell = cell_of("dense", BitFlip(bit_field="any"), rate, target)
-        trials = list(Repetitions(cell, 0, 5).trials(Identity("model", "data", seed=1)))
+        trials = list(CellTrials(cell, 0, 5).trials(Identity("model", "data", seed=1)))
         found = engine.evaluate(trials, record=True)
         for part in (found.tallies, found.injections):
             for field in dataclasses.fields(part):

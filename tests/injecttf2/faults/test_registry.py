@@ -282,9 +282,10 @@ def test_a_class_beside_the_campaign_travels_to_processes_that_lack_it(
     for kind, travelling in (("alone", made), ("mixed", mixed)):
         (tmp_path / kind).write_bytes(pickle.dumps(travelling))
         program = (
-            "import pickle, sys, numpy as np; from injecttf2.faults.fault import Hits\n"
+            "import pickle, sys, numpy as np; from injecttf2.faults.fault import FaultedElements\n"
             f"fault = pickle.load(open({str(tmp_path / kind)!r}, 'rb'))\n"
-            "hits = Hits('int8', np.full(2, -1), np.zeros((2, fault.draws)), np.ones(2, np.int8))\n"
+            "draws, values = np.zeros((2, fault.draws)), np.ones(2, np.int8)\n"
+            "hits = FaultedElements('int8', np.full(2, -1), draws, values)\n"
             f"print(fault.changes(hits).flip.tolist(), {str(beside)!r} in sys.path)\n"
         )
         root = Path(__file__).parents[3]

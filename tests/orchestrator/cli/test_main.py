@@ -500,7 +500,7 @@ def test_help_and_status_load_neither_tensorflow_nor_ray(
     arguments = [str(tmp_path / "run") if word == "RUN" else word for word in command]
     code = (
         "import sys, atexit\n"
-        "from orchestrator import cli\n"
+        "from orchestrator.cli import main as cli\n"
         "heavy = {'tensorflow', 'keras', 'ray', 'pandas'}\n"
         "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n"
         "cli.main()"

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli import console
+from orchestrator.session.counters import RunCounters
 from orchestrator.session.progress import make_progress
 from orchestrator.signals import stop_signals
 from results import open_run
@@ -188,7 +190,7 @@ def test_a_live_display_shows_names_and_moves_the_cursor_itself(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     progress = make_progress(console.messages())
-    progress.show_start({ODD: 3})  # type: ignore[attr-defined]
+    progress.start({ODD: 3}, RunCounters(Counter({ODD: 3}), 3, 0, 0))
     progress.close()
     assert PLAIN in written.getvalue()
     assert ODD not in written.getvalue()

@@ -20,7 +20,7 @@ from results import (
     open_run,
     paths,
 )
-from results.writing import waiting
+from results.writing import write_buffer
 from tests.results.conftest import given_up_of
 
 Table = Callable[..., pa.Table]
@@ -110,7 +110,7 @@ def test_many_injections_are_published_at_once(
     injections: Table,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "INJECTION_ROWS", 4)
+    monkeypatch.setattr(write_buffer, "INJECTION_ROWS", 4)
     with RunWriter.open(run, header, flush_seconds=1e9) as open_writer:
         open_writer.append(trials(0), injections(0))
         assert not (run / "trials").exists()
