@@ -6,13 +6,14 @@
 # make lint    set up and check style, types and the layering of imports
 # make docs    set up and build the documentation as a site, build/site/index.html
 # make reference  write the pages of docs/reference and docs/campaign.schema.json anew
+# make plotly  fetch the cut-down plotly.js of the plotly that is installed (needs npm)
 # make bench   set up and print the benchmark tables
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test full chaos mutation lint format docs reference bench install clean
+.PHONY: demo test full chaos mutation lint format docs reference plotly bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
@@ -53,6 +54,16 @@ docs: $(STAMP)
 
 reference: $(STAMP)
 	$(BIN)/python docs/reference.py
+
+BUNDLE := plotly.js-cartesian-dist-min
+TEMPLATES := results/report/templates
+
+plotly: $(STAMP)
+	mkdir -p build && cd build && \
+	version=$$(../$(BIN)/python -c "from plotly.offline import get_plotlyjs_version as v; print(v())") && \
+	npm pack --silent $(BUNDLE)@$$version && \
+	tar -xzOf $(BUNDLE)-$$version.tgz package/plotly-cartesian.min.js > ../$(TEMPLATES)/plotly-cartesian.min.js && \
+	tar -xzOf $(BUNDLE)-$$version.tgz package/LICENSE > ../$(TEMPLATES)/plotly-cartesian.LICENSE
 
 bench: $(STAMP)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m benchmarks  # as Ray workers have it

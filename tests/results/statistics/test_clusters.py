@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from results.statistics.clusters import cluster_wilson, clustered
 from results.statistics.intervals import wilson
@@ -85,6 +86,22 @@ def test_variance_of_clusters_of_several_sizes_is_that_of_the_bootstrap() -> Non
         rng=np.random.default_rng(6),
     ).standard_error
     assert np.sqrt(estimate.variance[0]) == pytest.approx(expected, rel=0.03)
+
+
+def test_variance_of_clusters_is_that_of_a_cluster_robust_regression() -> None:
+    """Of the mean of single outcomes, each in its cluster, as econometrics has it."""
+    rng = np.random.default_rng(8)
+    sizes = rng.integers(5, 40, 50)
+    counts = rng.binomial(sizes, rng.beta(1, 3, 50))
+    outcomes = np.concatenate(
+        [np.arange(size) < count for size, count in zip(sizes, counts, strict=True)]
+    ).astype(float)
+    fitted = OLS(outcomes, np.ones(len(outcomes))).fit(
+        cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(50), sizes)}
+    )
+    estimate = clustered(counts, sizes, np.zeros(50, int), Strata.of([1.0]))
+    assert estimate.rate[0] == pytest.approx(fitted.params[0], rel=1e-12)
+    assert estimate.variance[0] == pytest.approx(fitted.cov_params()[0, 0], rel=1e-12)
 
 
 def test_interval_of_one_cell_is_that_of_the_stopping_rule() -> None:

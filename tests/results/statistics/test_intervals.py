@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from results import wilson
 from results.statistics.intervals import normal_quantile, paired_t, square_and_add
@@ -80,6 +81,14 @@ def test_difference_is_that_of_newcombes_table(
     """Statistics in Medicine 17 (1998), table II, method 10."""
     low, high = square_and_add(a[0] / a[1], wilson(*a), b[0] / b[1], wilson(*b))
     assert (round(float(low), 4), round(float(high), 4)) == bounds
+
+
+@given(data=st.data(), n=st.tuples(st.integers(1, 10**5), st.integers(1, 10**5)))
+def test_difference_is_statsmodels(data: st.DataObject, n: tuple[int, int]) -> None:
+    a, b = (data.draw(st.integers(0, size)) for size in n)
+    expected = confint_proportions_2indep(b, n[1], a, n[0], method="newcomb")
+    low, high = square_and_add(a / n[0], wilson(a, n[0]), b / n[1], wilson(b, n[1]))
+    assert (low, high) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_paired_differences_are_scipys() -> None:
