@@ -1,6 +1,8 @@
-"""What many tests build: cells by the names that rows have."""
+"""What many tests build: cells by the names that rows have, packages that are installed."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from injecttf2.faults.fault import Fault
 from injecttf2.faults.listed import FromFaultList
@@ -18,3 +20,11 @@ def cell_of(
 ) -> Cell:
     """A cell of a layer, or of several that are hit together, as a row names them."""
     return Cell(Scope.of(layer, target), fault, rate, variable, paired)
+
+
+def install_package(folder: Path, entry_points: str) -> None:
+    """Give a folder of modules what an installer writes beside them; it has to be on the path."""
+    metadata = folder / "mine-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(entry_points)

@@ -1,7 +1,8 @@
 """Finding the data that a reference names.
 
 A reference is the name of a builtin data set, an ``.npz`` file, a folder of images, or
-``package.module:function``, a function that returns ``(inputs, labels)`` or a ``tf.data.Dataset``.
+``package.module:function``, a function that returns ``(inputs, labels)`` or a ``tf.data.Dataset``,
+or what an installed package calls one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from injecttf2.datasets.builtin import BUILTIN
 from injecttf2.datasets.image_folder import Images
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.errors import DatasetError
-from injecttf2.user_code.references import is_function
+from injecttf2.user_code.references import installed, installed_names, is_function
 
 
 def load(
@@ -54,7 +55,10 @@ def load(
     if "/" in reference:
         what = "this is no data set" if path.exists() else "there is no such file or folder"
         raise DatasetError(what, place=reference, hint=f"expected {expected}")
+    if function := installed("datasets", reference):
+        return functions.read(function, folder, inputs, samples=samples)
+    names = [*BUILTIN, *installed_names("datasets")]
     raise DatasetError(
-        f"unknown data set {reference!r}{nearest(reference, BUILTIN)}",
-        hint=f"expected one of {', '.join(BUILTIN)}, {expected}",
+        f"unknown data set {reference!r}{nearest(reference, names)}",
+        hint=f"expected one of {', '.join(names)}, {expected}",
     )

@@ -8,7 +8,6 @@ then among the entry points of installed packages (group ``injecttf2.faults``); 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +22,12 @@ from injecttf2.faults.fault import Fault
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from injecttf2.user_code.files import Code, code_of
-from injecttf2.user_code.references import import_function, is_function
+from injecttf2.user_code.references import (
+    import_function,
+    installed,
+    installed_names,
+    is_function,
+)
 
 BUILTIN: dict[str, type[Fault]] = {
     "bit_flip": BitFlip,
@@ -36,9 +40,6 @@ BUILTIN: dict[str, type[Fault]] = {
     "mixture": Mixture,
 }
 """The built-in fault models by the name used in YAML and in the results."""
-
-ENTRY_POINTS = "injecttf2.faults"
-"""The group under which an installed package names its fault models."""
 
 _decorated: dict[str, type] = {}
 
@@ -72,8 +73,7 @@ def fault(name: str) -> Callable[[Class], Class]:
 
 def names() -> list[str]:
     """Return the names of all fault models but those named as ``package.module:Class``."""
-    installed = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return list(dict.fromkeys([*BUILTIN, *_decorated, *sorted(installed.names)]))
+    return list(dict.fromkeys([*BUILTIN, *_decorated, *installed_names("faults")]))
 
 
 def find(name: str, folder: Path | None = None) -> type:
@@ -89,30 +89,16 @@ def find(name: str, folder: Path | None = None) -> type:
     known = BUILTIN.get(name) or _decorated.get(name)
     if known is not None:
         return known
-    if is_function(name):
-        kind: Any = import_function(name, folder, FaultError, what="class")
-    else:
-        kind = _installed(name)
-    check_class(kind, name)
-    return kind  # type: ignore[no-any-return]
-
-
-def _installed(name: str) -> Any:
-    """Load the entry point ``name``."""
-    found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
-    if not found:
+    reference = name if is_function(name) else installed("faults", name)
+    if reference is None:
         raise FaultError(
             f"there is no fault model {name!r}{nearest(name, names())}",
             hint=f"expected one of {', '.join(names())}, or package.module:Class, a class of "
             "your own",
         )
-    entry_point = next(iter(found))
-    try:
-        return entry_point.load()
-    except Exception as error:
-        raise FaultError(
-            f"{entry_point.value} cannot be loaded: {type(error).__name__}: {error}", place=name
-        ) from error
+    kind: Any = import_function(reference, folder, FaultError, what="class")
+    check_class(kind, name)
+    return kind  # type: ignore[no-any-return]
 
 
 def build(

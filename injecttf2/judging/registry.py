@@ -33,7 +33,12 @@ from injecttf2.judging.top_k import Top1, TopK
 from injecttf2.user_code.digest import class_modules
 from injecttf2.user_code.files import Code, code_of
 from injecttf2.user_code.importing import Parcel, code_of_loaded
-from injecttf2.user_code.references import import_function, is_function
+from injecttf2.user_code.references import (
+    import_function,
+    installed,
+    installed_names,
+    is_function,
+)
 
 JUDGES: dict[str, type[Judge]] = {
     kind.name: kind for kind in (Top1, TopK, Threshold, PerPosition, Regression)
@@ -50,6 +55,9 @@ NUMBERED: dict[str, tuple[type[Component], str | None]] = {
 }
 """Metrics and criteria by the name used in YAML, and the parameter that is the number in it."""
 
+
+GROUPS = {"judge": "judges", "metric": "metrics", "criterion": "criteria"}
+"""What installed packages name them under; see ``references.installed``."""
 
 TAKEN = ("critical", "rate", "low", "high")
 """Ends of ``sdc_...`` that columns of the results and of their summaries have."""
@@ -97,10 +105,8 @@ class Makers:
             made = self._made(kind, named.type, named.parameters)
         elif parsed_name(named.type, CRITERIA):
             made = self.criterion(named)
-        elif is_function(named.type):
-            made = self._own(named, (Judge, Criterion))
         else:
-            raise _unknown("judge", named.type, JUDGES, CRITERIA)
+            made = self._own(named, "judge", (Judge, Criterion), (*JUDGES, *CRITERIA))
         return ByCriterion(made) if isinstance(made, Criterion) else made
 
     def metric(self, named: Named) -> Metric:
@@ -137,15 +143,23 @@ class Makers:
             if parameter is not None and number is not None:
                 given[parameter] = int(number) if parameter == "k" else number
             made = self._made(kind, named.type, given)
-        elif is_function(named.type):
-            made = self._own(named, (base,))
         else:
-            raise _unknown(what, named.type, known)
+            made = self._own(named, what, (base,), known)
         return made
 
-    def _own(self, named: Named, bases: tuple[type[Component], ...]) -> Any:
-        """Return an object of a class of the user's own."""
-        kind = import_function(named.type, self.folder, CampaignError, what="class")
+    def _own(
+        self, named: Named, what: str, bases: tuple[type[Component], ...], known: Sequence[str]
+    ) -> Any:
+        """Return an object of a class of the user's own, or of an installed package."""
+        group = GROUPS[what]
+        reference = named.type if is_function(named.type) else installed(group, named.type)
+        if reference is None:
+            names = [*known, *installed_names(group)]
+            raise CampaignError(
+                f"unknown {what} {named.type!r}{nearest(named.type, names)}",
+                hint=f"expected {', '.join(names)}, or package.module:Class",
+            )
+        kind = import_function(reference, self.folder, CampaignError, what="class")
         if not (inspect.isclass(kind) and issubclass(kind, bases)):
             expected = " or ".join(f"{base.__module__}.{base.__name__}" for base in bases)
             raise CampaignError(f"it is no subclass of {expected}", place=named.type)
@@ -271,12 +285,3 @@ def _check_name(part: Component, kind: str, criteria: Collection[str]) -> None:
             place=kind,
             hint="give the class another name",
         )
-
-
-def _unknown(
-    what: str, name: str, known: Collection[str], others: Collection[str] = ()
-) -> CampaignError:
-    return CampaignError(
-        f"unknown {what} {name!r}{nearest(name, known)}",
-        hint=f"expected {', '.join((*known, *others))}, or package.module:Class",
-    )

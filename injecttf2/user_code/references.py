@@ -1,9 +1,15 @@
-"""Functions and classes named in YAML as ``package.module:function``."""
+"""Functions and classes named in YAML as ``package.module:function``, or by an installed package.
+
+A package names its faults, judges, metrics, criteria and data sets as entry points, in the groups
+``injecttf2.faults``, ``injecttf2.judges``, ``injecttf2.metrics``, ``injecttf2.criteria`` and
+``injecttf2.datasets``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +28,22 @@ def is_function(reference: str) -> bool:
         and function.isidentifier()
         and all(part.isidentifier() for part in module.split("."))
     )
+
+
+def installed(group: str, name: str) -> str | None:
+    """Return the ``package.module:function`` that an installed package names; None if none does.
+
+    Args:
+        group: What it is one of, such as ``faults``.
+        name: Its name.
+    """
+    found = importlib.metadata.entry_points(group=f"injecttf2.{group}", name=name)
+    return next(iter(found)).value.replace(" ", "") if found else None
+
+
+def installed_names(group: str) -> list[str]:
+    """Return the names that installed packages give in a group, alphabetically."""
+    return sorted(importlib.metadata.entry_points(group=f"injecttf2.{group}").names)
 
 
 def import_function(

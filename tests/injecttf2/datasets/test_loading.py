@@ -18,6 +18,7 @@ import pytest
 from injecttf2 import bits, datasets
 from injecttf2.datasets import Arrays, Dataset, ModelInput, Preparation, Raw, digits
 from injecttf2.errors import DatasetError
+from tests.builders import install_package
 
 Load = Callable[..., Any]
 
@@ -191,6 +192,19 @@ def test_an_unknown_name_names_the_nearest_and_the_other_ways() -> None:
         "of images, or package.module:function"
     )
     assert refusal(load, "data.csv").startswith("unknown data set 'data.csv'\n")
+
+
+def test_data_of_installed_packages_are_entry_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data_of_mine.py").write_text(
+        "import numpy as np\ndef few():\n    return np.zeros((2, 28, 28, 1)), np.arange(2)\n"
+    )
+    install_package(tmp_path, "[injecttf2.datasets]\nfew = data_of_mine:few\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    inputs, labels = load("few")
+    assert (inputs.shape, labels.tolist()) == ((2, 28, 28, 1), [0, 1])
+    assert "did you mean 'few'?" in refusal(load, "fews")
 
 
 def test_digits_are_the_bundled_ones() -> None:

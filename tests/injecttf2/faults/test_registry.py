@@ -24,6 +24,7 @@ from injecttf2.faults.fault import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names, wrap
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
+from tests.builders import install_package
 
 MODULE = """
 from dataclasses import dataclass
@@ -332,17 +333,15 @@ def test_a_class_that_cannot_be_made_is_refused(beside: Path) -> None:
 
 
 def test_faults_of_installed_packages_are_entry_points(beside: Path) -> None:
-    metadata = beside / "mine-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
+    install_package(
+        beside,
         "[injecttf2.faults]\nshifted = mine_faults:Shifted\nbroken = mine_faults:Missing\n"
-        "loose = mine_faults:Loose\n"
+        "loose = mine_faults:Loose\n",
     )
     sys.path.insert(0, str(beside))
     assert set(names()) >= {"shifted", "broken", "loose"}
     assert build("shifted", {"steps": 1}).name == "shifted"
-    with pytest.raises(FaultError, match="mine_faults:Missing cannot be loaded: AttributeError"):
+    with pytest.raises(FaultError, match="the module 'mine_faults' has no class 'Missing'"):
         find("broken")
     with pytest.raises(FaultError, match="Loose is a dataclass that can be changed"):
         find("loose")

@@ -26,6 +26,7 @@ from injecttf2.judging.registry import resolve
 from injecttf2.judging.regression import Regression
 from injecttf2.judging.threshold import Threshold
 from injecttf2.judging.top_k import Top1, TopK
+from tests.builders import install_package
 
 MODULE = '''
 from dataclasses import dataclass
@@ -166,10 +167,26 @@ def test_metrics_and_criteria_are_columns_in_their_order() -> None:
     )
 
 
+def test_those_of_installed_packages_are_entry_points(folder: Path) -> None:
+    install_package(
+        folder,
+        "[injecttf2.judges]\nleads = judges_of_mine:Lead\n"
+        "[injecttf2.metrics]\nbiggest = judges_of_mine:Largest\n",
+    )
+    sys.path.insert(0, str(folder))
+    assessment = made("leads", ("biggest",), margin=0.25, logits=True)
+    assert (type(assessment.judge).__name__, assessment.columns) == ("Lead", ("metric_largest",))
+    own = made("judges_of_mine:Lead", ("judges_of_mine:Largest",), margin=0.25, logits=True)
+    assert assessment.identity() == own.identity()
+    with pytest.raises(CampaignError, match="did you mean 'biggest'") as caught:
+        made(metrics=("bigest",))
+    assert "mean_squared_error, biggest, or package.module:Class" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"judge": "top"}, "unknown judge 'top'; did you mean 'topk' or 'top1'?"),
+        ({"judge": "top"}, "unknown judge 'top'; did you mean"),
         ({"judge": "topk"}, "topk: it needs the parameter 'k'"),
         ({"judge": "topk", "k": 0}, "topk: k is a whole number of 1 or more; received 0"),
         ({"judge": "topk", "kk": 5}, "topk: unknown parameter 'kk'; did you mean 'k'?"),
