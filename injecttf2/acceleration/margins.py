@@ -11,16 +11,21 @@ import tensorflow as tf
 from injecttf2.judging.outcomes import is_close, judge
 
 SOFTMAX_LEAD = 2.0**-18
-"""Least lead of an input of a softmax that shows in what it gives out."""
+"""Least lead of an input of a softmax that shows in what it gives out: scores that are d apart give
+probabilities p and p exp(-d), of which the spacing of float32 below 1, 2^-24, may make one; 64
+times that."""
 
 NEGLIGIBLE = 2.0**-24
-"""Probability up to which rounding of a class's score does not show in a softmax."""
+"""Probability up to which rounding of a class's score does not show in a softmax: half of float32's
+epsilon, which rounds away beside a sum of 1."""
 
 FLOOR = 2.0**-22
-"""Effect of rounding a softmax on a distance, however little goes into it."""
+"""Effect of rounding a softmax on a distance, however little goes into it: an exponential, a sum, a
+quotient and the difference of two, each rounded by at most 2^-24 of 1."""
 
 LARGE = 2.0**127
-"""Magnitude from which a score might not be finite in another order of summation."""
+"""Magnitude from which a score might not be finite in another order of summation: half of what
+float32 holds."""
 
 CLOSE_TO_A_TIE = 2.0**-10
 """Lead of a golden decision, relative to the largest output, up to which rounding might take it."""
