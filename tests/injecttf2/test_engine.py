@@ -210,7 +210,7 @@ def test_golden_data_that_do_not_fit_are_held_for_a_block_of_samples(
 @pytest.mark.parametrize("received", ["logits + conv", "conv + conv + logits"])
 def test_layers_together_are_named_once_in_the_order_of_the_model(received: str) -> None:
     with pytest.raises(ModelError) as error:
-        engine_of("cnn").prepare(received)
+        engine_of("cnn").prepare(Scope.of(received))
     assert error.value.message == (
         "layers together are named once each, in the order of the model; received "
         f"{received!r}, expected 'conv + logits'"
