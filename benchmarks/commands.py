@@ -39,7 +39,7 @@ class Measured:
 
 def run(campaign: Path, output: Path, *options: str) -> Measured:
     """Run a campaign in a process of its own."""
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign)]
+    command = [sys.executable, "-m", "injecttf2", "run", str(campaign)]
     command += ["--output", str(output), "--json", *options]
     watched = [sys.executable, "-m", "benchmarks.commands", *command]
     peaks: dict[int, int] = {}

@@ -21,6 +21,7 @@ from injecttf2.errors import (
 
 if TYPE_CHECKING:
     from injecttf2.compat.injector import InjectTF2
+    from injecttf2.faults import fault
     from injecttf2.injector import Injector, Result, Site
     from orchestrator.api import run
     from orchestrator.campaign.campaign import Campaign, load_campaign
@@ -44,6 +45,7 @@ __all__ = [
     "UserError",
     "__version__",
     "compare",
+    "fault",
     "load_campaign",
     "open_run",
     "run",
@@ -57,6 +59,7 @@ _LOADING_TENSORFLOW = {
 _ELSEWHERE = {
     **dict.fromkeys(("Campaign", "load_campaign", "run"), "orchestrator"),
     **dict.fromkeys(("compare", "open_run"), "results"),
+    "fault": "injecttf2.faults",
 }
 
 

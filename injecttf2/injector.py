@@ -20,7 +20,7 @@ from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.errors import FaultError, ModelError
 from injecttf2.faults.bit_faults import BitFlip
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.traceable import Traceable

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.sampling.rates import Rate
 
 IDENTITY_VERSION = 1

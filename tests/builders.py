@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, Cell, Scope

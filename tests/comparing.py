@@ -15,7 +15,7 @@ from injecttf2.evaluation.evaluator import Judged
 from injecttf2.evaluation.faults import Faults
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from injecttf2.evaluation.records import Evaluation
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import Cell, CellTrials, Identity, Trial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 

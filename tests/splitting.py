@@ -17,7 +17,7 @@ import numpy as np
 from injecttf2.datasets import Dataset
 from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import Count, Probability
 from injecttf2.trial import WEIGHTS

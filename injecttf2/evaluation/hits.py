@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from injecttf2.evaluation.faults import Words
 from injecttf2.faults import masks
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling import sites

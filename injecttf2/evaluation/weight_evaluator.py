@@ -18,7 +18,7 @@ from injecttf2.errors import ModelError
 from injecttf2.evaluation.evaluator import Evaluator, Judge
 from injecttf2.evaluation.faults import WeightFaults
 from injecttf2.evaluation.records import Evaluation, Injections, joined
-from injecttf2.faults.fault import FaultedElements
+from injecttf2.faults.fault_model import FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
 from injecttf2.graph.weights import reason_of, weights_in, weights_of

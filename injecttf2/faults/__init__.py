@@ -4,7 +4,7 @@ One of your own is a class with ``corrupt``, named by ``@fault("name")``; see ``
 """
 
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.registry import fault
 from injecttf2.faults.value_faults import (

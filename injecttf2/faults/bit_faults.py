@@ -16,7 +16,7 @@ from injecttf2 import bits
 from injecttf2.bits import Words
 from injecttf2.config.parameters import shown, whole
 from injecttf2.faults import masks
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.sites import Choice
 

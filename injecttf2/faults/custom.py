@@ -28,7 +28,7 @@ import numpy.typing as npt
 from injecttf2 import bits
 from injecttf2.config.parameters import plain, shown
 from injecttf2.errors import FaultError
-from injecttf2.faults.fault import FaultedElements
+from injecttf2.faults.fault_model import FaultedElements
 from injecttf2.faults.value_faults import ValueFault, cast
 from injecttf2.user_code.files import Code
 from injecttf2.user_code.importing import Parcel, code_of_loaded

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from injecttf2.config.parameters import number, shown
 from injecttf2.faults import masks
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.masks import WordMasks
 
 

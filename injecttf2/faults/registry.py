@@ -18,7 +18,7 @@ from injecttf2.config.spelling import nearest
 from injecttf2.errors import FaultError, UserError
 from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
 from injecttf2.faults.custom import CODE, UserFault, check_class, wrapped
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from injecttf2.user_code.files import Code, code_of

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from injecttf2 import bits
 from injecttf2.config.parameters import number, shown
 from injecttf2.faults import masks
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.random_numbers import SMALLEST
 

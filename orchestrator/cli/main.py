@@ -34,7 +34,6 @@ app = typer.Typer(
     name="injecttf2",
     help="Fault-injection campaigns on TensorFlow / Keras models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

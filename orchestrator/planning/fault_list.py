@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from injecttf2.errors import CampaignError
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList, SetValue
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_in

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from injecttf2.errors import CampaignError
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph

@@ -11,7 +11,7 @@ from pathlib import Path
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError, placed
 from injecttf2.faults import registry as fault_registry
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import (

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import Cell, CellTrials, Identity, Scope, run_ids
 from orchestrator.scheduling.events import Range

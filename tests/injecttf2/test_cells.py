@@ -19,7 +19,7 @@ from injecttf2.errors import ModelError
 from injecttf2.evaluation import batching
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.custom import wrapped
-from injecttf2.faults.fault import Fault
+from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from injecttf2.graph import segments

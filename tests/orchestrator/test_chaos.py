@@ -52,7 +52,7 @@ def ended(processes: list[int], seconds: float = 120.0) -> bool:
 
 def start(command: str, *arguments: str, log: Any) -> subprocess.Popen[bytes]:
     """Start a command of injecttf2."""
-    line = [sys.executable, "-m", "orchestrator.cli", command, *arguments]
+    line = [sys.executable, "-m", "injecttf2", command, *arguments]
     return subprocess.Popen(line, stdout=log, stderr=log)
 
 

@@ -345,7 +345,7 @@ def test_rows_of_a_wider_grid_stay_and_are_named(
 
 
 def test_a_run_is_watched_until_it_ends(campaign: Path, injecttf2: Command, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign), *INLINE]
+    command = [sys.executable, "-m", "injecttf2", "run", str(campaign), *INLINE]
     with subprocess.Popen(
         [*command, "--output", str(tmp_path / "run")], stdout=subprocess.PIPE
     ) as process:

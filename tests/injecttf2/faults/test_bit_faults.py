@@ -12,7 +12,7 @@ from scipy import stats
 
 from injecttf2 import bits
 from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
-from injecttf2.faults.fault import FaultedElements
+from injecttf2.faults.fault_model import FaultedElements
 
 
 @pytest.mark.parametrize("dtype", bits.LAYOUTS)

@@ -16,7 +16,7 @@ import pytest
 from injecttf2 import bits
 from injecttf2.errors import FaultError
 from injecttf2.faults.custom import CODE, wrapped
-from injecttf2.faults.fault import FaultedElements
+from injecttf2.faults.fault_model import FaultedElements
 
 _calls = itertools.count()
 

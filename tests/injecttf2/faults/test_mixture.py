@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.value_faults import Constant, RandomBits, Scale, Zero
 from injecttf2.sampling import sites

@@ -20,7 +20,7 @@ from injecttf2.errors import FaultError
 from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.custom import UserFault
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
 from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names, wrap
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
@@ -283,7 +283,8 @@ def test_a_class_beside_the_campaign_travels_to_processes_that_lack_it(
     for kind, travelling in (("alone", made), ("mixed", mixed)):
         (tmp_path / kind).write_bytes(pickle.dumps(travelling))
         program = (
-            "import pickle, sys, numpy as np; from injecttf2.faults.fault import FaultedElements\n"
+            "import pickle, sys, numpy as np\n"
+            "from injecttf2.faults.fault_model import FaultedElements\n"
             f"fault = pickle.load(open({str(tmp_path / kind)!r}, 'rb'))\n"
             "draws, values = np.zeros((2, fault.draws)), np.ones(2, np.int8)\n"
             "hits = FaultedElements('int8', np.full(2, -1), draws, values)\n"

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from injecttf2 import bits
-from injecttf2.faults.fault import Fault, FaultedElements
+from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 
 FLOATS = tuple(bits.LAYOUTS)

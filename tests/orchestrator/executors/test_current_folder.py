@@ -8,8 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from injecttf2 import __version__
 from results import open_run
 from tests.orchestrator.conftest import assert_equal_rows
+
+ROOT = Path(__file__).parents[3]
 
 NAMES = ("results", "orchestrator", "injecttf2", "statistics", "keras", "tensorflow", "ray", "rich")
 
@@ -56,3 +61,27 @@ def test_files_in_the_current_folder_do_not_stop_workers_and_are_not_run(
     assert not mark.exists()
     assert_equal_rows(campaign.with_name("inline-run"), campaign.with_name("ray-run"))
     assert open_run(campaign.with_name("ray-run")).trials()["sdc"].sum() > 0
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "results"])
+def test_another_package_of_that_name_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('not me')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "injecttf2", "--version"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: injecttf2 needs its own package {name!r}, in {ROOT}; Python finds it at "
+        f"{tmp_path / name}.py: rename or uninstall that, or run injecttf2 from another folder\n"
+    )
+
+
+def test_the_command_is_a_module_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "injecttf2", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.stdout, done.stderr) == (f"injecttf2 {__version__}\n", "")

@@ -100,7 +100,7 @@ def test_a_cluster_that_does_not_answer_is_named(
 
 
 def test_a_run_prints_nothing_of_rays_own(campaign: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(campaign)]
+    command = [sys.executable, "-m", "injecttf2", "run", str(campaign)]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "run"), "--workers=1", "--levels=dense", "--json"],
         env={**os.environ, "HOME": str(tmp_path), "COLUMNS": "400"},
