@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from plotly.offline import get_plotlyjs_version
 
 from results import ResultsError, Run, write_report
 from results.reading.snapshot import Snapshot
@@ -248,3 +249,10 @@ def test_what_cannot_be_seen_is_written_out_and_addresses_have_no_secrets() -> N
     page = report._environment().from_string("{{ name }} {{ own_file('report.css')[:0] }}{{ 7 }}")
     name = "<\x1b[2J\u202e> s3://key:hidden@bucket/run"
     assert page.render(name=name) == r"&lt;\x1b[2J\u202e&gt; s3://bucket/run 7"
+
+
+def test_plotly_js_is_of_the_version_that_draws_the_figures() -> None:
+    """Otherwise: make plotly."""
+    templates = Path(report.__file__).parent / "templates"
+    head = (templates / "plotly-cartesian.min.js").read_text()[:200]
+    assert f"plotly.js (cartesian - minified) v{get_plotlyjs_version()}\n" in head
