@@ -57,7 +57,8 @@ class NoopEngine:
 
         index = int(scope.label.removeprefix("layer"))
         info = LayerInfo(scope.label, index, "Dense", (10,), "float32", 0, is_input=False)
-        return SimpleNamespace(infos=[info], dtypes=("float32",), scope=scope, reevaluated=0)
+        known = {"infos": [info], "dtypes": ("float32",), "scope": scope, "reevaluated": 0}
+        return SimpleNamespace(**known, evaluate=self.evaluate)
 
     def evaluate(self, trials: Any, *, record: bool) -> Any:
         from injecttf2.evaluation.records import Evaluation

@@ -1,8 +1,12 @@
-"""What many tests build: cells by the names that rows have, packages that are installed."""
+"""What many tests build: cells, packages that are installed, cases of which few run in short."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList
@@ -28,3 +32,8 @@ def install_package(folder: Path, entry_points: str) -> None:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(entry_points)
+
+
+def in_short(*names: str, of: Iterable[str]) -> list[Any]:
+    """The names as parameters; all but some of them with ``--full`` only."""
+    return [pytest.param(one, marks=[] if one in names else [pytest.mark.full]) for one in of]

@@ -172,7 +172,7 @@ class Worker:
         prepared = engine.prepare(trials[0].cell.scope)
         reevaluated = prepared.reevaluated
         begin = time.perf_counter()
-        evaluation = engine.evaluate(trials, record=self._settings.record)
+        evaluation = prepared.evaluate(trials, record=self._settings.record)
         seconds = time.perf_counter() - begin
         table = rows.trials_table(
             trials,

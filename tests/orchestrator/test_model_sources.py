@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from results import open_run
+from tests.builders import in_short
 from tests.keras_2 import KINDS
 from tests.orchestrator.conftest import Command, assert_equal_rows
 from tests.tensorflow_models import Decorated, data, signatures
@@ -122,7 +123,9 @@ def test_plan_run_and_replay(name: str, injecttf2: Command, tmp_path: Path) -> N
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", ["h5", "SavedModel", "module", "tf_keras"])
+@pytest.mark.parametrize(
+    "name", in_short("SavedModel", of=("h5", "SavedModel", "module", "tf_keras"))
+)
 def test_workers_have_the_same_model(name: str, injecttf2: Command, tmp_path: Path) -> None:
     file = written(name, tmp_path)
     for executor in ("inline", "ray"):

@@ -24,7 +24,7 @@ from injecttf2.levels import parse_levels
 from injecttf2.sampling.rates import Count, Probability
 from injecttf2.trial import OUTPUTS, WEIGHTS
 from tests import networks
-from tests.builders import cell_of
+from tests.builders import cell_of, in_short
 from tests.comparing import COUNTS, assert_same, trials_of
 from tests.families import CLASSES, FAMILIES
 
@@ -243,7 +243,9 @@ def test_weights_of_another_output_than_the_one_judged_are_masked() -> None:
     np.testing.assert_array_equal(outputs, engine.golden.outputs)
 
 
-@pytest.mark.parametrize("name", ["padded", "max_pool", "flattened", "swish", "joined"])
+@pytest.mark.parametrize(
+    "name", in_short("joined", of=("padded", "max_pool", "flattened", "swish", "joined"))
+)
 def test_stages_of_single_segments_have_the_rows_of_level_dense(name: str) -> None:
     model = IMAGES[name]()
     generator = np.random.default_rng(4)

@@ -28,6 +28,7 @@ from injecttf2.models.keras2_model import Keras2Model
 from injecttf2.models.model_files import CODE_HINT
 from injecttf2.models.portable import FileModel
 from tests import networks
+from tests.builders import in_short
 from tests.keras_2 import KINDS, Bent, shaken
 from tests.refusals import refusal
 from tests.splitting import check_outputs, check_weights, dataset, halves
@@ -91,7 +92,7 @@ for _ in range(2):
 """
 
 
-@pytest.mark.parametrize("name", ["convolutions", "recurrent"])
+@pytest.mark.parametrize("name", in_short("convolutions", of=("convolutions", "recurrent")))
 def test_a_file_has_the_same_digest_in_another_process(name: str, tmp_path: Path) -> None:
     made = KINDS[name].model()
     (given,) = made.inputs  # a function of TensorFlow, which Keras 3 does not read

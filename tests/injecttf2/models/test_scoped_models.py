@@ -28,6 +28,7 @@ from injecttf2.models.inputs import model_inputs
 from injecttf2.models.portable import FolderModel, as_model
 from injecttf2.models.scoped_model import ScopedModel
 from tests import networks
+from tests.builders import in_short
 from tests.keras_2 import KINDS
 from tests.splitting import check_outputs, check_weights, dataset, halves
 from tests.tensorflow_models import SIGNATURE, Branching, Decorated, Named, Plain, data, signatures
@@ -257,7 +258,7 @@ EXPORTS = {
 }
 
 
-@pytest.mark.parametrize("maker", EXPORTS)
+@pytest.mark.parametrize("maker", in_short("Keras 2", of=EXPORTS))
 def test_a_saved_model_has_the_same_digest_in_other_processes(maker: str, tmp_path: Path) -> None:
     EXPORTS[maker](tmp_path / "model")
     portable, model = loading.resolve(str(tmp_path / "model"))
