@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from results import open_run
+from injecttf2 import open_run
 
 CELL_WIDTH, CELL_HEIGHT, LEFT, TOP = 22, 24, 120, 64
 LIGHT, DARK = (247, 251, 255), (8, 48, 107)

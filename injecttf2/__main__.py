@@ -17,7 +17,7 @@ def main() -> None:
     for name in ("orchestrator", "results"):
         found = find_spec(name)
         place = None if found is None or found.origin is None else Path(found.origin)
-        if place is None or place.parents[1] != ours:
+        if place is None or place.parent != ours / name:
             where = "nowhere" if place is None else f"at {place}"
             print(
                 f"error: injecttf2 needs its own package {name!r}, in {ours}; Python finds it "

@@ -27,15 +27,17 @@ def run(
     workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: float | None = None,
+    cpu_workers: int = 0,
     any_numerics: bool = False,
     address: str | None = None,
     levels: Sequence[Level] | None = None,
     retry_failed: bool = False,
+    patience: float | None = None,
     quiet: bool = False,
 ) -> Run:
     """Run a campaign, or what is left of it, and return its results.
 
-        from orchestrator import Campaign, run
+        from injecttf2 import Campaign, run
 
         campaign = Campaign(
             model="my_model.keras",
@@ -54,11 +56,14 @@ def run(
         workers: Workers to start; None for as many as fit.
         cpus_per_worker: CPUs of a worker.
         gpus_per_worker: GPUs of a worker, may be a fraction; None for one where there are any.
+        cpu_workers: Workers without a GPU beside those with one.
         any_numerics: Whether to take workers that round otherwise than the others.
         address: Of an existing Ray cluster; None starts Ray on this machine.
         levels: Levels that may be used, none of which changes an outcome; None takes the
             campaign's, an empty list is level ``dense``.
         retry_failed: Whether to try trials again that were given up on.
+        patience: Seconds without any worker after which the run stops; None for 300, on a cluster
+            1800.
         quiet: Whether to show no progress.
 
     Returns:
@@ -72,7 +77,7 @@ def run(
             goes on.
     """
     workers, cpus_per_worker = plain_values([workers, cpus_per_worker])
-    gpus_per_worker, chosen = plain_values([gpus_per_worker, levels])
+    gpus_per_worker, chosen, patience = plain_values([gpus_per_worker, levels, patience])
     levels = cast("Sequence[Level] | None", [chosen] if isinstance(chosen, str) else chosen)
     counts = {"workers": 1 if workers is None else workers, "cpus_per_worker": cpus_per_worker}
     _check(executor, levels, counts)
@@ -82,10 +87,12 @@ def run(
         workers=workers,
         cpus=cpus_per_worker,
         gpus=gpus_per_worker,
+        cpu_workers=cpu_workers,
         any_numerics=any_numerics,
         address=address,
         levels=None if levels is None else tuple(levels),
         retry_failed=retry_failed,
+        patience=patience,
     )
     console = Console(file=io.StringIO()) if quiet else messages()
     summary = launch(campaign.located(), options, console)

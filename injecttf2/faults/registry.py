@@ -47,7 +47,7 @@ Class = TypeVar("Class", bound=type)
 
 
 def fault(name: str) -> Callable[[Class], Class]:
-    """Return a decorator that makes a frozen dataclass a fault model; see ``user_faults``.
+    """Return a decorator that makes a frozen dataclass a fault model; see ``custom``.
 
     Args:
         name: Its name in YAML and in the results.
@@ -181,21 +181,6 @@ def own_code(fault: Fault) -> dict[str, Code]:
     if isinstance(fault, Mixture):
         return {name: code for _, one in fault.faults for name, code in own_code(one).items()}
     return {fault.name: fault.parcel.code} if isinstance(fault, UserFault) else {}
-
-
-def wrap(model: Any) -> Fault:
-    """Return ``model`` if it is a fault, and an instance of a user's class as one.
-
-    Its name is the one under ``@fault``, or else ``package.module:Class``.
-
-    Raises:
-        FaultError: The class cannot be a fault model.
-    """
-    if isinstance(model, Fault):
-        return model
-    kind = type(model)
-    labels = [name for name, known in _decorated.items() if known is kind]
-    return wrapped(model, labels[0] if labels else _full_name(kind))
 
 
 def _user_fault(kind: type, given: dict[str, Any], name: str, folder: Path | None) -> UserFault:

@@ -64,7 +64,7 @@ class OutputKind:
     reason: str
 
 
-def told(outputs: OutputKind | None) -> dict[str, Any]:
+def as_columns(outputs: OutputKind | None) -> dict[str, Any]:
     """Return what outputs are taken for as JSON has it; nothing where nothing depends on it."""
     return {} if outputs is None else {"outputs": asdict(outputs)}
 

@@ -103,7 +103,7 @@ class Makers:
         made: Judge | Criterion
         if kind := JUDGES.get(named.type):
             made = self._made(kind, named.type, named.parameters)
-        elif parsed_name(named.type, CRITERIA):
+        elif parsed_name(named.type, CRITERIA) or installed("criteria", named.type):
             made = self.criterion(named)
         else:
             made = self._own(named, "judge", (Judge, Criterion), (*JUDGES, *CRITERIA))

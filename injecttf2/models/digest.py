@@ -30,7 +30,7 @@ def model_digest(model: keras.Model | Traceable, graph: ModelGraph | None = None
     """Return the 128-bit blake2b digest of a model's graph and weights, hexadecimal.
 
     Of a model that is none of Keras 3 it is that of the graph that TensorFlow runs; see
-    ``graph.canonical``. Of one of Keras 3 it is another:
+    ``graph_digest``. Of one of Keras 3 it is another:
 
     It covers each step's address, class, configuration and call, the code of classes and functions
     that are not Keras' own, each weight's dtype, shape and contents, and settings of Keras that are

@@ -48,12 +48,10 @@ class DrawnRate(Rate):
 
     Attributes:
         per_sample: Whether each sample has its own chance; else sites are drawn of all together.
-        hint: What to do where there are not the sites that it asks for.
     """
 
     sampling: ClassVar[str] = "random"
     per_sample: ClassVar[bool] = False
-    hint: ClassVar[str]
 
     def check(self, total: int, *, one_bit: bool) -> None:
         """See that sites can be drawn.
@@ -119,7 +117,6 @@ class Count(DrawnRate):
     """
 
     name: ClassVar[str] = "count"
-    hint: ClassVar[str] = "give a smaller count, or layers that are larger a grid of their own"
 
     value: int
 
@@ -153,7 +150,6 @@ class BitErrorRate(DrawnRate):
     """
 
     name: ClassVar[str] = "ber"
-    hint: ClassVar[str] = "give `counts` or `probabilities`"
 
     value: float
 

@@ -6,7 +6,7 @@ reading ``import`` statements, wherever in a file they stand; modules of Python'
 and of installed packages are left out. Code that is named by a variable when it is imported could
 be any: all modules of the folder or package count then.
 
-``code_import`` imports from the same bytes.
+``importing`` imports from the same bytes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MAIN = "__main__"
 
 
 def is_of_bytes(part: object) -> bool:
-    """Return whether a finder or loader is of ``code_import``: it tells of an earlier campaign."""
+    """Return whether a finder or loader is of ``importing``: it tells of an earlier campaign."""
     return getattr(part, "of_bytes", False)
 
 

@@ -37,8 +37,8 @@ from injecttf2.config.plain_values import plain_values
 from injecttf2.config.yaml_file import YamlSource, read_yaml
 from injecttf2.errors import CampaignError
 from injecttf2.levels import DENSE, LEVELS, Level
-from orchestrator.campaign import paths as sources
-from orchestrator.campaign.component_spec import JudgeSpec, TypedList, judge_mapping, typed_list
+from orchestrator.campaign import paths
+from orchestrator.campaign.component_spec import ComponentList, JudgeSpec, judge_mapping, typed_list
 from orchestrator.campaign.grid import RATES, GridSpec, every_site
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec, SourceSpec, from_text
@@ -125,12 +125,12 @@ class Campaign(Schema):
         "regression, or package.module:Class; a name, or a mapping of type, parameters, output, "
         "which one is judged, and outputs, probabilities or logits.",
     )
-    metrics: Annotated[TypedList, typed_list("metric", may_be_empty=True)] = Field(
+    metrics: Annotated[ComponentList, typed_list("metric", may_be_empty=True)] = Field(
         (),
         description="Columns metric_NAME, means over all samples: top5_accuracy, confidence, "
         "mean_absolute_error, mean_squared_error, or package.module:Class; one or a list.",
     )
-    criteria: Annotated[TypedList, typed_list("criterion", may_be_empty=True)] = Field(
+    criteria: Annotated[ComponentList, typed_list("criterion", may_be_empty=True)] = Field(
         (),
         description="Columns sdc_NAME, counts of injected samples: confidence_10 (the top-1 "
         "probability moved by more than 10 %), top5 (the class left the top 5), or "
@@ -283,7 +283,7 @@ def locate(source: str) -> str:
     Raises:
         CampaignError: It is on another machine.
     """
-    return sources.located(sources.checked(source, None), Path.cwd())
+    return paths.located(paths.checked(source, None), Path.cwd())
 
 
 def _parsed(source: YamlSource) -> Campaign:
@@ -332,4 +332,4 @@ def _given(kind: type[SourceSpec], option: str, given: str | Path | None) -> Sou
         raise CampaignError("received an empty text, expected a source", place=option)
     if source is None:
         return None
-    return kind(source=sources.checked(source, option)).located(Path.cwd())
+    return kind(source=paths.checked(source, option)).located(Path.cwd())

@@ -11,7 +11,7 @@ from injecttf2.config.fields import Schema, Text, as_list
 from injecttf2.config.parameters import plain
 
 
-class TypedSpec(Schema):
+class ComponentSpec(Schema):
     """A type with its parameters, whose names and values the type itself checks."""
 
     type: Text = Field(description="A built-in name, or package.module:Class; required.")
@@ -35,7 +35,7 @@ def typed(value: object, what: str, own: Iterable[str] = ()) -> object:
     """
     if isinstance(value, str) and value:
         return {"type": value}
-    if isinstance(value, TypedSpec):
+    if isinstance(value, ComponentSpec):
         return value
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise ValueError(  # noqa: TRY004 - for pydantic
@@ -48,7 +48,7 @@ def typed(value: object, what: str, own: Iterable[str] = ()) -> object:
     return {**{key: item for key, item in value.items() if key in own}, "parameters": content}
 
 
-TypedList = tuple[TypedSpec, ...]
+ComponentList = tuple[ComponentSpec, ...]
 
 
 def typed_list(what: str, *, may_be_empty: bool = False) -> BeforeValidator:
@@ -64,7 +64,7 @@ def typed_list(what: str, *, may_be_empty: bool = False) -> BeforeValidator:
     )
 
 
-class JudgeSpec(TypedSpec):
+class JudgeSpec(ComponentSpec):
     """What counts as a decision."""
 
     type: Text = Field(

@@ -27,8 +27,8 @@ from injecttf2.config.fields import (
     as_list,
     whole_number,
 )
-from orchestrator.campaign import paths as sources
-from orchestrator.campaign.component_spec import TypedList, TypedSpec, typed_list
+from orchestrator.campaign import paths
+from orchestrator.campaign.component_spec import ComponentList, ComponentSpec, typed_list
 from orchestrator.campaign.sources import LOCAL
 
 BIT_NAMES = ("random", "sign", "exponent", "mantissa")
@@ -136,8 +136,8 @@ class GridSpec(Schema):
         description="Only for weights: all (default), the sites drawn over all variables of a "
         "layer together, or names or patterns such as kernel, one cell each.",
     )
-    fault: Annotated[TypedList, typed_list("fault model")] = Field(
-        (TypedSpec(type="bit_flip"),),
+    fault: Annotated[ComponentList, typed_list("fault model")] = Field(
+        (ComponentSpec(type="bit_flip"),),
         description="What happens: bit_flip (default), stuck_at, random_bits, zero, constant, "
         "random_value, scale, mixture, an installed one or package.module:Class, or a mapping of "
         "type and parameters; one or a list.",
@@ -208,4 +208,4 @@ class GridSpec(Schema):
         """Return the same with a fault list's path that is relative to ``folder`` made absolute."""
         if self.sites is None:
             return self
-        return self.model_copy(update={"sites": sources.absolute(self.sites, folder)})
+        return self.model_copy(update={"sites": paths.absolute(self.sites, folder)})

@@ -8,7 +8,7 @@ from injecttf2 import datasets
 from injecttf2.config.applications import APPLICATIONS
 from injecttf2.config.paths import on_disk
 from injecttf2.errors import CampaignError
-from injecttf2.user_code.references import is_function
+from injecttf2.user_code.references import installed, is_function
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
@@ -39,7 +39,7 @@ def checked(source: str, option: str | None) -> str:
 
 def may_be_folder(source: str) -> bool:
     """Return whether ``source`` is the name of nothing else than a folder."""
-    known = source in datasets.BUILTIN or is_function(source)
+    known = source in datasets.BUILTIN or is_function(source) or installed("datasets", source)
     return not known and not source.lower().endswith(FILE_SUFFIXES)
 
 

@@ -12,7 +12,7 @@ from injecttf2.config.fields import Finite, Positive, Schema, Text, TrueOrFalse,
 from injecttf2.config.parameters import plain
 from injecttf2.datasets import Images, Interpolation
 from injecttf2.user_code.references import is_function
-from orchestrator.campaign import paths as sources
+from orchestrator.campaign import paths
 
 
 def _channels(value: object) -> object:
@@ -70,7 +70,7 @@ class SourceSpec(Schema):
 
     def located(self, folder: Path) -> Self:
         """Return the same with file paths that are relative to ``folder`` made absolute."""
-        return self.model_copy(update={"source": sources.located(self.source, folder)})
+        return self.model_copy(update={"source": paths.located(self.source, folder)})
 
 
 class ModelSpec(SourceSpec):
@@ -111,7 +111,7 @@ class ModelSpec(SourceSpec):
     @field_validator("signature")
     @classmethod
     def _only_for_saved_models(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and not sources.may_be_folder(info.data.get("source", "")):
+        if value is not None and not paths.may_be_folder(info.data.get("source", "")):
             raise ValueError("nothing: only a SavedModel folder takes this key")
         return value
 
@@ -119,7 +119,7 @@ class ModelSpec(SourceSpec):
         """Return the same with file paths that are relative to ``folder`` made absolute."""
         weights = self.weights
         if weights not in (None, "imagenet", "random"):
-            weights = sources.absolute(weights, folder)
+            weights = paths.absolute(weights, folder)
         return super().located(folder).model_copy(update={"weights": weights})
 
 
@@ -177,7 +177,7 @@ class DatasetSpec(SourceSpec):
     @field_validator("size", "interpolation", "crop_to_aspect_ratio", "class_names")
     @classmethod
     def _only_for_folders(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and not sources.may_be_folder(info.data.get("source", "")):
+        if value is not None and not paths.may_be_folder(info.data.get("source", "")):
             raise ValueError("nothing: only a folder of images takes this key")
         return value
 

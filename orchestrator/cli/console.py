@@ -131,7 +131,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
     from results.shown import shown_address
 
     if as_json:
-        from injecttf2.judging.output_kind import told
+        from injecttf2.judging.output_kind import as_columns
 
         print_json(
             {
@@ -145,7 +145,7 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
                 "stopped": summary.stopped,
                 "report": report,
                 **({"unmet": summary.unmet} if summary.unmet else {}),
-                **told(summary.outputs),
+                **as_columns(summary.outputs),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
                 **_golden(folder),
             }

@@ -238,7 +238,7 @@ def plan(
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
     device.configure(gpu=False)
-    from injecttf2.judging.output_kind import told
+    from injecttf2.judging.output_kind import as_columns
     from orchestrator.cli.tables import plan_table
     from orchestrator.planning.estimate import estimate
     from orchestrator.planning.plan import make_plan
@@ -254,7 +254,7 @@ def plan(
                 "seconds": round(expected.seconds, 1),
                 "seconds_at_least": round(expected.at_least, 1),
                 "bytes": expected.bytes,
-                **told(planned.outputs),
+                **as_columns(planned.outputs),
                 "data": planned.dataset.told,
                 **({} if (span := planned.trial_range()) is None else span._asdict()),
             }

@@ -25,7 +25,7 @@ from injecttf2.levels import LEVELS
 from injecttf2.models.digest import model_digest
 from injecttf2.models.portable import PortableModel
 from injecttf2.trial import CellTrials, Identity
-from orchestrator.executors import result_rows as rows
+from orchestrator.executors import result_rows
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,10 @@ class Worker:
         begin = time.perf_counter()
         evaluation = prepared.evaluate(trials, record=self._settings.record)
         seconds = time.perf_counter() - begin
-        table = rows.trials_table(
+        table = result_rows.trials_table(
             trials,
             evaluation,
-            measured=rows.Measured(
+            measured=result_rows.Measured(
                 layers=prepared.infos,
                 dtypes=prepared.dtypes,
                 identity=identity,
@@ -185,12 +185,12 @@ class Worker:
                 golden_accuracy=engine.golden.accuracy,
                 columns=self._assessment.columns,
             ),
-            source=rows.Source(self._name, seconds, datetime.datetime.now(datetime.UTC)),
+            source=result_rows.Source(self._name, seconds, datetime.datetime.now(datetime.UTC)),
         )
         injections = None
         if evaluation.injections is not None:
             layers = prepared.scope.layers
-            injections = rows.injections_table(trials, evaluation.injections, layers=layers)
+            injections = result_rows.injections_table(trials, evaluation.injections, layers=layers)
         injected = int(evaluation.tallies.injected.sum())
         reevaluated = prepared.reevaluated - reevaluated
         use = CacheUse(engine.golden_use.hits - use.hits, engine.golden_use.computed - use.computed)

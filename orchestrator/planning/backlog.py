@@ -98,13 +98,13 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
     grid, identity = plan.grid, plan.identity
     done, failed = writer.done_ids(), writer.failed_ids()
     looks, later = plan.new_looks(), np.empty(0, np.uint64)
-    withheld = Counter(grid.by_layer())
+    held: Counter[str] = Counter()
     if looks is not None and len(done):
         rows = open_run(output).trials(["trial_id", *looks.columns])
         looks.resume(rows)
         groups = looks.held_back(rows)
         later = ascending(rows["trial_id"].to_numpy()[groups >= 0])
-        withheld.subtract(grid.groups[group].layer for group in groups[groups >= 0].tolist())
+        held.update(grid.groups[group].layer for group in groups[groups >= 0].tolist())
     released = [(0, len(grid))]
     if looks is not None:
         released = list(without(released, looks.withheld()))
@@ -121,6 +121,7 @@ def take_stock(plan: Plan, writer: RunWriter, output: str, *, retry_failed: bool
     withheld = Counter(grid.by_layer())
     for group, spans in zip(grid.groups, by_group(grid, released), strict=True):
         withheld[group.layer] -= _length(spans)
+    withheld.subtract(held)
     return Backlog(
         todo=todo,
         begun=frozenset(

@@ -21,12 +21,12 @@ from injecttf2.graph.weights import weights_in
 from injecttf2.sampling.sites import Sites, WeightSites, word_starts
 from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Scope
 from orchestrator.planning.fault_list_columns import NONE
-from orchestrator.planning.fault_list_rows import KINDS, SiteRows
+from orchestrator.planning.fault_list_rows import KINDS, FaultListReader
 
 Column = npt.NDArray[Any]
 
 
-class SiteList:
+class FaultList:
     """A fault list, checked against a model.
 
     A trial's sites are slices of columns that all trials share, so that a list of a million trials
@@ -42,7 +42,7 @@ class SiteList:
     """
 
     def __init__(self, file: Path, graph: ModelGraph, samples: int) -> None:
-        self._rows = SiteRows(file, graph, samples)
+        self._rows = FaultListReader(file, graph, samples)
         self._graph = graph
         table = self._rows.table
         self._columns = {name: table[name].to_numpy() for name in table.columns}

@@ -68,7 +68,7 @@ _OTHERS = {
 
 
 @dataclass(frozen=True)
-class SiteFile:
+class FaultListFile:
     """A fault list that has been read.
 
     Args:
@@ -95,7 +95,7 @@ class SiteFile:
         return _place(self.files[file], row - begin)
 
 
-def read_sites(file: Path) -> SiteFile:
+def read_sites(file: Path) -> FaultListFile:
     """Read a fault list.
 
     Args:
@@ -130,7 +130,7 @@ def read_sites(file: Path) -> SiteFile:
         )
     if "trial" not in known[0]:
         found["trial"] = found.index
-    return SiteFile(found, files, ends)
+    return FaultListFile(found, files, ends)
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def _check_type(name: str, given: pa.DataType, file: Path) -> None:
 
 
 def _rows(columns: Mapping[str, pa.ChunkedArray], table: _Table, file: Path) -> pd.DataFrame:
-    """Return the rows of a file as ``SiteFile`` has them."""
+    """Return the rows of a file as ``FaultListFile`` has them."""
     nothing = pa.chunked_array([pa.nulls(len(table.cells))])
     rows: dict[str, Any] = {}
     name = ""

@@ -25,7 +25,7 @@ KINDS = (*BIT_FAULTS, SetValue.name)
 """What may happen at a site; the column ``kind`` of checked rows is the position in this."""
 
 
-class SiteRows:
+class FaultListReader:
     """The rows of a fault list, checked against a model.
 
     Args:

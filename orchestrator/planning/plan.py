@@ -18,8 +18,7 @@ from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.faults import registry as fault_registry
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.judging import Assessment, Output, output_kind
-from injecttf2.judging import registry as loading
+from injecttf2.judging import Assessment, Output, output_kind, registry
 from injecttf2.judging.names import Named
 from injecttf2.judging.output_kind import OutputKind
 from injecttf2.judging.probabilities import gives_logits
@@ -32,7 +31,7 @@ from injecttf2.models.portable import Model, PortableModel
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
-from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.campaign.component_spec import ComponentSpec
 from orchestrator.planning.adaptive_sampling import AdaptiveSampling, is_adaptive
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.selection import TargetSelector
@@ -270,7 +269,7 @@ def _asked(campaign: Campaign, graph: ModelGraph, loaded: Dataset) -> _Asked:
     operation = graph.output_operation
 
     def asked(kind: OutputKind | None, *, logits: bool) -> _Asked:
-        sent, assessment = loading.resolve(
+        sent, assessment = registry.resolve(
             judge, metrics, criteria, logits=logits, folder=campaign.folder
         )
         dataset = replace(loaded, labels=assessment.labels(raw, output))
@@ -305,5 +304,5 @@ def _check_metric(campaign: Campaign, assessment: Assessment) -> None:
         )
 
 
-def _named(spec: TypedSpec, place: str | None) -> Named:
+def _named(spec: ComponentSpec, place: str | None) -> Named:
     return Named(spec.type, spec.parameters, place)

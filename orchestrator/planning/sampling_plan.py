@@ -20,6 +20,12 @@ from orchestrator.campaign.grid import GridSpec
 from orchestrator.planning.trial_grid import Product
 
 RATE_KEYS = {"probabilities": "probability", "counts": "count", "bers": "ber"}
+
+RATE_HINTS = {
+    "counts": "give a smaller count, or layers that are larger a grid of their own",
+    "bers": "give `counts` or `probabilities`",
+}
+"""What to do where there are not the sites that a rate asks for."""
 """Keys of a grid, and the names of the rates that they list."""
 
 EXHAUSTIVE_LIMIT = 100_000_000
@@ -219,7 +225,7 @@ class SamplingPlan:
                 key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
                 place = self._campaign.place("grid", index, key)
                 message = f"the fault {fault.name}: {error}"
-                raise CampaignError(message, place=place, hint=rate.hint) from error
+                raise CampaignError(message, place=place, hint=RATE_HINTS.get(key)) from error
 
 
 def _rates(spec: GridSpec) -> tuple[Rate, ...]:

@@ -26,10 +26,10 @@ from injecttf2.graph.weights import (
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, WEIGHTS, Scope
 from orchestrator.campaign.campaign import Campaign
-from orchestrator.campaign.component_spec import TypedSpec
+from orchestrator.campaign.component_spec import ComponentSpec
 from orchestrator.campaign.grid import ALL, GridSpec, LayerType
 from orchestrator.planning.fault_entries import takes_bits, written_out
-from orchestrator.planning.fault_list import SiteList
+from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
 
@@ -120,7 +120,7 @@ class TargetSelector:
 
     def _add_listed(self, index: int, file: str, chosen: Selection) -> None:
         with placed(self._campaign.place("grid", index, "sites")):
-            listed = SiteList(Path(file), self._graph, self._samples).trials()
+            listed = FaultList(Path(file), self._graph, self._samples).trials()
         for scope, cells in listed.items():
             chosen.products.setdefault(scope, []).append(FaultListCells(tuple(cells)))
 
@@ -270,7 +270,7 @@ class TargetSelector:
         return found
 
     def _of_type(
-        self, given: TypedSpec, bits: Iterable[int | str] | None
+        self, given: ComponentSpec, bits: Iterable[int | str] | None
     ) -> list[tuple[Fault, str]]:
         """Return the faults of one type: a single one, or one for each of the grid's bits."""
         if not takes_bits(given.type, given.parameters, self._campaign.folder):
@@ -282,7 +282,7 @@ class TargetSelector:
             )
         return [(self._build(given, bit), "bits") for bit in bits]
 
-    def _build(self, given: TypedSpec, bit: int | str | None = None) -> Fault:
+    def _build(self, given: ComponentSpec, bit: int | str | None = None) -> Fault:
         field = ("any" if bit == "random" else bit) if isinstance(bit, str) else None
         try:
             return fault_registry.build(

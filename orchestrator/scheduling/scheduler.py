@@ -93,7 +93,7 @@ class Scheduler:
         begun: Container[int] = (),
     ) -> None:
         self._settings = settings
-        self._crew = WorkerPool(settings)
+        self._pool = WorkerPool(settings)
         self._groups = [
             WorkQueue(ranges, weigh, begun=index in begun, hopeless_after=settings.hopeless_after)
             for index, ranges in enumerate(groups)
@@ -105,7 +105,7 @@ class Scheduler:
         self._open_groups = sum(group.waiting > 0 for group in self._groups)
         self._in_flight = 0
         self._chunks_made = 0
-        self._suspicion = CircuitBreaker(self._groups, settings.hopeless_after)
+        self._breaker = CircuitBreaker(self._groups, settings.hopeless_after)
         self._useless: str | None = None
         self._finished = False
 
@@ -121,7 +121,7 @@ class Scheduler:
 
     def start(self) -> list[Action]:
         """Return the first actions: as many workers as are wanted and as there is work for."""
-        return [*self._crew.start(self.remaining)] if self.remaining else self._finish(None)
+        return [*self._pool.start(self.remaining)] if self.remaining else self._finish(None)
 
     def on(self, event: Event) -> list[Action]:
         """Take in what happened and return what to do."""
@@ -133,10 +133,10 @@ class Scheduler:
         if not self.remaining:
             return actions + self._finish(None)
         reason = self._useless if self._waiting else None
-        reason = reason or self._crew.out_of_patience()
+        reason = reason or self._pool.out_of_patience()
         if reason is not None:
             return actions + self._finish(reason)
-        actions += self._crew.start(self.remaining)
+        actions += self._pool.start(self.remaining)
         actions += self._assign()
         return actions
 
@@ -155,9 +155,9 @@ class Scheduler:
             case MoreWork(group, ranges):
                 self._add(group, ranges)
             case WorkerPlaced(worker):
-                self._crew.placed(worker)
+                self._pool.placed(worker)
             case WorkerReady(worker, kind):
-                self._crew.ready(worker, kind)
+                self._pool.ready(worker, kind)
             case WorkerLost(worker, error, blameless, refused):
                 return self._lost(worker, error, blameless=blameless, refused=refused)
         return []
@@ -168,12 +168,12 @@ class Scheduler:
         group.add(ranges)
         self._waiting += group.waiting - before
         self._open_groups += not before and group.waiting > 0
-        self._suspicion.opened(index)
+        self._breaker.opened(index)
         self._urgent.touch(index)
 
     def _tick(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        for worker, error in self._crew.tick(now):
+        for worker, error in self._pool.tick(now):
             actions.append(StopWorker(worker, error))
             actions += self._lost(worker, error, blameless=False)
         return actions
@@ -181,7 +181,7 @@ class Scheduler:
     def _lost(
         self, worker: int, error: str, *, blameless: bool, refused: bool = False
     ) -> list[Action]:
-        member = self._crew.lost(worker, error, refused=refused)
+        member = self._pool.lost(worker, error, refused=refused)
         if member is None:
             return []
         self._settle(member, None)
@@ -205,7 +205,7 @@ class Scheduler:
         """
         actions: list[Action] = []
         without: int | None = None
-        while self._waiting and (worker := self._crew.first_with_room(without)) is not None:
+        while self._waiting and (worker := self._pool.first_with_room(without)) is not None:
             flight = self._next(worker)
             if flight is None:
                 without = worker
@@ -213,16 +213,16 @@ class Scheduler:
             trials = len(flight.chunk)
             self._waiting -= trials
             self._in_flight += trials
-            self._settle(self._crew.members[worker], flight.chunk.group)
-            self._crew.give(worker, flight)
-            self._crew.begin(worker, self._pace)
+            self._settle(self._pool.members[worker], flight.chunk.group)
+            self._pool.give(worker, flight)
+            self._pool.begin(worker, self._pace)
             actions.append(Assign(worker, flight.chunk))
         return actions
 
     def _next(self, worker: int) -> InFlight | None:
         """Take the next chunk for a worker out of its group, or out of the most urgent other."""
-        taker = worker if len(self._crew.members) > 1 else None
-        member = self._crew.members[worker]
+        taker = worker if len(self._pool.members) > 1 else None
+        member = self._pool.members[worker]
         index = member.group
         if index is None or not self._groups[index].offers(taker):
             index = self._urgent.first(lambda index: self._groups[index].offers(taker))
@@ -230,7 +230,7 @@ class Scheduler:
             return None
         group = self._groups[index]
         if group.next_is_fresh(taker):
-            share = max(1.0, len(self._crew.members) / self._open_groups)
+            share = max(1.0, len(self._pool.members) / self._open_groups)
             most = math.ceil(group.waiting / (2 * share))
             ranges, weight = group.cut(member.kind, most=most, seconds=self._settings.chunk_seconds)
             flight = InFlight(Chunk(self._number(), index, ranges), weight)
@@ -261,27 +261,27 @@ class Scheduler:
         )
 
     def _done(self, event: ChunkDone) -> None:
-        flight = self._crew.take(event.worker, event.chunk)
+        flight = self._pool.take(event.worker, event.chunk)
         if flight is None:
             return
         index, trials = flight.chunk.group, len(flight.chunk)
         self._in_flight -= trials
-        member = self._crew.members[event.worker]
+        member = self._pool.members[event.worker]
         self._groups[index].learn(member.kind, trials, flight.weight, event.seconds)
-        self._suspicion.done()
+        self._breaker.done()
         self._useless = None
         self._urgent.touch(index)
-        self._crew.done(event.worker)
+        self._pool.done(event.worker)
         member.prepared = index
-        self._crew.begin(event.worker, self._pace)
+        self._pool.begin(event.worker, self._pace)
 
     def _failed(self, event: ChunkFailed) -> list[Action]:
-        flight = self._crew.take(event.worker, event.chunk)
+        flight = self._pool.take(event.worker, event.chunk)
         if flight is None:
             return []
         chunk = flight.chunk
         self._in_flight -= len(chunk)
-        self._crew.begin(event.worker, self._pace)
+        self._pool.begin(event.worker, self._pace)
         if not event.hopeless:
             return self._retry(chunk, event.worker, event.error, event.traceback, lost=False)
         self._put_back(chunk)
@@ -295,13 +295,13 @@ class Scheduler:
         failures = chunk.failures + 1
         given_up = len(chunk) == 1 and failures >= self._settings.attempts
         group.failed(given_up=given_up)
-        self._suspicion.failed(chunk.group)
+        self._breaker.failed(chunk.group)
         actions: list[Action] = []
         if given_up:
-            if lost and self._suspicion.killed(chunk.group):
+            if lost and self._breaker.killed(chunk.group):
                 self._useless = f"workers die on whatever they are given: {error}"
             self._urgent.touch(chunk.group)
-            self._crew.given_up()
+            self._pool.given_up()
             actions.append(GiveUp(chunk.ranges, error, traceback))
         elif len(chunk) > 1 and failures >= 2:
             for ranges in halves(chunk.ranges):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from injecttf2.errors import InjectTF2Error
-from injecttf2.judging.output_kind import OutputKind, told
+from injecttf2.judging.output_kind import OutputKind, as_columns
 from injecttf2.trial import run_ids
-from orchestrator.executors import result_rows as rows
+from orchestrator.executors import result_rows
 from orchestrator.executors.executor import Executor
 from orchestrator.executors.worker import ChunkResult
 from orchestrator.planning.backlog import Backlog, Released
@@ -187,7 +187,7 @@ class Session:
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:
         """Yield how many trials of a cell lie between two positions, and what each costs."""
-        idle = rows.TRIAL_COST * len(self._plan.dataset)
+        idle = result_rows.TRIAL_COST * len(self._plan.dataset)
         for run in self._plan.grid.runs([(start, stop)]):
             yield len(run), self._plan.hits(run.cell) + idle
 
@@ -219,7 +219,7 @@ class Session:
         """
         worker, ready = event.worker, event.ready
         try:
-            golden = {**ready.golden, **told(self._plan.outputs)}
+            golden = {**ready.golden, **as_columns(self._plan.outputs)}
             self._writer.set_golden(golden, ready.numerics)
         except RunMismatchError as error:
             self._refused += 1

@@ -88,13 +88,13 @@ def summarise(
         ends = zip(RATE_ENDS, (found.rate, found.low, found.high), strict=True)
         return {f"{name}_{end}": values for end, values in ends}
 
-    summary = sums[[*keys, "trials", *COUNTS]].copy()
+    table = sums[[*keys, "trials", *COUNTS]].copy()
     for name in MEANS:
-        summary[name] = estimator.mean(trials[name])
+        table[name] = estimator.mean(trials[name])
     for name in RATED:
-        summary = summary.assign(**rated(name))
+        table = table.assign(**rated(name))
     for name in metrics:
-        summary[name] = estimator.mean(trials[name])
+        table[name] = estimator.mean(trials[name])
     for name in criteria:
-        summary = summary.assign(**{name: sums[name]}, **rated(name))
-    return summary.assign(method=pd.Series(estimator.method, dtype="str"))
+        table = table.assign(**{name: sums[name]}, **rated(name))
+    return table.assign(method=pd.Series(estimator.method, dtype="str"))

@@ -25,9 +25,6 @@ from results.run_folder.schema import TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    import pyarrow as pa
 
     from results.run_folder.failures import Failures, Record
     from results.run_folder.heartbeat import Heartbeat

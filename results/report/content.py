@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from results.errors import NothingToShowError
-from results.report import figures
-from results.report import plot_data as views
+from results.report import figures, plot_data
 from results.report.figure_style import OUTCOME_COLOURS
 from results.report.labels import differing
 from results.report.tables import Table, arranged, count, json_of, percent, rate, table_of
@@ -100,7 +99,7 @@ def _sections(run: Run) -> list[Section]:
             "Accuracy by layer and rate",
             "Mean over trials with 95% intervals; the dotted line is the accuracy without faults.",
             {"accuracy by layer and rate": lambda: figures.accuracy(run)},
-            lambda: views.accuracy_by_rate(run),
+            lambda: plot_data.accuracy_by_rate(run),
         ),
         _section(
             "bits",
@@ -110,14 +109,14 @@ def _sections(run: Run) -> list[Section]:
                 "sdc: the decision changed": lambda: figures.bit_heatmap(run, "sdc"),
                 "due: the output holds NaN or Inf": lambda: figures.bit_heatmap(run, "due"),
             },
-            lambda: views.by_bit(run),
+            lambda: plot_data.by_bit(run),
         ),
         _section(
             "fields",
             "Bit fields",
             "Share of the injected samples over all layers, with 95% intervals.",
             {"rates by bit field": lambda: figures.bit_fields(run)},
-            lambda: views.by_bit_field(run),
+            lambda: plot_data.by_bit_field(run),
         ),
         _section(
             "criticality",
@@ -125,14 +124,14 @@ def _sections(run: Run) -> list[Section]:
             "By sdc rate, with 95% intervals. A filled marker is a rank that the intervals make "
             "certain; for an open one, they allow other ranks too.",
             {"highest sdc rates": lambda: figures.criticality(run)},
-            lambda: views.ranking(run).head(figures.HIGHEST),
+            lambda: plot_data.ranking(run).head(figures.HIGHEST),
         ),
         _section(
             "drift",
             "Where wrong decisions go",
             "The sdc samples of each golden class, by the class that they were taken for.",
             {"golden and faulty classes": lambda: figures.class_drift(run)},
-            lambda: views.drift(run),
+            lambda: plot_data.drift(run),
         ),
         _map_section(run),
     ]
@@ -142,7 +141,7 @@ def _map_section(run: Run) -> Section:
     """Return the vulnerability map of the layer with the highest sdc rate."""
     title = "Inside the worst layer"
     try:
-        worst = views.worst_layer(run)
+        worst = plot_data.worst_layer(run)
     except NothingToShowError as error:
         return Section("map", title, "", (Plot("map", missing=error.message),), None)
     name = " ".join(filter(None, [worst.layer, worst.variable]))
@@ -152,11 +151,11 @@ def _map_section(run: Run) -> Section:
         f"{title}, {name}",
         "The layer with the highest sdc rate: where in it a fault does harm.",
         {f"sdc rate by {by}": partial(_map, run, worst, by) for by in worst.groupings},
-        lambda: views.layer_map(run, worst.layer, by=last, variable=worst.variable),
+        lambda: plot_data.layer_map(run, worst.layer, by=last, variable=worst.variable),
     )
 
 
-def _map(run: Run, worst: views.Worst, by: Part) -> go.Figure:
+def _map(run: Run, worst: plot_data.Worst, by: Part) -> go.Figure:
     return figures.vulnerability_map(run, worst.layer, by=by, variable=worst.variable)
 
 
@@ -238,21 +237,21 @@ def _methods(run: Run) -> list[str]:
 
 def _cells(run: Run) -> dict[str, Any]:
     """Return the table that can be sorted and filtered, of how many cells, and what all share."""
-    cells = _or_none(lambda: views.by_cell(run))
+    cells = _or_none(lambda: plot_data.by_cell(run))
     if cells is None:
         return {"total": 0, "shared": "", "table": {"rows": 0, "columns": []}}
     worst = cells
     if len(cells) > SHOWN_CELLS:
         worst = cells.nlargest(SHOWN_CELLS, "sdc_rate").sort_index()
-    different = differing(worst, views.CELL[1:])
-    shared = [name for name in views.CELL[1:] if name not in different]
+    different = differing(worst, plot_data.CELL[1:])
+    shared = [name for name in plot_data.CELL[1:] if name not in different]
     told = [f"{name} {worst[name].iloc[0]}" for name in shared if worst[name].notna().all()]
     table = arranged(worst.drop(columns=shared), ["layer", *different])
     return {"total": len(cells), "shared": ", ".join(told), "table": json_of(table)}
 
 
 def _layers(run: Run) -> Table | None:
-    layers = _or_none(lambda: views.by_place(run))
+    layers = _or_none(lambda: plot_data.by_place(run))
     return None if layers is None else table_of(arranged(layers, ["place"]))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results.errors import NothingToShowError
-from results.report import plot_data as views
+from results.report import plot_data
 from results.report.figure_style import (
     OUTCOME_COLOURS,
     SERIES,
@@ -64,7 +64,7 @@ def accuracy(run: Run, *, shown: int = RATES_SHOWN, confidence: float = 0.95) ->
     """
     import plotly.graph_objects as go
 
-    values = views.accuracy_by_rate(run, confidence=confidence)
+    values = plot_data.accuracy_by_rate(run, confidence=confidence)
     rows = list(dict.fromkeys(values["place"]))
     every = list(dict.fromkeys(values.sort_values(list(RATES))["rate"]))
     chosen = np.linspace(0, len(every) - 1, min(shown, len(every))).round().astype(int)
@@ -123,9 +123,9 @@ def bit_heatmap(run: Run, outcome: str = "sdc", *, confidence: float = 0.95) -> 
     import plotly.graph_objects as go
 
     check_outcome(outcome)
-    values = views.by_bit(run, confidence=confidence)
+    values = plot_data.by_bit(run, confidence=confidence)
     if not values[outcome].any():
-        raise NothingToShowError(views.none_of(values, outcome))
+        raise NothingToShowError(plot_data.none_of(values, outcome))
     rows = list(dict.fromkeys(values["place"]))
     bits = np.arange(values["bit"].max(), values["bit"].min() - 1, -1)
     names = rate_columns(outcome)
@@ -175,7 +175,7 @@ def bit_fields(run: Run, *, confidence: float = 0.95) -> go.Figure:
     """Return the rates of sdc and due by bit field over all layers, with intervals."""
     import plotly.graph_objects as go
 
-    values = views.by_bit_field(run, confidence=confidence)
+    values = plot_data.by_bit_field(run, confidence=confidence)
     fields = (values["bit_field"].astype(str) + " " + values["place"]).str.strip()
     figure = new_figure(
         title="Rates by bit field",
@@ -223,7 +223,7 @@ def criticality(
     import plotly.graph_objects as go
 
     check_outcome(metric)
-    values = views.ranking(run, metric=metric, confidence=confidence).head(shown)
+    values = plot_data.ranking(run, metric=metric, confidence=confidence).head(shown)
     names = rate_columns(metric)
     figure = new_figure(
         title=f"Highest rates of {metric}",

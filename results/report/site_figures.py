@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.report import plot_data as views
+from results.report import plot_data
 from results.report.figure_style import (
     OUTCOME_COLOURS,
     PERCENT,
@@ -54,7 +54,7 @@ def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
     """
     import plotly.graph_objects as go
 
-    drift = views.drift(run)
+    drift = plot_data.drift(run)
     most = drift.melt("count", ["golden_class", "faulty_class"], value_name="class")
     classes = most.groupby("class")["count"].sum().nlargest(shown).index.sort_values()
     table = {
@@ -112,7 +112,7 @@ def vulnerability_map(
         ResultsError, ValueError: As for ``Run.vulnerability_map``; ``outcome`` is another one.
     """
     check_outcome(outcome)
-    values = views.layer_map(run, layer, by=by, variable=variable, confidence=confidence)
+    values = plot_data.layer_map(run, layer, by=by, variable=variable, confidence=confidence)
     axes = list(values.columns[: values.columns.get_loc("injected")])
     title = f"Rate of {outcome} in {escape(layer)} by {by}"
     if by == "position" and len(axes) == 3:

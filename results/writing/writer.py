@@ -106,7 +106,7 @@ class RunWriter:
         Args:
             path: The run directory. It need not exist.
             header: What to record about the run; replaces what an earlier writer recorded.
-            flush_rows: See ``waiting.Pace``, as the others; by default as ``LOCAL_PACE`` or
+            flush_rows: See ``write_buffer.Pace``, as the others; by default as ``LOCAL_PACE`` or
                 ``REMOTE_PACE`` has it.
             flush_seconds: The same.
             heartbeat_seconds: The same.

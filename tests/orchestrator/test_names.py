@@ -20,7 +20,7 @@ from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.trial import OUTPUTS, WEIGHTS
 from orchestrator.campaign.campaign import load_campaign
-from orchestrator.planning.fault_list import SiteList
+from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.plan import make_plan
 from results import open_run
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
@@ -218,7 +218,7 @@ def test_fault_lists_take_the_names(folder: Path) -> None:
         writer.writerow(["layer", "variable", "sample", "element", "bit"])
         writer.writerows([layer, "", 0, 0, 30] for layer in ADDRESSES)
         writer.writerows([layer, "kernel", "", 0, 30] for layer in HAVE_WEIGHTS)
-    found = SiteList(folder / "sites.csv", graph, 7).trials()
+    found = FaultList(folder / "sites.csv", graph, 7).trials()
     assert [scope.label for scope in found if scope.target == OUTPUTS] == ADDRESSES
     assert [scope.label for scope in found if scope.target == WEIGHTS] == HAVE_WEIGHTS
 

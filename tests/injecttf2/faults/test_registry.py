@@ -22,7 +22,7 @@ from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.custom import UserFault
 from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.mixture import Mixture
-from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names, wrap
+from injecttf2.faults.registry import BUILTIN, build, fault, find, from_row, names
 from injecttf2.faults.value_faults import Constant, RandomBits, RandomValue, Scale, Zero
 from tests.builders import install_package
 
@@ -228,7 +228,7 @@ def test_a_decorated_class_is_found_by_its_name() -> None:
     assert names()[:9] == [*BUILTIN, "halved"]
     made = build("halved", {"times": 3})
     assert isinstance(made, UserFault)
-    assert made == wrap(Halved(3)) == from_row(**row_of(made))
+    assert made == from_row(**row_of(made))
     hits = FaultedElements("float32", np.full(1, -1), np.empty((1, 0)), np.full(1, 8, np.float32))
     assert made.changes(hits).apply(np.zeros(1, np.float32)).tolist() == [1.0]
 
@@ -257,13 +257,6 @@ def test_the_decorator_stands_above_dataclass() -> None:
 
     with pytest.raises(FaultError, match="Undone is no dataclass"):
         fault("undone")(Undone)
-
-
-def test_a_fault_wraps_to_itself_and_others_get_the_name_of_their_class(beside: Path) -> None:
-    flip = BitFlip(bit=3)
-    assert wrap(flip) is flip
-    shifted = find("mine_faults:Shifted", beside)(1)
-    assert wrap(shifted) == build("mine_faults:Shifted", {"steps": 1}, folder=beside)
 
 
 def test_a_class_beside_the_campaign_is_found(beside: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from injecttf2.errors import CampaignError
 from orchestrator.campaign.campaign import Campaign, load_campaign, locate
-from orchestrator.campaign.component_spec import JudgeSpec, TypedSpec
+from orchestrator.campaign.component_spec import ComponentSpec, JudgeSpec
 from orchestrator.campaign.grid import GridSpec, LayerType
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec
@@ -78,7 +78,7 @@ def test_a_campaign_is_read_with_its_defaults(file: Path) -> None:
     assert campaign.grid == (GridSpec(bits=(3,), probabilities=(0.1,)),)
     assert campaign.grid[0].layers == ("all",)
     assert campaign.grid[0].target == "outputs"
-    assert campaign.grid[0].fault == (TypedSpec(type="bit_flip"),)
+    assert campaign.grid[0].fault == (ComponentSpec(type="bit_flip"),)
     assert campaign.judge == JudgeSpec(type="top1")
     assert (campaign.metrics, campaign.criteria) == ((), ())
 

@@ -124,8 +124,9 @@ def test_a_run_of_repetitions_goes_on_at_a_precision_and_the_other_way_round(
     precise.write_text(text.replace(line, "repetitions: 4"))
     run(precise, tmp_path / "run")
     precise.write_text(text)
-    run(precise, tmp_path / "run")
+    summary = run(precise, tmp_path / "run")
     rows = open_run(tmp_path / "run").trials()
+    assert summary.trials == summary.done == len(rows)  # those that no look asks for are settled
     direct = open_run(tmp_path / "direct").trials()
     assert {*direct["trial_id"]} <= {*rows["trial_id"]}
     more = rows[~rows["trial_id"].isin(direct["trial_id"])]
