@@ -53,6 +53,13 @@ class Lead(Judge):
         return outputs[:, 0] - outputs[:, 1] > self.margin
 
 
+class Grave(Criterion):
+    name = "grave"
+
+    def met(self, outputs, golden):
+        return outputs[:, 0] > 2 * golden[:, 0]
+
+
 @dataclass(frozen=True)
 class Largest(Metric):
     logits: bool
@@ -171,13 +178,16 @@ def test_those_of_installed_packages_are_entry_points(folder: Path) -> None:
     install_package(
         folder,
         "[injecttf2.judges]\nleads = judges_of_mine:Lead\n"
-        "[injecttf2.metrics]\nbiggest = judges_of_mine:Largest\n",
+        "[injecttf2.metrics]\nbiggest = judges_of_mine:Largest\n"
+        "[injecttf2.criteria]\ngrave = judges_of_mine:Grave\n",
     )
     sys.path.insert(0, str(folder))
     assessment = made("leads", ("biggest",), margin=0.25, logits=True)
     assert (type(assessment.judge).__name__, assessment.columns) == ("Lead", ("metric_largest",))
     own = made("judges_of_mine:Lead", ("judges_of_mine:Largest",), margin=0.25, logits=True)
     assert assessment.identity() == own.identity()
+    assert made(criteria=("grave",)).columns == ("sdc_grave",)
+    assert made("grave").judge.name == "by_criterion"
     with pytest.raises(CampaignError, match="did you mean 'biggest'") as caught:
         made(metrics=("bigest",))
     assert "mean_squared_error, biggest, or package.module:Class" in str(caught.value)

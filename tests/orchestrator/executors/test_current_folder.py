@@ -81,6 +81,24 @@ def test_another_package_of_that_name_is_told(name: str, tmp_path: Path) -> None
     )
 
 
+def test_a_file_of_that_name_one_folder_down_is_told_too(tmp_path: Path) -> None:
+    for package in ("injecttf2", "orchestrator", "results"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "results.py").write_text("raise SystemExit('not me')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "injecttf2", "--version"],
+        cwd=below,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"Python finds it at {below / 'results.py'}" in done.stderr
+
+
 def test_the_command_is_a_module_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "injecttf2", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
