@@ -18,7 +18,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from injecttf2.engine import Engine
 from injecttf2.errors import EngineError, ModelError
 from injecttf2.evaluation.output_evaluator import OutputEvaluator
 from orchestrator.executors.inline import InlineExecutor
@@ -36,15 +35,15 @@ INLINE = ("--executor", "inline", "--no-report")
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have some trials raise, or none any longer."""
-    evaluate = Engine.evaluate
+    evaluate = OutputEvaluator.evaluate
 
     def chosen(wanted: Callable[[Any], bool] | None) -> None:
-        def poisoned(self: Engine, trials: Any, *, record: bool = False) -> Any:
+        def poisoned(self: OutputEvaluator, trials: Any, *, record: bool) -> Any:
             if wanted is not None and any(wanted(trial) for trial in trials):
                 raise MemoryError("no room")
             return evaluate(self, trials, record=record)
 
-        monkeypatch.setattr(Engine, "evaluate", poisoned)
+        monkeypatch.setattr(OutputEvaluator, "evaluate", poisoned)
 
     return chosen
 
