@@ -174,7 +174,7 @@ def _read(file: Path) -> _Table:
             begin = opened.read(8)
         if begin.startswith(b"PAR1"):
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                return _Table(_with_range(parquet.read()))
+                return _Table(_with_range(parquet.read(use_threads=False)))
         _check_kind(file, begin)
         return _read_csv(file)
     except FileNotFoundError as error:

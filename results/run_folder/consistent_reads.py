@@ -2,6 +2,10 @@
 
 The name of a part tells the digest of its bytes. They are read once, compared with it and parsed
 from memory: so what is read is what was written, or nothing.
+
+Whatever reads a part does so in its own thread. A thread of Arrow's pool may still hold the bytes,
+which are Python's, when the interpreter ends; to give them back then ends the process with SIGABRT.
+More threads would gain little: 0.24 s for a million rows of 23 columns with two or without.
 """
 
 from __future__ import annotations
@@ -84,7 +88,7 @@ def _parse(contents: bytes, read: Callable[[pq.ParquetFile], _T], *, in_full: bo
     with _parsed(pa.BufferReader(contents)) as file:
         if in_full:
             for group in range(file.num_row_groups):
-                file.read_row_group(group)
+                file.read_row_group(group, use_threads=False)
         return read(file)
 
 

@@ -172,7 +172,7 @@ def holds_any(storage: Storage, name: str, ids: _Ids) -> bool | None:
     def holds(file: pq.ParquetFile) -> bool:
         return any(
             contains(ids, np.asarray(np.from_dlpack(batch.column(0)), np.uint64)).any()
-            for batch in file.iter_batches(columns=["trial_id"])
+            for batch in file.iter_batches(columns=["trial_id"], use_threads=False)
         )
 
     return read_end(storage, name, holds) or read_intact(storage, name, holds)
@@ -214,7 +214,8 @@ def part_names(storage: Storage, folder: str) -> list[str]:
 
 
 def _read(file: pq.ParquetFile, schema: pa.Schema, where: Any = None) -> pa.Table:
-    rows = file.read(schema.names).select(schema.names).cast(schema)
+    rows = file.read(schema.names, use_threads=False)  # see consistent_reads.py
+    rows = rows.select(schema.names).cast(schema)
     return rows if where is None else rows.filter(where)
 
 

@@ -224,3 +224,13 @@ def test_status_needs_no_pandas(path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(path)]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"20 False\n"
+
+
+def test_reading_leaves_no_thread_that_holds_bytes_when_python_ends(path: Path) -> None:
+    code = (
+        "import os, sys, pyarrow.dataset, pyarrow.parquet, results\n"
+        "run, before = results.open_run(sys.argv[1]), os.listdir('/proc/self/task')\n"
+        "print(run.status().done, os.listdir('/proc/self/task') == before)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"20 True\n"
