@@ -120,6 +120,7 @@ def trial_rows(draw: np.random.Generator, ids: np.ndarray, layer: int) -> pa.Tab
         "sdc": sdc,
         "sdc_critical": sdc // 2,
         "due": due,
+        "due_changed": due // 2,
         "accuracy": draw.random(count),
         "golden_accuracy": np.full(count, 0.98),
         "seconds": draw.random(count),

@@ -68,7 +68,7 @@ class NoopEngine:
         correct = np.full(len(trials), float(len(self.dataset)))
         no_columns = np.empty((len(trials), 0))
         no_counts = no_columns.astype(np.int64)
-        counts = (none, none, none, none, none, none)
+        counts = (none, none, none, none, none, none, none)
         return Evaluation(OutcomeCounts(*counts, correct, no_columns, no_counts), none, None)
 
 

@@ -114,6 +114,7 @@ def trial_rows(draw: np.random.Generator, grid: Grid, place: int, layer: str) ->
         "sdc": sdc,
         "sdc_critical": sdc // 2,
         "due": due,
+        "due_changed": due // 2,
         "accuracy": 0.98 - (sdc + due) / SAMPLES * 0.9,
         "golden_accuracy": np.full(count, 0.98),
         "seconds": draw.random(count),

@@ -132,6 +132,7 @@ def rows(
         "injected": injected,
         **{name: outcomes[:, i] for i, name in enumerate(("masked", "benign", "sdc", "due"))},
         "sdc_critical": critical,
+        "due_changed": np.zeros_like(critical),
         "accuracy": (0.98 * SAMPLES - critical) / SAMPLES,
         "golden_accuracy": np.full(len(chosen), 0.98),
         "seconds": rng.gamma(2.0, 0.01, len(chosen)),

@@ -24,7 +24,7 @@ from tests.reference import Reference
 
 IDENTITY = Identity(model="m", data="d", seed=7)
 
-COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
+COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed")
 
 
 def trials_of(cell: Cell, repetitions: int = 1) -> list[Trial]:
@@ -68,6 +68,7 @@ def assert_equal(engine: Engine, reference: Reference, trials: Sequence[Trial]) 
         for outcome in OUTCOMES:
             assert getattr(tallies, outcome)[index] == expected.count(outcome), where
         assert tallies.sdc_critical[index] == expected.sdc_critical, where
+        assert tallies.due_changed[index] == expected.due_changed, where
         accuracy = tallies.correct[index] / len(engine.dataset)
         assert accuracy == pytest.approx(expected.accuracy, abs=1e-12), where
         assert engine.golden.accuracy == pytest.approx(expected.golden_accuracy, abs=1e-12)
@@ -97,6 +98,7 @@ def assert_equal_unrecorded(engine: Engine, reference: Reference, trial: Trial) 
     expected = reference.evaluate(trial)
     assert found == expected.outcomes, f"{trial.cell.to_dict()}"
     assert tallies.sdc_critical[0] == expected.sdc_critical
+    assert tallies.due_changed[0] == expected.due_changed
     assert tallies.correct[0] / len(engine.dataset) == pytest.approx(expected.accuracy, abs=1e-12)
 
 

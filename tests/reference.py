@@ -80,6 +80,7 @@ class ReferenceResult:
     sites: int = 0
     outcomes: list[str] = field(default_factory=list)
     sdc_critical: int = 0
+    due_changed: int = 0
     accuracy: float = 0.0
     golden_accuracy: float = 0.0
     metrics: list[float] = field(default_factory=list)
@@ -391,11 +392,13 @@ class Reference:
             for _, function in asked.metrics
         ]
         criteria = [0] * len(asked.criteria)
-        critical = 0
+        critical = changed = 0
         for sample, outcome in outcomes.items():
             one, before, label = faulty[sample], golden[sample], labels[sample]
             if outcome == "due":
                 now[sample] = 0.0
+                places = [np.argmax(np.asarray(a, np.float64), -1) for a in (one, before)]
+                changed += sample not in self._raised and bool(np.any(places[0] != places[1]))
                 for values, (worst, _) in zip(metrics, asked.metrics, strict=True):
                     values[sample] = worst
                 continue
@@ -410,6 +413,7 @@ class Reference:
         return ReferenceResult(
             outcomes=list(outcomes.values()),
             sdc_critical=critical,
+            due_changed=changed,
             accuracy=sum(now) / len(labels),
             golden_accuracy=sum(was) / len(labels),
             metrics=[sum(values) / len(labels) for values in metrics],

@@ -14,7 +14,7 @@ from injecttf2.errors import DatasetError, ModelError, UserError
 from injecttf2.judging.criteria import ByCriterion, Criterion
 from injecttf2.judging.judge import Component, Judge, Output
 from injecttf2.judging.metrics import Metric
-from injecttf2.judging.outcomes import DUE, is_finite, outcome_codes, widened
+from injecttf2.judging.outcomes import DUE, argmax_differs, is_finite, outcome_codes, widened
 from injecttf2.judging.top_k import Top1
 from injecttf2.user_code.digest import described
 
@@ -30,6 +30,8 @@ class Verdict(NamedTuple):
         score: float64 [samples], 0 where the outcome is ``due``.
         metrics: float64 [samples, metrics], the metric's worst value where the outcome is ``due``.
         criteria: bool [samples, criteria], False where the outcome is ``due``.
+        argmax_differs: bool [samples], as ``outcomes.argmax_differs``, whatever the outcome; False
+            where there are no outputs.
     """
 
     outcome: Any
@@ -37,6 +39,7 @@ class Verdict(NamedTuple):
     score: Any
     metrics: Any
     criteria: Any
+    argmax_differs: Any
 
     @classmethod
     def joined(cls, parts: Sequence[Verdict]) -> Verdict:
@@ -94,7 +97,8 @@ class Assessment:
     def due(self) -> Verdict:
         """The verdict on a sample that has no outputs, NumPy values."""
         criteria = np.zeros(len(self.criteria), np.bool_)
-        return Verdict(np.uint8(DUE), np.int32(-1), np.float64(0), self.worst, criteria)
+        none = np.bool_(False)
+        return Verdict(np.uint8(DUE), np.int32(-1), np.float64(0), self.worst, criteria, none)
 
     @property
     def is_builtin(self) -> bool:
@@ -188,6 +192,7 @@ class Assessment:
             score=tf.where(finite, score, 0.0),
             metrics=tf.where(usable, values, self.worst),
             criteria=_side_by_side(criteria, finite, tf.bool),
+            argmax_differs=argmax_differs(given, golden),
         )
 
     def _try(self, output: Output, labels: npt.NDArray[Any]) -> None:

@@ -39,7 +39,9 @@ class OutcomeCounts:
     """What some trials did, counted over the samples of the data set.
 
     All fields are int64 [trials] but the last three. ``masked + benign + sdc + due == injected``;
-    ``sdc_critical`` of the ``sdc`` samples have a lower score than without the fault.
+    ``sdc_critical`` of the ``sdc`` samples have a lower score than without the fault;
+    ``due_changed`` of the ``due`` samples have their largest output, NaN being the largest of all,
+    at another place.
 
     Args:
         correct: float64 [trials], the sum of the scores of all samples: those not hit with their
@@ -55,6 +57,7 @@ class OutcomeCounts:
     sdc: Counts
     sdc_critical: Counts
     due: Counts
+    due_changed: Counts
     correct: Scores
     metrics: Scores
     criteria: Counts
@@ -75,10 +78,36 @@ def top1(outputs: Any) -> Any:
     Returns:
         int32 [samples, ...].
     """
-    classes = outputs.shape[-1]
-    largest = tf.reduce_max(outputs, axis=-1, keepdims=True)
-    index = tf.range(classes, dtype=tf.int32)
-    return tf.reduce_min(tf.where(outputs == largest, index, classes), axis=-1)
+    return _first(outputs == tf.reduce_max(outputs, axis=-1, keepdims=True))
+
+
+def _first(flags: Any) -> Any:
+    """Return the lowest index along the last axis that is set, or the axis' length if none is."""
+    size = flags.shape[-1]
+    return tf.reduce_min(tf.where(flags, tf.range(size, dtype=tf.int32), size), axis=-1)
+
+
+def argmax_differs(outputs: Any, golden: Any) -> Any:
+    """Return for each sample whether NumPy's ``argmax`` finds another place than without the fault.
+
+    NumPy and PyTorch take the first NaN for the largest of all. Other injectors compare these
+    places whatever the outputs hold, where the outcome here is ``due``.
+
+    Args:
+        outputs: float [samples, ...]; the argmax is along the last axis.
+        golden: Same shape and dtype, finite.
+
+    Returns:
+        bool [samples], True where it differs at any position of the axes between.
+    """
+    if outputs.shape.rank == 1:
+        return tf.zeros_like(outputs, tf.bool)  # a sample is one number
+    is_nan = tf.math.is_nan(outputs)
+    is_largest = outputs == tf.reduce_max(outputs, axis=-1, keepdims=True)
+    any_nan = tf.reduce_any(is_nan, axis=-1, keepdims=True)
+    place = _first(tf.where(any_nan, is_nan, is_largest))
+    differs = place != top1(golden)
+    return tf.reduce_any(differs, axis=_within_a_sample(differs))
 
 
 def is_finite(outputs: Any) -> Any:
@@ -192,45 +221,3 @@ def widened(outputs: Any) -> Any:
     """
     is_narrow = outputs.dtype.is_floating and outputs.dtype != tf.float64
     return tf.cast(outputs, tf.float32 if is_narrow else tf.float64)
-
-
-def count(
-    trial: npt.NDArray[np.int64],
-    outcome: npt.NDArray[np.uint8],
-    faulty_class: npt.NDArray[np.int32],
-    *,
-    golden_class: npt.NDArray[np.int32],
-    labels: npt.NDArray[np.int64],
-    trials: int,
-    golden_correct: float,
-) -> OutcomeCounts:
-    """Count the outcomes of injected samples per trial, judged by their top-1 class.
-
-    Args:
-        trial: int64 [injected], which of the trials the sample belongs to.
-        outcome: uint8 [injected], codes.
-        faulty_class: int32 [injected], as returned by :func:`judge`.
-        golden_class: int32 [injected], the same samples' golden classes.
-        labels: int64 [injected], the same samples' labels.
-        trials: Number of trials.
-        golden_correct: Samples of the whole data set whose golden decision is right.
-    """
-
-    def per_trial(chosen: npt.NDArray[np.bool_]) -> Counts:
-        return np.bincount(trial[chosen], minlength=trials).astype(np.int64)
-
-    was_right = golden_class == labels
-    is_right = faulty_class == labels
-    by_code = np.bincount(trial * 4 + outcome, minlength=trials * 4).reshape(trials, 4)
-    masked, benign, sdc, due = by_code.astype(np.int64).T
-    return OutcomeCounts(
-        injected=by_code.sum(axis=1).astype(np.int64),
-        masked=masked,
-        benign=benign,
-        sdc=sdc,
-        sdc_critical=per_trial((outcome == SDC) & was_right),
-        due=due,
-        correct=(golden_correct - per_trial(was_right) + per_trial(is_right)).astype(np.float64),
-        metrics=np.empty((trials, 0), np.float64),
-        criteria=np.empty((trials, 0), np.int64),
-    )

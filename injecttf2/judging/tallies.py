@@ -59,6 +59,7 @@ def count_outcomes(
         sdc=by_code[:, SDC],
         sdc_critical=count(sdc & (now < was)),
         due=by_code[:, DUE],
+        due_changed=count((outcome == DUE) & verdict.argmax_differs),
         correct=np.clip(total(golden.score, now - was), 0, samples),
         metrics=_columns(metrics, trials, np.float64),
         criteria=_columns(criteria, trials, np.int64),

@@ -82,6 +82,7 @@ def trials_table(
         "sdc": tallies.sdc,
         "sdc_critical": tallies.sdc_critical,
         "due": tallies.due,
+        "due_changed": tallies.due_changed,
         "accuracy": tallies.correct / samples,
         "golden_accuracy": np.full(count, measured.golden_accuracy),
         **dict(zip(measured.columns, more, strict=True)),

@@ -36,7 +36,7 @@ from orchestrator.planning.adaptive_sampling import AdaptiveSampling, is_adaptiv
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.selection import TargetSelector
 from orchestrator.planning.trial_grid import Grid
-from results.analysis.summary import RATED
+from results.analysis.summary import MEASURED
 
 
 class TrialRange(NamedTuple):
@@ -295,7 +295,7 @@ def _check_metric(campaign: Campaign, assessment: Assessment) -> None:
     """See that a precision asks for a rate that is counted."""
     precision = campaign.precision
     criteria = [f"sdc_{criterion.name}" for criterion in assessment.criteria]
-    known = [*RATED, *criteria]
+    known = [*MEASURED, *criteria]
     if precision is not None and precision.metric not in known:
         raise CampaignError(
             f"metric: received {precision.metric!r}{nearest(precision.metric, known)}",

@@ -8,7 +8,7 @@ import numpy as np
 
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
-from results.analysis.summary import RATED, summary
+from results.analysis.summary import MEASURED, summary
 from results.analysis.trial_source import TrialSource
 from results.frames import check_columns
 from results.run_folder.schema import criteria_of
@@ -49,7 +49,7 @@ def compare(
         if not isinstance(run, TrialSource):
             raise TypeError(f"{name} is {run!r}, expected a run: open it with open_run(PATH).")
     criteria = [name for name in criteria_of(run_a.header.schema) if name in run_b.header.columns]
-    check_columns([metric], [*RATED, *criteria], "metric")
+    check_columns([metric], [*MEASURED, *criteria], "metric")
     a, b = (_cells(run, confidence) for run in (run_a, run_b))
     table = a.merge(b, on=list(CELL), how="outer", suffixes=("_a", "_b"), sort=False)
     table = table.sort_values(["order_a", "order_b"], ignore_index=True, na_position="last")

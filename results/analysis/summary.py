@@ -23,13 +23,19 @@ MEANS = ("accuracy", "golden_accuracy")
 KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
 """Columns that trials can be grouped by."""
 
-COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due")
+COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed", "critical")
 """Columns that are summed over a group's trials."""
 
 NEEDED = (*TALLIES, *MEANS, *DESIGN, "repetition")
 """Columns that ``summarise`` needs, beside those to group by, metrics and criteria."""
 
-RATED = ("sdc", "due")
+CRITICAL = ("sdc", "due_changed")
+"""What is added up as ``critical``: what injectors count that compare argmax alone."""
+
+MEASURED = ("sdc", "due")
+"""Outcomes that are columns of trials and get a rate over the injected samples."""
+
+RATED = (*MEASURED, "critical")
 """Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
 
 
@@ -78,6 +84,7 @@ def summarise(
     import pandas as pd
 
     keys = list(by)
+    trials = trials.assign(critical=trials[list(CRITICAL)].sum(axis=1))
     rows = trials.assign(trials=1)
     groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
     sums = groups[["trials", *COUNTS, *criteria]].sum().reset_index()

@@ -229,10 +229,12 @@ class Run:
         Returns:
             One row a group that occurs (null is a value too), sorted by ``by``, with these
             columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
-            ``sdc_critical`` and ``due``; ``accuracy`` and ``golden_accuracy``, means of the cells;
-            ``sdc_rate``, ``sdc_low``, ``sdc_high``, ``due_rate``, ``due_low`` and
-            ``due_high`` over the injected samples, NaN where there are none; each metric, a mean
-            as the accuracy is; for each criterion its sum and rate, as for ``sdc``; ``method``.
+            ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
+            ``due_changed``: what injectors count that compare argmax alone; ``accuracy`` and
+            ``golden_accuracy``, means of the cells; ``sdc_rate``, ``sdc_low``, ``sdc_high`` over
+            the injected samples, NaN where there are none, and the same for ``due`` and
+            ``critical``; each metric, a mean as the accuracy is; for each criterion its sum and
+            rate, as for ``sdc``; ``method``.
 
         Raises:
             ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
@@ -250,15 +252,16 @@ class Run:
 
         Args:
             by: See ``summary``.
-            metric: ``sdc``, ``due`` or one of the run's criteria.
+            metric: ``sdc``, ``due``, ``critical`` or one of the run's criteria.
             confidence: Two-sided confidence level of each interval, and of all ranks together.
 
         Returns:
-            One row a group, with these columns: ``by``; ``trials``, ``injected``; ``sdc`` and
-            ``due``, each with rate and bounds as in ``summary``, and so the criterion if that is
-            the metric; ``rank``, 1 for the highest rate, which equal rates share; ``rank_low`` and
-            ``rank_high``, between which the true rank is; ``certain``, whether they are the same;
-            ``method`` as in ``summary``. Ranks are Int64, null where nothing was injected.
+            One row a group, with these columns: ``by``; ``trials``, ``injected``; ``sdc``, ``due``
+            and ``critical``, each with rate and bounds as in ``summary``, and so the criterion if
+            that is the metric; ``rank``, 1 for the highest rate, which equal rates share;
+            ``rank_low`` and ``rank_high``, between which the true rank is; ``certain``, whether
+            they are the same; ``method`` as in ``summary``. Ranks are Int64, null where
+            nothing was injected.
 
         Raises:
             ValueError: As for ``summary``, or the metric is unknown.

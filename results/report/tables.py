@@ -22,11 +22,21 @@ _LABELS = {"place": "layer", "injected": "n injected", "bit_field": "field"}
 
 _ORDER = (
     *("rank", "rank_low", "rank_high", "certain", "trials", "injected", "count", "share"),
-    *("sdc_rate", "due_rate", "accuracy", "masked", "benign", "sdc", "sdc_critical", "due"),
+    *("sdc_rate", "due_rate", "critical_rate", "accuracy"),
+    *("masked", "benign", "sdc", "sdc_critical", "due", "due_changed", "critical"),
 )
 """Columns that come after those that a row is told by; after them come all others."""
 
-_TOLD_BY_LABELS = {*PLACE, *RATES, "sampling", "golden_accuracy", "cells", "sdc_critical"}
+_TOLD_BY_LABELS = {
+    *PLACE,
+    *RATES,
+    "sampling",
+    "golden_accuracy",
+    "cells",
+    "sdc_critical",
+    "due_changed",
+    "critical",
+}
 """Columns that are left out where ``place`` and ``rate`` stand for them."""
 _PERCENT = ("accuracy", "golden_accuracy", "share")
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the run directory: of both schemas and of ``campaign.json``."""
 
 OUTCOMES = ("masked", "benign", "sdc", "due")
 """What can become of an injected sample; exhaustive and disjoint."""
 
-TALLIES = ("samples", "injected", "masked", "benign", "sdc", "sdc_critical", "due")
+TALLIES = ("samples", "injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed")
 """The columns of ``TRIALS`` that count samples, int64."""
 
 NAME = pa.dictionary(pa.int32(), pa.string())
@@ -88,6 +88,12 @@ TRIALS = pa.schema(
         _field("sdc", pa.int64(), "Injected samples whose decision changed."),
         _field("sdc_critical", pa.int64(), "The sdc samples whose score is lower than golden."),
         _field("due", pa.int64(), "Injected samples whose output holds NaN or Inf."),
+        _field(
+            "due_changed",
+            pa.int64(),
+            "The due samples whose largest output, the first NaN if there is one, is at another "
+            "place than without the fault: critical too to injectors that compare argmax alone.",
+        ),
         _field(
             "accuracy",
             pa.float64(),

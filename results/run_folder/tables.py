@@ -70,6 +70,7 @@ def check_tallies(trials: pa.Table) -> None:
         (total != count["injected"])
         | (count["injected"] > count["samples"])
         | (count["sdc_critical"] > count["sdc"])
+        | (count["due_changed"] > count["due"])
     )
     for name in criteria:
         wrong |= (count[name] < 0) | (count[name] > count["injected"])
@@ -78,7 +79,7 @@ def check_tallies(trials: pa.Table) -> None:
         row = {name: int(column[position]) for name, column in count.items()}
         raise ValueError(
             f"Trial {trials.column('trial_id')[position]} has the tallies {row}, expected masked + "
-            "benign + sdc + due = injected <= samples and sdc_critical <= sdc"
+            "benign + sdc + due = injected <= samples, sdc_critical <= sdc and due_changed <= due"
             + "".join(f" and 0 <= {name} <= injected" for name in criteria)
             + "."
         )

@@ -133,6 +133,7 @@ def assert_equal_row(row: Mapping[str, Any], expected: ReferenceResult) -> None:
     assert row["injected"] == len(expected.outcomes)
     assert {one: row[one] for one in OUTCOMES} == {one: expected.count(one) for one in OUTCOMES}
     assert row["sdc_critical"] == expected.sdc_critical
+    assert row["due_changed"] == expected.due_changed
     assert row["accuracy"] == pytest.approx(expected.accuracy, abs=1e-12)
     assert row["golden_accuracy"] == pytest.approx(expected.golden_accuracy, abs=1e-12)
 

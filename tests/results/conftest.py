@@ -56,6 +56,7 @@ def trial_row(number: int) -> Row:
         "benign": 2,
         "sdc": 2,
         "sdc_critical": 1,
+        "due_changed": 1,
         "due": 1,
         "accuracy": 0.8,
         "golden_accuracy": 0.9,
@@ -147,7 +148,15 @@ def repetitions_of(cell: int, counts: list[int], **changes: object) -> list[pa.T
 
     The number of the cell is its bit too.
     """
-    same = {"injected": 10, "masked": 0, "due": 0, "sdc_critical": 0, "cell_id": cell, "bit": cell}
+    same = {
+        "injected": 10,
+        "masked": 0,
+        "due": 0,
+        "due_changed": 0,
+        "sdc_critical": 0,
+        "cell_id": cell,
+        "bit": cell,
+    }
     same |= {"layer": "conv2d", "layer_index": 0}
     return [
         trials_table_of(

@@ -21,7 +21,8 @@ INF, NAN = float("inf"), float("nan")
 def verdict(score: Any, metrics: Any = ((), ())) -> Verdict:
     none = np.zeros(2, np.uint8)
     criteria = np.empty((2, 0), np.bool_)
-    return Verdict(none, none, np.asarray(score, float), np.asarray(metrics, float), criteria)
+    numbers = np.asarray(score, float), np.asarray(metrics, float)
+    return Verdict(none, none, *numbers, criteria, none.astype(bool))
 
 
 @pytest.mark.parametrize("batch", [1, 4, 10, 64])

@@ -42,7 +42,7 @@ def compiled(assessment: Assessment, outputs: Array, golden: Array, labels: Arra
     function = tf.function(assessment.verdict, autograph=False)
     verdict = function(*map(tf.constant, (outputs, golden, labels)))
     assert [column.dtype.name for column in verdict] == [
-        *("uint8", "int32", "float64", "float64", "bool")
+        *("uint8", "int32", "float64", "float64", "bool", "bool")
     ]
     return Verdict(*(column.numpy() for column in verdict))
 

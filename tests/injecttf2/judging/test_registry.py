@@ -256,6 +256,7 @@ def test_classes_of_the_users_own_judge(folder: Path) -> None:
         [0.0, 1.0, 0.0],
         [[1.0], [3.0], [-1.0]],
         [[True], [False], [False]],
+        [False, False, False],
     ]
     criterion = made("judges_of_mine:Fell", folder=folder)
     assert labels_and_verdict(criterion)[:3] == [[2, 1, 3], [0, 1, -1], [1.0, 1.0, 0.0]]

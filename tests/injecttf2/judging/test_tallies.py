@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from injecttf2.judging import Verdict, outcomes
+from injecttf2.judging import Verdict
 from injecttf2.judging.outcomes import BENIGN, DUE, MASKED, OUTCOMES, SDC
 from injecttf2.judging.tallies import count_outcomes
 
@@ -25,7 +25,13 @@ def everywhere(trials: int, samples: int) -> tuple[Any, Any]:
 
 
 def verdict(
-    outcome: Any, score: Any, *, metrics: Any = None, criteria: Any = None, classes: Any = None
+    outcome: Any,
+    score: Any,
+    *,
+    metrics: Any = None,
+    criteria: Any = None,
+    classes: Any = None,
+    argmax_differs: Any = None,
 ) -> Verdict:
     size = len(outcome)
     return Verdict(
@@ -34,6 +40,9 @@ def verdict(
         np.asarray(score, np.float64),
         np.empty((size, 0)) if metrics is None else np.asarray(metrics, np.float64),
         np.empty((size, 0), np.bool_) if criteria is None else np.asarray(criteria, np.bool_),
+        np.zeros(size, np.bool_)
+        if argmax_differs is None
+        else np.asarray(argmax_differs, np.bool_),
     )
 
 
@@ -45,6 +54,7 @@ def random_verdict(size: int, random: np.random.Generator) -> Verdict:
         random.integers(0, 5, size) / 4 * alive,
         metrics=np.where(alive[:, np.newaxis], random.normal(size=(size, 2)), [0.0, INF]),
         criteria=random.random((size, 3)) < 0.5,
+        argmax_differs=random.random(size) < 0.5,
     )
 
 
@@ -71,6 +81,8 @@ def test_tallies_equal_a_loop(seed: int) -> None:
         for code in OUTCOMES:
             assert getattr(tallies, code)[index] == codes.count(code)
         assert tallies.sdc_critical[index] == critical
+        due = [row for row, code in zip(rows, codes, strict=True) if code == "due"]
+        assert tallies.due_changed[index] == sum(given.argmax_differs[row] for row in due)
         assert tallies.correct[index] == sum(scores)  # quarters: exact in any order
         for column in range(2):
             expected = sum(row[column] for row in metrics) / SAMPLES
@@ -81,33 +93,6 @@ def test_tallies_equal_a_loop(seed: int) -> None:
                 bool(given.criteria[row, column]) for row in alive
             )
     assert (tallies.correct.dtype, tallies.criteria.dtype) == (np.float64, np.int64)
-
-
-def test_scores_of_top1_count_what_classes_count() -> None:
-    random = np.random.default_rng(0)
-    labels, golden_class = random.integers(0, 3, (2, SAMPLES))
-    hits = random.random((TRIALS, SAMPLES)) < 0.5
-    trial, sample = np.nonzero(hits)
-    before = golden_class[sample]
-    code = random.integers(0, 4, len(trial)).astype(np.uint8)
-    faulty = np.where(code == SDC, (before + random.integers(1, 3, len(trial))) % 3, before)
-    faulty = np.where(code == DUE, -1, faulty).astype(np.int32)
-    old = outcomes.count(
-        trial,
-        code,
-        faulty,
-        golden_class=before.astype(np.int32),
-        labels=labels[sample],
-        trials=TRIALS,
-        golden_correct=int(np.count_nonzero(golden_class == labels)),
-    )
-    golden = verdict(np.zeros(SAMPLES), golden_class == labels)
-    new = count_outcomes(
-        trial, sample, verdict(code, faulty == labels[sample]), golden=golden, trials=TRIALS
-    )
-    for name, column in vars(old).items():
-        assert getattr(new, name).tolist() == column.tolist(), name
-        assert getattr(new, name).dtype == column.dtype, name
 
 
 def test_a_trial_that_masks_all_or_hits_nothing_has_the_golden_sums_bit_for_bit() -> None:

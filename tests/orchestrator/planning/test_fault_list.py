@@ -312,7 +312,7 @@ def test_a_broken_list_ends_the_command_with_2(
 
 OUTCOMES = [
     *("target", "sites", "injected", "benign", "masked", "sdc", "due"),
-    *("sdc_critical", "accuracy"),
+    *("sdc_critical", "due_changed", "accuracy"),
 ]
 GRIDS = {
     "flips": "{layers: [conv, logits], bits: [30, random], probabilities: [0.02, 0.5]}",

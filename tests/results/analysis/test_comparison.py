@@ -54,7 +54,7 @@ def test_comparison_has_a_fixed_order_of_columns(made: Make, trials: Table) -> N
 
 
 def test_runs_can_be_compared_by_another_metric(made: Make, trials: Table) -> None:
-    a, b = made(trials(0), name="a"), made(trials(0, due=0, benign=3), name="b")
+    a, b = made(trials(0), name="a"), made(trials(0, due=0, due_changed=0, benign=3), name="b")
     assert compare(a, b, metric="due")["difference"].tolist() == [-1 / 6]
     with pytest.raises(ValueError, match="metric names 'sdc_top5'"):
         compare(a, b, metric="sdc_top5")

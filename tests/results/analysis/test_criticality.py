@@ -14,7 +14,14 @@ Make = Callable[..., Run]
 
 def at_rate(trials: Table, *sdc: int) -> list[pa.Table]:
     """Trials of one bit each, with ``sdc`` of 1,000 injected samples."""
-    tallies = {"samples": 1_000, "injected": 1_000, "masked": 0, "due": 0, "sdc_critical": 0}
+    tallies = {
+        "samples": 1_000,
+        "injected": 1_000,
+        "masked": 0,
+        "due": 0,
+        "due_changed": 0,
+        "sdc_critical": 0,
+    }
     return [
         trials(2 * bit, **tallies, sdc=count, benign=1_000 - count) for bit, count in enumerate(sdc)
     ]
@@ -34,6 +41,7 @@ def test_table_of_ranks_has_a_fixed_order_of_columns(made: Make, trials: Table) 
     assert made(trials(0)).criticality(["layer", "bit"]).columns.tolist() == [
         *("layer", "bit", "trials", "injected"),
         *("sdc", "sdc_rate", "sdc_low", "sdc_high", "due", "due_rate", "due_low", "due_high"),
+        *("critical", "critical_rate", "critical_low", "critical_high"),
         *("rank", "rank_low", "rank_high", "certain", "method"),
     ]
 
@@ -45,12 +53,12 @@ def test_intervals_are_those_of_the_summary(made: Make, trials: Table) -> None:
 
 
 def test_groups_can_be_ranked_by_due_or_a_criterion(made: Make, trials: Table) -> None:
-    tables = [trials(0, due=0, benign=3, sdc_top5=3), trials(2, sdc_top5=0)]
+    tables = [trials(0, due=0, due_changed=0, benign=3, sdc_top5=3), trials(2, sdc_top5=0)]
     opened = made(*tables, columns=("sdc_top5",))
     assert opened.criticality("bit", metric="due")["bit"].tolist() == [30, 31]
     by_top5 = opened.criticality("bit", metric="sdc_top5")
     assert by_top5["bit"].tolist() == [31, 30]
-    assert by_top5.columns.tolist()[11:15] == [
+    assert by_top5.columns.tolist()[15:19] == [
         "sdc_top5",
         "sdc_top5_rate",
         "sdc_top5_low",
@@ -59,7 +67,9 @@ def test_groups_can_be_ranked_by_due_or_a_criterion(made: Make, trials: Table) -
 
 
 def test_group_without_injections_has_no_rank(made: Make, trials: Table) -> None:
-    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    nothing = dict.fromkeys(
+        ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed"), 0
+    )
     table = made(trials(0), trials(2, **nothing)).criticality("bit")
     assert table["bit"].tolist() == [31, 30]
     assert table["rank"].isna().tolist() == [False, True]

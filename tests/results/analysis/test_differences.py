@@ -116,7 +116,7 @@ def test_exact_rates_differ_exactly(made: Make, trials: Table) -> None:
     plan = {"trials": 4, "layers": {"conv2d": 4}, "exhaustive": {"0": 2, "1": 2}}
     tables = [
         trials(0, 1, sampling="exhaustive"),
-        trials(2, 3, sampling="exhaustive", due=0, benign=3),
+        trials(2, 3, sampling="exhaustive", due=0, due_changed=0, benign=3),
     ]
     row = made(*tables, plan=plan).differences("bit", metric="due").iloc[0]
     assert row["method"] == "exact"

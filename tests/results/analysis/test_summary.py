@@ -11,7 +11,9 @@ from results import Run, RunHeader, RunWriter, open_run, wilson
 from results.report.plot_data import accuracy_by_rate
 
 Table = Callable[..., pa.Table]
-NOTHING = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+NOTHING = dict.fromkeys(
+    ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed"), 0
+)
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None
         "sdc",
         "sdc_critical",
         "due",
+        "due_changed",
+        "critical",
         "accuracy",
         "golden_accuracy",
         "sdc_rate",
@@ -45,6 +49,9 @@ def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None
         "due_rate",
         "due_low",
         "due_high",
+        "critical_rate",
+        "critical_low",
+        "critical_high",
         "method",
     ]
     assert len(summary) == 24

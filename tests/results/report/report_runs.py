@@ -40,6 +40,7 @@ def cell_rows(
             "sdc": sdc,
             "sdc_critical": sdc,
             "due": due,
+            "due_changed": due,
             "accuracy": 0.9 - sdc / SAMPLES,
             "golden_accuracy": 0.9,
             "seconds": 0.1,

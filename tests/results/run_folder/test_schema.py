@@ -29,6 +29,7 @@ TRIAL_COLUMNS = [
     "sdc",
     "sdc_critical",
     "due",
+    "due_changed",
     "accuracy",
     "golden_accuracy",
     "seconds",
@@ -67,7 +68,7 @@ def test_injection_columns_are_those_of_the_design() -> None:
         (pa.int32(), "layer_index repetition"),
         (pa.int16(), "bit"),
         (pa.float64(), "probability ber accuracy golden_accuracy seconds"),
-        (pa.int64(), "count sites samples injected masked benign sdc sdc_critical due"),
+        (pa.int64(), "count sites samples injected masked benign sdc sdc_critical due due_changed"),
         (pa.timestamp("us", "UTC"), "finished_at"),
     ],
 )

@@ -80,7 +80,15 @@ def test_check_refuses_another_order(trials: Callable[..., pa.Table]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"masked": 2}, {"due": 0}, {"samples": 5}, {"sdc_critical": 3}, {"injected": 7}]
+    "change",
+    [
+        {"masked": 2},
+        {"due": 0},
+        {"samples": 5},
+        {"sdc_critical": 3},
+        {"due_changed": 2},
+        {"injected": 7},
+    ],
 )
 def test_tallies_that_do_not_add_up_are_told(
     trials: Callable[..., pa.Table], trial_id: Callable[[int], int], change: dict[str, int]
@@ -133,6 +141,6 @@ def test_criterion_is_met_by_injected_samples_only(
     row: Callable[[int], Any], met: int, fits: bool
 ) -> None:
     table = trials_table([{**row(0), "metric_error": -1.0, "sdc_top5": met}], MORE)
-    expected = "and sdc_critical <= sdc and 0 <= sdc_top5 <= injected"
+    expected = "sdc_critical <= sdc and due_changed <= due and 0 <= sdc_top5 <= injected"
     with nullcontext() if fits else pytest.raises(ValueError, match=expected):
         check_tallies(table)

@@ -20,6 +20,7 @@ WEIGHTS = {
     "injected": 10,
     "masked": 5,
     "sdc_critical": 0,
+    "due_changed": 0,
 }
 
 
@@ -65,6 +66,7 @@ def test_cells_weigh_as_much_as_they_inject_in_a_trial(run: Make, trials: Table)
         "benign": 1,
         "sdc": 0,
         "sdc_critical": 0,
+        "due_changed": 0,
     }
     some = run(trials(0), trials(2, 3, **seldom))
     assert some.summary("layer")["sdc_rate"][0] == pytest.approx(2 / (6 + 2))
@@ -181,7 +183,9 @@ def test_paired_weights_vary_together(run: Make, trials: Table) -> None:
 
 
 def test_group_without_injections_has_no_bounds(run: Make, trials: Table) -> None:
-    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    nothing = dict.fromkeys(
+        ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed"), 0
+    )
     summary = run(
         trials(0, 1, **nothing), trials(2, 3, **nothing, target="weights", variable="kernel")
     ).summary("target")
@@ -189,7 +193,9 @@ def test_group_without_injections_has_no_bounds(run: Make, trials: Table) -> Non
 
 
 def test_cell_without_injections_takes_nothing_from_others(run: Make, trials: Table) -> None:
-    nothing = dict.fromkeys(("injected", "masked", "benign", "sdc", "sdc_critical", "due"), 0)
+    nothing = dict.fromkeys(
+        ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed"), 0
+    )
     row = run(trials(0), trials(2, 3, **nothing)).summary("layer").iloc[0]
     assert bounds(row) == pytest.approx((1 / 3, *wilson(2, 6)))
 
