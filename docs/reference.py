@@ -25,6 +25,7 @@ WRITTEN = "<!-- Written by docs/reference.py (make reference). -->\n"
 
 MAPPINGS = {
     "GridSpec": "grid",
+    "FaultListSpec": "sites",
     "LayerType": "layers",
     "ModelSpec": "model",
     "DatasetSpec": "dataset",

@@ -5,6 +5,7 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 """
 
 from results.analysis.comparison import compare
+from results.analysis.published import PublishedComparison
 from results.errors import (
     NothingToShowError,
     ResultsError,
@@ -48,6 +49,7 @@ __all__ = [
     "Heartbeat",
     "LayerStatus",
     "NothingToShowError",
+    "PublishedComparison",
     "ResultsError",
     "ResultsWarning",
     "Run",

@@ -22,6 +22,7 @@ class FromFaultList(Rate):
         outputs: The sites in each layer that is hit; empty for weights.
         weights: The sites in weights, whose ``variable`` counts within the cell's variables; None
             for outputs.
+        label: What the list calls the trial; trials that differ in it alone are equal.
     """
 
     name: ClassVar[str] = "sites"
@@ -30,6 +31,7 @@ class FromFaultList(Rate):
     value: str
     outputs: tuple[Sites, ...] = field(default=(), compare=False)
     weights: WeightSites | None = field(default=None, compare=False)
+    label: str | None = field(default=None, compare=False)
 
     @property
     def sites(self) -> int:

@@ -112,6 +112,44 @@ def every_site(value: object) -> object:
     return number
 
 
+class FaultListSpec(Schema):
+    """A fault list, and for one of another tool how its layers are those of the model."""
+
+    file: Annotated[Text, LOCAL] = Field(description="The list, .parquet or .csv.")
+    format: Literal["sfi"] | None = Field(
+        None,
+        description="sfi: columns Injection, Layer, TensorIndex and Bit, as SFI writes them; "
+        "default what its head says.",
+    )
+    layers: Annotated[Text, LOCAL] | dict[Text, Text] | None = Field(
+        None,
+        description="Only for sfi: a CSV file with two columns, or a mapping, from the list's "
+        "names of layers to those of the model; default equal names, else the order of layers.",
+    )
+    order: Literal["torch", "keras"] | None = Field(
+        None,
+        description="Only for sfi: order of the axes of TensorIndex, torch (outputs first) or "
+        "keras (outputs last); default the one that fits all layers.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_format(self) -> Self:
+        if self.format is None and (self.layers is not None or self.order is not None):
+            raise ValueError("format: sfi beside layers or order")
+        return self
+
+    def located(self, folder: Path) -> Self:
+        """Return the same with paths that are relative to ``folder`` made absolute."""
+        found = {"file": paths.absolute(self.file, folder)}
+        if isinstance(self.layers, str):
+            found["layers"] = paths.absolute(self.layers, folder)
+        return self.model_copy(update=found)
+
+
+def _fault_list(value: object) -> object:
+    return {"file": value} if isinstance(value, str) else value
+
+
 class GridSpec(Schema):
     """A grid of cells: every layer with every fault, every bit and every rate."""
 
@@ -170,10 +208,13 @@ class GridSpec(Schema):
         description="In place of a rate: true hits every site once, at most 100 million "
         "injections or as many as a number says; default the campaign's.",
     )
-    sites: Annotated[Text | None, LOCAL] = Field(
+    sites: Annotated[
+        FaultListSpec | None,
+        BeforeValidator(_fault_list, json_schema_input_type=Text | FaultListSpec | None),
+    ] = Field(
         None,
         description="A fault list, .parquet or .csv, in place of layers, bits and rate: exactly "
-        "these sites are hit.",
+        "these sites are hit. A mapping of file, format, layers and order for one of SFI.",
     )
 
     @field_validator("variables", "probabilities")
@@ -205,7 +246,7 @@ class GridSpec(Schema):
         return self
 
     def located(self, folder: Path) -> Self:
-        """Return the same with a fault list's path that is relative to ``folder`` made absolute."""
+        """Return the same with paths that are relative to ``folder`` made absolute."""
         if self.sites is None:
             return self
-        return self.model_copy(update={"sites": paths.absolute(self.sites, folder)})
+        return self.model_copy(update={"sites": self.sites.located(folder)})

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 import results
 from injecttf2.evaluation.records import Evaluation, Injections
+from injecttf2.faults.listed import FromFaultList
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.judging.outcomes import OUTCOMES
 from injecttf2.sampling.rates import RATES
@@ -115,6 +116,7 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
         "parameters": canonical_json(parameters).decode() if parameters else None,
         **{name: rate.value if rate.name == name else None for name in RATES},
         "sampling": _sampling(cell),
+        "listed_as": rate.label if isinstance(rate, FromFaultList) else None,
     }
 
 
@@ -126,7 +128,7 @@ def _sampling(cell: Cell) -> str:
 
 CELL_COLUMNS = (
     *("cell_id", "layer", "layer_index", "layer_type", "target", "variable"),
-    *("fault", "bit", "bit_field", "parameters", *RATES, "sampling"),
+    *("fault", "bit", "bit_field", "parameters", *RATES, "sampling", "listed_as"),
 )
 """The columns of ``results.TRIALS`` that a cell decides."""
 

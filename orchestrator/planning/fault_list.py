@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import weights_in
 from injecttf2.sampling.sites import Sites, WeightSites, word_starts
 from injecttf2.trial import OUTPUTS, WEIGHTS, Cell, Scope
+from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list_columns import NONE
 from orchestrator.planning.fault_list_rows import KINDS, FaultListReader
 
@@ -33,16 +33,20 @@ class FaultList:
     is read in time and memory linear in its rows.
 
     Args:
-        file: The file.
+        spec: The list, as the campaign names it.
         graph: The model.
         samples: Samples in its data set.
+
+    Attributes:
+        told: How it was read, for one of another tool; else None.
 
     Raises:
         CampaignError: It cannot be read, or names what there is not.
     """
 
-    def __init__(self, file: Path, graph: ModelGraph, samples: int) -> None:
-        self._rows = FaultListReader(file, graph, samples)
+    def __init__(self, spec: FaultListSpec, graph: ModelGraph, samples: int) -> None:
+        self._rows = FaultListReader(spec, graph, samples)
+        self.told = self._rows.told
         self._graph = graph
         table = self._rows.table
         self._columns = {name: table[name].to_numpy() for name in table.columns}
@@ -57,11 +61,11 @@ class FaultList:
         """
         found: dict[Scope, dict[Cell, None]] = {}
         scope_of = cache(self._scope)
-        for fault, layers, target, start, stop in self._spans():
+        for trial, (fault, layers, target, start, stop) in enumerate(self._spans()):
             scope = scope_of(layers, target)
             listed = self._weights if target == WEIGHTS else self._outputs
-            cell = Cell(scope, fault, listed(slice(start, stop), layers))
-            found.setdefault(scope, {})[cell] = None
+            rate = listed(slice(start, stop), layers, self._rows.labels[trial])
+            found.setdefault(scope, {}).setdefault(Cell(scope, fault, rate))
         return {scope: list(cells) for scope, cells in found.items()}
 
     def _scope(self, layers: tuple[int, ...], target: str) -> Scope:
@@ -105,19 +109,19 @@ class FaultList:
     def _error(self, trial: int, message: str) -> CampaignError:
         return self._rows.error(int(self._rows.table.index[self._starts[trial]]), message)
 
-    def _outputs(self, rows: slice, layers: tuple[int, ...]) -> FromFaultList:
+    def _outputs(self, rows: slice, layers: tuple[int, ...], label: str) -> FromFaultList:
         bounds = [rows.start, rows.stop]
         if len(layers) > 1:
             ends = np.searchsorted(self._columns["layer"][rows], layers, side="right")
             bounds = [rows.start, *(rows.start + ends).tolist()]
         parts = tuple(Sites(*self._sites("sample", slice(*bound))) for bound in pairwise(bounds))
-        return FromFaultList(_digest(parts), parts)
+        return FromFaultList(_digest(parts), parts, label=label)
 
-    def _weights(self, rows: slice, layers: tuple[int, ...]) -> FromFaultList:
+    def _weights(self, rows: slice, layers: tuple[int, ...], label: str) -> FromFaultList:
         sites = WeightSites(*self._sites("variable", rows))
         if len(layers) > 1:
             sites = self._numbered(sites, self._columns["layer"][rows], layers)
-        return FromFaultList(_digest([sites]), weights=sites)
+        return FromFaultList(_digest([sites]), weights=sites, label=label)
 
     def _sites(self, place: str, rows: slice) -> tuple[Column, Column, Column, Column]:
         """Return the columns of ``Sites`` or ``WeightSites``.

@@ -7,6 +7,7 @@ of the columns. Rows keep their place, so that a message says file, row and colu
 from __future__ import annotations
 
 import csv
+import io
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,12 @@ COLUMNS = {
 }
 """The columns of a fault list."""
 
+INDEX = "tensorindex"
+"""The column that a list of SFI has in place of ``variable`` and ``element``."""
+
+SFI = ("layer", INDEX, "bit")
+"""The columns of SFI's that are read: what others there are tell of the authors' own run."""
+
 FORM = f"columns {', '.join(COLUMNS)}, of which layer, element and either bit or value are required"
 
 _TEXTS = (
@@ -52,7 +59,7 @@ _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, *_TE
 _TYPES = {
     name: ("texts", _TEXTS) if name in ("layer", "variable", "fault") else ("numbers", _NUMBERS)
     for name in COLUMNS
-}
+} | {INDEX: ("texts", _TEXTS)}
 """What a column is expected to hold, and the types of Arrow of which it may be."""
 
 _UNNAMED = re.compile(r"unnamed: \d+|__index_level_\d+__|")
@@ -74,15 +81,24 @@ class FaultListFile:
     Args:
         rows: The columns of ``COLUMNS``: ``trial``, ``layer``, ``variable`` and ``fault`` as texts
             or None, ``sample``, ``element`` and ``bit`` int64 with ``NONE`` where there is none,
-            ``value`` float64; and ``has_value``, bool. The index counts the rows of all files from
-            0, also those that say nothing and are left out.
+            ``value`` float64; ``has_value``, bool; and ``tensorindex``, a text or None. The index
+            counts the rows of all files from
+            0, also those that say nothing and are left out. Without a column ``trial`` it is a
+            row's number, and for a list of SFI it is made of layer, index and bit.
         files: The files that it lies in, in the order of their rows.
         ends: How many rows there are up to the end of each file.
+        told: How it was found in the model, for one of another tool.
     """
 
     rows: pd.DataFrame
     files: Sequence[Path]
     ends: Sequence[int]
+    told: str | None = None
+
+    @property
+    def is_sfi(self) -> bool:
+        """Whether it is one of SFI, which names layers and elements by its own model."""
+        return bool(self.rows[INDEX].notna().any())
 
     def error(self, row: int, message: str, *, hint: str | None = None) -> CampaignError:
         """Return an error about a row, by its place in the index of ``rows``."""
@@ -228,10 +244,11 @@ def _read_csv(file: Path) -> _Table:
     with pa.input_stream(str(file), compression="detect") as stream:
         begin = stream.read(2**16)
     encoding = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    lines = begin.decode(encoding, errors="replace").removeprefix("\ufeff").splitlines()
+    begin_text = begin.decode(encoding, errors="replace").removeprefix("\ufeff")
+    lines = begin_text.splitlines()
     head = next((line for line in lines if line.strip()), "")
     heads = {delimiter: next(csv.reader([head], delimiter=delimiter)) for delimiter in _DELIMITERS}
-    delimiter = max(heads, key=lambda one: len({*map(_name, heads[one])} & {*COLUMNS}))
+    delimiter = max(heads, key=lambda one: len({*map(_name, heads[one])} & {*COLUMNS, INDEX}))
     wrong: list[tuple[int, pyarrow.csv.InvalidRow]] = []
 
     def look(row: pyarrow.csv.InvalidRow) -> str:
@@ -240,7 +257,7 @@ def _read_csv(file: Path) -> _Table:
 
     try:
         cells = pyarrow.csv.read_csv(
-            file,
+            _unblanked(file, encoding, delimiter) if f'{delimiter} "' in begin_text else file,
             read_options=pyarrow.csv.ReadOptions(encoding=encoding, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=look),
             convert_options=pyarrow.csv.ConvertOptions(
@@ -262,6 +279,19 @@ def _read_csv(file: Path) -> _Table:
     return _Table(cells, is_text=True, commas=delimiter != ",")
 
 
+def _unblanked(file: Path, encoding: str, delimiter: str) -> io.BytesIO:
+    """Return a file without the blanks between delimiters and quotes, which make no quotes of them.
+
+    Each row stays on its line.
+    """
+    with pa.input_stream(str(file), compression="detect") as stream:
+        text = stream.read().decode(encoding).removeprefix("\ufeff")
+    written = io.StringIO()
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    csv.writer(written, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    return io.BytesIO(written.getvalue().encode(encoding))
+
+
 def _name(head: str) -> str:
     """Return the name of a column, which may have blanks around it, quotes and capitals."""
     return head.strip("\ufeff \t\xa0").strip('"').strip().lower()
@@ -271,6 +301,8 @@ def _known(table: _Table, file: Path) -> dict[str, pa.ChunkedArray]:
     """Return the columns of a fault list by name, without labels of rows that have no name."""
     heads = table.cells.column_names
     names = [_name(head) for head in heads]
+    if INDEX in names:
+        return _known_of_sfi(names, table, file)
     named = [index for index, name in enumerate(names) if not _UNNAMED.fullmatch(name)]
     for index in {*range(named[0] if named else 0, len(names))} - {*named}:
         column = table.cells.column(index)
@@ -287,6 +319,23 @@ def _known(table: _Table, file: Path) -> dict[str, pa.ChunkedArray]:
         file=file,
     )
     columns = {names[index]: table.cells.column(index) for index in named}
+    for name, column in columns.items():
+        _check_type(name, column.type, file)
+    return columns
+
+
+def _known_of_sfi(names: list[str], table: _Table, file: Path) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of a list of SFI; all others are left alone."""
+    missing = [name for name in SFI if names.count(name) != 1]
+    if missing:
+        raise CampaignError(
+            f"the fault list has the columns {', '.join(table.cells.column_names)}; it has "
+            f"TensorIndex, as those of SFI, and {missing[0]!r} "
+            f"{names.count(missing[0])} times",
+            place=str(file),
+            hint="expected Injection, Layer, TensorIndex and Bit",
+        )
+    columns = {name: table.cells.column(names.index(name)) for name in SFI}
     for name, column in columns.items():
         _check_type(name, column.type, file)
     return columns
@@ -337,13 +386,13 @@ def _rows(columns: Mapping[str, pa.ChunkedArray], table: _Table, file: Path) -> 
     rows: dict[str, Any] = {}
     name = ""
     try:
-        for name in COLUMNS:
+        for name in (*COLUMNS, INDEX):
             column = columns.get(name, nothing)
             if name == "value":
                 rows[name], rows["has_value"] = values(column, commas=table.commas)
             elif name == "trial":
                 rows[name] = labels(column)
-            elif name in ("layer", "variable", "fault"):
+            elif name in ("layer", "variable", "fault", INDEX):
                 rows[name] = texts(column)
             else:
                 rows[name] = whole_numbers(column, commas=table.commas)
@@ -351,10 +400,10 @@ def _rows(columns: Mapping[str, pa.ChunkedArray], table: _Table, file: Path) -> 
         raise CampaignError(
             f"received the {name} {error.message}", place=_place(file, error.row)
         ) from None
-    return pd.DataFrame(rows, columns=[*COLUMNS, "has_value"])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "has_value", INDEX])
 
 
 def _says_something(rows: pd.DataFrame) -> pd.Series:
     """Return which rows are not empty: spreadsheets leave such behind the last, bool [rows]."""
-    told = rows[["trial", "layer", "variable", "fault"]].notna().any(axis=1)
+    told = rows[["trial", "layer", "variable", "fault", INDEX]].notna().any(axis=1)
     return told | (rows[["sample", "element", "bit"]] != NONE).any(axis=1) | rows["has_value"]

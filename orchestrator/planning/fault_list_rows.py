@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from injecttf2.faults.listed import SetValue
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.weights import UNREAD, reason_of, unread_of, weights_in, weights_of
 from injecttf2.sampling.sites import NO_BIT
+from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list_columns import MISSING, NONE
-from orchestrator.planning.fault_list_files import read_sites
+from orchestrator.planning.sfi_fault_lists import read_fault_list
 
 BIT_FAULTS = ("bit_flip", "stuck_at_0", "stuck_at_1")
 KINDS = (*BIT_FAULTS, SetValue.name)
@@ -29,7 +29,7 @@ class FaultListReader:
     """The rows of a fault list, checked against a model.
 
     Args:
-        file: The file.
+        spec: The list, as the campaign names it.
         graph: The model.
         samples: Samples in its data set.
 
@@ -39,14 +39,17 @@ class FaultListReader:
             ``weights_in``; -1 for outputs), ``sample`` (-1 for weights), ``element``, ``bit`` (-1
             for none), ``kind`` (position in ``KINDS``), all int64, and ``value``, float64. The
             index is the row's position in the file.
+        labels: What the list calls each trial, by its number.
+        told: How the list was read, for one of another tool; else None.
 
     Raises:
         CampaignError: It cannot be read, or names what there is not.
     """
 
-    def __init__(self, file: Path, graph: ModelGraph, samples: int) -> None:
-        read = read_sites(file)
+    def __init__(self, spec: FaultListSpec, graph: ModelGraph, samples: int) -> None:
+        read = read_fault_list(spec, graph)
         given = read.rows
+        self.told = read.told
         self.error = read.error
         self._place = read.place
         self._graph = graph
@@ -85,7 +88,8 @@ class FaultListReader:
             raise self.error(int(str(row.name)), message.format(**shown))
 
     def _trials(self, given: pd.DataFrame) -> npt.NDArray[np.int64]:
-        number, _ = pd.factorize(given["trial"])
+        number, labels = pd.factorize(given["trial"])
+        self.labels = [str(label) for label in labels]
         self._refuse(number < 0, given, "received no trial; expected one in every row, or in none")
         return np.asarray(number, np.int64)
 

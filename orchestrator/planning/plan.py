@@ -72,6 +72,7 @@ class Plan:
         sent_assessment: The same, ready to be sent.
         outputs: What the model's outputs are taken for; None where nothing depends on it.
         code: The user's own code of what the campaign names, by the name that it has there.
+        lists: How fault lists of other tools were read, a line each.
     """
 
     campaign: Campaign
@@ -87,6 +88,7 @@ class Plan:
     sent_assessment: AssessmentSpec
     outputs: OutputKind | None
     code: Mapping[str, Code]
+    lists: tuple[str, ...] = ()
 
     @property
     def injections(self) -> float:
@@ -107,10 +109,11 @@ class Plan:
             yield f"skipping {', '.join(layers)}{joined}{reason}"
 
     def reading_lines(self) -> Iterator[str]:
-        """Yield how the model's outputs and the data are read, and why, if that was decided."""
+        """Yield how the model's outputs, the data and fault lists are read, and why."""
         if self.outputs is not None:
             yield f"the model's outputs are {self.outputs.kind}: {self.outputs.reason}"
         yield f"data: {self.dataset.told}"
+        yield from self.lists
 
     def new_looks(self) -> AdaptiveSampling | None:
         """Return the looks at the cells, before any trial is done; None without a precision."""
@@ -213,6 +216,7 @@ def make_plan(campaign: Campaign) -> Plan:
         sent_assessment=asked.sent,
         outputs=asked.outputs,
         code=code,
+        lists=tuple(chosen.lists),
     )
 
 

@@ -6,7 +6,6 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from pathlib import Path
 
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError, placed
@@ -27,7 +26,7 @@ from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, WEIGHTS, Scope
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.component_spec import ComponentSpec
-from orchestrator.campaign.grid import ALL, GridSpec, LayerType
+from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
 from orchestrator.planning.fault_entries import takes_bits, written_out
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.sampling_plan import SamplingPlan
@@ -44,10 +43,12 @@ class Selection:
         products: Products by what they corrupt.
         skipped: Layers that ``all``, a pattern or a type named but that cannot be injected, by
             themselves and the reason.
+        lists: How fault lists of other tools were read, a line each.
     """
 
     products: dict[Scope, list[Cells]] = field(default_factory=dict)
     skipped: dict[tuple[str, str], LayerInfo] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
 
     def ordered(self, layers: Iterable[LayerInfo]) -> list[tuple[Scope, list[Cells]]]:
         """Return them in the order of the model, outputs before weights."""
@@ -118,10 +119,12 @@ class TargetSelector:
             chosen.products.setdefault(scope, []).append(made[scope])
         self._sampling.check_size(index, made)
 
-    def _add_listed(self, index: int, file: str, chosen: Selection) -> None:
+    def _add_listed(self, index: int, spec: FaultListSpec, chosen: Selection) -> None:
         with placed(self._campaign.place("grid", index, "sites")):
-            listed = FaultList(Path(file), self._graph, self._samples).trials()
-        for scope, cells in listed.items():
+            listed = FaultList(spec, self._graph, self._samples)
+        if listed.told is not None:
+            chosen.lists.append(listed.told)
+        for scope, cells in listed.trials().items():
             chosen.products.setdefault(scope, []).append(FaultListCells(tuple(cells)))
 
     def _check_once(self, chosen: Selection) -> None:

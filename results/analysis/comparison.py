@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
+from results.analysis.published import PublishedComparison, compare_published
 from results.analysis.summary import MEASURED, summary
 from results.analysis.trial_source import TrialSource
 from results.frames import check_columns
@@ -17,10 +19,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@overload
 def compare(
     run_a: TrialSource, run_b: TrialSource, confidence: float = 0.95, *, metric: str = "sdc"
-) -> pd.DataFrame:
+) -> pd.DataFrame: ...
+
+
+@overload
+def compare(
+    run_a: TrialSource, run_b: str | Path, confidence: float = 0.95
+) -> PublishedComparison: ...
+
+
+def compare(
+    run_a: TrialSource,
+    run_b: TrialSource | str | Path,
+    confidence: float = 0.95,
+    *,
+    metric: str = "sdc",
+) -> pd.DataFrame | PublishedComparison:
     """Return how the rates of the same cells differ between two runs.
+
+    With a file in place of the second run: how critical the faults of a list are, in the run and in
+    the file; see ``published.compare_published``.
 
     Cells are the same where layer, target, variable, fault, its parameters, bits and rate are.
     Paired cells of the same data and seed have the same sites in both runs: they are compared trial
@@ -29,9 +50,9 @@ def compare(
 
     Args:
         run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
-        run_b: The second.
+        run_b: The second; or a CSV file with published outcomes of the first's fault list.
         confidence: Two-sided confidence level of the bounds, between 0 and 1.
-        metric: ``sdc``, ``due`` or a criterion that both runs have.
+        metric: ``sdc``, ``due`` or a criterion that both runs have; not for a file.
 
     Returns:
         One row a cell of either run, in the order of the first: the columns ``differences.CELL``;
@@ -43,11 +64,20 @@ def compare(
 
     Raises:
         TypeError: An argument is no run.
-        ValueError: ``metric`` is none of both runs, or ``confidence`` is out of range.
+        ValueError: ``metric`` is none of both runs or given with a file, or ``confidence`` is out
+            of range.
     """
     for name, run in (("run_a", run_a), ("run_b", run_b)):
-        if not isinstance(run, TrialSource):
+        if not isinstance(run, TrialSource) and (
+            name == "run_a" or not isinstance(run, str | Path)
+        ):
             raise TypeError(f"{name} is {run!r}, expected a run: open it with open_run(PATH).")
+    if isinstance(run_b, str | Path):
+        if metric != "sdc":
+            raise ValueError(
+                f"metric is {metric!r}: a file tells critical predictions only (sdc + due_changed)."
+            )
+        return compare_published(run_a, run_b, confidence)
     criteria = [name for name in criteria_of(run_a.header.schema) if name in run_b.header.columns]
     check_columns([metric], [*MEASURED, *criteria], "metric")
     a, b = (_cells(run, confidence) for run in (run_a, run_b))

@@ -100,6 +100,13 @@ TRIALS = pa.schema(
             "Mean score of all samples, 0 to 1: for classes, the fraction decided right.",
         ),
         _field("golden_accuracy", pa.float64(), "The same mean without faults, 0 to 1."),
+        _field(
+            "listed_as",
+            pa.string(),
+            "What the fault list calls the trial: its trial, or layer, index and bit for a list of "
+            "SFI; null where the sites were drawn.",
+            nullable=True,
+        ),
         _field("seconds", pa.float64(), "Time the trial took, its share of the chunk, in seconds."),
         _field("worker", NAME, "Worker that ran the trial."),
         _field("finished_at", pa.timestamp("us", "UTC"), "When the trial was finished, in UTC."),
@@ -139,7 +146,7 @@ INJECTIONS = pa.schema(
 )
 """One row an injected site, and sample that it is in: a fault in weights is in all of them."""
 
-PROVENANCE_COLUMNS = ("seconds", "worker", "finished_at")
+PROVENANCE_COLUMNS = ("listed_as", "seconds", "worker", "finished_at")
 """The columns of ``TRIALS`` that tell how a row came about."""
 
 PURE_COLUMNS = tuple(name for name in TRIALS.names if name not in PROVENANCE_COLUMNS)

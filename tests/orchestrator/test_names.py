@@ -20,6 +20,7 @@ from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.trial import OUTPUTS, WEIGHTS
 from orchestrator.campaign.campaign import load_campaign
+from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.plan import make_plan
 from results import open_run
@@ -218,7 +219,7 @@ def test_fault_lists_take_the_names(folder: Path) -> None:
         writer.writerow(["layer", "variable", "sample", "element", "bit"])
         writer.writerows([layer, "", 0, 0, 30] for layer in ADDRESSES)
         writer.writerows([layer, "kernel", "", 0, 30] for layer in HAVE_WEIGHTS)
-    found = FaultList(folder / "sites.csv", graph, 7).trials()
+    found = FaultList(FaultListSpec(file=str(folder / "sites.csv")), graph, 7).trials()
     assert [scope.label for scope in found if scope.target == OUTPUTS] == ADDRESSES
     assert [scope.label for scope in found if scope.target == WEIGHTS] == HAVE_WEIGHTS
 

@@ -60,6 +60,7 @@ def trial_row(number: int) -> Row:
         "due": 1,
         "accuracy": 0.8,
         "golden_accuracy": 0.9,
+        "listed_as": None,
         "seconds": 0.25,
         "worker": "worker-0",
         "finished_at": BEGIN + timedelta(seconds=number),

@@ -200,7 +200,15 @@ grid:
             NO_GRID | {"layers_together": True, "bits": (3,), "probabilities": (0.01, 1.0)},
             NO_GRID | {"bits": (3,), "bers": (1e-9,)},
             NO_GRID | {"bits": (3,), "exhaustive": 1_000_000},
-            NO_GRID | {"sites": str(file.parent / "list.csv")},
+            NO_GRID
+            | {
+                "sites": {
+                    "file": str(file.parent / "list.csv"),
+                    "format": None,
+                    "layers": None,
+                    "order": None,
+                }
+            },
         ),
     }
 

@@ -17,6 +17,7 @@ from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.listed import FromFaultList, SetValue
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.trial import Cell, Scope
+from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list import FaultList
 from results import open_run
 from tests import families, networks
@@ -37,7 +38,7 @@ def list_of(tmp_path: Path, graph: ModelGraph) -> Any:
     def read(text: str) -> dict[Scope, list[Cell]]:
         file = tmp_path / "faults.csv"
         file.write_text(text)
-        return FaultList(file, graph, SAMPLES).trials()
+        return FaultList(FaultListSpec(file=str(file)), graph, SAMPLES).trials()
 
     return read
 
@@ -140,7 +141,7 @@ def test_names_that_have_blanks_themselves_come_first(tmp_path: Path) -> None:
     (tmp_path / "faults.csv").write_text(
         'layer,variable,sample,element,bit\n none,,0,1,3\n" none",,1,2,3\nnone,kernel,,5,3\n'
     )
-    found = FaultList(tmp_path / "faults.csv", graph, SAMPLES).trials()
+    found = FaultList(FaultListSpec(file=str(tmp_path / "faults.csv")), graph, SAMPLES).trials()
     assert {(*scope.layers, scope.target): len(cells) for scope, cells in found.items()} == {
         (" none", "outputs"): 2,
         ("none", "weights"): 1,
@@ -157,7 +158,7 @@ def test_the_same_site_in_two_parts_is_told_with_both(graph: ModelGraph, tmp_pat
     for name in ("0.parquet", "1.parquet"):
         rows.to_parquet(folder / name)
     with pytest.raises(CampaignError) as caught:
-        FaultList(folder, graph, SAMPLES)
+        FaultList(FaultListSpec(file=str(folder)), graph, SAMPLES)
     assert str(caught.value) == (
         f"{folder / '1.parquet'}: row 1: the same site as in {folder / '0.parquet'}: row 1; "
         "expected each site once in a trial"
@@ -275,7 +276,7 @@ def test_columns_of_a_type_that_does_not_fit_are_refused(
     row = {"trial": 1, "layer": "conv", "sample": 0, "element": 0, "bit": 1, column: value}
     pd.DataFrame([row]).to_parquet(file)
     with pytest.raises(CampaignError, match=f"the column {column} of the fault list has the type"):
-        FaultList(file, graph, SAMPLES)
+        FaultList(FaultListSpec(file=str(file)), graph, SAMPLES)
 
 
 def test_files_that_are_no_lists_are_refused(graph: ModelGraph, tmp_path: Path) -> None:
@@ -287,7 +288,7 @@ def test_files_that_are_no_lists_are_refused(graph: ModelGraph, tmp_path: Path) 
         "faults.xlsx": "a fault list is a .parquet or .csv file; received 'faults.xlsx'",
     }.items():
         with pytest.raises(CampaignError, match=message):
-            FaultList(tmp_path / name, graph, SAMPLES)
+            FaultList(FaultListSpec(file=str(tmp_path / name)), graph, SAMPLES)
 
 
 def test_nan_is_no_value_of_whole_numbers(tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_nan_is_no_value_of_whole_numbers(tmp_path: Path) -> None:
     file = tmp_path / "faults.csv"
     file.write_text("layer,sample,element,value\nint8_back,0,0,nan\nint8,0,0,nan\n")
     with pytest.raises(CampaignError, match="row 2: received the value nan; int8 has none"):
-        FaultList(file, graph, SAMPLES)
+        FaultList(FaultListSpec(file=str(file)), graph, SAMPLES)
 
 
 def test_a_broken_list_ends_the_command_with_2(

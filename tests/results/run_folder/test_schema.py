@@ -32,11 +32,13 @@ TRIAL_COLUMNS = [
     "due_changed",
     "accuracy",
     "golden_accuracy",
+    "listed_as",
     "seconds",
     "worker",
     "finished_at",
 ]
-NULLABLE = ["variable", "bit", "bit_field", "parameters", "probability", "count", "ber"]
+RATES = ["probability", "count", "ber"]
+NULLABLE = ["variable", "bit", "bit_field", "parameters", *RATES, "listed_as"]
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -94,8 +96,8 @@ def test_every_field_is_described_in_one_sentence(field: pa.Field) -> None:
 
 
 def test_pure_columns_leave_out_timing_and_worker() -> None:
-    assert list(PURE_COLUMNS) == TRIAL_COLUMNS[:-3]
-    assert list(PROVENANCE_COLUMNS) == TRIAL_COLUMNS[-3:]
+    assert list(PURE_COLUMNS) == TRIAL_COLUMNS[:-4]
+    assert list(PROVENANCE_COLUMNS) == TRIAL_COLUMNS[-4:]
 
 
 def test_outcomes_are_columns() -> None:
