@@ -89,6 +89,11 @@ def first_occurrences(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
     return np.sort(first)
 
 
+def differing(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return those of ``columns`` that have more than one value; null is one."""
+    return [name for name in columns if frame[name].nunique(dropna=False) > 1]
+
+
 def check_columns(names: Sequence[str], valid: Sequence[str], argument: str) -> None:
     """Check that every name is valid.
 

@@ -10,7 +10,7 @@ import numpy as np
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
 from results.analysis.published import PublishedComparison, compare_published
-from results.analysis.summary import MEASURED, summary
+from results.analysis.summary import RATED, outcomes_of, summary
 from results.analysis.trial_source import TrialSource
 from results.frames import check_columns
 from results.run_folder.schema import criteria_of
@@ -52,7 +52,7 @@ def compare(
         run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
         run_b: The second; or a CSV file with published outcomes of the first's fault list.
         confidence: Two-sided confidence level of the bounds, between 0 and 1.
-        metric: ``sdc``, ``due`` or a criterion that both runs have; not for a file.
+        metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or a criterion that both runs have; not for a file.
 
     Returns:
         One row a cell of either run, in the order of the first: the columns ``differences.CELL``;
@@ -79,7 +79,7 @@ def compare(
             )
         return compare_published(run_a, run_b, confidence)
     criteria = [name for name in criteria_of(run_a.header.schema) if name in run_b.header.columns]
-    check_columns([metric], [*MEASURED, *criteria], "metric")
+    check_columns([metric], [*RATED, *criteria], "metric")
     a, b = (_cells(run, confidence) for run in (run_a, run_b))
     table = a.merge(b, on=list(CELL), how="outer", suffixes=("_a", "_b"), sort=False)
     table = table.sort_values(["order_a", "order_b"], ignore_index=True, na_position="last")
@@ -158,7 +158,8 @@ def _take_pairs(
 
 def _paired_trials(run: TrialSource, metric: str) -> pd.DataFrame:
     """Return the paired trials of a run: ``CELL``, ``repetition``, ``injected`` and ``hits``."""
-    trials = run.trials([*CELL, "sampling", "repetition", "injected", metric])
-    trials = _as_texts(trials.rename(columns={metric: "hits"}))
+    outcomes = list(outcomes_of(metric))
+    trials = run.trials([*CELL, "sampling", "repetition", "injected", *outcomes])
+    trials = _as_texts(trials.assign(hits=trials[outcomes].sum(axis=1)).drop(columns=outcomes))
     paired = (trials["sampling"] == "paired").to_numpy()
     return trials[paired].drop(columns="sampling")

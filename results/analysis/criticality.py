@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from results.analysis.accuracy import mean_accuracy
 from results.analysis.summary import NEEDED, RATED, grouping, summarise
 from results.analysis.trial_source import TrialSource, complete_cells
-from results.frames import check_columns
-from results.run_folder.schema import RATE_ENDS, criteria_of
-from results.statistics.intervals import Floats, Interval, check_confidence
+from results.frames import check_columns, differing
+from results.run_folder.schema import RATE_ENDS, RATES, criteria_of
+from results.statistics.intervals import Floats, check_confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
+
+METRIC = "sdc+due"
+"""What is ranked by where nothing is said: both are predictions that are lost."""
+
+ACCURACY_LOST = "accuracy_lost"
+"""The metric that is no share of injected samples: accuracy without faults, less that with them."""
 
 RANKS = ("rank", "rank_low", "rank_high")
 """Columns of ``criticality``, int64 from 1, null where nothing was injected."""
@@ -25,48 +32,82 @@ RANKS = ("rank", "rank_low", "rank_high")
 def criticality(
     run: TrialSource, by: str | Sequence[str], *, metric: str, confidence: float
 ) -> pd.DataFrame:
-    """Return groups of trials, the one with the highest rate first; see ``Run.criticality``."""
+    """Return groups of trials, the most critical first; see ``Run.criticality``."""
     keys, criteria = grouping(by), criteria_of(run.header.schema)
-    check_columns([metric], [*RATED, *criteria], "metric")
-    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
+    check_columns([metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
+    trials = run.trials(list(dict.fromkeys([*keys, *RATES, *NEEDED, *criteria])))
     sites = complete_cells(run)
-    asked = [] if metric in RATED else [metric]
+    # Ranks are within a rate, unless it is the rates that are to be ranked.
+    rates = [] if set(keys) <= set(RATES) else differing(trials, RATES)
+    keys = list(dict.fromkeys([*rates, *keys]))
+    asked = [metric] if metric in criteria else []
     table = summarise(trials, keys, confidence, criteria=asked, sites=sites)
     joint = check_confidence(confidence) ** (1 / max(len(table), 1))
     wide = summarise(trials, keys, joint, criteria=asked, sites=sites)
-    low, high = (wide[f"{metric}_{end}"].to_numpy(np.float64) for end in RATE_ENDS[1:])
+    if metric == ACCURACY_LOST:
+        table = table.assign(**_accuracy_lost(trials, keys, confidence, sites))
+        wide = wide.assign(**_accuracy_lost(trials, keys, joint, sites))
+    bounds = np.array([wide[f"{metric}_{end}"] for end in RATE_ENDS[1:]], np.float64)
     rate = table[f"{metric}_rate"].to_numpy(np.float64)
-    for name, values in zip(RANKS, ranks(rate, (low, high)), strict=True):
+    found = np.zeros((3, len(table)), np.int64)
+    for rows in _within(table, rates):
+        found[:, rows] = ranks(rate[rows], bounds[:, rows])
+    for name, values in zip(RANKS, found, strict=True):
         table[name] = values
         table[name] = table[name].astype("Int64").where(~np.isnan(rate))
     table["certain"] = (table["rank_low"] == table["rank_high"]).fillna(value=False).astype("bool")
-    rated = [f"{name}{end}" for name in (*RATED, *asked) for end in _ENDS]
-    columns = [*keys, "trials", "injected", *rated, *RANKS, "certain", "method"]
-    return table[columns].sort_values("rank", kind="stable", ignore_index=True)
+    rated = [name for name in (*RATED, *asked) for name in (name, *_ends(name))]
+    rated += [*_ends(ACCURACY_LOST)] if metric == ACCURACY_LOST else []
+    columns = [*keys, "trials", "injected", *rated, "accuracy", *RANKS, "certain", "method"]
+    return table[columns].sort_values([*rates, "rank"], kind="stable", ignore_index=True)
 
 
-def ranks(
-    rate: Floats, interval: Interval
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the rank of each rate, highest first, and those that its interval allows.
+def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
+    """Return the rank of each rate, and those that its interval allows.
+
+    The rank is that of the lower bound, the highest first: a rate of which little is known does not
+    stand above one that is known to be high. Where bounds are equal, the rate decides.
 
     Args:
         rate: float64 [n], NaN where there is none; such a row takes no rank from others.
-        interval: Its bounds, which all hold together with the confidence wanted.
+        bounds: float64 [2, n], of intervals that all hold together with the confidence wanted.
 
     Returns:
-        int64 [n] each, from 1; ties share the smallest: rank, lowest and highest rank possible.
+        int64 [3, n], from 1; ties share the smallest: rank, lowest and highest rank possible.
 
     Source: M. Klein, T. Wright and J. Wieczorek, "A joint confidence region for an overall ranking
     of populations", Journal of the Royal Statistical Society C 69 (2020), 589-606.
     """
     there = ~np.isnan(rate)
-    low, high = interval
-    lows, highs, rates = np.sort(low[there]), np.sort(high[there]), np.sort(rate[there])
-    place = 1 + len(rates) - np.searchsorted(rates, rate, side="right")
-    first = 1 + len(rates) - np.searchsorted(lows, high, side="right")
-    last = len(rates) - np.searchsorted(highs, low, side="left")
-    return place, first, last
+    low, high = bounds
+    lows, highs = np.sort(low[there]), np.sort(high[there])
+    pairs = np.stack([np.nan_to_num(low), np.nan_to_num(rate)], axis=1)
+    order, place = np.unique(pairs, axis=0, return_inverse=True)
+    counts = np.bincount(place.ravel()[there], minlength=len(order))
+    above = counts[::-1].cumsum()[::-1] - counts
+    first = 1 + len(lows) - np.searchsorted(lows, high, side="right")
+    last = len(lows) - np.searchsorted(highs, low, side="left")
+    return np.stack([1 + above[place.ravel()], first, last])
 
 
-_ENDS = ("", *(f"_{end}" for end in RATE_ENDS))
+def _within(table: pd.DataFrame, rates: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Return the rows of each rate: what is injected more often is not more critical."""
+    if not rates:
+        return [np.arange(len(table))]
+    groups = table.groupby(list(rates), dropna=False, sort=False).indices
+    return [np.asarray(rows, np.int64) for rows in groups.values()]
+
+
+def _accuracy_lost(
+    trials: pd.DataFrame, keys: Sequence[str], confidence: float, sites: Mapping[str, int]
+) -> dict[str, Floats]:
+    """Return rate and bounds of the accuracy that groups lose, in the order of ``summarise``."""
+    found = mean_accuracy(trials, keys, confidence=confidence, sites=sites)
+    golden = found["golden_accuracy"].to_numpy()
+    left = ("accuracy", "accuracy_high", "accuracy_low")
+    lost = [golden - found[name].to_numpy() for name in left]
+    return dict(zip(_ends(ACCURACY_LOST), lost, strict=True))
+
+
+def _ends(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{end}" for end in RATE_ENDS)

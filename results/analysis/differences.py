@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from results.analysis.paired import AT_ONCE, PAIRED, paired_differences
 from results.analysis.rate_estimates import CLUSTERED, EXACT
-from results.analysis.summary import MEASURED, NEEDED, summarise
+from results.analysis.summary import NEEDED, RATED, outcomes_of, summarise
 from results.analysis.trial_source import TrialSource, complete_cells
 from results.frames import IN_A_LAYER, check_columns
 from results.run_folder.schema import RATE_ENDS, criteria_of
@@ -35,7 +35,7 @@ def differences(
     """Return the differences between cells that differ in ``of``; see ``Run.differences``."""
     criteria = criteria_of(run.header.schema)
     check_columns([of], CELL, "of")
-    check_columns([metric], [*MEASURED, *criteria], "metric")
+    check_columns([metric], [*RATED, *criteria], "metric")
     keys = [*CELL, "sampling"]
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
     if of in ("bit", "bit_field"):
@@ -55,7 +55,8 @@ def differences(
     rates.insert(0, "pairs", 0)
     if of in _SHARING:
         grouped = trials.groupby(keys, observed=True, dropna=False)
-        shared = trials[["repetition", "injected", metric]].assign(cell=grouped.ngroup())
+        hits = trials[list(outcomes_of(metric))].sum(axis=1)
+        shared = trials[["repetition", "injected"]].assign(cell=grouped.ngroup(), **{metric: hits})
         shared["family"] = family[shared["cell"]]
         shared = shared[(trials["sampling"] == "paired").to_numpy()]
         _take_pairs(rates, shared, (first, second), metric, confidence)

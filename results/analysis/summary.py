@@ -23,7 +23,7 @@ MEANS = ("accuracy", "golden_accuracy")
 KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
 """Columns that trials can be grouped by."""
 
-COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed", "critical")
+COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed")
 """Columns that are summed over a group's trials."""
 
 NEEDED = (*TALLIES, *MEANS, *DESIGN, "repetition")
@@ -32,11 +32,19 @@ NEEDED = (*TALLIES, *MEANS, *DESIGN, "repetition")
 CRITICAL = ("sdc", "due_changed")
 """What is added up as ``critical``: what injectors count that compare argmax alone."""
 
+ADDED_UP = {"critical": CRITICAL, "sdc+due": ("sdc", "due")}
+"""Outcomes that are added up, by what the sum is called."""
+
 MEASURED = ("sdc", "due")
 """Outcomes that are columns of trials and get a rate over the injected samples."""
 
-RATED = (*MEASURED, "critical")
+RATED = (*MEASURED, *ADDED_UP)
 """Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
+
+
+def outcomes_of(metric: str) -> tuple[str, ...]:
+    """Return the columns of trials that are added up for a metric."""
+    return ADDED_UP.get(metric, (metric,))
 
 
 def grouping(by: str | Sequence[str]) -> list[str]:
@@ -84,10 +92,12 @@ def summarise(
     import pandas as pd
 
     keys = list(by)
-    trials = trials.assign(critical=trials[list(CRITICAL)].sum(axis=1))
+    sums = {name: trials[list(outcomes_of(name))].sum(axis=1) for name in ADDED_UP}
+    trials = trials.assign(**sums)
     rows = trials.assign(trials=1)
     groups = rows.groupby(keys, observed=True, dropna=False, sort=True)
-    sums = groups[["trials", *COUNTS, *criteria]].sum().reset_index()
+    counted = [*COUNTS, *ADDED_UP]
+    table = groups[["trials", *counted]].sum().reset_index()
     estimator = Estimator.of(trials, np.asarray(groups.ngroup(), np.int64), sites or {})
 
     def rated(name: str) -> dict[str, Floats]:
@@ -95,7 +105,6 @@ def summarise(
         ends = zip(RATE_ENDS, (found.rate, found.low, found.high), strict=True)
         return {f"{name}_{end}": values for end, values in ends}
 
-    table = sums[[*keys, "trials", *COUNTS]].copy()
     for name in MEANS:
         table[name] = estimator.mean(trials[name])
     for name in RATED:
@@ -103,5 +112,5 @@ def summarise(
     for name in metrics:
         table[name] = estimator.mean(trials[name])
     for name in criteria:
-        table = table.assign(**{name: sums[name]}, **rated(name))
+        table = table.assign(**{name: groups[name].sum().to_numpy()}, **rated(name))
     return table.assign(method=pd.Series(estimator.method, dtype="str"))

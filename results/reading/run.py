@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from results import frames
 from results.analysis.class_drift import class_drift
-from results.analysis.criticality import criticality
+from results.analysis.criticality import METRIC, criticality
 from results.analysis.differences import differences
 from results.analysis.summary import summary
 from results.analysis.vulnerability import Part, vulnerability_map
@@ -230,10 +230,10 @@ class Run:
             One row a group that occurs (null is a value too), sorted by ``by``, with these
             columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
             ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
-            ``due_changed``: what injectors count that compare argmax alone; ``accuracy`` and
-            ``golden_accuracy``, means of the cells; ``sdc_rate``, ``sdc_low``, ``sdc_high`` over
-            the injected samples, NaN where there are none, and the same for ``due`` and
-            ``critical``; each metric, a mean as the accuracy is; for each criterion its sum and
+            ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what is
+            lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
+            ``sdc_low``, ``sdc_high`` over the injected samples, NaN where there are none, and the
+            same for ``due``, ``critical`` and ``sdc+due``; each metric, a mean as the accuracy is; for each criterion its sum and
             rate, as for ``sdc``; ``method``.
 
         Raises:
@@ -245,23 +245,30 @@ class Run:
         self,
         by: str | Sequence[str] = ("layer", "bit"),
         *,
-        metric: str = "sdc",
+        metric: str = METRIC,
         confidence: float = 0.95,
     ) -> pd.DataFrame:
-        """Return groups of trials ranked by a rate, the highest first, and how sure the ranks are.
+        """Return groups of trials ranked, the most critical first, and how sure the ranks are.
+
+        Groups are ranked by the lower bound of their rate, so that one of which little is known
+        does not stand first. Where the run has several rates of injection (``probability``,
+        ``count`` or ``ber``), ranks are within each: a layer that is hit more often is not more
+        critical.
 
         Args:
             by: See ``summary``.
-            metric: ``sdc``, ``due``, ``critical`` or one of the run's criteria.
+            metric: ``sdc+due``, ``sdc``, ``due``, ``critical``, one of the run's criteria, or
+                ``accuracy_lost``: the accuracy without faults less that with them.
             confidence: Two-sided confidence level of each interval, and of all ranks together.
 
         Returns:
-            One row a group, with these columns: ``by``; ``trials``, ``injected``; ``sdc``, ``due``
-            and ``critical``, each with rate and bounds as in ``summary``, and so the criterion if
-            that is the metric; ``rank``, 1 for the highest rate, which equal rates share;
-            ``rank_low`` and ``rank_high``, between which the true rank is; ``certain``, whether
-            they are the same; ``method`` as in ``summary``. Ranks are Int64, null where
-            nothing was injected.
+            One row a group, with these columns: rates of injection, if there are several; ``by``;
+            ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
+            rate and bounds as in ``summary``, and so the criterion if that is the metric;
+            ``accuracy_lost_rate``, ``accuracy_lost_low`` and ``accuracy_lost_high`` if that is;
+            ``accuracy``; ``rank``, 1 for the most critical, which equal ones share; ``rank_low``
+            and ``rank_high``, between which the true rank is; ``certain``, whether they are the
+            same; ``method`` as in ``summary``. Ranks are Int64, null where nothing was injected.
 
         Raises:
             ValueError: As for ``summary``, or the metric is unknown.
@@ -334,7 +341,7 @@ class Run:
             of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
                 compared whatever their fields; bit fields are those from which bits were drawn.
             baseline: The value that the others are compared with; None for all pairs.
-            metric: ``sdc``, ``due`` or one of the run's criteria.
+            metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
 
         Returns:

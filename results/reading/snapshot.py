@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from results import paths
+from results.analysis.criticality import METRIC
 from results.analysis.summary import grouping
 from results.errors import NothingToShowError
 from results.frames import check_columns
@@ -61,7 +62,7 @@ class Snapshot(Run):
         self,
         by: str | Sequence[str] = ("layer", "bit"),
         *,
-        metric: str = "sdc",
+        metric: str = METRIC,
         confidence: float = 0.95,
     ) -> pd.DataFrame:
         """Return groups of trials ranked by a rate, as ``Run.criticality`` does."""

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from results.errors import NothingToShowError
+from results.frames import differing
 from results.report import figures, plot_data
 from results.report.figure_style import OUTCOME_COLOURS
-from results.report.labels import differing
 from results.report.tables import Table, arranged, count, json_of, percent, rate, table_of
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from results.report.figure_style import (
     rate_hover,
     row_axis,
 )
-from results.report.labels import RATES
 from results.report.site_figures import HIGHEST, class_drift, vulnerability_map
+from results.run_folder.schema import RATES
 
 if TYPE_CHECKING:
     import pandas as pd

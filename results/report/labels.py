@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from results.run_folder.schema import RATES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-RATES = ("probability", "count", "ber")
-"""Columns of which at most one tells the rate of a trial."""
-
 PLACE = ("layer", "target", "variable", "fault", "parameters")
 """Columns that tell where trials inject and which fault, but not which bit and how often."""
 
 _USUAL = {"target": "outputs", "fault": "bit_flip"}
-
-
-def differing(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Return those of ``columns`` that have more than one value; null is one."""
-    return [name for name in columns if frame[name].nunique(dropna=False) > 1]
 
 
 def fault_label(fault: str, parameters: object) -> str:

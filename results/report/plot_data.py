@@ -10,7 +10,9 @@ import numpy as np
 from results.analysis.accuracy import mean_accuracy
 from results.analysis.trial_source import complete_cells
 from results.errors import NothingToShowError
-from results.report.labels import PLACE, RATES, differing, place_labels, rate_labels
+from results.frames import differing
+from results.report.labels import PLACE, place_labels, rate_labels
+from results.run_folder.schema import RATES
 
 if TYPE_CHECKING:
     import pandas as pd

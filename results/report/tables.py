@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from results.report.labels import PLACE, RATES
+from results.report.labels import PLACE
+from results.run_folder.schema import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

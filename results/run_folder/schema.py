@@ -158,6 +158,9 @@ So are those of metrics and criteria.
 METRIC, CRITERION = "metric_", "sdc_"
 """What the names of columns of metrics and of criteria begin with."""
 
+RATES = ("probability", "count", "ber")
+"""Columns of which at most one tells how often a trial injects."""
+
 RATE_ENDS = ("rate", "low", "high")
 """What the names of a rate and its bounds end with, in a summary."""
 

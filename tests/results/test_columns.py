@@ -124,7 +124,7 @@ def test_summary_has_means_of_metrics_and_rates_of_criteria(
         writer.append(measured(2, metric_error=-3.0, **{"sdc_confidence_0.5": 0}))
     summary = open_run(tmp_path).summary("bit")
     rated = [f"{name}{end}" for name in COLUMNS[2:] for end in ("", "_rate", "_low", "_high")]
-    assert summary.columns.tolist()[-12:] == ["critical_high", *COLUMNS[:2], *rated, "method"]
+    assert summary.columns.tolist()[-12:] == ["sdc+due_high", *COLUMNS[:2], *rated, "method"]
     assert summary["bit"].tolist() == [30, 31]
     assert summary["metric_error"].tolist() == [-3.0, 0.75]
     assert summary["metric_top5_accuracy"].tolist() == [0.5, 0.5]

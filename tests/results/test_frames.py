@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -115,3 +116,8 @@ def test_first_occurrences_are_positions_in_order() -> None:
 def test_unknown_column_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"by names 'layr', expected one of: layer"):
         frames.check_columns(["bit", "layr"], TRIALS.names, "by")
+
+
+def test_null_is_a_value_that_differs() -> None:
+    frame = pd.DataFrame({"layer": ["a", "a"], "variable": ["kernel", None], "bit": [1, 2]})
+    assert frames.differing(frame, ["layer", "variable", "bit"]) == ["variable", "bit"]

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run
+from results.analysis.accuracy import mean_accuracy
 from results.analysis.criticality import ranks
 from results.statistics.intervals import Interval, wilson
 
@@ -42,6 +43,7 @@ def test_table_of_ranks_has_a_fixed_order_of_columns(made: Make, trials: Table) 
         *("layer", "bit", "trials", "injected"),
         *("sdc", "sdc_rate", "sdc_low", "sdc_high", "due", "due_rate", "due_low", "due_high"),
         *("critical", "critical_rate", "critical_low", "critical_high"),
+        *("sdc+due", "sdc+due_rate", "sdc+due_low", "sdc+due_high", "accuracy"),
         *("rank", "rank_low", "rank_high", "certain", "method"),
     ]
 
@@ -58,12 +60,69 @@ def test_groups_can_be_ranked_by_due_or_a_criterion(made: Make, trials: Table) -
     assert opened.criticality("bit", metric="due")["bit"].tolist() == [30, 31]
     by_top5 = opened.criticality("bit", metric="sdc_top5")
     assert by_top5["bit"].tolist() == [31, 30]
-    assert by_top5.columns.tolist()[15:19] == [
+    assert by_top5.columns.tolist()[19:23] == [
         "sdc_top5",
         "sdc_top5_rate",
         "sdc_top5_low",
         "sdc_top5_high",
     ]
+
+
+def test_groups_are_ranked_by_what_is_lost(made: Make, trials: Table) -> None:
+    """A layer whose faults are all noticed is not harmless."""
+    loud = {"injected": 6, "masked": 2, "benign": 0, "sdc": 0, "sdc_critical": 0, "due": 4}
+    opened = made(trials(0, **loud), trials(2))
+    assert opened.criticality("bit")["bit"].tolist() == [31, 30]
+    assert opened.criticality("bit")["sdc+due_rate"].tolist() == [4 / 6, 3 / 6]
+    assert opened.criticality("bit", metric="sdc")["bit"].tolist() == [30, 31]
+
+
+def test_groups_can_be_ranked_by_the_accuracy_that_they_lose(made: Make, trials: Table) -> None:
+    opened = made(
+        trials(0, 1, accuracy=0.85), trials(2, accuracy=0.2), trials(3, accuracy=0.21), trials(4, 5)
+    )
+    table = opened.criticality("bit", metric="accuracy_lost")
+    assert table["bit"].tolist() == [30, 29, 31]
+    assert table["accuracy_lost_rate"].tolist() == pytest.approx([0.695, 0.1, 0.05])
+    wide = mean_accuracy(opened.trials(), ["bit"])  # bits 29, 30, 31
+    assert table["accuracy_lost_low"].tolist() == pytest.approx(
+        (0.9 - wide["accuracy_high"])[[1, 0, 2]].tolist()
+    )
+    assert table["certain"].tolist() == [True, True, True]
+
+
+def test_ranks_are_within_a_rate(made: Make, trials: Table) -> None:
+    """A layer that is hit more often is not more critical."""
+    many = {"injected": 10, "masked": 0, "benign": 0, "sdc": 10, "sdc_critical": 10}
+    few = {"injected": 10, "masked": 9, "benign": 0, "sdc": 1, "sdc_critical": 1}
+    none = {"due": 0, "due_changed": 0}
+    table = made(
+        trials(0, **few, **none, probability=0.1),
+        trials(16, **{**few, "masked": 8, "sdc": 2}, **none, probability=0.1),
+        trials(1, **many, **none, probability=1.0),
+        trials(17, **{**many, "masked": 1, "sdc": 9, "sdc_critical": 9}, **none, probability=1.0),
+    ).criticality("layer")
+    assert table.columns[:2].tolist() == ["probability", "layer"]
+    assert table["probability"].tolist() == [0.1, 0.1, 1.0, 1.0]
+    assert table["layer"].tolist() == ["dense", "conv2d", "conv2d", "dense"]
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+
+
+def test_rates_that_are_asked_for_have_ranks_of_their_own(made: Make, trials: Table) -> None:
+    less = {"benign": 3, "sdc": 1}
+    opened = made(trials(0, probability=0.1, **less), trials(1, probability=1.0))
+    assert opened.criticality("probability")["rank"].tolist() == [1, 2]
+    assert opened.criticality(["layer", "probability"])["rank"].tolist() == [1, 1]
+
+
+def test_a_rate_of_which_little_is_known_does_not_stand_first(made: Make, trials: Table) -> None:
+    few = {"injected": 4, "masked": 0, "benign": 0, "sdc": 4, "sdc_critical": 4}
+    none = {"due": 0, "due_changed": 0}
+    table = made(*at_rate(trials, 800, 100), trials(4, **few, **none)).criticality("bit")
+    assert table["bit"].tolist() == [31, 29, 30]
+    assert table["sdc+due_rate"].tolist() == [0.8, 1.0, 0.1]
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table["rank_low"].tolist() == [1, 1, 3]
 
 
 def test_group_without_injections_has_no_rank(made: Make, trials: Table) -> None:

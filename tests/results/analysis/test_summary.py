@@ -41,6 +41,7 @@ def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None
         "due",
         "due_changed",
         "critical",
+        "sdc+due",
         "accuracy",
         "golden_accuracy",
         "sdc_rate",
@@ -52,6 +53,9 @@ def test_one_row_a_layer_and_bit(run: Callable[..., Run], trials: Table) -> None
         "critical_rate",
         "critical_low",
         "critical_high",
+        "sdc+due_rate",
+        "sdc+due_low",
+        "sdc+due_high",
         "method",
     ]
     assert len(summary) == 24

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from results.report.labels import differing, fault_label, place_labels, rate_labels
+from results.report.labels import fault_label, place_labels, rate_labels
 
 ROWS = pd.DataFrame(
     [
@@ -42,7 +42,3 @@ def test_rates_are_named_by_what_they_are(rate: dict[str, object], label: str) -
     row = {"probability": None, "count": None, "ber": None, "sampling": "random", **rate}
     frame = pd.DataFrame([row]).astype({"count": "Int64"})
     assert rate_labels(frame) == [label]
-
-
-def test_null_is_a_value_that_differs() -> None:
-    assert differing(ROWS, ["layer", "target", "variable"]) == ["target", "variable"]
