@@ -233,8 +233,8 @@ class Run:
             ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what is
             lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
             ``sdc_low``, ``sdc_high`` over the injected samples, NaN where there are none, and the
-            same for ``due``, ``critical`` and ``sdc+due``; each metric, a mean as the accuracy is; for each criterion its sum and
-            rate, as for ``sdc``; ``method``.
+            same for ``due``, ``critical`` and ``sdc+due``; each metric, a mean as the accuracy is;
+            for each criterion its sum and rate, as for ``sdc``; ``method``.
 
         Raises:
             ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
