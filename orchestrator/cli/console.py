@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,14 @@ from results.errors import ResultsError
 from results.shown import shown, without_secrets
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.text import Text
 
     from orchestrator.session.session import Summary
+
+
+UNBOUNDED = 10_000
+"""Width where there is no terminal."""
 
 
 class _Console(Console):
@@ -52,8 +58,12 @@ def messages() -> Console:
 
 
 def screen() -> Console:
-    """Return the console for what a command answers: the standard output."""
-    return _Console()
+    """Return the console for what a command answers: the standard output.
+
+    Where that is no terminal, lines are as long as they need to be.
+    """
+    is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return _Console(width=UNBOUNDED if is_wide else None)
 
 
 @contextmanager
@@ -108,6 +118,12 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as JSON holds them; null is what is not known."""
+    found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return found
+
+
 def _with_text_ids(value: object, *, of_id: bool = False) -> object:
     if isinstance(value, Mapping):
         return {key: _with_text_ids(item, of_id=key in IDS) for key, item in value.items()}
@@ -118,7 +134,9 @@ def _with_text_ids(value: object, *, of_id: bool = False) -> object:
     return str(value) if of_id and isinstance(value, int) else value
 
 
-def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | None) -> None:
+def tell_summary(
+    folder: str, summary: Summary, *, as_json: bool, report: str | None, sort: str
+) -> None:
     """Print what a run did; results that cannot be read are left out with a warning.
 
     Args:
@@ -126,8 +144,11 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
         summary: How the run ended.
         as_json: Whether to print one line of JSON.
         report: Where its report is, if one was written.
+        sort: What layers and bits are ranked by.
     """
-    from orchestrator.cli.tables import outcome_table, summary_lines
+    from orchestrator.cli.outcomes import outcome_tables
+    from orchestrator.cli.tables import summary_lines
+    from results import open_run
     from results.shown import shown_address
 
     if as_json:
@@ -147,29 +168,34 @@ def tell_summary(folder: str, summary: Summary, *, as_json: bool, report: str | 
                 **({"unmet": summary.unmet} if summary.unmet else {}),
                 **as_columns(summary.outputs),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
-                **_golden(folder),
+                **_found(folder, sort),
             }
         )
         return
     try:
-        screen().print(outcome_table(folder))
-    except ResultsError as error:
+        screen().print(outcome_tables(open_run(folder), metric=sort))
+    except (ResultsError, ValueError) as error:  # ValueError: it has no such criterion
         messages().print(f"the outcomes cannot be shown: {error}", style="yellow")
     screen().print(summary_lines(folder, summary, report), crop=False)  # a long path stays whole
 
 
-def _golden(folder: str) -> dict[str, Any]:
-    """Return what was done to the data and what the golden run gave; nothing if it is not known."""
+def _found(folder: str, sort: str) -> dict[str, Any]:
+    """Return what was done to the data, what the golden run gave and how layers rank.
+
+    Nothing if the results cannot be read.
+    """
     from results import open_run
     from results.run_folder.golden import golden_warning
 
     try:
         run = open_run(folder)
-    except ResultsError:
+        layers = records(run.criticality("layer", metric=sort))
+    except (ResultsError, ValueError):
         return {}
     golden = run.golden or {}
     return {
         "data": run.plan.get("data"),
         "golden_accuracy": golden.get("accuracy"),
         "warnings": [warning] if (warning := golden_warning(golden)) else [],
+        "layers": layers,
     }

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from injecttf2.config.paths import run_on_disk
+from orchestrator.cli import questions
 from orchestrator.cli.console import (
     after_work,
     messages,
@@ -37,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(questions.app)
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
 RunFolder = Annotated[
@@ -182,6 +185,7 @@ def run(
         bool,
         typer.Option("--report/--no-report", help="Write report.html into the run directory."),
     ] = True,
+    sort: questions.Sort = "sdc+due",
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
@@ -210,7 +214,7 @@ def run(
     summary = launch(loaded, options, messages())
     page = _report_of(folder) if report and not summary.stopped else None
     with after_work():
-        tell_summary(folder, summary, as_json=as_json, report=page)
+        tell_summary(folder, summary, as_json=as_json, report=page, sort=sort)
     raise typer.Exit(end_of(summary, shown_address(folder)))
 
 

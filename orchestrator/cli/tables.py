@@ -10,10 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from results import Compacted, RunStatus, open_run
-from results.report.labels import fault_label
-from results.report.tables import percent
-from results.run_folder.golden import golden_warning
+from results import Compacted, RunStatus
 from results.shown import shown, shown_address
 
 if TYPE_CHECKING:
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from orchestrator.planning.estimate import Estimate
     from orchestrator.planning.plan import Plan
     from orchestrator.session.session import Summary
-
-SHOWN_LAYERS = 20
-"""Layers in the table after a run; the rest is in the results."""
 
 
 def summary_lines(run: str, summary: Summary, report: str | None = None) -> RenderableType:
@@ -42,63 +36,6 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
         line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
     where = [f"results: {shown_address(run)}"] + ([f"report: {report}"] if report else [])
     return Group(_line(line), *(_line(one, no_wrap=True, overflow="ignore") for one in where))
-
-
-def outcome_table(run: str) -> RenderableType:
-    """Return accuracy, sdc and due of a run: a row for each layer, bit field, target and fault.
-
-    Where nothing was hit there is no rate, but a dash.
-    """
-    opened = open_run(run)
-    summary = opened.summary(by=["layer", "target", "fault", "parameters", "bit_field"])
-    usual = {"target": "outputs", "fault": "bit_flip"}
-    keys = [name for name, value in usual.items() if (summary[name] != value).any()]
-    if (summary.groupby("fault", observed=True)["parameters"].nunique(dropna=False) > 1).any():
-        keys.append("parameters")
-    if summary["bit_field"].notna().any():
-        keys.append("bit_field")
-    table = _table("outcomes")
-    table.add_column("layer", overflow="fold")
-    table.add_column("bits" if keys == ["bit_field"] else "fault", overflow="fold")
-    for name in ("trials", "injected", "accuracy", "sdc", "sdc %", "due", "due %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    shown = list(dict.fromkeys(summary["layer"].astype(str)))[:SHOWN_LAYERS]
-    for layer, rows in summary.groupby("layer", observed=True, sort=False):
-        if layer not in shown:
-            continue
-        for place, row in enumerate(rows.to_dict("records")):
-            table.add_row(
-                str(layer) if place == 0 else "",
-                _told_apart(row, keys),
-                f"{row['trials']:,}",
-                f"{row['injected']:,}",
-                percent(row["accuracy"]),
-                f"{row['sdc']:,}",
-                percent(row["sdc_rate"]),
-                f"{row['due']:,}",
-                percent(row["due_rate"]),
-                end_section=place == len(rows) - 1,
-            )
-    golden = f"golden accuracy {summary['golden_accuracy'].iloc[0]:.2%}" if len(summary) else ""
-    layers = summary["layer"].nunique()
-    if layers > SHOWN_LAYERS:
-        golden += f"; the first {SHOWN_LAYERS} of {layers} layers"
-    if warning := golden_warning(opened.golden):
-        golden += f"\n{warning}"
-    return _with_line(table, golden)
-
-
-def _told_apart(row: Mapping[Any, Any], keys: Sequence[str]) -> str:
-    """Return what tells a row of a layer from its others; what is usual is left out.
-
-    So are the digests among the parameters, which no user has given.
-    """
-    told = {name: row[name] for name in keys if isinstance(row[name], str)}  # not null
-    if parameters := told.pop("parameters", None):
-        told["fault"] = fault_label(row["fault"], parameters)
-    return (
-        " ".join(one for one in told.values() if one not in ("outputs", "bit_flip")) or "bit_flip"
-    )
 
 
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:

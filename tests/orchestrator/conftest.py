@@ -180,6 +180,8 @@ Command = Callable[..., Ended]
 
 @pytest.fixture
 def injecttf2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.delenv("COLUMNS", raising=False)  # a process that pytest starts has 80
+
     def run_command(*arguments: object) -> Ended:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["injecttf2", *map(str, arguments)])

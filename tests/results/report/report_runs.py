@@ -93,6 +93,7 @@ def write_run(
     errors: Sequence[str] = (),
     columns: Sequence[str] = (),
     name: str = "demo",
+    **plan: Any,
 ) -> Run:
     """Write a run directory and open it.
 
@@ -104,6 +105,7 @@ def write_run(
         errors: A trial was given up on for each of them.
         columns: Columns of metrics and criteria.
         name: Of the campaign.
+        plan: What else the plan says.
     """
     layers = list(dict.fromkeys(str(row["layer"]) for row in rows)) or ["conv"]
     total = planned if planned is not None else len(rows) + len(errors)
@@ -111,7 +113,7 @@ def write_run(
         {"name": name, "record": "injections" if sites else "trials"},
         {"version": 1, "model": "aa11", "seed": 7},
         {"git": {"commit": "c0ffee", "dirty": True}},
-        {"trials": total, "layers": dict.fromkeys(layers, total // len(layers))},
+        {"trials": total, "layers": dict.fromkeys(layers, total // len(layers)), **plan},
         columns=columns,
         layers={
             layer: {"type": "Conv2D", "shape": [4, 4, 3], "dtype": "float32"} for layer in layers
