@@ -52,8 +52,8 @@ def compare(
         run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
         run_b: The second; or a CSV file with published outcomes of the first's fault list.
         confidence: Two-sided confidence level of the bounds, between 0 and 1.
-        metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or a criterion that both runs
-            have; not for a file.
+        metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or a criterion that both runs have; not
+            for a file.
 
     Returns:
         One row a cell of either run, in the order of the first: the columns ``differences.CELL``;

@@ -29,17 +29,41 @@ RANKS = ("rank", "rank_low", "rank_high")
 """Columns of ``criticality``, int64 from 1, null where nothing was injected."""
 
 
+JOINT = ("joint_low", "joint_high")
+"""Columns of ``ranked``: bounds of the metric that all hold together with the confidence."""
+
+
 def criticality(
     run: TrialSource, by: str | Sequence[str], *, metric: str, confidence: float
 ) -> pd.DataFrame:
     """Return groups of trials, the most critical first; see ``Run.criticality``."""
-    keys, criteria = grouping(by), criteria_of(run.header.schema)
+    keys = grouping(by)
+    # What is hit more often is not more critical: ranks are within a rate, but for ranks of rates.
+    rates = [] if set(keys) <= set(RATES) else differing(run.trials(RATES), RATES)
+    found = ranked(run, keys, within=rates, metric=metric, confidence=confidence)
+    return found.drop(columns=list(JOINT))
+
+
+def ranked(
+    run: TrialSource, by: Sequence[str], *, within: Sequence[str], metric: str, confidence: float
+) -> pd.DataFrame:
+    """Return groups of trials ranked among those that are equal in ``within``.
+
+    Args:
+        run: The run.
+        by: The columns to group by, and to be ranked.
+        within: Columns that are grouped by too; each of their values has ranks of its own.
+        metric: See ``Run.criticality``.
+        confidence: Of each interval, and of all ranks together.
+
+    Returns:
+        The columns of ``Run.criticality``, ``within`` first, and ``JOINT``.
+    """
+    criteria = criteria_of(run.header.schema)
     check_columns([metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
-    trials = run.trials(list(dict.fromkeys([*keys, *RATES, *NEEDED, *criteria])))
+    keys = list(dict.fromkeys([*within, *by]))
+    trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
     sites = complete_cells(run)
-    # Ranks are within a rate, unless it is the rates that are to be ranked.
-    rates = [] if set(keys) <= set(RATES) else differing(trials, RATES)
-    keys = list(dict.fromkeys([*rates, *keys]))
     asked = [metric] if metric in criteria else []
     table = summarise(trials, keys, confidence, criteria=asked, sites=sites)
     joint = check_confidence(confidence) ** (1 / max(len(table), 1))
@@ -50,16 +74,17 @@ def criticality(
     bounds = np.array([wide[f"{metric}_{end}"] for end in RATE_ENDS[1:]], np.float64)
     rate = table[f"{metric}_rate"].to_numpy(np.float64)
     found = np.zeros((3, len(table)), np.int64)
-    for rows in _within(table, rates):
+    for rows in _within(table, within):
         found[:, rows] = ranks(rate[rows], bounds[:, rows])
     for name, values in zip(RANKS, found, strict=True):
         table[name] = values
         table[name] = table[name].astype("Int64").where(~np.isnan(rate))
     table["certain"] = (table["rank_low"] == table["rank_high"]).fillna(value=False).astype("bool")
+    table = table.assign(**dict(zip(JOINT, bounds, strict=True)))
     rated = [name for name in (*RATED, *asked) for name in (name, *_ends(name))]
     rated += [*_ends(ACCURACY_LOST)] if metric == ACCURACY_LOST else []
-    columns = [*keys, "trials", "injected", *rated, "accuracy", *RANKS, "certain", "method"]
-    return table[columns].sort_values([*rates, "rank"], kind="stable", ignore_index=True)
+    columns = [*keys, "trials", "injected", *rated, "accuracy", *RANKS, "certain", "method", *JOINT]
+    return table[columns].sort_values([*within, "rank"], kind="stable", ignore_index=True)
 
 
 def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
@@ -90,12 +115,13 @@ def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
     return np.stack([1 + above[place.ravel()], first, last])
 
 
-def _within(table: pd.DataFrame, rates: Sequence[str]) -> list[npt.NDArray[np.int64]]:
-    """Return the rows of each rate: what is injected more often is not more critical."""
-    if not rates:
+def _within(table: pd.DataFrame, columns: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Return the rows that are ranked together, those with the same values in ``columns``."""
+    if not columns:
         return [np.arange(len(table))]
-    groups = table.groupby(list(rates), dropna=False, sort=False).indices
-    return [np.asarray(rows, np.int64) for rows in groups.values()]
+    group = table.groupby(list(columns), observed=True, dropna=False, sort=False).ngroup()
+    codes = group.to_numpy(np.int64)
+    return [np.flatnonzero(codes == code) for code in np.unique(codes)]
 
 
 def _accuracy_lost(

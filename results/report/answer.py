@@ -1,0 +1,150 @@
+"""The answer that a user comes for, as a sentence: what is critical, and how sure that is.
+
+The report and the command line begin with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from results.analysis.criticality import ACCURACY_LOST, JOINT, METRIC
+from results.analysis.rate_estimates import EXACT
+from results.analysis.summary import summary
+from results.errors import NothingToShowError
+from results.report.rankings import WITHIN, rankings
+from results.report.tables import percent, rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from results.analysis.trial_source import TrialSource
+    from results.report.rankings import By, Ranking
+
+FEW = 3
+"""Rates that have a sentence each; of more, the highest has one."""
+
+MOST = 4
+"""Kinds of faults that have a sentence."""
+
+_TOLD = {
+    METRIC: "of injected samples are lost (sdc or due)",
+    ACCURACY_LOST: "of accuracy is lost",
+}
+_TOGETHER = " + "
+"""Joins the names of layers that are hit together."""
+
+
+def answer(
+    run: TrialSource, by: By = "layer", metric: str = METRIC, confidence: float = 0.95
+) -> str:
+    """Return which layer or bit is the most critical, and whether that is certain.
+
+    Kinds of faults and rates are never pooled: each has a sentence, of more than ``FEW`` rates the
+    highest. Layers that are hit together are no layer, but where there is nothing else.
+
+    Args:
+        run: The run, finished or not.
+        by: ``layer`` or ``bit``. Where bits have no trials of their own, fields are told.
+        metric: See ``Run.criticality``.
+        confidence: Of the intervals, and of what is called certain.
+
+    Returns:
+        Plain text, a line for each sentence, such as "`dense` is the most critical layer: 8.10%
+        (7.70 to 8.60) of injected samples are lost (sdc or due), certain against all 6 others."
+        Empty for bits where there are none, or where the answer for layers says all there is.
+
+    Raises:
+        ValueError: The metric is unknown, or ``confidence`` is out of range.
+    """
+    try:
+        found = rankings(run, by, metric=metric, confidence=confidence)
+    except NothingToShowError as error:
+        return error.message if by == "layer" else ""
+    chosen, left = _chosen(found, metric)
+    lines = [_line(run, one, among, by, metric, confidence) for one, among in chosen]
+    if left and by == "layer":
+        lines.append(f"{left} more kinds of faults are not told here.")
+    return "\n".join(filter(None, lines))
+
+
+def _chosen(found: Sequence[Ranking], metric: str) -> tuple[list[tuple[Ranking, int]], int]:
+    """Return the rankings to tell, each with of how many rates it is the highest, or 0.
+
+    The second value is how many kinds of faults are left out, those that lose least.
+    """
+    kinds: dict[str, list[Ranking]] = {}
+    for one in found:
+        kinds.setdefault(one.kind, []).append(one)
+    if len(kinds) == 1 and len(found) <= FEW:
+        return [(one, 0) for one in found], 0
+    highest = [(rates[-1], len(rates) if len(rates) > 1 else 0) for rates in kinds.values()]
+    if len(highest) > MOST:
+        highest.sort(key=lambda one: -one[0].rows[f"{metric}_rate"].max())
+    return highest[:MOST], max(0, len(highest) - MOST)
+
+
+def _line(
+    run: TrialSource, one: Ranking, among: int, by: By, metric: str, confidence: float
+) -> str:
+    """Return the sentence of a ranking; empty where there is none."""
+    label = f"{one.label} (the highest of {among} rates)" if among else one.label
+    if (one.rows[f"{metric}_rate"] > 0).any():
+        told = _most_critical(one.rows, by, metric)
+    elif by == "layer":
+        told = _none(run, one, metric, confidence)
+    else:
+        return ""
+    return f"{label}: {told}" if label else told[0].upper() + told[1:]
+
+
+def _most_critical(rows: pd.DataFrame, by: By, metric: str) -> str:
+    """Return the sentence of the row that is ranked first."""
+    single = rows[~rows["place"].str.contains(_TOGETHER, regex=False)]
+    rows = rows if single.empty else single
+    names = [
+        name if name.startswith("bit ") and by == "bit" else f"`{name}`" for name in rows["place"]
+    ]
+    noun = "bit field" if by == "bit" and rows["bit"].isna().all() else by
+    value, low, high = (float(rows[f"{metric}_{end}"].iloc[0]) for end in ("rate", "low", "high"))
+    exact = rows["method"] == EXACT
+    how = f"{percent(value)} (exact)" if exact.iloc[0] else rate(value, low, high)
+    told = f"{how} {_TOLD.get(metric, f'of injected samples are {metric}')}"
+    if len(rows) == 1:
+        return f"{names[0]}: {told}; no other {noun} was injected."
+    unsure = (rows[JOINT[1]] >= rows[JOINT[0]].iloc[0]).to_numpy()[1:]
+    doubt = [name for name, it in zip(names[1:], unsure, strict=True) if it]
+    if not doubt:
+        rest = {2: names[1], 3: "both others"}.get(len(names), f"all {len(names) - 1} others")
+        sure = f"certain against {rest}"
+    elif exact.all():
+        sure = f"level with {_listed(doubt)}"
+    else:
+        sure = f"not certain against {_listed(doubt)}"
+    return f"{names[0]} is the most critical {noun}: {told}, {sure}."
+
+
+def _none(run: TrialSource, one: Ranking, metric: str, confidence: float) -> str:
+    """Return the sentence of a ranking in which nothing was lost."""
+    if metric == ACCURACY_LOST:
+        return "no layer loses accuracy."
+    every = summary(run, WITHIN, confidence)
+    same = one.rows.head(1)[list(WITHIN)].merge(every, on=list(WITHIN)).iloc[0]
+    what = {METRIC: "sdc or due"}.get(metric, metric)
+    most = (
+        "exactly none" if same["method"] == EXACT else f"at most {_small(same[f'{metric}_high'])}"
+    )
+    return f"no {what} in {same['injected']:,} injected samples: {most}."
+
+
+def _small(value: float) -> str:
+    """Return a share as a percentage or, where that would be mostly zeros, by the million."""
+    return percent(value) if value >= 0.0001 else f"{1e6 * value:.2g} per million"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as part of a sentence: the first of many, and how many others."""
+    if len(names) > 2:
+        return f"{names[0]} and {len(names) - 1} others"
+    return " and ".join(names)

@@ -1,0 +1,129 @@
+"""Layers or bits by rank, apart for each kind of fault and each rate: these are never pooled.
+
+A mean over probabilities, counts or bit error rates is that of no experiment, and neither is one
+over faults in outputs and in weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from results.analysis.criticality import METRIC, ranked
+from results.errors import NothingToShowError
+from results.frames import differing
+from results.report.labels import fault_label, place_labels, rate_labels
+from results.run_folder.schema import RATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from results.analysis.trial_source import TrialSource
+
+KIND = ("target", "fault", "parameters")
+"""Columns that tell kinds of faults apart."""
+
+WITHIN = (*KIND, *RATES, "sampling")
+"""Columns in which the rows of a ranking are equal."""
+
+NO_TRIALS = "No trial is finished yet."
+NO_HITS = "Nothing was hit: the rates of these trials are 0, or too low for so few samples."
+NO_BITS = (
+    "No bit has trials of its own: bits were drawn from the whole word, or the fault has none."
+)
+
+By = Literal["layer", "bit"]
+"""What is ranked."""
+
+_RANKED = {"layer": ["layer", "variable"], "bit": ["bit_field", "bit"]}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Layers or bits that one kind of fault at one rate was injected in.
+
+    Args:
+        kind: What the fault is, as far as other kinds differ: ``weights stuck_at value=0``.
+        rate: Its rate: ``BER 1e-06``.
+        label: As much of both as tells it from the other rankings of the run.
+        rows: ``place``, then the columns of ``criticality.ranked``, by rank, without those that
+            were not hit.
+    """
+
+    kind: str
+    rate: str
+    label: str
+    rows: pd.DataFrame
+
+
+def rankings(
+    run: TrialSource, by: By, *, metric: str = METRIC, confidence: float = 0.95
+) -> list[Ranking]:
+    """Return the rankings of a run, kind by kind, each from the lowest rate to the highest.
+
+    Of bits, those that have trials of their own are ranked; where none has, the fields that bits
+    were drawn from.
+
+    Raises:
+        NothingToShowError: No trial is finished, none hit a sample, or there are no bits.
+        ValueError: The metric is unknown, or ``confidence`` is out of range.
+    """
+    trials = run.trials([*WITHIN, "bit", "bit_field", "injected"])
+    if trials.empty:
+        raise NothingToShowError(NO_TRIALS)
+    if not trials["injected"].any():
+        raise NothingToShowError(NO_HITS)
+    table = ranked(run, _RANKED[by], within=WITHIN, metric=metric, confidence=confidence)
+    table = table[table["injected"] > 0]
+    if by == "bit":
+        table = _told_apart(table)
+    apart = differing(trials, KIND)
+    several = bool(differing(trials, [*RATES, "sampling"]))
+    found = []
+    for _, rows in table.groupby(list(WITHIN), observed=True, dropna=False, sort=False):
+        kind, rate = _kind(rows.iloc[0].to_dict(), apart), rate_labels(rows.head(1))[0]
+        label = ", ".join(filter(None, [kind, rate if several else ""]))
+        names = layer_labels(rows) if by == "layer" else bit_labels(rows)
+        rows = rows.reset_index(drop=True)
+        rows.insert(0, "place", names)
+        found.append(Ranking(kind, rate, label, rows))
+    return found
+
+
+def layer_labels(rows: pd.DataFrame) -> list[str]:
+    """Return the layer of every row, and its variable where the rows have several."""
+    several = rows.groupby("layer", observed=True)["variable"].nunique().max() > 1
+    return place_labels(rows, ["layer", "variable"] if several else ["layer"])
+
+
+def bit_labels(rows: pd.DataFrame) -> list[str]:
+    """Return the bit of every row, ``bit 30``, or the field that it was drawn from."""
+    pairs = zip(rows["bit"].astype(object), rows["bit_field"].astype(object), strict=True)
+    return [
+        f"bit {bit}" if isinstance(bit, int | np.integer) else str(field) for bit, field in pairs
+    ]
+
+
+def _kind(row: Mapping[Any, object], apart: Sequence[str]) -> str:
+    """Return what the fault of a row is, as far as ``apart``, some of ``KIND``, tells it."""
+    words = [str(row["target"])] if "target" in apart else []
+    if {"fault", "parameters"} & {*apart}:
+        words.append(fault_label(str(row["fault"]), row["parameters"]))
+    return " ".join(words)
+
+
+def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of numbered bits or, where there are none, of fields but the whole word.
+
+    Raises:
+        NothingToShowError: There are neither.
+    """
+    numbered = table[table["bit"].notna()]
+    fields = table[table["bit_field"].notna() & (table["bit_field"] != "any")]
+    if numbered.empty and fields.empty:
+        raise NothingToShowError(NO_BITS)
+    return fields if numbered.empty else numbered
