@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -12,6 +12,7 @@ from orchestrator.cli.fitting import Column, FittedTable
 from results.analysis.criticality import METRIC
 from results.analysis.rate_estimates import EXACT
 from results.frames import differing
+from results.report.answer import answer
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.tables import count, percent, rate
 from results.run_folder.golden import golden_warning
@@ -33,7 +34,7 @@ BITS = ("bit_field", "bit")
 
 
 def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
-    """Return the layers and the bits of a run, the most critical first, with what is shown said.
+    """Return the answer in words, then layers and bits, the most critical first.
 
     Args:
         run: A run.
@@ -48,10 +49,15 @@ def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
     bits = ["bit"] if numbered.all() else ["bit_field"] if not numbered.any() else [*BITS]
     if differing(trials, bits):
         tables.append(ranked_table(run, [*kinds, *bits], metric=metric, shown_rows=SHOWN // 2))
+    told = [line for by in ("layer", "bit") for line in answer(run, by, metric).splitlines()]
     golden = run.trials(["golden_accuracy"])["golden_accuracy"].iloc[0]
     lines = [f"golden accuracy {golden:.2%}"]
     lines += [warning] if (warning := golden_warning(run.golden)) else []
-    return Group(*tables, *(Text(shown(line)) for line in lines))
+    return Group(*_texts(told), Text(), *tables, *_texts(lines))
+
+
+def _texts(lines: Iterable[str]) -> Iterator[Text]:
+    return (Text(shown(line)) for line in lines)
 
 
 def _kinds(trials: pd.DataFrame) -> list[str]:
