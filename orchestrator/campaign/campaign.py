@@ -78,6 +78,11 @@ def _folder_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_folder_name)]
 
 
+def _pools(info: ValidationInfo) -> bool:
+    precision = info.data.get("precision")
+    return precision is not None and precision.pools
+
+
 def _levels(value: object) -> object:
     return () if value in (DENSE, [], ()) else as_list(value)
 
@@ -99,8 +104,8 @@ class Campaign(Schema):
     )
     precision: Precision | None = Field(
         None,
-        description="In place of repetitions: every cell goes on until its rate is known this "
-        "well.",
+        description="In place of repetitions: every cell, layer or the network goes on until its "
+        "rate is known this well.",
     )
     exhaustive: Annotated[bool | int | None, BeforeValidator(every_site)] = Field(
         None,
@@ -158,6 +163,25 @@ class Campaign(Schema):
         ]
         if value is not None and given:
             raise ValueError(f"nothing: {given[0]} says how many trials there are")
+        return value
+
+    @field_validator("paired")
+    @classmethod
+    def _has_as_many_trials(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and _pools(info):
+            raise ValueError("no pairs: the cells of a layer or the network get different trials")
+        return value
+
+    @field_validator("grid")
+    @classmethod
+    def _has_a_rate_of_the_whole(
+        cls, value: tuple[GridSpec, ...], info: ValidationInfo
+    ) -> tuple[GridSpec, ...]:
+        if _pools(info) and any(spec.bers is not None for spec in value):
+            raise ValueError(
+                "probabilities or counts in a precision of a layer or the network: a bit error "
+                "rate gives large layers more faults a trial, beside their weight"
+            )
         return value
 
     @field_validator("grid")

@@ -1,8 +1,8 @@
-"""How many trials a cell gets until its rate is known as exactly as wanted.
+"""How many trials a cell, a layer or the network gets until its rate is known as wanted.
 
-A cell is looked at after fixed numbers of trials, which follow from the plan alone, and goes no
-further after the first look at which its interval is narrow enough. What a look sees are the rows
-of the cell's trials up to there, so two executions stop at the same trial.
+It is looked at after fixed numbers of trials, which follow from the plan alone, and goes no further
+after the first look at which its interval is narrow enough. What a look sees are the rows of the
+trials up to there, so two executions stop at the same trial.
 
 Looks at every trial would stop too often where the estimate is extreme by chance; therefore there
 are few, each half as many trials again after the one before, and the first waits until an interval
@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Annotated, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -35,10 +35,33 @@ RAREST = 1e-3
 
 Share = Annotated[float, number("a number above 0 and below 1", lambda x: 0 < x < 1)]
 
+Allocation = Literal["neyman", "proportional"]
+
+
+class Tally(Protocol):
+    """What trials have brought so far."""
+
+    @property
+    def rate(self) -> float:
+        """The rate; NaN where it is not known."""
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Return the bounds of the rate; NaN where it is not known."""
+
 
 class Precision(Schema):
-    """The precision at which a cell has enough trials."""
+    """The precision at which a cell, a layer or the network has enough trials."""
 
+    scope: Literal["cell", "layer", "network"] = Field(
+        "cell",
+        description="Whose rate is to be known: that of every cell (default), of every layer or of "
+        "the network, in which cells count by their sites.",
+    )
+    allocation: Allocation | None = Field(
+        None,
+        description="How the trials of a layer or the network are given to its cells: neyman "
+        "(default), more where outcomes differ more, or proportional to the sites.",
+    )
     metric: Text = Field(
         "sdc", description="The rate that is to be known: sdc (default), due, or sdc_NAME."
     )
@@ -52,8 +75,8 @@ class Precision(Schema):
     minimum: Whole = Field(1, description="Trials that every cell gets; default 1.")
     maximum: Whole | None = Field(
         None,
-        description="Trials that a cell gets at most; default what any rate, or with relative one "
-        "of 0.001, takes.",
+        description="Trials that a cell, a layer or the network gets at most; default what any "
+        "rate, or with relative one of 0.001, takes.",
     )
 
     @model_validator(mode="after")
@@ -62,34 +85,43 @@ class Precision(Schema):
             raise ValueError("either half_width or relative")
         if self.maximum is not None and self.maximum < self.minimum:
             raise ValueError("a maximum that is not below the minimum")
+        if self.allocation is not None and not self.pools:
+            raise ValueError("no allocation with the scope cell, or the scope layer or network")
         return self
 
-    def looks(self, hits: float) -> tuple[int, ...]:
-        """Return after how many trials a cell is looked at, ascending.
+    @property
+    def pools(self) -> bool:
+        """Whether the rate that is asked for is one of several cells together."""
+        return self.scope != "cell"
+
+    def looks(self, hits: float, cells: int = 1) -> tuple[int, ...]:
+        """Return after how many trials a cell, or several together, are looked at, ascending.
 
         Args:
             hits: Independent injections that a trial is expected to have: the samples that it
                 hits in outputs, one where a fault in weights holds for all.
+            cells: How many cells are looked at together.
         """
+        lowest = self.minimum * cells
         if hits <= 0:
-            return (self.minimum,)
+            return (lowest,)
         first, last = self._sizes()
         sizes = [first]
         while sizes[-1] * GROWTH < last[0]:
             sizes.append(sizes[-1] * GROWTH)
         counts = [math.ceil(size / hits) for size in [*sizes, *last]]
-        highest = self.maximum or max(counts[-1], self.minimum)
-        inside = {min(max(count, self.minimum), highest) for count in counts}
+        highest = self.maximum or max(counts[-1], lowest)
+        inside = {min(max(count, lowest), highest) for count in counts}
         return tuple(sorted({*inside, highest}))
 
     def fixed(self, hits: float, population: int) -> int:
-        """Return the trials that a plan of one size for all would give a cell, by Leveugle.
+        """Return the trials that a plan of one size for all would give, by Leveugle.
 
         There is no such size for a relative precision: the answer is then the last look.
 
         Args:
             hits: As for :meth:`looks`.
-            population: Sites of the cell.
+            population: Sites of what the rate is of.
         """
         if hits <= 0:
             return self.minimum
@@ -99,16 +131,17 @@ class Precision(Schema):
             return self.looks(hits)[-1]
         return math.ceil(sample_size(self.half_width, self.confidence, population) / hits)
 
-    def is_met(self, tally: CellTally) -> bool:
-        """Return whether a cell's rate is known well enough."""
+    def is_met(self, tally: Tally) -> bool:
+        """Return whether a rate is known well enough."""
         low, high = tally.interval(self.confidence)
-        if math.isnan(low):
-            return False
-        wanted = self.half_width
-        if wanted is None:
-            assert self.relative is not None  # noqa: S101 - one of them is
-            wanted = self.relative * tally.rate
-        return (high - low) / 2 <= wanted
+        return (high - low) / 2 <= self.asked(tally)
+
+    def asked(self, tally: Tally) -> float:
+        """Return the half width that is asked for."""
+        if self.half_width is not None:
+            return self.half_width
+        assert self.relative is not None  # noqa: S101 - one of them is
+        return self.relative * tally.rate
 
     def _sizes(self) -> tuple[float, tuple[float, float]]:
         """Return how many injections there are at the first look and at the last two.

@@ -166,6 +166,7 @@ def tell_summary(
                 "stopped": summary.stopped,
                 "report": report,
                 **({"unmet": summary.unmet} if summary.unmet else {}),
+                **({"precision": summary.reached} if summary.reached else {}),
                 **as_columns(summary.outputs),
                 "busy": None if summary.busy is None else round(summary.busy, 4),
                 **_found(folder, sort),

@@ -252,7 +252,7 @@ def plan(
     if as_json:
         print_json(
             {
-                "trials": len(planned.grid),
+                "trials": planned.trials,
                 "cells": sum(group.cells for group in planned.grid.groups),
                 "injections": round(planned.injections),
                 "seconds": round(expected.seconds, 1),

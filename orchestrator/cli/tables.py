@@ -31,11 +31,31 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
         line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
     if summary.busy is not None:
         line += f"; workers busy {summary.busy:.0%}"
-    if summary.unmet:
+    if summary.unmet and not summary.reached:
         cells = "cell has" if summary.unmet == 1 else "cells have"
         line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
     where = [f"results: {shown_address(run)}"] + ([f"report: {report}"] if report else [])
-    return Group(_line(line), *(_line(one, no_wrap=True, overflow="ignore") for one in where))
+    known = map(_line, precision_lines(summary.reached))
+    return Group(
+        _line(line), *known, *(_line(one, no_wrap=True, overflow="ignore") for one in where)
+    )
+
+
+def precision_lines(reached: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how well the rates of layers or of the network are known, a line each."""
+    states = {
+        "reached": "reached",
+        "open": "goes on",
+        "stopped": "not reached: it has had all the trials that it may have",
+    }
+    for one in reached:
+        line = f"{one['of']}: {one['trials']:,} trials"
+        if one["low"] is not None:
+            line += (
+                f", {one['metric']} {one['rate']:.3%}, {one['low']:.3%} to {one['high']:.3%}; half "
+                f"width {one['half_width']:.3%}, asked {one['asked']:.3%}"
+            )
+        yield f"{line}: {states[one['state']]}"
 
 
 def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
@@ -52,21 +72,23 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
             group.layer,
             group.scope.target,
             f"{group.cells:,}",
-            f"{len(group):,}",
+            f"{sum(trials for _, trials in plan.cells(group)):,}",
             " + ".join(_shape(part.shape) for part in parts),
             " + ".join(dict.fromkeys(part.dtype for part in parts)),
         )
     for info in plan.skipped:
         table.add_row(info.layer, "skipped:", "", info.reason, _shape(info.shape), info.dtype)
     line = (
-        f"{len(plan.grid):,} trials on {len(plan.dataset):,} samples, about "
+        f"{plan.trials:,} trials on {len(plan.dataset):,} samples, about "
         f"{plan.injections:,.0f} injections, {_span(expected)} on this machine, "
         f"{_size(expected.bytes)}"
     )
     if span := plan.trial_range():
-        line = f"at least {span.at_least:,}, at most {line}\neach cell until it is known as asked"
+        scope = "cell" if plan.campaign.precision is None else plan.campaign.precision.scope
+        whose = "the network" if scope == "network" else f"every {scope}"
+        line = f"at least {span.at_least:,}, at most {line}\n{whose} until it is known as asked"
         if span.fixed is not None:
-            line += f"; the sample size by Leveugle et al. for every cell: {span.fixed:,} trials"
+            line += f"; the sample size by Leveugle et al. for {whose}: {span.fixed:,} trials"
     lines = [line, *plan.reading_lines()]
     return _with_line(table, "\n".join(lines))
 
@@ -89,6 +111,7 @@ def status_table(run: str, status: RunStatus) -> RenderableType:
     return Group(
         table,
         _line(_how_far(status)),
+        *map(_line, precision_lines(status.precision)),
         *(_line(line) for line in _at_work(status)),
         *(_line(f"{name} cannot be read") for name in status.unreadable),
         *(_line(line) for line in (status.contradiction or "").splitlines()),

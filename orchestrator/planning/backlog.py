@@ -72,6 +72,16 @@ class Backlog:
         """Trials to do."""
         return sum(map(_length, self.todo))
 
+    @property
+    def unmet(self) -> int:
+        """How many cells, layers or networks had all their trials and are not known as asked."""
+        return 0 if self.looks is None else self.looks.unmet
+
+    @property
+    def reached(self) -> list[dict[str, Any]]:
+        """How well rates are known that were asked for together."""
+        return [] if self.looks is None else self.looks.reached()
+
     def planned(self, grid: Grid) -> Counter[str]:
         """Return how many trials of each layer are done, given up on or to be done by now."""
         planned = Counter(grid.by_layer())

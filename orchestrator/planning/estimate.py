@@ -56,19 +56,18 @@ def estimate(plan: Plan) -> Estimate:
     compiling, batch = _timed(plan, chain)
     per_sample = [seconds / size for seconds, size in zip(batch, chain.batch, strict=True)]
     least, most = START_SECONDS
-    fixed = sum(compiling) + samples * sum(per_sample) + len(plan.grid) * samples * DRAW_SECONDS
+    fixed = sum(compiling) + samples * sum(per_sample) + plan.trials * samples * DRAW_SECONDS
     least, most = least + fixed, most + fixed
     for group in plan.grid.groups:
         first = _first(chain, group.scope)
-        cells = plan.grid.cells(group)
-        hits = sum(trials * plan.hits(cell) for cell, trials in cells)
+        hits = sum(trials * plan.hits(cell) for cell, trials in plan.cells(group))
         if first < len(chain):
             behind = sum(per_sample[first:]) * hits
             # A part of a batch costs a whole one, in each segment.
             entered = compiling[first] + sum(batch[first:])
             least += entered / 2 + LEAVING * behind
             most += entered + behind
-    size = len(plan.grid) * TRIAL_BYTES
+    size = plan.trials * TRIAL_BYTES
     if plan.campaign.record == "injections":
         size += int(plan.injections) * INJECTION_BYTES
     return Estimate(least, most, size)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+
 from injecttf2 import datasets
 from injecttf2.config.spelling import nearest
 from injecttf2.datasets import Dataset, Preparation
@@ -32,10 +34,12 @@ from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.component_spec import ComponentSpec
-from orchestrator.planning.adaptive_sampling import AdaptiveSampling, is_adaptive
+from orchestrator.planning.adaptive_sampling import AdaptiveSampling
+from orchestrator.planning.allocation import allot
+from orchestrator.planning.pools import Pool, check_pools, is_adaptive, pools_of
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.selection import TargetSelector
-from orchestrator.planning.trial_grid import Grid
+from orchestrator.planning.trial_grid import Grid, Group
 from results.analysis.summary import MEASURED
 
 
@@ -43,10 +47,10 @@ class TrialRange(NamedTuple):
     """How many trials a plan with a precision has.
 
     Args:
-        at_least: If all cells have enough at their first look.
-        at_most: If all go on to their last.
-        fixed: In a plan that gives every cell the sample size of Leveugle et al. (DATE 2009); None
-            for a relative precision, which has no such size.
+        at_least: If every cell, layer or the network has enough at the first look.
+        at_most: If all go on to the last.
+        fixed: In a plan that gives each the sample size of Leveugle et al. (DATE 2009); None for a
+            relative precision, which has no such size.
     """
 
     at_least: int
@@ -93,7 +97,21 @@ class Plan:
     @property
     def injections(self) -> float:
         """Injected samples to expect in all trials together."""
-        return sum(trials * self.hits(cell) for cell, trials in self.grid.cells())
+        return sum(trials * self.hits(cell) for cell, trials in self.cells())
+
+    def cells(self, group: Group | None = None) -> Iterator[tuple[Cell, int]]:
+        """Yield each cell, of a group or of all, with the trials that it gets at most.
+
+        Those that get theirs together have what they would in proportion to their sites.
+        """
+        for cell, trials in self.grid.cells(group):
+            yield cell, self._parts.get(cell, trials)
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are at most."""
+        span = self.trial_range()
+        return len(self.grid) if span is None else span.at_most
 
     def hits(self, cell: Cell) -> float:
         """Return how many samples a trial of a cell is expected to hit."""
@@ -120,7 +138,11 @@ class Plan:
         if self.campaign.precision is None:
             return None
         return AdaptiveSampling(
-            self.grid, self.identity, self.campaign.precision, self.sampling.looks
+            self._pools,
+            self.identity,
+            self.campaign.precision,
+            lambda pool: self.sampling.looks(*(member.cell for member in pool)),
+            self.sampling.places,
         )
 
     def trial_range(self) -> TrialRange | None:
@@ -131,15 +153,23 @@ class Plan:
         precision, samples = self.campaign.precision, len(self.dataset)
         if precision is None:
             return None
-        at_least = fixed = 0
-        for cell, trials in self.grid.cells():
-            if not is_adaptive(cell):
-                at_least, fixed = at_least + trials, fixed + trials
-                continue
-            population = self.sampling.places(cell) * (1 if cell.target == WEIGHTS else samples)
-            at_least += self.sampling.looks(cell)[0]
-            fixed += precision.fixed(self.sampling.units(cell), population)
-        return TrialRange(at_least, len(self.grid), fixed if precision.half_width else None)
+        others = sum(trials for cell, trials in self.grid.cells() if not is_adaptive(cell))
+        at_least = at_most = fixed = others
+        for pool in self._pools:
+            cells = [member.cell for member in pool]
+            looks = self.sampling.looks(*cells)
+            at_least, at_most = at_least + looks[0], at_most + looks[-1]
+            population = sum(map(self.sampling.places, cells))
+            population *= 1 if cells[0].target == WEIGHTS else samples
+            fixed += precision.fixed(min(map(self.sampling.units, cells)), population)
+        return TrialRange(at_least, at_most, fixed if precision.half_width else None)
+
+    def sites(self) -> dict[str, int]:
+        """Return by how many sites cells count in the rate of a layer or the network, by id."""
+        if self.campaign.precision is None or not self.campaign.precision.pools:
+            return {}
+        cells = (member.cell for pool in self._pools for member in pool)
+        return {str(cell_id(self.identity, cell)): self.sampling.places(cell) for cell in cells}
 
     def exhaustive(self) -> dict[str, int]:
         """Return the number of trials of each cell that goes through every site, by its id."""
@@ -148,6 +178,26 @@ class Plan:
             for cell, trials in self.grid.cells()
             if cell.rate.sampling == "exhaustive"
         }
+
+    @cached_property
+    def _pools(self) -> list[Pool]:
+        precision = self.campaign.precision
+        return [] if precision is None else pools_of(self.grid, precision)
+
+    @cached_property
+    def _parts(self) -> dict[Cell, int]:
+        """Trials of cells that get them together, if they get all and by their sites."""
+        precision = self.campaign.precision
+        if precision is None or not precision.pools:
+            return {}
+        found = {}
+        for pool in self._pools:
+            cells = [member.cell for member in pool]
+            least = np.full(len(cells), precision.minimum, np.int64)
+            sites = np.array([self.sampling.places(cell) for cell in cells], np.float64)
+            most = allot(self.sampling.looks(*cells)[-1], least, sites)
+            found.update(zip(cells, most.tolist(), strict=True))
+        return found
 
     @cached_property
     def _infos(self) -> dict[str, LayerInfo]:
@@ -199,6 +249,7 @@ def make_plan(campaign: Campaign) -> Plan:
             hint="; ".join(f"{info.layer}: {info.reason}" for info in chosen.skipped.values()),
         )
     grid = Grid(chosen.ordered(graph.layers))
+    check_pools(grid, campaign, graph)
     code = {"model": portable.code, **asked.sent.references}
     for fault in grid.faults:
         code.update(fault_registry.own_code(fault))

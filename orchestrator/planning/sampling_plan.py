@@ -53,7 +53,7 @@ class SamplingPlan:
         self._samples = samples
         self._infos: Mapping[str, LayerInfo] = {info.layer: info for info in graph.layers}
         self._populations: dict[tuple[Scope, str | None, Fault], Sequence[Population]] = {}
-        self._looks: dict[float, tuple[int, ...]] = {}
+        self._looks: dict[tuple[float, int], tuple[int, ...]] = {}
 
     def product(
         self,
@@ -88,17 +88,20 @@ class SamplingPlan:
         self._check_looks(index, scope, faults, rates)
         return Product(tuple(faults), rates, tuple(variables), self.most_trials, paired)
 
-    def looks(self, cell: Cell) -> tuple[int, ...]:
-        """Return after how many trials a cell is looked at; the last is all that it may get."""
+    def looks(self, *cells: Cell) -> tuple[int, ...]:
+        """Return after how many trials a cell, or several together, are looked at.
+
+        The last is all that they may get.
+        """
         precision = self._campaign.precision
         assert precision is not None  # noqa: S101 - by the callers
-        hits = self.units(cell)
-        if hits not in self._looks:
-            self._looks[hits] = precision.looks(hits)
-        return self._looks[hits]
+        key = min(map(self.units, cells)), len(cells)
+        if key not in self._looks:
+            self._looks[key] = precision.looks(*key)
+        return self._looks[key]
 
     def most_trials(self, cell: Cell) -> int:
-        """Return how many trials a cell may get."""
+        """Return how many trials a cell may get, also if it is looked at with others."""
         return self.looks(cell)[-1]
 
     def _check_looks(

@@ -98,12 +98,17 @@ def _launch(campaign: Campaign, options: RunOptions, console: Console) -> Summar
             writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
-            planned = backlog.planned(plan.grid)
-            writer.set_planned(planned)
+            planned, reached = backlog.planned(plan.grid), backlog.reached
+            writer.set_planned(planned, reached)
             if not backlog.trials:
-                unmet = 0 if backlog.looks is None else backlog.looks.unmet
-                done, failed = backlog.done, backlog.given_up
-                return Summary(planned.total(), done, failed, unmet=unmet, outputs=plan.outputs)
+                return Summary(
+                    planned.total(),
+                    backlog.done,
+                    backlog.given_up,
+                    unmet=backlog.unmet,
+                    reached=reached,
+                    outputs=plan.outputs,
+                )
             executor = stack.enter_context(_executor(plan, options))
             progress = make_progress(console)
             stack.callback(progress.close)
@@ -237,6 +242,7 @@ def _header(plan: Plan, options: RunOptions) -> RunHeader:
             "layers": plan.grid.by_layer(),
             "exhaustive": plan.exhaustive(),
             "data": plan.dataset.told,
+            **({"sites": sites} if (sites := plan.sites()) else {}),
         },
         columns=plan.assessment.columns,
         layers={

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from injecttf2.errors import InjectTF2Error
 from injecttf2.judging.output_kind import OutputKind, as_columns
@@ -61,7 +62,9 @@ class Summary:
         reevaluated: Those of them that a faster level left to level ``dense``.
         seconds: Time of this run, from the start of the workers.
         busy: Share of the workers' time, from ready to the end, that the engine took.
-        unmet: Cells that have had all their trials and are not known as well as asked.
+        unmet: Cells, layers or networks that have had all their trials and are not known as asked.
+        reached: How well the rates of layers or of the network are known, as
+            ``AdaptiveSampling.reached`` tells it; empty where it was not asked for.
         outputs: What the model's outputs were taken for; None where nothing depends on it.
         stopped: Why it stopped before all was done; None when it did not.
     """
@@ -74,6 +77,7 @@ class Summary:
     seconds: float = 0.0
     busy: float | None = None
     unmet: int = 0
+    reached: Sequence[Mapping[str, Any]] = ()
     outputs: OutputKind | None = None
     stopped: str | None = None
 
@@ -133,7 +137,7 @@ class Session:
         try:
             self._work(begin)
             self._writer.flush()
-            self._writer.set_planned(counters.planned)
+            self._writer.set_planned(counters.planned, self._backlog.reached)
             lost = len(self._writer.lost_ids())
         except Exception as error:
             ours = isinstance(error, InjectTF2Error | ResultsError)
@@ -155,7 +159,8 @@ class Session:
             reevaluated=counters.reevaluated,
             seconds=now - begin,
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
-            unmet=0 if self._backlog.looks is None else self._backlog.looks.unmet,
+            unmet=self._backlog.unmet,
+            reached=self._backlog.reached,
             outputs=self._plan.outputs,
             stopped=stopped,
         )
@@ -182,7 +187,7 @@ class Session:
         if self._backlog.looks is not None and time.monotonic() >= self._tell_planned_at:
             self._tell_planned_at = time.monotonic() + PLANNED_SECONDS
             with suppress(ResultsError):  # it is told again; rows meet what lasts
-                self._writer.set_planned(self._counters.planned)
+                self._writer.set_planned(self._counters.planned, self._backlog.reached)
         self._tell(lambda one: one.tick())
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:

@@ -36,7 +36,7 @@ def mean_accuracy(
             ``golden_accuracy``.
         by: The columns to group by; null is a value.
         confidence: Two-sided confidence level, between 0 and 1.
-        sites: ``plan["exhaustive"]``: by ``cell_id``, how many trials are all of a cell's.
+        sites: By ``cell_id``, by how many sites cells count; see ``sites_of_cells``.
 
     Returns:
         One row a group, sorted by ``by``: ``by``, ``trials``, ``cells``, ``accuracy``,

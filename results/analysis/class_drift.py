@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from results.analysis.rate_estimates import trial_weights
-from results.analysis.trial_source import TrialSource, complete_cells
+from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def class_drift(run: TrialSource) -> pd.DataFrame:
     # A sample with several sites has a row for each.
     sdc = rows[rows["outcome"] == "sdc"].drop_duplicates(["trial_id", "sample"])
     trials = run.trials(["trial_id", "cell_id", "sampling"])
-    weights = trials[["trial_id"]].assign(weight=trial_weights(trials, complete_cells(run)))
+    weights = trials[["trial_id"]].assign(weight=trial_weights(trials, sites_of_cells(run)))
     weighted = sdc.merge(weights, on="trial_id", how="left")
     pairs = weighted.groupby(["golden_class", "faulty_class"])
     drift = pairs["weight"].agg(count="size", share="sum").reset_index()

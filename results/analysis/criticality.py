@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from results.analysis.accuracy import mean_accuracy
 from results.analysis.summary import NEEDED, RATED, grouping, summarise
-from results.analysis.trial_source import TrialSource, complete_cells
+from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.frames import check_columns, differing
 from results.run_folder.schema import RATE_ENDS, RATES, criteria_of
 from results.statistics.intervals import Floats, check_confidence
@@ -63,7 +63,7 @@ def ranked(
     check_columns([metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
     keys = list(dict.fromkeys([*within, *by]))
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
-    sites = complete_cells(run)
+    sites = sites_of_cells(run)
     asked = [metric] if metric in criteria else []
     table = summarise(trials, keys, confidence, criteria=asked, sites=sites)
     joint = check_confidence(confidence) ** (1 / max(len(table), 1))

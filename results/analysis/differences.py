@@ -10,7 +10,7 @@ import numpy.typing as npt
 from results.analysis.paired import AT_ONCE, PAIRED, paired_differences
 from results.analysis.rate_estimates import CLUSTERED, EXACT
 from results.analysis.summary import NEEDED, RATED, outcomes_of, summarise
-from results.analysis.trial_source import TrialSource, complete_cells
+from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.frames import IN_A_LAYER, check_columns
 from results.run_folder.schema import RATE_ENDS, criteria_of
 from results.statistics.intervals import Floats, check_confidence, square_and_add
@@ -45,7 +45,7 @@ def differences(
         numbered = trials["bit"].notna()
         trials = trials[numbered if of == "bit" else ~numbered].reset_index(drop=True)
     cells = summarise(
-        trials, keys, check_confidence(confidence), criteria=criteria, sites=complete_cells(run)
+        trials, keys, check_confidence(confidence), criteria=criteria, sites=sites_of_cells(run)
     )
     others = [name for name in keys if name != of]
     groups = cells.groupby(others, observed=True, dropna=False, sort=False)

@@ -7,13 +7,13 @@ cell hits one place in all of them: there the unit is the trial.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from results.statistics.clusters import clustered
+from results.statistics.clusters import clustered, clustered_sums
 from results.statistics.intervals import Floats, wilson
 from results.statistics.strata import Codes, Estimate, Strata, add_up, stratified
 
@@ -47,6 +47,8 @@ class Estimator:
     _unit: Codes
     _share: Floats
     _strata: Strata
+    _in_trials: npt.NDArray[np.bool_]
+    _by_sites: npt.NDArray[np.bool_]
 
     @classmethod
     def of(
@@ -62,7 +64,7 @@ class Estimator:
         Args:
             trials: Trials with the columns ``DESIGN``, ``repetition`` and ``injected``.
             group: [trials], the group of each, 0 and up, each of them there.
-            sites: ``plan["exhaustive"]``: by ``cell_id``, how many trials are all of a cell's.
+            sites: By ``cell_id``, by how many sites cells count; see ``sites_of_cells``.
             size: [trials], how many trials its cell has; by default as many as are in the group.
         """
         import pandas as pd
@@ -83,14 +85,23 @@ class Estimator:
             unit = np.where(of_paired[cell], together, len(trials) + unit)
         places = Places.of(cells, n, sites)
         share = places.share(group[first])
+        each = add_up(injected, cell, len(n)) / np.maximum(n, 1)
         strata = Strata(
             group[first],
             int(group.max(initial=-1)) + 1,
-            share * add_up(injected, cell, len(n)) / np.maximum(n, 1),
+            share * each,
             shared,
             places.sampled,
         )
-        return cls(_methods(cells, n, strata), injected, cell, unit, share, strata)
+        drawn = (cells["sampling"] == "random").to_numpy() & (places.number > 0)
+        by_sites = (strata.sum(~drawn) == 0) & (size is None)  # else rows are parts of trials
+        weight = np.where(by_sites[group[first]], places.number * (each > 0), strata.weight)
+        strata = replace(strata, weight=weight)
+        in_trials = (
+            (cells["target"] == "weights") | (cells["sampling"] == "exhaustive")
+        ).to_numpy()
+        method = _methods(in_trials, n, strata, by_sites)
+        return cls(method, injected, cell, unit, share, strata, in_trials, by_sites)
 
     def mean(self, values: npt.ArrayLike) -> Floats:
         """Return the mean of the cells' means of ``values``, [trials], by group: float64 [groups].
@@ -123,6 +134,11 @@ class Estimator:
                 counts, self._injected, self._cell, strata, confidence, unit=self._unit
             )
             found = found.where(self.method != CLUSTERED, spread.rate, (spread.low, spread.high))
+        if self._by_sites.any():
+            units = np.where(self._in_trials, np.bincount(self._cell, minlength=cells), n)
+            squares = np.where(self._in_trials, add_up(counts**2, self._cell, cells), k)
+            spread = clustered_sums(units, n, k, squares, strata, confidence)
+            found = found.where(~self._by_sites, spread.rate, (spread.low, spread.high))
         return found.where(self.method != EXACT, found.rate, (found.rate, found.rate))
 
 
@@ -138,12 +154,12 @@ def _families(cells: pd.DataFrame) -> Codes:
 
 @dataclass(frozen=True)
 class Places:
-    """How many places exhaustive cells have, each of which a trial hits.
+    """How many places cells have, on which a fault may fall.
 
     Args:
-        number: float64 [cells]; 0 for cells whose sites are drawn.
-        sampled: float64 [cells], 0 to 1, which part of them was hit; 0 where the number is not
-            known.
+        number: float64 [cells]; 0 for cells whose sites are drawn and do not count by them.
+        sampled: float64 [cells], 0 to 1, which part of them was hit, each by a trial of an
+            exhaustive cell; 0 where the number is not known.
     """
 
     number: Floats
@@ -160,17 +176,19 @@ class Places:
         """
         number, part = np.zeros(len(cells)), np.zeros(len(cells))
         names = cells["cell_id"].to_numpy()
-        for at in np.flatnonzero((cells["sampling"] == "exhaustive").to_numpy()):
+        exhaustive = (cells["sampling"] == "exhaustive").to_numpy()
+        for at in range(len(cells)) if sites else np.flatnonzero(exhaustive):
             total = sites.get(str(names[at]))
-            number[at] = total or n[at]
-            part[at] = min(n[at] / total, 1.0) if total else 0.0
+            number[at] = total or (n[at] if exhaustive[at] else 0.0)
+            part[at] = min(n[at] / total, 1.0) if total and exhaustive[at] else 0.0
         return cls(number, part)
 
     def share(self, group: Codes) -> Floats:
         """Return by how much cells count in their groups beside what they inject in a trial.
 
-        Exhaustive cells count by their places, so that a group of them has the rate of all its
-        sites; on average they count for 1, as much as cells whose sites are drawn.
+        Exhaustive cells, and those of a precision of a layer or the network, count by their places,
+        so that a group of them has the rate of all its sites; on average they count for 1, as much
+        as others.
 
         Args:
             group: int64 [cells], the group of each.
@@ -178,11 +196,11 @@ class Places:
         Returns:
             float64 [cells].
         """
-        exhaustive = self.number > 0
+        known = self.number > 0
         length = int(group.max(initial=-1)) + 1
-        count = np.maximum(add_up(exhaustive, group, length), 1)
+        count = np.maximum(add_up(known, group, length), 1)
         mean = (add_up(self.number, group, length) / count)[group]
-        return np.where(exhaustive, self.number / np.where(exhaustive, mean, 1.0), 1.0)
+        return np.where(known, self.number / np.where(known, mean, 1.0), 1.0)
 
 
 def trial_weights(trials: pd.DataFrame, sites: Mapping[str, int]) -> Floats:
@@ -202,16 +220,19 @@ def trial_weights(trials: pd.DataFrame, sites: Mapping[str, int]) -> Floats:
 
 
 def _methods(
-    cells: pd.DataFrame, n: npt.NDArray[np.int64], strata: Strata
+    in_trials: npt.NDArray[np.bool_],
+    n: npt.NDArray[np.int64],
+    strata: Strata,
+    by_sites: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.object_]:
     """Return which estimate each group gets, see ``Estimator``."""
-    in_trials = ((cells["target"] == "weights") | (cells["sampling"] == "exhaustive")).to_numpy()
     complete = strata.sampled == 1
     count = strata.sum(np.ones_like(n))
     apart = np.bincount(strata.families[0], minlength=strata.groups) == count
     most = np.zeros(strata.groups)
     np.maximum.at(most, strata.group, n)
     even = apart & (strata.sum(n) == most * count) & (strata.sum(complete) == 0)
+    even &= ~by_sites | (count == 1)
     method = np.where(even, WILSON, STRATIFIED).astype(object)
     method[strata.sum(in_trials & ~complete) > 0] = CLUSTERED
     method[strata.sum(complete) == count] = EXACT

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.analysis.rate_estimates import DESIGN, Estimator
-from results.analysis.trial_source import TrialSource, complete_cells
+from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.frames import check_columns
 from results.run_folder.schema import RATE_ENDS, TALLIES, TRIALS, criteria_of, metrics_of
 from results.statistics.intervals import Floats
@@ -65,7 +65,7 @@ def summary(run: TrialSource, by: str | Sequence[str], confidence: float) -> pd.
     keys, schema = grouping(by), run.header.schema
     metrics, criteria = metrics_of(schema), criteria_of(schema)
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *metrics, *criteria])))
-    sites = complete_cells(run)
+    sites = sites_of_cells(run)
     return summarise(trials, keys, confidence, metrics=metrics, criteria=criteria, sites=sites)
 
 

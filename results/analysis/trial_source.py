@@ -31,7 +31,11 @@ class TrialSource(Protocol):
         """Return the recorded injections of the finished trials."""
 
 
-def complete_cells(run: TrialSource) -> Mapping[str, int]:
-    """Return by ``cell_id``, as text, how many trials are all sites of an exhaustive cell."""
-    cells: Mapping[str, int] = run.header.plan.get("exhaustive", {})
-    return cells
+def sites_of_cells(run: TrialSource) -> Mapping[str, int]:
+    """Return by ``cell_id``, as text, by how many sites a cell counts.
+
+    Those are all of an exhaustive cell's, each of which is a trial, and those of cells of a
+    precision of a layer or of the network. Other cells are not there.
+    """
+    plan = run.header.plan
+    return {**plan.get("exhaustive", {}), **plan.get("sites", {})}

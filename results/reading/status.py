@@ -94,6 +94,8 @@ class RunStatus:
         unreadable: Parts and records that could not be read: their trials are not counted.
         contradiction: A trial that is there twice with different results, and what to do; None if
             there is none. It is counted once, and nobody else reads the trials until that is done.
+        precision: How well the rates of layers or of the network are known, as the writer said
+            last: see ``RunHeader.plan``; empty where that was not asked for.
     """
 
     planned: int
@@ -108,6 +110,7 @@ class RunStatus:
     heartbeat: Heartbeat | None
     unreadable: tuple[str, ...]
     contradiction: str | None = None
+    precision: tuple[Json, ...] = ()
 
 
 def make_status(
@@ -150,6 +153,7 @@ def make_status(
         last_finished_at=_time(finished.max()) if len(finished) else None,
         heartbeat=heartbeat,
         unreadable=tuple(unreadable),
+        precision=tuple(plan.get("precision", ())),
     )
 
 

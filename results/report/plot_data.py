@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.analysis.accuracy import mean_accuracy
-from results.analysis.trial_source import complete_cells
+from results.analysis.trial_source import sites_of_cells
 from results.errors import NothingToShowError
 from results.frames import differing
 from results.report.labels import PLACE, place_labels, rate_labels
@@ -50,7 +50,7 @@ def accuracy_by_rate(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     """
     keys = [*places(run), *RATES, "sampling"]
     trials = run.trials([*keys, "cell_id", "accuracy", "golden_accuracy"])
-    means = mean_accuracy(trials, keys, confidence=confidence, sites=complete_cells(run))
+    means = mean_accuracy(trials, keys, confidence=confidence, sites=sites_of_cells(run))
     return _labelled(means)
 
 

@@ -35,7 +35,9 @@ class RunHeader:
             of published trials that are not in it, and ``"failed_outside": [str(id)]`` of trials in
             its layers that were given up on and are not in it;
             ``"exhaustive": {str(cell_id): trials}`` how many trials hit all sites of a cell, for
-            exhaustive ones; of earlier plans too; ``"data"`` in a line what was done to the data.
+            exhaustive ones; of earlier plans too; ``"sites": {str(cell_id): sites}`` the same for
+            cells that count by their sites; ``"precision"`` how well the rates of layers or of the
+            network are known, a mapping each; ``"data"`` in a line what was done to the data.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
             ``schema.trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its
@@ -120,15 +122,16 @@ class Manifest:
 
         A class of numerics comes to those that are recorded.
 
-        How many places an exhaustive cell has, and the code of a fault, stay known when a narrower
-        plan leaves them out: their trials are still there.
+        By how many places cells count, and the code of a fault, stay known when a narrower plan
+        leaves them out: their trials are still there.
         """
         now = datetime.now(UTC)
         earlier = self.earlier_provenance
         if header is not None and header.provenance != self.header.provenance:
             earlier += ({**self.header.provenance, "until": now.isoformat()},)
-        if header is not None and "exhaustive" in self.header.plan:
-            header = _with_places(header, self.header.plan["exhaustive"])
+        for key in ("exhaustive", "sites"):
+            if header is not None and key in self.header.plan:
+                header = _with_places(header, key, self.header.plan[key])
         if header is not None:
             header = header.with_code(self.header.code)
         return replace(
@@ -293,10 +296,10 @@ def _digest(contents: Json) -> str:
     return paths.digest_of(canonical_json(rest).encode())
 
 
-def _with_places(header: RunHeader, earlier: Json) -> RunHeader:
-    """Return the header with the exhaustive cells of an earlier plan beside those of its own."""
-    places = {**earlier, **header.plan.get("exhaustive", {})}
-    return replace(header, plan={**header.plan, "exhaustive": places})
+def _with_places(header: RunHeader, key: str, earlier: Json) -> RunHeader:
+    """Return the header with the places of cells of an earlier plan beside those of its own."""
+    places = {**earlier, **header.plan.get(key, {})}
+    return replace(header, plan={**header.plan, key: places})
 
 
 def _is_plan(plan: Json) -> bool:

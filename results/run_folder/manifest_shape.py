@@ -67,6 +67,11 @@ _MAPPING = _Shape("a mapping", _is_mapping)
 _MAPPINGS = _Shape("a list of mappings", _all(_is_mapping))
 _COUNTS = _Shape("a mapping of whole numbers", _values(_is_count))
 
+_PLACES = _Shape(
+    "a mapping from ids to whole numbers",
+    lambda value: _values(_is_count)(value) and _are_ids(value),
+)
+
 _REQUIRED = {
     "schema_version": _Shape("a whole number", _is_count),
     "created_at": _Shape("a time", _is_text),
@@ -88,10 +93,9 @@ _OPTIONAL = {
     "provenance.folder": _Shape("the path of a folder", _is_path),
     "provenance.keras": _MAPPING,
     "plan.outside": _COUNTS,
-    "plan.exhaustive": _Shape(
-        "a mapping from ids to whole numbers",
-        lambda value: _values(_is_count)(value) and _are_ids(value),
-    ),
+    "plan.exhaustive": _PLACES,
+    "plan.sites": _PLACES,
+    "plan.precision": _MAPPINGS,
     "plan.failed_outside": _Shape(
         "a list of ids", lambda value: isinstance(value, list) and _are_ids(value)
     ),

@@ -118,6 +118,83 @@ def clustered(
     freedom = np.maximum(count - np.bincount(families[0], minlength=strata.groups), 0)
     heaviest = np.zeros(strata.groups)
     np.maximum.at(heaviest, units[0], np.nan_to_num(by_unit(scale[place] * m)))
+    least = effective_size(rates, np.maximum(n, 1).astype(np.float64), strata)
+    most = effective_size(rates, there, strata)
+    return _with_one_more(rate, variance, freedom, heaviest, (least, most), confidence)
+
+
+def clustered_sums(
+    clusters: npt.ArrayLike,
+    injected: npt.ArrayLike,
+    hits: npt.ArrayLike,
+    squares: npt.ArrayLike,
+    strata: Strata,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return the rates of groups of cells from sums over each cell's clusters.
+
+    What ``clustered`` does for clusters that are told one by one, for cells whose clusters have one
+    size: with the same variance and the same one more cluster. It may be far more precise than as
+    many outcomes drawn at random, where the cells are: the size is limited by what the outcomes
+    would tell if they were independent within their cells, not by Kish's.
+
+    Outcomes that are independent are clusters of one: ``clusters`` is ``injected`` then and
+    ``squares`` is ``hits``.
+
+    Args:
+        clusters: [cells], number of clusters n.
+        injected: [cells], samples of all its clusters together, the same number in each.
+        hits: [cells], those of them that count.
+        squares: [cells], sum over its clusters of the square of each one's hits.
+        strata: The cells; none of them share their sites. Those without any clusters weigh 0.
+        confidence: Two-sided confidence level, strictly between 0 and 1.
+
+    Raises:
+        ValueError: ``confidence`` is outside its range.
+
+    Source: W. G. Cochran, Sampling Techniques, 3rd ed., Wiley 1977, section 5.3.
+    """
+    k, squared = np.asarray(hits, np.float64), np.asarray(squares, np.float64)
+    n, total = (np.maximum(np.asarray(x, np.float64), 1.0) for x in (clusters, injected))
+    size = total / n
+    rates = k / total
+    rate = strata.mean(rates)
+    # Cells of a single cluster, which show no spread of their own, as clusters of one cell.
+    lone = n == 1
+    singles = strata.sum(lone)
+    peers = np.where(lone, singles[strata.group], n)
+    centre = np.where(lone, rate[strata.group], rates)
+    spread = squared / size**2 - 2 * centre * n * rates + n * centre**2
+    terms = np.maximum(spread, 0.0) / n**2 * peers / np.maximum(peers - 1, 1)
+    variance = strata.sum(strata.proportion**2 * terms)
+    freedom = np.maximum(strata.sum(n - 1) + np.maximum(singles - 1, 0), 0)
+    heaviest = np.zeros(strata.groups)
+    np.maximum.at(heaviest, strata.group, np.nan_to_num(strata.proportion / n))
+    independent = strata.variance(rates * (1 - rates) / total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most = np.nan_to_num(rate * (1 - rate) / independent, nan=0.0)
+    least = effective_size(rates, n, strata)
+    return _with_one_more(rate, variance, freedom, heaviest, (least, most), confidence)
+
+
+def _with_one_more(
+    rate: Floats,
+    variance: Floats,
+    freedom: Floats,
+    heaviest: Floats,
+    limits: tuple[Floats, Floats],
+    confidence: float,
+) -> Estimate:
+    """Return rates with Wilson's interval at the size of their variance with one more cluster.
+
+    Args:
+        rate: [groups].
+        variance: [groups], of the rates.
+        freedom: [groups], degrees of freedom of the variance.
+        heaviest: [groups], by how much the heaviest cluster counts, of 1 for all.
+        limits: The least effective size and the most, each [groups]; the least wins.
+        confidence: Two-sided confidence level.
+    """
     opposite = np.where(rate < 0.5, 1.0, 0.0)
     # Of one cell with n equal clusters this is the variance of the mean of its rates and the
     # opposite one: freedom n - 1, heaviest 1 / n.
@@ -125,7 +202,6 @@ def clustered(
     wider += heaviest**2 / (1 + heaviest) * (opposite - rate) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         size = rate * (1 - rate) / wider
-    least = effective_size(rates, np.maximum(n, 1).astype(np.float64), strata)
-    size = np.clip(size, least, np.maximum(least, effective_size(rates, there, strata)))
-    low, high = at_size(rate, size, confidence)
+    least, most = limits
+    low, high = at_size(rate, np.clip(size, least, np.maximum(least, most)), confidence)
     return Estimate(rate, variance, low, high)

@@ -303,11 +303,14 @@ class RunWriter:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)
 
-    def set_planned(self, layers: Mapping[str, int]) -> None:
+    def set_planned(
+        self, layers: Mapping[str, int], precision: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Record how many trials are planned, where that shows while a campaign runs.
 
         Args:
             layers: Trials by layer.
+            precision: How well the rates that were asked for together are known, one each.
 
         Raises:
             ResultsError: The file system refuses, or the lock was lost.
@@ -316,6 +319,8 @@ class RunWriter:
         self._lock.check()
         header = self._manifest.header
         plan = {**header.plan, "trials": sum(layers.values()), "layers": dict(layers)}
+        if precision:
+            plan["precision"] = [dict(one) for one in precision]
         if plan != header.plan:
             self._manifest = self._manifest.updated(header=replace(header, plan=plan))
             write_manifest(self._storage, self._manifest)

@@ -15,6 +15,7 @@ from injecttf2.sampling.rates import Count, Exhaustive, Probability
 from injecttf2.trial import Identity, Scope, cell_id
 from orchestrator.campaign.precision import CellTally, Precision
 from orchestrator.planning.adaptive_sampling import AdaptiveSampling, without
+from orchestrator.planning.pools import pools_of
 from orchestrator.planning.trial_grid import Grid, Product
 from orchestrator.scheduling.events import Range
 from tests.builders import cell_of
@@ -34,7 +35,9 @@ def grid() -> Grid:
 
 
 def looks() -> AdaptiveSampling:
-    return AdaptiveSampling(grid(), IDENTITY, PRECISION, lambda _: LOOKS)
+    return AdaptiveSampling(
+        pools_of(grid(), PRECISION), IDENTITY, PRECISION, lambda _: LOOKS, lambda _: 1
+    )
 
 
 def sdc(position: int) -> int:
@@ -128,9 +131,8 @@ def test_trials_of_another_plan_are_counted_when_their_look_comes(done: set[int]
 def test_weights_have_one_fault_a_trial() -> None:
     cell = cell_of("a", BitFlip(bit=1), Count(1), "weights")
     product = Product((cell.fault,), (cell.rate,), repetitions=20)
-    state = AdaptiveSampling(
-        Grid([(Scope(("a",), "weights"), [product])]), IDENTITY, PRECISION, lambda _: (10, 20)
-    )
+    pools = pools_of(Grid([(Scope(("a",), "weights"), [product])]), PRECISION)
+    state = AdaptiveSampling(pools, IDENTITY, PRECISION, lambda _: (10, 20), lambda _: 1)
     table = pa.table(
         {
             "cell_id": pa.array([cell_id(IDENTITY, cell)] * 10, pa.uint64()),

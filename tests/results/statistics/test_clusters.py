@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from results.statistics.clusters import cluster_wilson, clustered
+from results.statistics.clusters import cluster_wilson, clustered, clustered_sums
 from results.statistics.intervals import wilson
 from results.statistics.strata import Estimate, Strata, stratified
 
@@ -243,3 +245,63 @@ def test_groups_of_cells_are_covered_as_often_as_asked(kind: str, sizes: list[in
 def test_interval_checks_its_confidence() -> None:
     with pytest.raises(ValueError, match=r"confidence is 1\.5"):
         clustered([4], [10], [0], Strata.of([1.0]), 1.5)
+
+
+def sums(cells: list[list[int]], size: int) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Clusters, injected samples, hits and squares of cells, of which each cluster's hits are."""
+    return (
+        [len(cell) for cell in cells],
+        [len(cell) * size for cell in cells],
+        [sum(cell) for cell in cells],
+        [sum(one**2 for one in cell) for cell in cells],
+    )
+
+
+def test_sums_tell_what_clusters_tell_one_by_one() -> None:
+    cells = [[0, 3, 10, 2, 0, 1], [5, 5, 4, 7], [9], [0, 0, 1]]
+    strata = Strata.of([5, 3, 1, 2])
+    alone = clustered(
+        [one for cell in cells for one in cell],
+        [10] * 14,
+        np.repeat(np.arange(4), [6, 4, 1, 3]),
+        strata,
+    )
+    together = clustered_sums(*sums(cells, 10), strata)
+    for name in ("rate", "variance", "low", "high"):
+        assert getattr(together, name) == pytest.approx(getattr(alone, name), rel=1e-12)
+
+
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=30))
+def test_sums_of_one_cell_give_the_interval_on_which_it_stops(cell: list[int]) -> None:
+    numbers = sums([cell], 10)
+    found = clustered_sums(*numbers, Strata.of([1.0]))
+    low, high = cluster_wilson(*numbers)
+    assert bounds(found) == pytest.approx((float(low[0]), float(high[0])), abs=1e-9)
+
+
+@given(st.integers(0, 50), st.integers(1, 50))
+def test_independent_outcomes_of_one_cell_get_wilsons_interval(k: int, n: int) -> None:
+    k = min(k, n)
+    found = clustered_sums([n], [n], [k], [k], Strata.of([1.0]))
+    assert bounds(found) == pytest.approx([float(one) for one in wilson(k, n)], abs=1e-12)
+
+
+def test_cells_without_clusters_are_left_out_of_the_sums() -> None:
+    with_one = clustered_sums([0, 20], [0, 20], [0, 4], [0, 4], Strata.of([0, 1]))
+    alone = clustered_sums([20], [20], [4], [4], Strata.of([1]))
+    assert bounds(with_one) == bounds(alone)
+    nothing = clustered_sums([0], [0], [0], [0], Strata.of([0]))
+    assert np.isnan([nothing.rate, nothing.low, nothing.high]).all()
+
+
+@pytest.mark.parametrize("grave", [0.0, 0.1, 0.5])
+def test_sums_of_an_allotted_sample_cover_as_often_as_they_say(grave: float) -> None:
+    """One cell of 32 whose faults are grave, which has as many trials as all others together."""
+    random = np.random.Generator(np.random.Philox(7))
+    trials = np.array([310, *[10] * 31])
+    rates = np.array([grave, *[0.002] * 31])
+    strata = Strata.of(np.ones(32 * 500), group=np.repeat(np.arange(500), 32))
+    n = np.tile(trials, 500)
+    hits = random.binomial(n, np.tile(rates, 500))  # a fault hits all samples or none
+    found = clustered_sums(n, n * 100, hits * 100, hits * 100.0**2, strata)
+    assert covers(found, float(rates.mean())) >= 0.94
