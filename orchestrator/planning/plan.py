@@ -190,7 +190,7 @@ class Plan:
         precision = self.campaign.precision
         if precision is None or not precision.pools:
             return {}
-        found = {}
+        found: dict[Cell, int] = {}
         for pool in self._pools:
             cells = [member.cell for member in pool]
             least = np.full(len(cells), precision.minimum, np.int64)

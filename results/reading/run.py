@@ -211,7 +211,8 @@ class Run:
         A rate is the weighted mean of the rates of a group's cells, each of which counts as much
         as it has injected samples in a trial: cells that got more trials count for no more. Where
         all have the same number of trials it is the sum of the outcomes over that of the injected.
-        Exhaustive cells count by their number of places too, so that the rate is that of all sites.
+        Exhaustive cells count by their number of places too, so that the rate is that of all sites,
+        and so do all cells of a campaign with a precision of a layer or of the network.
 
         Accuracies and metrics are over all samples of a trial. Of a group they are the mean of the
         cells' means, which count equally, exhaustive ones by their number of places.
