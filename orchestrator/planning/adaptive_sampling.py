@@ -103,7 +103,7 @@ class _Pool:
     """The cells whose rate is asked for as one, in the order of the grid.
 
     Args:
-        label: What they are, as users are told.
+        label: What they are, as users are told; of cells that are alone nothing is.
         looks: Trials of all at its looks, of which the last may be cut off.
         cells: The cells.
         next: Which look comes next; ``len(looks)`` when the pool goes no further.
@@ -139,13 +139,17 @@ class _Pool:
 
     def release(self, precision: Precision) -> None:
         """Release the trials up to the next look."""
-        counts = np.array([max(one.released, precision.minimum) for one in self.cells], np.int64)
-        shares = self._pooled.shares(precision.allocation or "neyman")
-        for cell, count in zip(
-            self.cells, allot(self.looks[self.next], counts, shares).tolist(), strict=True
-        ):
+        total = self.looks[self.next]
+        each = [total] if len(self.cells) == 1 else self._allot(total, precision)
+        for cell, count in zip(self.cells, each, strict=True):
             cell.released = min(count, cell.trials)
             cell.add_later()
+
+    def _allot(self, total: int, precision: Precision) -> list[int]:
+        """Return how many of a total of trials each cell gets."""
+        counts = np.array([max(one.released, precision.minimum) for one in self.cells], np.int64)
+        shares = self._pooled.shares(precision.allocation or "neyman")
+        return allot(total, counts, shares).tolist()  # type: ignore[no-any-return]
 
     def look(self, precision: Precision) -> None:
         """Look as often as the trials allow."""
@@ -210,7 +214,8 @@ class AdaptiveSampling:
         self._pools: list[_Pool] = []
         self._cells: dict[int, tuple[_Pool, _State]] = {}
         for members in pools:
-            pool = _Pool(label_of(members, precision), looks(members))
+            label = label_of(members, precision) if precision.pools else ""
+            pool = _Pool(label, looks(members))
             for cell, group, start, trials in members:
                 tally = CellTally(clustered=cell.target == WEIGHTS)
                 pool.cells.append(_State(group, start, trials, weight(cell), tally))

@@ -128,6 +128,48 @@ def test_trials_of_another_plan_are_counted_when_their_look_comes(done: set[int]
         assert {one for one in ran if first <= one < first + LOOKS[-1]} == wanted - done
 
 
+NETWORK = Precision(scope="network", half_width=0.04)
+TOGETHER = NETWORK.looks(HITS, CELLS)
+
+
+def network() -> AdaptiveSampling:
+    return AdaptiveSampling(
+        pools_of(grid(), NETWORK),
+        IDENTITY,
+        NETWORK,
+        lambda _: TOGETHER,
+        lambda cell: 1 + (cell.fault.bit or 0),
+    )
+
+
+@given(st.randoms(use_true_random=False), st.data())
+def test_cells_that_are_asked_for_together_get_the_same_trials_in_any_order(
+    random: object, data: st.DataObject
+) -> None:
+    """Chunks of any size in any order, and now and then a new run that goes on."""
+    done: list[int] = []
+    state = network()
+    todo = due(state, done)
+    while todo:
+        random.shuffle(todo)  # type: ignore[attr-defined]
+        chunk = [todo.pop() for _ in range(data.draw(st.integers(1, len(todo))))]
+        done += chunk
+        todo += positions([span for _, span in state.done(rows(chunk))])
+        if data.draw(st.booleans()):
+            state = network()
+            state.resume(rows(done))
+            todo = due(state, done)
+    counts = [sum(one // LOOKS[-1] == cell for one in done) for cell in range(CELLS)]
+    assert counts == TRIALS_TOGETHER
+    assert len({*done}) == len(done)
+    (known,) = state.reached()
+    assert (known["state"], known["trials"]) == ("reached", sum(counts))
+
+
+TRIALS_TOGETHER = [1, 3, 13]
+"""Of rates of 0, 0.1 and 0.5 which weigh 1, 2 and 3, at one of the looks."""
+
+
 def test_weights_have_one_fault_a_trial() -> None:
     cell = cell_of("a", BitFlip(bit=1), Count(1), "weights")
     product = Product((cell.fault,), (cell.rate,), repetitions=20)

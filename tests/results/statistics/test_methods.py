@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
-from results.statistics.clusters import cluster_wilson
+from results.statistics.clusters import cluster_wilson, clustered_sums
 from results.statistics.strata import Strata, stratified
 
 Table = Callable[..., pa.Table]
@@ -26,8 +26,12 @@ WEIGHTS = {
 
 @pytest.fixture
 def run(tmp_path: Path, header: RunHeader) -> Make:
-    def make(*tables: pa.Table, complete: dict[str, int] | None = None) -> Run:
-        plan = {**header.plan, "exhaustive": complete or {}}
+    def make(
+        *tables: pa.Table,
+        complete: dict[str, int] | None = None,
+        sites: dict[str, int] | None = None,
+    ) -> Run:
+        plan = {**header.plan, "exhaustive": complete or {}, "sites": sites or {}}
         with RunWriter.open(tmp_path / "run", replace(header, plan=plan)) as writer:
             for table in tables:
                 writer.append(table)
@@ -55,6 +59,31 @@ def test_cell_with_more_trials_counts_for_no_more(run: Make, trials: Table) -> N
         ((2 / 6 + 0) / 2, float(expected.low[0]), float(expected.high[0]))
     )
     assert (row["sdc"], row["injected"]) == (4, 18)
+
+
+@pytest.mark.parametrize("more", [{}, WEIGHTS])
+def test_cells_whose_sites_are_told_count_by_them(
+    more: dict[str, object], run: Make, trials: Table
+) -> None:
+    """What a precision of a layer or the network stops by."""
+    opened = run(
+        trials(0, 1, **more), trials(2, **{**more, "sdc": 0, "benign": 4, "sdc_critical": 0})
+    )
+    cells = opened.trials().groupby("cell_id", sort=True)["sdc"].agg(["sum", "count"])
+    names = [str(name) for name in cells.index]
+    found = run(sites={name: 3 - 2 * place for place, name in enumerate(names)})
+    row = found.summary("layer").iloc[0]
+    each = 10 if more else 6
+    injected = cells["count"] * each
+    squares = [sum(one**2 for one in part["sdc"]) for _, part in opened.trials().groupby("cell_id")]
+    by_trial = (cells["count"], injected, cells["sum"], squares)
+    by_sample = (injected, injected, cells["sum"], cells["sum"])
+    expected = clustered_sums(*(by_trial if more else by_sample), Strata.of([3, 1]))
+    assert row["method"] == ("cluster wilson" if more else "stratified wilson")
+    assert bounds(row) == pytest.approx(
+        (float(expected.rate[0]), float(expected.low[0]), float(expected.high[0])), rel=1e-12
+    )
+    assert run().summary("layer").iloc[0]["sdc_rate"] == row["sdc_rate"]  # it stays known
 
 
 def test_cells_weigh_as_much_as_they_inject_in_a_trial(run: Make, trials: Table) -> None:
