@@ -226,6 +226,10 @@ def _facts(run: Run, status: RunStatus) -> list[tuple[str, str, str]]:
             value, low, high = (row[f"{outcome}_{end}"] for end in ("rate", "low", "high"))
             told = f"{row[outcome]:,} of n = {count(row['injected'])} injected"
             facts.append((f"{outcome} rate{of}", rate(value, low, high), told))
+    if known := status.precision:
+        rest = [str(one["of"]) for one in known if one["state"] != "reached"]
+        told = f"not reached: {'; '.join(rest)}" if rest else "all rates are known as asked"
+        facts.append(("precision", f"{len(known) - len(rest):,} of {len(known):,} reached", told))
     return facts
 
 

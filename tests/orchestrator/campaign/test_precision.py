@@ -27,12 +27,21 @@ from orchestrator.campaign.precision import CellTally, Precision
         (Precision(half_width=0.01, minimum=30), 500, (30,)),
         (Precision(half_width=0.2), 10, (10,)),
         (Precision(half_width=0.01), 0, (1,)),
+        (Precision(half_width=0.01, scope="layer", maximum=8), 500, (1, 2, 3, 5, 7, 8)),
         (Precision(half_width=0.01, minimum=3), 0, (3,)),
         (Precision(relative=0.5, maximum=40), 10, (10, 15, 23, 34, 40)),
     ],
 )
 def test_looks(precision: Precision, hits: float, expected: tuple[int, ...]) -> None:
     assert precision.looks(hits) == expected
+
+
+def test_cells_that_are_looked_at_together_have_their_minimum_each() -> None:
+    precision = Precision(half_width=0.05, scope="network", minimum=2)
+    assert precision.looks(1, 10) == precision.looks(1) == (100, 150, 225, 338, 385, 444)
+    assert precision.looks(1, 100) == (200, 225, 338, 385, 444)
+    assert precision.looks(1, 300) == (600,)
+    assert precision.looks(0, 300) == (600,)
 
 
 def test_the_last_look_of_a_relative_precision_knows_a_rate_of_a_thousandth() -> None:
@@ -87,6 +96,11 @@ def test_the_trial_is_the_unit_where_samples_share_a_fault() -> None:
         ({"half_width": 0.1, "relative": 0.1}, "either half_width or relative"),
         ({"half_width": 0}, "a number above 0 and below 1"),
         ({"relative": 1}, "a number above 0 and below 1"),
+        (
+            {"half_width": 0.1, "allocation": "neyman"},
+            "no allocation with the scope cell, or the scope layer or network",
+        ),
+        ({"half_width": 0.1, "scope": "model"}, "'cell', 'layer' or 'network'"),
         ({"half_width": 0.1, "confidence": 95}, "a number above 0 and below 1"),
         ({"half_width": 0.1, "minimum": 0}, "minimum: received 0, expected 1 or more"),
         (

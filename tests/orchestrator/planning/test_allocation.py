@@ -78,6 +78,14 @@ def test_the_rate_is_that_of_the_sites_and_the_interval_the_summarys() -> None:
     assert pooled.interval(0.9) == (float(found.low[0]), float(found.high[0]))
 
 
+def test_a_relative_precision_is_a_share_of_the_rate_of_all() -> None:
+    pooled = PooledTally([CellTally(1, 10_000, 400), CellTally(1, 10_000, 100)], [1, 3])
+    low, high = pooled.interval(0.95)
+    share = (high - low) / 2 / 0.0175
+    assert Precision(scope="layer", relative=share * 1.0001).is_met(pooled)
+    assert not Precision(scope="layer", relative=share * 0.9999).is_met(pooled)
+
+
 def test_a_rate_is_not_known_while_one_of_its_cells_was_not_hit() -> None:
     pooled = PooledTally([CellTally(10**6, 10**6, 0), CellTally(5, 0, 0)], [1, 1])
     assert math.isnan(pooled.rate)

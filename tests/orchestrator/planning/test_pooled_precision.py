@@ -12,6 +12,7 @@ from orchestrator.campaign.campaign import load_campaign
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.planning.plan import make_plan
 from results import open_run
+from results.report.report import write_report
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 from tests.orchestrator.planning.test_sampling_plans import rewrite
 
@@ -125,6 +126,10 @@ def test_a_maximum_that_stops_it_is_told(
     for command in (("run", campaign, *options), ("status", tmp_path / "run")):
         assert said in " ".join(injecttf2(*command).out.split())
     assert open_run(tmp_path / "run").plan["precision"] == [known]
+    write_report(open_run(tmp_path / "run"), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "0 of 1 reached" in page
+    assert f"not reached: {known['of']}" in page
 
 
 def test_a_run_by_cells_goes_on_for_the_network(campaign: Path, run: Run, tmp_path: Path) -> None:
