@@ -216,7 +216,7 @@ class Reference:
             key,
             rate,
             [
-                (math.prod(variable.shape), spot_of(cell, str(variable.dtype)))
+                (math.prod(variable.shape), spot_of(cell, tf.as_dtype(variable.dtype).name))
                 for _, _, variable in chosen
             ],
         )
@@ -258,7 +258,7 @@ class Reference:
         found: dict[int, tuple[int, str, Any]] = {}
         for number, layer in enumerate(layers):
             operation = operations.get(layer) or operations[f"{layer}:0"]
-            paths = [within(operation, variable.path) for variable in operation.weights]
+            paths = [within(operation, path_of(variable)) for variable in operation.weights]
             last = [path.split("/")[-1] for path in paths]
             for path, name, variable in zip(paths, last, operation.weights, strict=True):
                 unique = name if last.count(name) == 1 else path
@@ -428,6 +428,11 @@ def change(flat: np.ndarray, site: Site, fault: dict[str, Any]) -> None:
     word = int.from_bytes(held.tobytes(), "little")
     word = corrupted(word, dtype, fault, site.bit, site.draws)
     held[:] = np.frombuffer(word.to_bytes(width_of(dtype) // 8, "little"), flat.dtype)
+
+
+def path_of(variable: Any) -> str:
+    """A variable's path; Keras 2 has it in the name."""
+    return getattr(variable, "path", None) or variable.name.partition(":")[0]
 
 
 def within(operation: Any, path: str) -> str:

@@ -14,12 +14,14 @@ import keras
 def watching(model: keras.Model, visit: Callable[[str, Any, Any], Any]) -> Iterator[None]:
     """Have a function see, and replace, each tensor that a layer gives out when Keras calls it.
 
-    An address is made of the names of the layers that call one another, the model's own left out;
-    ``#2`` is a second call, ``:1`` the second of several outputs.
+    The model may be one of Keras 2. An address is made of the names of the layers that call one
+    another, the model's own left out; ``#2`` is a second call, ``:1`` the second of several
+    outputs.
     """
     stack: list[Any] = []
     calls: dict[str, int] = {}
-    call_layer, call_operation = keras.Layer.__call__, keras.Operation.__call__
+    kind = next(one for one in type(model).__mro__ if one.__name__ == "Layer")
+    call_layer, call_operation = kind.__call__, keras.Operation.__call__
 
     def called(call: Any, operation: Any, args: Any, kwargs: Any) -> Any:
         stack.append(operation)
@@ -46,7 +48,7 @@ def watching(model: keras.Model, visit: Callable[[str, Any, Any], Any]) -> Itera
         return called(call_operation, self, args, kwargs)
 
     with (
-        mock.patch.object(keras.Layer, "__call__", layer_called),
+        mock.patch.object(kind, "__call__", layer_called),
         mock.patch.object(keras.Operation, "__call__", operation_called),
         _watching_wrapped(model, stack, called),
     ):
@@ -81,7 +83,7 @@ def input_names(model: keras.Model) -> list[str]:
     function = getattr(model, "_functional", None) or model
     if not hasattr(function, "inputs"):
         return ["inputs"]
-    return [one._keras_history.operation.name for one in function.inputs]
+    return [one._keras_history[0].name for one in function.inputs]
 
 
 def given(model: keras.Model, batch: tuple[Any, ...]) -> Any:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from injecttf2.acceleration import difference
-from results import open_run
-from results.run_folder.schema import OUTCOMES
 from tests import applications
+from tests.described import assert_equal_run
 from tests.families import CLASSES, FAMILIES, TOLERANCE
 from tests.orchestrator.conftest import Command
-from tests.reference import RATES, Judging, Reference, ReferenceResult, Row, per_position
+from tests.reference import Judging, Reference, per_position
 
 SAMPLES = 24
 
@@ -101,59 +97,6 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Described:
-    """A trial by nothing but what its row says of it."""
-
-    row: Mapping[str, Any]
-
-    @property
-    def cell(self) -> Described:
-        return self
-
-    @property
-    def key(self) -> int:
-        return int(self.row["trial_id"])
-
-    id = key
-
-    @property
-    def repetition(self) -> int:
-        return int(self.row["repetition"])
-
-    def to_dict(self) -> dict[str, Any]:
-        names = ("layer", "target", "variable", "fault", "bit", "bit_field", *RATES)
-        said = {name: self.row[name] for name in names if self.row.get(name) is not None}
-        return {**said, "parameters": json.loads(self.row["parameters"] or "{}")}
-
-
-def assert_equal_row(row: Mapping[str, Any], expected: ReferenceResult) -> None:
-    assert row["samples"] == SAMPLES
-    assert row["sites"] == expected.sites
-    assert row["injected"] == len(expected.outcomes)
-    assert {one: row[one] for one in OUTCOMES} == {one: expected.count(one) for one in OUTCOMES}
-    assert row["sdc_critical"] == expected.sdc_critical
-    assert row["due_changed"] == expected.due_changed
-    assert row["accuracy"] == pytest.approx(expected.accuracy, abs=1e-12)
-    assert row["golden_accuracy"] == pytest.approx(expected.golden_accuracy, abs=1e-12)
-
-
-COLUMNS = [field for field in Row.__dataclass_fields__ if field != "layer"]
-
-CODES = ("bit", "golden_class", "faulty_class")
-"""Columns in which the oracle has -1 for what a table leaves out."""
-
-
-def sites(rows: Iterable[Iterable[Any]]) -> Counter[tuple[Any, ...]]:
-    """Rows of ``COLUMNS``, None for what is not known."""
-    return Counter(tuple(None if pd.isna(one) else one for one in row) for row in rows)
-
-
-def of_oracle(row: Row) -> list[Any]:
-    values = {name: getattr(row, name) for name in COLUMNS}
-    return [None if name in CODES and one == -1 else one for name, one in values.items()]
-
-
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.full] * (n == "MobileNetV2")) for n in CASES],
@@ -175,17 +118,4 @@ def test_rows_of_a_run_equal_the_reference(
         "run", file, "--executor", "inline", "--no-report", "--output", tmp_path / "run"
     )
     assert ended.code == 0, ended.err
-    run = open_run(tmp_path / "run")
-    injections = run.injections() if case.recorded else None
-    seen = set()
-    for trial_id in run.trials(["trial_id"])["trial_id"]:
-        row = run.trial(int(trial_id))
-        expected = reference.evaluate(Described(row))
-        assert_equal_row(row, expected)
-        if injections is not None:
-            mine = injections[injections["trial_id"] == trial_id]
-            assert {*mine["layer"]} <= {row["layer"]}
-            columns = [mine[name].astype(object) for name in COLUMNS]
-            assert sites(zip(*columns, strict=True)) == sites(map(of_oracle, expected.rows))
-        seen.update(expected.outcomes)
-    assert len(seen) >= 3
+    assert len(assert_equal_run(tmp_path / "run", reference, recorded=case.recorded)) >= 3
