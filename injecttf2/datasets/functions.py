@@ -9,6 +9,7 @@ from pathlib import Path
 
 from injecttf2.datasets.arrays import Raw, as_arrays
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.shapes import SEVERAL_SIZES
 from injecttf2.errors import DatasetError, UserError
 from injecttf2.user_code.references import findable, import_function
 
@@ -58,4 +59,5 @@ def read(
         raise DatasetError(
             f"the function returned something else than arrays, (inputs, labels): {error}",
             place=reference,
+            hint=SEVERAL_SIZES if "inhomogeneous" in str(error) else None,
         ) from error

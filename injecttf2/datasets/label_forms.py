@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2.bits import LAYOUTS
+from injecttf2.config.parameters import shown
 from injecttf2.errors import DatasetError
 
 Labels = npt.NDArray[Any]
@@ -45,11 +46,12 @@ def class_labels(labels: Labels) -> npt.NDArray[np.int64]:
     good = (classes == np.floor(classes)) & (classes >= 0) & (classes < 2**31)
     if not good.all():
         first = int(good.argmin())
+        label = labels[first].tolist()
         raise DatasetError(
-            f"the label of sample {first} is {labels[first].tolist()}; "
+            f"the label of sample {first} is {shown(label) if labels.ndim > 1 else label}; "
             "expected a class, a whole number from 0, or a one-hot row",
-            hint="a model of values is judged by `judge: {type: regression, ...}`, one of several "
-            "yes and no by `judge: threshold`",
+            hint="a model of values, such as an autoencoder, is judged by `judge: {type: "
+            "regression, absolute: TOLERANCE}`, one of several yes and no by `judge: threshold`",
         )
     return classes.astype(np.int64)
 
@@ -166,7 +168,7 @@ def value_labels(labels: Labels, shape: tuple[int, ...]) -> npt.NDArray[np.float
         raise DatasetError(
             f"labels of shape {labels.shape} and dtype {labels.dtype} do not fit the model's "
             f"output; expected numbers of shape {(len(labels), *shape)}",
-            hint=DATA_HINT,
+            hint="labels are the values to be met; those of an autoencoder are its inputs",
         )
     values: npt.NDArray[np.float64] = labels.astype(np.float64).reshape(len(labels), *shape)
     good = np.isfinite(values.reshape(len(values), -1)).all(axis=1)

@@ -25,7 +25,8 @@ and the labels of several outputs ``y_test_NAME`` or ``y_NAME``.
 
 WRITE_HINT = (
     "write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused, such as "
-    "sparse matrices (take .toarray()) and frames of several dtypes"
+    "sparse matrices (take .toarray()), frames of several dtypes, and sequences of several lengths "
+    "(keras.utils.pad_sequences fills them up: take the value that the model masks)"
 )
 
 
@@ -99,9 +100,16 @@ def _lacking(path: Path, found: Sequence[str], inputs: Sequence[Slot]) -> Datase
             "(scipy.sparse.load_npz(path), labels)",
         )
     expected = "inputs and labels named x_test and y_test, or x and y"
+    hint: str | None = (
+        "write it with numpy.savez(path, x=inputs, y=labels); the labels of an autoencoder are its "
+        "inputs"
+    )
     if len(inputs) > 1:
         names = ", ".join(f"x_{one.called}" for one in inputs)
         expected += f"; for each of the model's inputs one, {names}"
+        hint = None
     return DatasetError(
-        f"it holds the arrays {', '.join(found) or '(none)'}; expected {expected}", place=str(path)
+        f"it holds the arrays {', '.join(found) or '(none)'}; expected {expected}",
+        place=str(path),
+        hint=hint,
     )

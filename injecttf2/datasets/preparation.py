@@ -10,6 +10,7 @@ import numpy as np
 
 from injecttf2.bits import LAYOUTS
 from injecttf2.config.spelling import nearest
+from injecttf2.datasets import shapes
 from injecttf2.datasets.arrays import Array, Arrays, Raw, mapped, parts
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.labels import class_labels
@@ -184,7 +185,7 @@ def _fitted(
     """
     if array.dtype.kind not in "biuf" and array.dtype.name not in LAYOUTS:
         raise DatasetError(f"the inputs have dtype {array.dtype}; expected numbers")
-    found, array = _fit(whole, one.shape), _fit(array, one.shape)
+    found, array = shapes.fitted(whole, one.shape), shapes.fitted(array, one.shape)
     applied, scaled, why = how, False, ""
     if one.takes_whole_numbers:
         applied = how if alone else Preparation()
@@ -270,18 +271,3 @@ def _per_channel(name: str, numbers: float | Sequence[float], inputs: Array) -> 
             hint="give one number, or one for each channel",
         )
     return array
-
-
-def _fit(inputs: Array, shape: Sequence[int | None]) -> Array:
-    """Add a channel axis where the model wants one, then check the shape."""
-    if inputs.ndim == len(shape) and shape[-1] == 1:
-        inputs = inputs[..., np.newaxis]
-    fits = inputs.ndim == len(shape) + 1 and all(
-        wanted in (None, size) for size, wanted in zip(inputs.shape[1:], shape, strict=True)
-    )
-    if not fits:
-        raise DatasetError(
-            f"a sample has shape {inputs.shape[1:]}; the model takes {tuple(shape)}",
-            hint="use data of that shape, or a package.module:function that returns it",
-        )
-    return inputs

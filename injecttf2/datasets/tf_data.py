@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from injecttf2.datasets.arrays import Array, Raw, flat, parts, rebuilt
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.shapes import SEVERAL_SIZES
 from injecttf2.datasets.slots import name_in
 from injecttf2.errors import DatasetError
 
@@ -152,4 +153,5 @@ def _joined(column: Sequence[Any], *, batched: bool, place: str | None) -> Array
         raise DatasetError(
             "the samples differ in shape; expected the same shape for all inputs and all labels",
             place=place,
+            hint=SEVERAL_SIZES,
         ) from error

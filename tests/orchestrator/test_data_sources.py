@@ -293,8 +293,11 @@ def test_a_golden_run_at_chance_is_warned_of(pixels: Path, injecttf2: Command) -
     chance = (open_run(output).golden or {})["chance"]
     warning = (
         "without faults the classes agree with the labels hardly more often than by chance "
-        f"({chance:.2%}), so outcomes mean little: check what was done to the data (`scale`, "
-        "`mean`, `std`, `preprocess`) and the order of the classes"
+        f"({chance:.2%}), so outcomes mean little: check the order of the classes, and what was "
+        "done to the data. Models take pixels from 0 to 1 (`scale: 1/255`), from 0 to 255 "
+        "(`scale: 1`), from -1 to 1 (`scale: 1/127.5`, `mean: 1`) or otherwise, as they were "
+        "trained; one that gives out values, as an autoencoder does, is judged by "
+        "`judge: {type: regression, ...}`"
     )
     assert f"{warning}\n" in ended.err
     assert warning in " ".join(ended.out.split())

@@ -104,13 +104,16 @@ def test_a_file_without_labels_is_refused(
     np.savez(path, **arrays)
     assert refusal(load, str(path)) == (
         f"{path}: it holds the arrays {listed}; "
-        "expected inputs and labels named x_test and y_test, or x and y"
+        "expected inputs and labels named x_test and y_test, or x and y\n"
+        "  write it with numpy.savez(path, x=inputs, y=labels); the labels of an autoencoder are "
+        "its inputs"
     )
 
 
 HINT = (
     "write it with numpy.savez(path, x=inputs, y=labels); pickled objects are refused, such as "
-    "sparse matrices (take .toarray()) and frames of several dtypes"
+    "sparse matrices (take .toarray()), frames of several dtypes, and sequences of several lengths "
+    "(keras.utils.pad_sequences fills them up: take the value that the model masks)"
 )
 
 
@@ -317,9 +320,11 @@ def test_what_a_function_prints_stays_off_the_standard_output(
 
 
 def test_a_function_that_returns_no_arrays_is_refused(data_module: Path) -> None:
-    assert refusal(load, "data_of_mine:ragged", data_module).startswith(
+    said = refusal(load, "data_of_mine:ragged", data_module)
+    assert said.startswith(
         "data_of_mine:ragged: the function returned something else than arrays, (inputs, labels): "
     )
+    assert "\n  resize images; fill sequences up to one length, with the value that the " in said
 
 
 def test_a_training_part_beside_the_test_part_is_refused(data_module: Path) -> None:

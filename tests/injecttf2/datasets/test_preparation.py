@@ -79,14 +79,15 @@ def test_boolean_labels_are_the_classes_0_and_1() -> None:
         ([[0, 1], [0, 0]], 1, "[0, 0]"),
         ([[0, 1, 0], [0, 1, 1]], 1, "[0, 1, 1]"),
         ([[0.0, 1.0], [float("nan"), 1.0]], 1, "[nan, 1.0]"),
+        ([[2.5] * 640] * 2, 0, f"[{'2.5, ' * 11}2..."),
     ],
 )
 def test_a_label_that_is_no_class_is_refused(labels: Any, first: int, shown: str) -> None:
     assert refusal(labels_of, labels) == (
         f"the label of sample {first} is {shown}; "
         "expected a class, a whole number from 0, or a one-hot row\n"
-        "  a model of values is judged by `judge: {type: regression, ...}`, one of several yes "
-        "and no by `judge: threshold`"
+        "  a model of values, such as an autoencoder, is judged by `judge: {type: regression, "
+        "absolute: TOLERANCE}`, one of several yes and no by `judge: threshold`"
     )
 
 
@@ -213,22 +214,35 @@ def test_no_channel_axis_is_added_for_colour_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "wanted", "hint"),
     [
-        ((2, 2, 1), (2, 2)),
-        ((2, 3), (3, 2)),
-        ((4,), (5,)),
-        ((), (2,)),
-        ((3, 2, 2), (2, 2, 3)),
-        ((5, 7, 3), (None, None, 1)),
+        ((2, 2, 1), (2, 2), "they have as many values: x.reshape(-1, 2, 2), if these are in that "),
+        ((16,), (4, 4, 1), "they have as many values: x.reshape(-1, 4, 4, 1), if these are in "),
+        ((5, 8), (40,), "they have as many values: x.reshape(-1, 40), if these are in that order"),
+        ((2, 3), (3, 2), "their channels come first, the model's last: numpy.moveaxis(x, 1, -1)"),
+        ((3, 2, 2), (2, 2, 3), "their channels come first, the model's last: numpy.moveaxis("),
+        ((1, 5, 7), (None, None, 1), "their channels come first, the model's last: numpy."),
+        ((5, 7, 3), (5, 7, 1), "they have colours, the model takes grey: x.mean(axis=-1, "),
+        ((5, 7, 1), (5, 7, 3), "they are grey, the model takes colours: x.repeat(3, axis=-1)"),
+        ((5, 7, 3), (6, 7, 3), "keras.ops.image.resize(x, (6, 7)) makes images of that size, no "),
+        ((36,), (20, 36), "a sample of the model's is several of these, in an order: x.reshape(-"),
+        ((4,), (5,), "use data of that shape, or a package.module:function that returns it"),
+        ((), (2,), "use data of that shape, or a package.module:function that returns it"),
+        ((4, 9), (4, 8), "use data of that shape, or a package.module:function that returns it"),
     ],
 )
 def test_a_sample_of_another_shape_is_refused(
-    given: tuple[int, ...], wanted: tuple[int | None, ...]
+    given: tuple[int, ...], wanted: tuple[int | None, ...], hint: str
 ) -> None:
-    assert refusal(prepare, np.zeros((2, *given)), [0, 1], shape=wanted) == (
-        f"a sample has shape {given}; the model takes {wanted}\n"
-        "  use data of that shape, or a package.module:function that returns it"
+    any_size = ", where None is any size" if None in wanted else ""
+    said = f"a sample has shape {given}; the model takes {wanted}{any_size}\n  {hint}"
+    assert refusal(prepare, np.zeros((2, *given)), [0, 1], shape=wanted).startswith(said)
+
+
+def test_rows_in_place_of_sequences_of_any_length_are_refused() -> None:
+    assert refusal(prepare, np.zeros((40, 36)), np.zeros(40, int), shape=(None, 36)) == (
+        "a sample has shape (36,); the model takes (None, 36), where None is any size\n"
+        "  a sample of the model's is several of these, in an order: x.reshape(-1, LENGTH, 36)"
     )
 
 

@@ -209,7 +209,8 @@ def test_samples_that_differ_in_shape_are_refused(batch: int | None) -> None:
     one = ModelInput("image", (None, 6, 1))
     assert refusal(data if batch is None else data.batch(batch), one) == (
         "mine:data: the samples differ in shape; expected the same shape for all inputs and all "
-        "labels"
+        "labels\n  resize images; fill sequences up to one length, with the value that the model "
+        "masks: keras.utils.pad_sequences, or padded_batch with padded_shapes of a tf.data.Dataset"
     )
 
 
