@@ -27,6 +27,7 @@ NOT_RUN = {
     "docs/guide/faults.md": "tests/orchestrator/test_guide.py runs them",
     "docs/how-it-works/engine.md": "is in injecttf2/acceleration/rules.py",
     "docs/guide/models.md": "tests/injecttf2/models/test_scoped_models.py runs such modules",
+    "docs/guide/published-model.md": "tests/wild/test_guide.py runs it where the model is there",
     "docs/guide/single-faults.md": "tests/docs/test_single_faults.py runs it",
     "docs/guide/sampling.md": "test_the_examples_of_sampling_plans runs them",
 }
