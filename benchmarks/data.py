@@ -14,8 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 IMAGES = 10_000
+
+PUBLISHED_IMAGES = 10_000
+
+SFI_COLUMNS = [
+    *("Injection", "Layer", "TensorIndex", "Bit"),
+    *("n_injections", "masked", "non_critical", "critical"),
+]
 
 LEVELS = ("drop", "difference")
 
@@ -73,15 +81,34 @@ def resnet_files() -> tuple[Path, Path]:
     )
 
 
-def published_files() -> tuple[Path, Path, Path]:
-    """The first 1,000 test images of CIFAR-10, a fault list for ResNet-20, and its outcomes."""
-    data = folder() / "data"
-    published = data / "published"
-    return (
-        data / "cifar10_test1000.npz",
-        published / "resnet20_sites.csv",
-        published / "resnet20_published.csv",
-    )
+def published_images() -> Path:
+    """The first 1,000 test images of CIFAR-10."""
+    return folder() / "data" / "cifar10_test1000.npz"
+
+
+def published() -> Path:
+    """Faults in weights of ResNet-20 with their values and published outcomes."""
+    return folder() / "data" / "published" / "resnet20_published.csv"
+
+
+def write_sfi_list(file: Path) -> None:
+    """Write ``published`` as its authors did: ResNet20_FL.csv of cad-polito-it/dnn-benchmarks."""
+    from injecttf2.models import loading
+
+    model, _ = resnet_files()
+    shapes = {
+        layer.name: layer.kernel.shape
+        for layer in loading.load_file(model).layers
+        if hasattr(layer, "kernel")
+    }
+    table = pd.read_csv(published())
+    indices = []
+    for layer, element in zip(table["layer"], table["element"], strict=True):
+        *places, inputs, outputs = map(int, np.unravel_index(element, shapes[layer]))
+        indices.append(str((outputs, inputs, *places)))
+    table = table.assign(TensorIndex=indices, n_injections=PUBLISHED_IMAGES)
+    table = table.rename(columns={"trial": "Injection", "torch_layer": "Layer", "bit": "Bit"})
+    table[SFI_COLUMNS].to_csv(file, index=False)
 
 
 def resnet() -> tuple[Any, Any]:

@@ -2,49 +2,27 @@
 
 The list and its table are ``ResNet20_FL.csv`` of cad-polito-it/dnn-benchmarks, made by statistical
 fault injection (Ruospo et al., DATE 2023): each fault was evaluated on the 10,000 test images of
-CIFAR-10. A prediction is *critical* there when the largest output is another one, NaN included.
+CIFAR-10. The campaign is ``campaigns/published/resnet20.yaml`` with files of ``data.folder``.
 """
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
+import yaml
 
 from benchmarks import commands, data
 from benchmarks.timing import CLOCKS, forward_rate
 from injecttf2 import device
-from results import open_run
+from results import PublishedComparison, compare, open_run
 
 ASKED_RATIO = 6
 """Evaluations/s over plain images/s."""
 
-PUBLISHED_IMAGES = 10_000
-
-DUE_CRITICAL = 0.9
-"""Share of ``due`` samples that are critical: of NaN the first class counts as the largest, and a
-tenth of the images have that class."""
-
-OURS = f"sdc + {DUE_CRITICAL} due"
-"""What comes nearest to critical in our rows."""
-
-FROM_SHARE = 0.01
-"""Critical share from which faults are compared one by one."""
-
-FAULT = ["layer", "element", "bit"]
-"""What a fault has to itself."""
-
-COUNTS = ["trial_id", "samples", "sdc", "due", "golden_accuracy"]
-
-CAMPAIGN = """
-name: published
-model: {model}
-dataset: {{source: {images}, mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010]}}
-grid: {{sites: {sites}}}
-"""
+CAMPAIGN = Path(__file__).parents[1] / "campaigns" / "published" / "resnet20.yaml"
 
 
 def main(*, every: int = 1) -> None:
@@ -53,58 +31,53 @@ def main(*, every: int = 1) -> None:
     Args:
         every: Every which fault of the list is evaluated.
     """
-    model, _ = data.resnet_files()
-    images, sites, outcomes = data.published_files()
-    if not sites.exists():
-        print(f"published: left out, INJECTTF2_DATA names no folder with {sites.name}\n")
+    if not data.published().exists():
+        print(f"published: left out, INJECTTF2_DATA names no folder with {data.published().name}\n")
         return
     device.configure(threads=device.cores())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        listed = folder / "sites.csv"
-        pd.read_csv(sites)[::every].to_csv(listed, index=False)
-        text = CAMPAIGN.format(model=model, images=images, sites=listed)
-        run, output = commands.run_inline(text, folder)
-        trials = open_run(output).trials(COUNTS)
-        inputs, faults = _planned(output.with_name("campaign.yaml"))
-    found = faults.merge(trials, on="trial_id").merge(pd.read_csv(outcomes), on=FAULT)
-    assert len(found) == len(trials) == run.summary["trials"]
-    console = Console(width=100, highlight=False)
-    _print_rate(console, run, model, inputs)
-    _print_outcomes(console, found)
-    console.print(f"{data.machine()}\n")
+        listed, outcomes = folder / "some.csv", folder / "ResNet20_FL.csv"
+        data.write_sfi_list(outcomes)
+        pd.read_csv(outcomes)[::every].to_csv(listed, index=False)
+        run, output = commands.run_inline(campaign(listed), folder)
+        _print_rate(run)
+        print(f"golden accuracy {open_run(output).trials(['golden_accuracy']).iloc[0, 0]:.1%}\n")
+        comparison = compare(open_run(output), outcomes)
+        print(comparison)
+        _, recorded = commands.run_inline(campaign(listed, samples=1, record="injections"), folder)
+        print(f"{_equal_values(recorded):,} original and corrupted values equal the published")
+    _print_asked(comparison)
+    print(f"{data.machine()}\n")
 
 
-def _planned(campaign: Path) -> tuple[Any, pd.DataFrame]:
-    """Return the images as the model takes them, and which fault each trial has.
-
-    Rows do not tell where the sites of a list are; the plan does.
-    """
-    from orchestrator.campaign.campaign import load_campaign
-    from orchestrator.planning.plan import make_plan
-
-    plan = make_plan(load_campaign(campaign))
-    cells = [cell for cell, _ in plan.grid.cells()]
-    sites = [cell.rate.weights for cell in cells]
-    faults = {
-        "trial_id": np.concatenate([ids for _, ids in plan.grid.ids(plan.identity)]),
-        "layer": [cell.layer for cell in cells],
-        "element": [int(one.element[0]) for one in sites],
-        "bit": [int(one.bit[0]) for one in sites],
-    }
-    return plan.dataset.inputs, pd.DataFrame(faults)
+def campaign(listed: Path, *, samples: int | None = None, **more: str) -> str:
+    """Return the campaign on files that are here, as a JSON text."""
+    text = yaml.safe_load(CAMPAIGN.read_text())
+    model, _ = data.resnet_files()
+    given = {"source": str(data.published_images()), "samples": samples}
+    text["dataset"] |= {name: value for name, value in given.items() if value is not None}
+    table = pd.read_csv(data.published())
+    # Of a part of the list, order and shape of the layers do not tell which they are.
+    layers = dict(zip(table["torch_layer"], table["layer"], strict=True))
+    text["grid"]["sites"] |= {"file": str(listed), "layers": layers}
+    return json.dumps(text | {"model": str(model)} | more)
 
 
-def _print_rate(console: Console, run: commands.Measured, model: Path, inputs: Any) -> None:
+def _print_rate(run: commands.Measured) -> None:
     """Print how many evaluations there are a second, and what the command takes."""
     from injecttf2.models import loading
 
-    plain, plain_cpu = (forward_rate(loading.load_file(model), inputs, one) for one in CLOCKS)
+    model, _ = data.resnet_files()
+    with np.load(data.published_images()) as images:
+        inputs = np.asarray(images["x_test"], np.float32) / 255
+    network = loading.load_file(model)
+    plain, plain_cpu = (forward_rate(network, inputs, clock) for clock in CLOCKS)
     evaluations = run.summary["injections"]
-    console.print(
+    print(
         f"published: {run.summary['trials']:,} faults in weights of ResNet-20 x {len(inputs):,} "
-        f"images, the whole command in one process: {run.cpu_seconds:.0f} CPU s, "
-        f"{run.seconds:.0f} s, peak memory {run.peak_bytes / 1e9:.2f} GB\n"
+        f"images, the whole command in one process: {run.cpu_seconds:,.0f} CPU s, "
+        f"{run.seconds:,.0f} s, peak memory {run.peak_bytes / 1e9:.2f} GB\n"
         f"{evaluations / run.seconds:,.0f} evaluations/s, "
         f"{evaluations / run.seconds / plain:.2f} times the {plain:,.0f} images/s of the plain "
         f"forward pass, asked for >= {ASKED_RATIO}; "
@@ -112,26 +85,47 @@ def _print_rate(console: Console, run: commands.Measured, model: Path, inputs: A
     )
 
 
-def _print_outcomes(console: Console, found: pd.DataFrame) -> None:
-    """Print the share of critical predictions, ours and the published, by bit and of all."""
-    shares = pd.DataFrame(
-        {
-            "published": found["critical"] / PUBLISHED_IMAGES,
-            "sdc": found["sdc"] / found["samples"],
-            OURS: (found["sdc"] + DUE_CRITICAL * found["due"]) / found["samples"],
-        }
-    )
-    table = Table(title="published: critical predictions, %")
-    for name in ("bit", "faults", *shares):
-        table.add_column(name, justify="right")
-    by_bit = [(str(bit), part) for bit, part in shares.groupby(found["bit"])]
-    for name, part in [*reversed(by_bit), ("all", shares)]:
-        table.add_row(name, f"{len(part):,}", *(f"{one:.4f}" for one in 100 * part.mean()))
-    console.print(table)
-    many = shares[shares["published"] >= FROM_SHARE]
-    correlations = (f"{name} {many['published'].corr(many[name]):.4f}" for name in ("sdc", OURS))
-    console.print(
-        f"correlation with the published over the {len(many):,} faults of {FROM_SHARE:.0%} and "
-        f"more: {', '.join(correlations)}\n"
-        f"golden accuracy {found['golden_accuracy'].iloc[0]:.1%}"
-    )
+def _equal_values(output: Path) -> int:
+    """Return of how many faults both values are the published ones; else say which is not.
+
+    Raises:
+        AssertionError: One is not.
+    """
+    run = open_run(output)
+    labels = run.trials(["trial_id", "listed_as"])
+    found = run.injections().merge(labels, on="trial_id")
+    table = pd.read_csv(data.published())
+    told = pd.read_csv(output.parents[1] / "ResNet20_FL.csv")
+    table["listed_as"] = told["Layer"] + " " + told["TensorIndex"] + " " + told["Bit"].astype(str)
+    both = found.merge(table, on="listed_as", validate="1:1")
+    assert len(both) == len(labels)
+    for ours, theirs in (("original", "golden_value"), ("corrupted", "faulty_value")):
+        np.testing.assert_array_equal(both[ours], both[theirs])
+    return len(both)
+
+
+def _print_asked(comparison: PublishedComparison) -> None:
+    """Print what a comparison with the published record has to show, and whether it does."""
+    bits = comparison.by_bit.set_index("bit").reindex(range(32))
+    total = comparison.total.iloc[0]
+    hump = bits["rate"].loc[24:26]
+    asked: list[tuple[str, Any, bool]] = [
+        ("correlation >= 0.995", f"{comparison.correlation:.4f}", comparison.correlation >= 0.995),
+        (
+            "bit 30 within 0.5 points",
+            f"{100 * bits['difference'][30]:+.3f}",
+            abs(bits["difference"][30]) <= 0.005,
+        ),
+        (
+            "bit 25 above bits 24 and 26",
+            ", ".join(f"{100 * rate:.4f} %" for rate in hump),
+            hump[25] > max(hump[24], hump[26]),
+        ),
+        (
+            "all faults within 0.1 points",
+            f"{100 * total['rate']:.4f} % and {100 * total['published']:.4f} %",
+            abs(total["difference"]) <= 0.001,
+        ),
+    ]
+    for what, found, holds in asked:
+        print(f"{what}: {found}: {'yes' if holds else 'NO'}")
