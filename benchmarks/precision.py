@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from benchmarks.published import PUBLISHED_IMAGES
+from benchmarks.data import PUBLISHED_IMAGES
 from injecttf2 import device
 from orchestrator.campaign.precision import CellTally, Precision
 from orchestrator.planning.allocation import PooledTally, allot
@@ -69,7 +69,7 @@ def main() -> None:
         f"at {CONFIDENCE:.0%} {binomial:.8f} as outcomes of one image each, {clustered:.8f} as "
         f"faults, {binomial / PUBLISHED_IMAGES**0.5:.8f} as outcomes of all images"
     )
-    _, _, outcomes = data.published_files()
+    outcomes = data.published()
     if not outcomes.exists():
         print(f"precision: left out, INJECTTF2_DATA names no folder with {outcomes.name}\n")
         return
