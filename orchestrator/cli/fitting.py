@@ -75,6 +75,9 @@ class FittedTable:
         for row, texts in enumerate(zip(*(column.cells for column in columns), strict=True)):
             table.add_row(*texts, end_section=row in self.sections)
         yield table
+        heads = [one.head for one in columns]
+        if left_out := [one.head for one in self.columns if one.head not in heads]:
+            yield Text(f"no room for {', '.join(left_out)}", style="dim")
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.fitting import Column, FittedTable
 from results import Compacted, RunStatus
 from results.shown import shown, shown_address
 
@@ -95,19 +96,18 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
 
 def status_table(run: str, status: RunStatus) -> RenderableType:
     """Return how far a run is, what is at work on it, and what was given up on."""
-    table = _table(run)
-    table.add_column("layer")
-    for name in ("done", "planned"):
-        table.add_column(name, justify="right")
+    states = status.layers.values()
+    columns = [
+        Column("layer", [*status.layers]),
+        Column("done", [f"{state.done:,}" for state in states], 4),
+        Column("planned", [f"{state.planned:,}" for state in states], 3),
+    ]
     if status.failures:
-        table.add_column("given up", justify="right")
+        columns.append(Column("given up", [f"{state.failed:,}" for state in states], 2))
     if status.outside:
-        table.add_column("of an earlier grid", justify="right")
-    for layer, state in status.layers.items():
-        row = [layer, f"{state.done:,}", f"{state.planned:,}"]
-        row += [f"{state.failed:,}"] if status.failures else []
-        row += [f"{status.outside.get(layer, 0):,}"] if status.outside else []
-        table.add_row(*row)
+        outside = [f"{status.outside.get(layer, 0):,}" for layer in status.layers]
+        columns.append(Column("of an earlier grid", outside, 1))
+    table = FittedTable(run, columns)
     return Group(
         table,
         _line(_how_far(status)),
@@ -211,7 +211,7 @@ def layer_entry(info: LayerInfo, weights: Sequence[Counted]) -> dict[str, Any]:
 
 def layers_table(
     model: str, layers: Sequence[LayerInfo], weights: Mapping[str, Sequence[Counted]]
-) -> Table:
+) -> RenderableType:
     """Return what can be injected in a model.
 
     Args:
@@ -219,27 +219,23 @@ def layers_table(
         layers: Its layers.
         weights: By the address of each: its weights.
     """
-    table = _table(model)
-    for name in ("layer", "type"):
-        table.add_column(name, overflow="fold")
-    for name in ("shape", "dtype", "elements", "parameters"):
-        table.add_column(name, justify="right")
-    table.add_column("weights", overflow="fold")
-    for info in layers:
-        elements = "depends on data" if info.elements is None else f"{info.elements:,}"
-        name = (
-            info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
-        )
-        table.add_row(
-            name,
-            _kind(info),
-            _shape(info.shape),
-            info.dtype,
-            elements,
-            f"{info.parameters:,}",
-            _weights(info.layer, weights[info.layer]),
-        )
-    return table
+    names = [
+        info.layer if info.reason is None else f"{info.layer} (not injectable: {info.reason})"
+        for info in layers
+    ]
+    elements = [
+        "depends on data" if info.elements is None else f"{info.elements:,}" for info in layers
+    ]
+    columns = [
+        Column("layer", names),
+        Column("type", [_kind(info) for info in layers]),
+        Column("shape", [_shape(info.shape) for info in layers], 4),
+        Column("dtype", [info.dtype for info in layers], 2),
+        Column("elements", elements, 3),
+        Column("parameters", [f"{info.parameters:,}" for info in layers], 1),
+        Column("weights", [_weights(info.layer, weights[info.layer]) for info in layers], 0),
+    ]
+    return FittedTable(shown(model), columns)
 
 
 def _weights(layer: str, weights: Iterable[Counted]) -> str:
