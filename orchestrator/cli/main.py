@@ -310,15 +310,21 @@ def report(
             "storage in the current folder].",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="A run of the same cells to compare it with."),
+    ] = None,
 ) -> None:
     """Write the report of a run: one HTML file, to be opened in a browser."""
     from orchestrator.session.automatic_report import report_file
     from results import ResultsWarning, open_run, write_report
 
     opened = open_run(run)
+    other = None if against is None else open_run(against)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ResultsWarning)
-        file = write_report(opened, output if output is not None else report_file(run))
+        file = output if output is not None else report_file(run)
+        file = write_report(opened, file, against=other)
     with after_work():
         for warning in dict.fromkeys(str(one.message) for one in told):
             messages().print(warning, style="yellow")

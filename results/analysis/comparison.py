@@ -106,11 +106,12 @@ def _ends(metric: str) -> list[str]:
 
 def _cells(run: TrialSource, confidence: float) -> pd.DataFrame:
     """Return the cells of a run, strings as such: the layers of two models are other categories."""
-    cells = _as_texts(summary(run, CELL, confidence))
+    cells = as_texts(summary(run, CELL, confidence))
     return cells.assign(order=np.arange(len(cells), dtype=np.float64))
 
 
-def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+def as_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with texts in place of categories, None where there is none."""
     texts = frame.select_dtypes("category").columns
     return frame.assign(
         **{name: frame[name].astype(object).where(frame[name].notna(), None) for name in texts}
@@ -161,6 +162,6 @@ def _paired_trials(run: TrialSource, metric: str) -> pd.DataFrame:
     """Return the paired trials of a run: ``CELL``, ``repetition``, ``injected`` and ``hits``."""
     outcomes = list(outcomes_of(metric))
     trials = run.trials([*CELL, "sampling", "repetition", "injected", *outcomes])
-    trials = _as_texts(trials.assign(hits=trials[outcomes].sum(axis=1)).drop(columns=outcomes))
+    trials = as_texts(trials.assign(hits=trials[outcomes].sum(axis=1)).drop(columns=outcomes))
     paired = (trials["sampling"] == "paired").to_numpy()
     return trials[paired].drop(columns="sampling")

@@ -40,7 +40,18 @@ class Snapshot(Run):
         self._trials: pd.DataFrame | None = None
         self._injections: pd.DataFrame | None = None
         self._answers: dict[tuple[str, ...], pd.DataFrame] = {}
+        self._whole: Snapshot | None = None
         self.left_out: set[str] = set()
+
+    def only(self, trials: pd.DataFrame) -> Snapshot:
+        """Return the same run with some of its trials only, and the injections of those.
+
+        Args:
+            trials: Rows of ``trials()``, with all columns.
+        """
+        part = Snapshot(self)
+        part._trials, part._whole = trials.reset_index(drop=True), self
+        return part
 
     def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the finished trials, as ``Run.trials`` does."""
@@ -75,6 +86,10 @@ class Snapshot(Run):
         Raises:
             NothingToShowError: There are more than ``MOST_INJECTIONS``.
         """
+        if self._injections is None and self._whole is not None:
+            every = self._whole.injections()
+            mine = every["trial_id"].isin(self.trials(["trial_id"])["trial_id"])
+            self._injections = every[mine].reset_index(drop=True)
         if self._injections is None:
             rows = find_rows(self._storage, paths.INJECTIONS, INJECTIONS, self.identity).values()
             if (count := sum(filter(None, rows))) > MOST_INJECTIONS:

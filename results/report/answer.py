@@ -62,8 +62,23 @@ def answer(
         found = rankings(run, by, metric=metric, confidence=confidence)
     except NothingToShowError as error:
         return error.message if by == "layer" else ""
+    return sentences(run, found, by=by, metric=metric, confidence=confidence)
+
+
+def sentences(
+    run: TrialSource,
+    found: Sequence[Ranking],
+    *,
+    by: By,
+    metric: str = METRIC,
+    confidence: float = 0.95,
+) -> str:
+    """Return what ``answer`` does, of rankings that are there already."""
     chosen, left = _chosen(found, metric)
-    lines = [_line(run, one, among, by, metric, confidence) for one, among in chosen]
+    lines = [
+        sentence(run, one, by=by, among=among, metric=metric, confidence=confidence)
+        for one, among in chosen
+    ]
     if left and by == "layer":
         lines.append(f"{left} more kinds of faults are not told here.")
     return "\n".join(filter(None, lines))
@@ -85,10 +100,25 @@ def _chosen(found: Sequence[Ranking], metric: str) -> tuple[list[tuple[Ranking, 
     return highest[:MOST], max(0, len(highest) - MOST)
 
 
-def _line(
-    run: TrialSource, one: Ranking, among: int, by: By, metric: str, confidence: float
+def sentence(
+    run: TrialSource,
+    one: Ranking,
+    *,
+    by: By,
+    among: int = 0,
+    metric: str = METRIC,
+    confidence: float = 0.95,
 ) -> str:
-    """Return the sentence of a ranking; empty where there is none."""
+    """Return the sentence of a ranking; empty where there is none.
+
+    Args:
+        run: The run.
+        one: The ranking.
+        by: What it ranks.
+        among: Of how many rates its own is the highest, if that is to be told.
+        metric: See ``answer``.
+        confidence: See ``answer``.
+    """
     label = f"{one.label} (the highest of {among} rates)" if among else one.label
     if (one.rows[f"{metric}_rate"] > 0).any():
         told = _most_critical(one.rows, by, metric)
@@ -130,7 +160,7 @@ def _none(run: TrialSource, one: Ranking, metric: str, confidence: float) -> str
     if metric == ACCURACY_LOST:
         return "no layer loses accuracy."
     every = summary(run, WITHIN, confidence)
-    same = one.rows.head(1)[list(WITHIN)].merge(every, on=list(WITHIN)).iloc[0]
+    same = one.select(every).iloc[0]
     what = {METRIC: "sdc or due"}.get(metric, metric)
     most = (
         "exactly none" if same["method"] == EXACT else f"at most {_small(same[f'{metric}_high'])}"

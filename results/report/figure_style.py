@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +26,14 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Source: M. Okabe and K. Ito, "Color universal design" (2008).
 """
 
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross")
-"""Symbols of categories: they tell apart what the same colour is given to."""
+NONE_SEEN = "#A6ADB5"
+"""Colour of a rate of which no case was seen; the colours of rates have no grey."""
 
 PERCENT = ".3~p"
 """Format of rates in hovers: three digits, however small."""
+
+DIGITS = 5
+"""Significant digits of the numbers that a figure holds in the report."""
 
 _LONGEST = 26
 """Characters of a label at an axis; hovers tell it in full."""
@@ -48,6 +52,7 @@ def new_figure(*, title: str, height: int, **layout: Any) -> go.Figure:
     axis = {"automargin": True, "zeroline": False, "gridcolor": "#D9D9D9", "ticks": "outside"}
     style = {
         "template": "none",
+        "colorway": SERIES,
         "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
         "font": {"family": "system-ui, sans-serif", "size": 12},
         "height": height,
@@ -91,18 +96,52 @@ def heat_colours(rates: Floats, *, power: int = 2) -> dict[str, Any]:
         "colorscale": [((step / steps) ** power, colour) for step, colour in enumerate(colours)],
         "zmin": 0,
         "zmax": float(np.nanmax(rates)) or 1,
-        "hoverongaps": False,
-        "xgap": 1,
-        "ygap": 1,
-        "colorbar": {
-            "tickformat": "~%",
-            "thickness": 12,
-            "outlinewidth": 0,
-            "len": min(1, 12 / len(rates)),
-            "y": 1,
-            "yanchor": "top",
-        },
+        **_heat_map(tickformat="~%", len=min(1, 12 / len(rates))),
     }
+
+
+def log_heat(rates: Floats) -> dict[str, Any]:
+    """Return values, colours and colour bar of a heat map on a logarithmic scale.
+
+    Args:
+        rates: float64 [rows, columns], from 0 to 1, NaN where nothing is known; some are above 0.
+
+    Returns:
+        ``z``, the logarithm of the rate to the base 10, NaN where nothing is known; rates of 0 lie
+        below the scale and have a colour of their own, ``NONE_SEEN``.
+    """
+    from plotly.colors import sequential
+
+    with np.errstate(divide="ignore"):
+        z = np.log10(rates)
+    seen = z[np.isfinite(z)]
+    low, high = math.floor(seen.min()), max(float(seen.max()), math.floor(seen.min()) + 1)
+    below = 0.15 * (high - low)
+    bottom = below / (below + high - low)
+    colours = sequential.Viridis
+    scale = [
+        (bottom + (1 - bottom) * step / (len(colours) - 1), colour)
+        for step, colour in enumerate(colours)
+    ]
+    decades = list(range(low, math.floor(high) + 1))
+    ticks = [f"{100 * 10.0**decade:.6g}%" for decade in decades]
+    return {
+        "z": np.where(np.isneginf(z), low - below, z),
+        "colorscale": [(0.0, NONE_SEEN), (bottom, NONE_SEEN), *scale],
+        "zmin": low - below,
+        "zmax": high,
+        **_heat_map(
+            tickvals=[low - below / 2, *decades],
+            ticktext=["none", *ticks],
+            lenmode="pixels",
+            len=190,
+        ),
+    }
+
+
+def _heat_map(**bar: Any) -> dict[str, Any]:
+    place = {"thickness": 12, "outlinewidth": 0, "y": 1, "yanchor": "top"}
+    return {"hoverongaps": False, "xgap": 1, "ygap": 1, "colorbar": {**place, **bar}}
 
 
 def rate_axis(title: str) -> dict[str, Any]:
@@ -112,18 +151,22 @@ def rate_axis(title: str) -> dict[str, Any]:
 
 def height_of(rows: int, *, row: int = 20) -> int:
     """Return the height in pixels of a figure with so many rows, each ``row`` high."""
-    return 150 + row * max(3, rows)
+    return 110 + row * max(3, rows)
 
 
-def row_axis(labels: Sequence[str]) -> dict[str, Any]:
-    """Return the vertical axis of rows at 0, 1, ... from the top, with their labels.
+def row_axis(names: Sequence[str]) -> dict[str, Any]:
+    """Return the vertical axis of rows with these names, from the top.
 
-    Long labels lose their beginning, which layers of the same block share.
+    Rows are told by ``escape`` of their names. At the axis, long names lose their beginning, which
+    layers of the same block share.
     """
     return {
-        "tickvals": list(range(len(labels))),
-        "ticktext": [escape(shortened(label)) for label in labels],
-        "range": [len(labels) - 0.5, -0.5],
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": escaped(names),
+        "tickvals": escaped(names),
+        "ticktext": [escape(shortened(name)) for name in names],
+        "range": [len(names) - 0.5, -0.5],
         "showgrid": False,
     }
 
@@ -154,22 +197,32 @@ def error_bars(frame: pd.DataFrame, value: str, low: str, high: str) -> dict[str
     }
 
 
-def rate_hover(name: str, *, trials: bool = True) -> str:
-    """Return the lines of a hover that tell a rate, its bounds and what it is of.
-
-    Args:
-        name: Name of the outcome.
-        trials: Whether ``customdata``, which begins with ``rate_columns``, has the last of them.
-    """
-    lines = [
-        f"{name} %{{customdata[0]:{PERCENT}}} "
-        f"(%{{customdata[1]:{PERCENT}}} to %{{customdata[2]:{PERCENT}}})",
-        "%{customdata[3]:,} of n = %{customdata[4]:,} injected",
+def told(frame: pd.DataFrame, columns: Sequence[str]) -> list[list[Any]]:
+    """Return rows as ``customdata``: what hovers tell and what a table of the figure holds."""
+    values = [
+        frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in columns
     ]
-    return "<br>".join([*lines, "%{customdata[5]:,} trials"] if trials else lines)
+    return [
+        [escape(one) if isinstance(one, str) else one for one in row]
+        for row in zip(*values, strict=True)
+    ]
 
 
-def rate_columns(outcome: str) -> list[str]:
-    """Return the columns of a summary that ``rate_hover`` tells, in its order."""
-    ends = [f"{outcome}_{end}" for end in ("rate", "low", "high")]
-    return [*ends, outcome, "injected", "trials"]
+def hover(columns: Sequence[str], *lines: str) -> str:
+    """Return a hover's template: ``{name}`` or ``{name:format}`` stands for a column of ``told``.
+
+    A rate is ``{sdc%}``: its percentage, and its bounds in brackets.
+    """
+    text = "<br>".join(lines)
+    for name in columns:
+        base = name.removesuffix("_rate")
+        at = {end: _place(columns, f"{base}_{end}", PERCENT) for end in ("rate", "low", "high")}
+        text = text.replace(f"{{{base}%}}", "{rate} ({low} to {high})".format(**at))
+    for number, name in enumerate(columns):
+        text = text.replace(f"{{{name}}}", f"%{{customdata[{number}]}}")
+        text = text.replace(f"{{{name}:", f"%{{customdata[{number}]:")
+    return text + "<extra></extra>"
+
+
+def _place(columns: Sequence[str], name: str, form: str) -> str:
+    return f"%{{customdata[{columns.index(name)}]:{form}}}" if name in columns else ""

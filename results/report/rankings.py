@@ -59,6 +59,16 @@ class Ranking:
     label: str
     rows: pd.DataFrame
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What kind of fault it is at which rate, whatever run it is of; None for a null."""
+        row = self.rows[list(WITHIN)].astype(object).iloc[0]
+        return tuple(None if null else value for value, null in zip(row, row.isna(), strict=True))
+
+    def select(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a frame that are of the same kind and rate, in their order."""
+        return frame.merge(self.rows.head(1)[list(WITHIN)], on=list(WITHIN))
+
 
 def rankings(
     run: TrialSource, by: By, *, metric: str = METRIC, confidence: float = 0.95
@@ -94,9 +104,22 @@ def rankings(
     return found
 
 
+def chosen(found: Sequence[Ranking], label: str | None) -> Ranking:
+    """Return the ranking with a label; the last, which is that of the highest rate, for None.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for one in reversed(found):
+        if label in (None, one.label):
+            return one
+    expected = ", ".join(repr(one.label) for one in found)
+    raise ValueError(f"label is {label!r}, expected one of: {expected}.")
+
+
 def layer_labels(rows: pd.DataFrame) -> list[str]:
     """Return the layer of every row, and its variable where the rows have several."""
-    several = rows.groupby("layer", observed=True)["variable"].nunique().max() > 1
+    several = rows.groupby("layer", observed=True)["variable"].nunique().gt(1).any()
     return place_labels(rows, ["layer", "variable"] if several else ["layer"])
 
 

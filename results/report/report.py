@@ -6,6 +6,7 @@ It holds figures and tables of groups of trials, never the trials: those are in 
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,21 +27,24 @@ if TYPE_CHECKING:
 _TEMPLATES = files("results.report") / "templates"
 
 
-def write_report(run: Run, file: str | os.PathLike[str]) -> Path:
+def write_report(run: Run, file: str | os.PathLike[str], *, against: Run | None = None) -> Path:
     """Write the report of a run; it replaces what the file held, all at once.
 
     Args:
         run: The run, finished or not.
         file: The HTML file to write, on this machine.
+        against: A run to compare it with, cell by cell.
 
     Returns:
         The file.
 
     Raises:
-        ResultsError: The file cannot be written, or a part of the run is damaged.
+        ResultsError: The file cannot be written, a part of the run is damaged, or the two runs
+            have no cell in common.
     """
     target = Path(file)
-    LocalStorage(target.parent).publish(target.name, render_report(run).encode())
+    page = render_report(run, against=against)
+    LocalStorage(target.parent).publish(target.name, page.encode())
     return target
 
 
@@ -57,13 +61,16 @@ def publish_report(run: Run) -> str:
     return run._storage.path(paths.REPORT)
 
 
-def render_report(run: Run) -> str:
+def render_report(run: Run, *, against: Run | None = None) -> str:
     """Return the report of a run as the text of an HTML page.
 
     Args:
         run: The run, finished or not.
+        against: A run to compare it with.
     """
-    return _environment().get_template("report.html.jinja").render(content(Snapshot(run)))
+    other = None if against is None else Snapshot(against)
+    filled = content(Snapshot(run), other)
+    return _environment().get_template("report.html.jinja").render(filled)
 
 
 def _environment() -> Environment:
@@ -80,6 +87,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["in_script"] = lambda value: Markup(in_script(value))  # noqa: S704 - no markup is left in it
+    environment.filters["marked"] = lambda text: Markup(marked(text))  # noqa: S704 - escaped
     environment.globals["own_file"] = lambda name: Markup(_read(name))  # noqa: S704 - ships with the package
     return environment
 
@@ -87,6 +95,13 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """Return what a template puts into the page as it may be shown; markup of ours is that."""
     return shown(value) if type(value) is str else value
+
+
+def marked(text: str) -> str:
+    """Return a sentence as HTML, what stands between backticks as code."""
+    from markupsafe import escape
+
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(shown(text))))
 
 
 def in_script(value: Any) -> str:

@@ -18,11 +18,12 @@ from results.report.figure_style import (
     escape,
     heat_colours,
     height_of,
+    hover,
     new_figure,
     rate_axis,
-    rate_columns,
-    rate_hover,
+    told,
 )
+from results.run_folder.schema import RATE_ENDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from results.reading.run import Run
 
 HIGHEST = 30
-"""Places that a ranking shows, and classes of a drift; a figure of all would not be readable."""
-
+"""Rows that a figure shows, and classes of a drift; a figure of all would not be readable."""
 
 MOST_POINTS = 2_000
 """Parts of a layer in a row of points: those with the highest lower bounds."""
@@ -70,13 +70,14 @@ def class_drift(run: Run, *, shown: int = HIGHEST) -> go.Figure:
         height=height_of(len(labels), row=26),
         xaxis={"title": {"text": "faulty class"}, **ticks},
         yaxis={"title": {"text": "golden class"}, **ticks, "autorange": "reversed"},
+        meta={"columns": ["golden class", "faulty class", "sdc", "share of the golden class"]},
     )
     share = table["share"].to_numpy(np.float64)
     figure.add_trace(
         go.Heatmap(
             z=share,
-            customdata=table["count"].to_numpy(np.float64),
-            hovertemplate="golden class %{y}, faulty class %{x}<br>%{customdata:,} sdc samples, "
+            customdata=np.stack([table["count"].to_numpy(np.float64), share], axis=2),
+            hovertemplate="golden class %{y}, faulty class %{x}<br>%{customdata[0]:,} sdc samples, "
             f"%{{z:{PERCENT}}} of those of the golden class<extra></extra>",
             **heat_colours(share, power=1),
         )
@@ -124,7 +125,7 @@ def _plane(values: pd.DataFrame, axes: list[str], *, outcome: str, title: str) -
     """Return the map of a layer whose positions have two axes."""
     import plotly.graph_objects as go
 
-    names = [name for name in rate_columns(outcome) if name != "trials"]
+    names = _columns(outcome)
     down, across = (values[name].to_numpy(np.intp) for name in axes)
     cells = np.full((down.max() + 1, across.max() + 1, len(names)), np.nan)
     cells[down, across] = values[names].to_numpy(np.float64)
@@ -138,14 +139,13 @@ def _plane(values: pd.DataFrame, axes: list[str], *, outcome: str, title: str) -
             "autorange": "reversed",
             "scaleanchor": "x",
         },
+        meta={"columns": [*axes, *names]},
     )
     figure.add_trace(
         go.Heatmap(
             z=cells[:, :, 0],
             customdata=cells,
-            hovertemplate=f"{axes[0]} %{{y}}, {axes[1]} %{{x}}<br>"
-            + rate_hover(outcome, trials=False)
-            + "<extra></extra>",
+            hovertemplate=hover(names, f"{axes[0]} %{{y}}, {axes[1]} %{{x}}", *_lines(outcome)),
             **heat_colours(cells[:, :, 0]),
         )
     )
@@ -156,7 +156,7 @@ def _points(values: pd.DataFrame, axis: str, *, outcome: str, title: str) -> go.
     """Return the rates of places in a row, with intervals."""
     import plotly.graph_objects as go
 
-    names = [name for name in rate_columns(outcome) if name != "trials"]
+    names = _columns(outcome)
     label, bars = axis, {}
     if len(values) > MOST_POINTS:
         label = f"{axis} ({MOST_POINTS:,} of {len(values):,})"
@@ -168,6 +168,7 @@ def _points(values: pd.DataFrame, axis: str, *, outcome: str, title: str) -> go.
         height=320,
         xaxis={"title": {"text": label}, "showgrid": False},
         yaxis=rate_axis(f"rate of {outcome}"),
+        meta={"columns": [axis, *names]},
     )
     figure.add_trace(
         go.Scatter(
@@ -175,11 +176,17 @@ def _points(values: pd.DataFrame, axis: str, *, outcome: str, title: str) -> go.
             y=values[names[0]].to_numpy(),
             mode="markers",
             marker={"color": OUTCOME_COLOURS[outcome], "size": 5},
-            customdata=values[names].to_numpy(np.float64),
-            hovertemplate=f"{axis} %{{x}}<br>"
-            + rate_hover(outcome, trials=False)
-            + "<extra></extra>",
+            customdata=told(values, [axis, *names]),
+            hovertemplate=hover([axis, *names], f"{axis} %{{x}}", *_lines(outcome)),
             **bars,
         )
     )
     return figure
+
+
+def _columns(outcome: str) -> list[str]:
+    return [*(f"{outcome}_{end}" for end in RATE_ENDS), outcome, "injected"]
+
+
+def _lines(outcome: str) -> tuple[str, str]:
+    return f"{outcome} {{{outcome}%}}", f"{{{outcome}:,}} of n = {{injected:,}} injected"

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from results.report.labels import PLACE
-from results.run_folder.schema import RATES
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,23 +19,11 @@ UNKNOWN = "-"
 _LABELS = {"place": "layer", "injected": "n injected", "bit_field": "field"}
 
 _ORDER = (
-    *("rank", "rank_low", "rank_high", "certain", "trials", "injected", "count", "share"),
-    *("sdc_rate", "due_rate", "critical_rate", "accuracy"),
-    *("masked", "benign", "sdc", "sdc_critical", "due", "due_changed", "critical"),
+    *("sdc+due_rate", "sdc_rate", "due_rate", "rank", "certain", "accuracy", "injected", "trials"),
+    *("critical_rate", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed"),
 )
 """Columns that come after those that a row is told by; after them come all others."""
 
-_TOLD_BY_LABELS = {
-    *PLACE,
-    *RATES,
-    "sampling",
-    "golden_accuracy",
-    "cells",
-    "sdc_critical",
-    "due_changed",
-    "critical",
-}
-"""Columns that are left out where ``place`` and ``rate`` stand for them."""
 _PERCENT = ("accuracy", "golden_accuracy", "share")
 
 
@@ -61,19 +46,6 @@ class Column:
     high: str = ""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as the page holds it.
-
-    Args:
-        columns: Its columns.
-        rows: Texts, a row for each row of the frame.
-    """
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def arranged(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return the columns of a view or a summary in the order in which they are read.
 
@@ -81,12 +53,8 @@ def arranged(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         frame: The rows.
         keys: Columns that a row is told by; they come first.
     """
-    shown = [
-        name
-        for name in frame.columns
-        if "place" not in frame or name not in _TOLD_BY_LABELS or name in keys
-    ]
-    order = dict.fromkeys([*keys, *(name for name in _ORDER if name in shown), *shown])
+    columns = list(frame.columns)
+    order = dict.fromkeys([*keys, *(name for name in _ORDER if name in columns), *columns])
     return frame[list(order)]
 
 
@@ -96,13 +64,6 @@ def columns_of(frame: pd.DataFrame) -> tuple[Column, ...]:
     Columns without any value are left out, but for rates, where nothing was hit.
     """
     return tuple(_columns(frame))
-
-
-def table_of(frame: pd.DataFrame) -> Table:
-    """Return ``frame`` as a table of texts."""
-    columns = columns_of(frame)
-    texts = [_texts(frame, column) for column in columns]
-    return Table(columns, tuple(zip(*texts, strict=True)))
 
 
 def json_of(frame: pd.DataFrame) -> dict[str, Any]:
@@ -144,11 +105,6 @@ def rate(value: float, low: float, high: float) -> str:
     return f"{percent(value)} ({ends[0]} to {ends[1]})"
 
 
-def number(value: float) -> str:
-    """Return a number with four digits."""
-    return UNKNOWN if math.isnan(value) else f"{value:.4g}"
-
-
 def count(value: float) -> str:
     """Return a count with its thousands set apart."""
     return UNKNOWN if math.isnan(value) else f"{value:,.0f}"
@@ -176,17 +132,6 @@ def _columns(frame: pd.DataFrame) -> Iterator[Column]:
         else:
             whole = pd.api.types.is_integer_dtype(frame[name])
             yield Column(name, label, "count" if whole else "number")
-
-
-def _texts(frame: pd.DataFrame, column: Column) -> list[str]:
-    values = frame[column.name]
-    if column.kind == "rate":
-        bounds = (_floats(frame[name]) for name in (column.name, column.low, column.high))
-        return [rate(*row) for row in zip(*bounds, strict=True)]
-    if column.kind == "text":
-        return [_word(value) for value in values.astype(object).where(values.notna(), UNKNOWN)]
-    write = {"count": count, "number": number, "percent": percent}[column.kind]
-    return [write(value) for value in _floats(values)]
 
 
 def _word(value: object) -> str:

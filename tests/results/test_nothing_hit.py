@@ -13,6 +13,7 @@ from results.reading.snapshot import Snapshot
 from results.report import figures
 from results.report import plot_data as views
 from results.report.content import content
+from results.report.rankings import rankings
 from tests.results.conftest import Row
 from tests.results.report.report_runs import cell_rows, write_run
 
@@ -24,21 +25,17 @@ def unhit(layer: str = "conv", index: int = 0, *, bit: int | None = 31) -> list[
     return [{**row, "injected": 0, "masked": 0, "due": 0, "sites": 0} for row in rows]
 
 
-@pytest.mark.parametrize(
-    "make", [figures.bit_heatmap, figures.bit_fields, figures.criticality, views.by_bit]
-)
+@pytest.mark.parametrize("make", [figures.bit_heatmap, figures.accuracy, figures.criticality])
 def test_the_reason_is_that_nothing_was_hit(make: Callable[[Run], object], tmp_path: Path) -> None:
     with pytest.raises(NothingToShowError) as error:
         make(write_run(tmp_path / "run", unhit()))
     assert error.value.message == REASON
 
 
-def test_cells_with_bits_that_hit_nothing_beside_others_that_did(tmp_path: Path) -> None:
+def test_layers_that_nothing_hit_have_no_rank_beside_others_that_have(tmp_path: Path) -> None:
     rows = [*unhit(), *cell_rows("dense", 1, bit=None, sdc=3)]
-    run = write_run(tmp_path / "run", rows)
-    with pytest.raises(NothingToShowError, match="Nothing was hit"):
-        views.by_bit(run)
-    assert views.ranking(run)["place"].tolist() == ["dense any bit"]
+    (one,) = rankings(write_run(tmp_path / "run", rows), "layer")
+    assert one.rows["place"].tolist() == ["dense"]
 
 
 def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Path) -> None:
@@ -58,24 +55,10 @@ def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Pat
         run.vulnerability_map("conv")
 
 
-def test_the_report_has_a_dash(tmp_path: Path) -> None:
+def test_the_report_says_so_and_has_a_dash(tmp_path: Path) -> None:
     page = content(Snapshot(write_run(tmp_path / "run", unhit())))
-    assert page["facts"][2:] == [
-        ("sdc rate", "-", "0 of n = 0 injected"),
-        ("due rate", "-", "0 of n = 0 injected"),
-    ]
-    labels = [column.label for column in page["layers"].columns]
-    (row,) = page["layers"].rows
-    assert [row[labels.index(name)] for name in ("n injected", "sdc rate", "due rate")] == [
-        "0",
-        "-",
-        "-",
-    ]
-    assert {plot.missing for section in page["sections"][1:4] for plot in section.plots} == {REASON}
-
-
-def test_of_one_trial_a_hover_tells_no_bounds(tmp_path: Path) -> None:
-    rows = [*unhit()[:1], *cell_rows("dense", 1, bit=30, sdc=3, probability=0.0)]
-    lone, several = figures.accuracy(write_run(tmp_path / "run", rows)).data[0].hovertemplate
-    assert "accuracy %{x:.2%}<br>golden" in lone
-    assert "accuracy %{x:.2%} (%{customdata[1]:.2%} to %{customdata[2]:.2%})<br>golden" in several
+    assert page["sentences"] == [("layer", 0, REASON)]
+    assert (page["first"], page["sections"]) == ([], [])
+    columns = {column["name"]: column for column in page["tables"]["cells"]["columns"]}
+    assert columns["injected"]["values"] == [0]
+    assert columns["sdc+due_rate"]["values"] == [None]

@@ -28,7 +28,7 @@ function remember(theme) {
 
 function applyTheme() {
   themeButton.textContent = isDark() ? "Light theme" : "Dark theme";
-  for (const element of document.querySelectorAll(".plot")) colour(element);
+  document.dispatchEvent(new Event("redraw"));
 }
 
 themeButton.addEventListener("click", () => {
@@ -39,201 +39,77 @@ themeButton.addEventListener("click", () => {
 darkSystem.addEventListener("change", applyTheme);
 if (remembered()) root.dataset.theme = remembered();
 
-// The figures: their colours but those of the data are the page's.
+// What is asked for: kind and rate of faults, and which layers. Figures and tables follow.
 
-function pageColours() {
-  const body = getComputedStyle(document.body);
-  const line = getComputedStyle(document.querySelector("header")).borderBottomColor;
-  return { ink: body.color, paper: body.backgroundColor, line };
+const choices = JSON.parse(document.getElementById("choices").textContent);
+const blockOf = new Map(choices.names.map((name, place) => [name, choices.blocks[place]]));
+const field = (id) => document.getElementById(id);
+const choice = () => field("choice")?.value ?? String(choices.start);
+const mobile = window.matchMedia("(max-width: 40rem)");
+
+// A layer of whose variables each has a row is in their block.
+function inBlock(name, block) {
+  if (blockOf.has(name)) return blockOf.get(name) === block;
+  return choices.names.some((one) => one.startsWith(`${name} `) && blockOf.get(one) === block);
 }
 
-// On a phone, gaps would take most of a heat map, and a short bit field has no room for its name.
-function narrow() {
-  return window.innerWidth < 600;
+function matches(name) {
+  const words = (field("words")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+  const block = field("block")?.value ?? "";
+  return words.every((word) => name.toLowerCase().includes(word)) && (!block || inBlock(name, block));
 }
 
-function themed(layout) {
-  const { ink, paper, line } = pageColours();
-  const axis = (given) => ({ ...given, gridcolor: line, linecolor: line, tickcolor: line });
-  return {
-    ...layout,
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { ...layout.font, color: ink },
-    hoverlabel: { ...layout.hoverlabel, bgcolor: paper, bordercolor: ink, font: { color: ink } },
-    annotations: (layout.annotations ?? []).filter((one) => one.name !== "narrow" || !narrow()),
-    xaxis: axis(layout.xaxis),
-    yaxis: axis(layout.yaxis),
+// The rows that are shown of those with these names, as positions: all come in order of rank.
+function rowsOf(names) {
+  const found = names.map((_, place) => place).filter((place) => matches(names[place]));
+  const how = field("rows")?.value ?? "all";
+  if (how === "all") return found;
+  if (how === "top") return found.slice(0, choices.rows);
+  const seen = new Set();
+  return found.filter((place) => {
+    const block = blockOf.get(names[place]) ?? names[place];
+    return !seen.has(block) && seen.add(block);
+  });
+}
+
+function saveAs(name, address) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = address;
+  link.click();
+}
+
+function saveCsv(name, lines) {
+  const quoted = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
+  const text = lines.map((line) => line.map(quoted).join(",")).join("\n");
+  saveAs(name, URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" })));
 }
 
-function themedTrace(trace) {
-  if (trace.type === "bar") {
-    return { ...trace, error_x: { ...trace.error_x, color: pageColours().ink } };
+// Boxes that scroll sideways say so.
+function tellScrolling() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.toggleAttribute("data-more", box.scrollWidth > box.clientWidth + 1);
   }
-  return trace.type === "heatmap" && narrow() ? { ...trace, xgap: 0 } : trace;
 }
 
-const drawn = new WeakMap();
-
-function colour(element) {
-  const figure = drawn.get(element);
-  if (!figure) return;
-  const options = { displayModeBar: false, responsive: true };
-  Plotly.react(element, figure.data.map(themedTrace), themed(figure.layout), options);
+if (field("block")) {
+  const counts = new Map();
+  for (const block of choices.blocks) counts.set(block, (counts.get(block) ?? 0) + 1);
+  for (const [block, count] of counts) {
+    if (count > 1) field("block").append(new Option(`${block} (${count})`, block));
+  }
 }
-
-for (const script of document.querySelectorAll("script[data-plot]")) {
-  drawn.set(document.getElementById(script.dataset.plot), JSON.parse(script.textContent));
-}
-applyTheme();
-
-// The table of cells: filtered, sorted and shown a page at a time.
-
-const PAGE = 25;
-const MOST_CHOICES = 300;
-
-function percent(value) {
-  if (value === null) return "-";
-  if (value > 0 && value < 0.0001) return `${Number((100 * value).toPrecision(2))}%`;
-  return `${(100 * value).toFixed(2)}%`;
-}
-
-function text(column, row) {
-  const value = column.values[row];
-  if (column.kind === "text") return value < 0 ? "-" : column.levels[value];
-  if (value === null) return "-";
-  if (column.kind === "count") return value.toLocaleString("en");
-  if (column.kind === "number") return String(Number(value.toPrecision(4)));
-  return percent(value);
-}
-
-function cell(column, row, first) {
-  const element = document.createElement(first ? "th" : "td");
-  if (first) element.scope = "row";
-  if (column.kind !== "text") element.className = "number";
-  element.textContent = text(column, row);
-  if (column.kind === "rate" && column.low[row] !== null) {
-    const bounds = [column.low[row], column.high[row]].map((end) => percent(end).slice(0, -1));
-    const interval = document.createElement("span");
-    interval.className = "interval";
-    interval.textContent = ` (${bounds[0]} to ${bounds[1]})`;
-    element.append(interval);
+field("choose")?.addEventListener("submit", (event) => event.preventDefault());
+field("choose")?.addEventListener("input", () => document.dispatchEvent(new Event("redraw")));
+document.addEventListener("redraw", () => {
+  for (const one of document.querySelectorAll("[data-choice]")) {
+    one.hidden = one.dataset.choice !== choice();
   }
-  return element;
-}
-
-function infinite(value) {
-  return typeof value === "string" ? Number(value.replace("inf", "Infinity")) : value;
-}
-
-function cellTable(data) {
-  for (const column of data.columns) {
-    if (column.kind === "number") column.values = column.values.map(infinite);
-  }
-  const table = document.getElementById("cell-table");
-  const search = document.getElementById("search");
-  const previous = document.getElementById("previous");
-  const next = document.getElementById("next");
-  const texts = data.columns.filter((column) => column.kind === "text");
-  const words = Array.from({ length: data.rows }, (_, row) =>
-    data.columns
-      .filter((column) => column.kind === "text" || column.name === "bit")
-      .map((column) => text(column, row))
-      .join(" ")
-      .toLowerCase(),
-  );
-  const choices = new Map();
-  let order = { column: null, descending: true };
-  let page = 0;
-  let rows = [];
-
-  function chosen(row) {
-    const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!wanted.every((word) => words[row].includes(word))) return false;
-    for (const [column, select] of choices) {
-      if (select.value !== "" && column.values[row] !== Number(select.value)) return false;
-    }
-    return true;
-  }
-
-  // What is not known comes last, whichever way the others go.
-  function compare(one, other) {
-    const { column, descending } = order;
-    const unknown = column.kind === "text" ? -1 : null;
-    const [a, b] = [column.values[one], column.values[other]];
-    if (a === unknown || b === unknown) return (a === unknown) - (b === unknown);
-    const way = descending ? -1 : 1;
-    if (column.kind === "text" && column.name !== "layer") {
-      return way * column.levels[a].localeCompare(column.levels[b]);
-    }
-    return way * (a - b);
-  }
-
-  function find() {
-    rows = [];
-    for (let row = 0; row < data.rows; row += 1) if (chosen(row)) rows.push(row);
-    if (order.column) rows.sort(compare);
-    page = 0;
-    show();
-  }
-
-  function show() {
-    const shown = rows.slice(page * PAGE, (page + 1) * PAGE);
-    const body = document.createElement("tbody");
-    for (const row of shown) {
-      const line = body.insertRow();
-      data.columns.forEach((column, place) => line.append(cell(column, row, place === 0)));
-    }
-    table.tBodies[0].replaceWith(body);
-    const first = page * PAGE + 1;
-    document.getElementById("shown").textContent = rows.length
-      ? `${first.toLocaleString("en")} to ${(first + shown.length - 1).toLocaleString("en")} ` +
-        `of ${rows.length.toLocaleString("en")} cells`
-      : "No cell matches.";
-    previous.disabled = page === 0;
-    next.disabled = (page + 1) * PAGE >= rows.length;
-  }
-
-  function sortBy(column, header) {
-    const again = order.column === column;
-    order = { column, descending: again ? !order.descending : column.kind !== "text" };
-    for (const other of table.tHead.querySelectorAll("th")) other.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
-    find();
-  }
-
-  const head = table.tHead.insertRow();
-  for (const column of data.columns) {
-    const header = document.createElement("th");
-    header.scope = "col";
-    if (column.kind !== "text") header.className = "number";
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = column.label;
-    button.addEventListener("click", () => sortBy(column, header));
-    header.append(button);
-    head.append(header);
-  }
-  for (const column of texts) {
-    if (column.levels.length < 2 || column.levels.length > MOST_CHOICES) continue;
-    const label = document.createElement("label");
-    const select = document.createElement("select");
-    select.append(new Option("all", ""));
-    column.levels.forEach((level, place) => select.append(new Option(level, String(place))));
-    select.addEventListener("change", find);
-    label.append(column.label, select);
-    document.getElementById("filters").append(label);
-    choices.set(column, select);
-  }
-  document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
-  search.addEventListener("input", find);
-  previous.addEventListener("click", () => { page -= 1; show(); });
-  next.addEventListener("click", () => { page += 1; show(); });
-  const worst = data.columns.findIndex((column) => column.name === "sdc_rate");
-  if (worst >= 0) sortBy(data.columns[worst], head.cells[worst]);
-  else find();
-}
-
-const cells = document.getElementById("cell-data");
-if (cells) cellTable(JSON.parse(cells.textContent));
+  if (!field("kept")) return;
+  const many = choices.names.length.toLocaleString("en");
+  field("kept").textContent = `${rowsOf(choices.names).length} of ${many} rows`;
+});
+window.addEventListener("resize", tellScrolling);

@@ -7,7 +7,8 @@ import pytest
 from results import NothingToShowError, Run
 from results.report import figures
 from results.report import plot_data as views
-from results.report.figure_style import OUTCOME_COLOURS, SERIES
+from results.report.figure_style import NONE_SEEN, OUTCOME_COLOURS, SERIES
+from results.report.rankings import rankings
 from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 
@@ -17,54 +18,105 @@ def run(tmp_path: Path) -> Run:
     return write_run(tmp_path / "run", rows, sites=site_rows(rows))
 
 
-def test_accuracy_has_a_series_for_each_rate_and_a_row_for_each_layer(run: Run) -> None:
-    figure = figures.accuracy(run)
-    assert [trace.name for trace in figure.data] == ["p = 0.1", "p = 0.5"]
-    assert figure.layout.yaxis.ticktext == ("conv", "dense")
-    conv, dense = figure.data[0].x
+def test_accuracy_is_that_of_one_rate(run: Run) -> None:
+    figure = figures.accuracy(run, label="p = 0.1")
+    assert list(figure.data[0].y) == ["dense", "conv"]
+    dense, conv = figure.data[0].x
     assert conv == pytest.approx(0.9 - 22 / 3 / 100)
     assert dense == pytest.approx(0.9 - 23 / 3 / 100)
-    assert "golden 90.00%" in figure.layout.annotations[0].text
+    assert figure.layout.annotations[0].text == "without faults 90.00%"
+    assert figure.layout.title.text == "Accuracy under faults, p = 0.1"
 
 
-def test_accuracy_shows_some_of_many_rates_and_says_so(tmp_path: Path) -> None:
-    rates = [number / 50 for number in range(1, 50)]
-    rows = [row for p in rates for row in cell_rows("conv", 0, bit=31, sdc=1, probability=p)]
-    many = write_run(tmp_path / "many", rows)
-    figure = figures.accuracy(many, shown=4)
-    assert [trace.name for trace in figure.data] == ["p = 0.02", "p = 0.34", "p = 0.66", "p = 0.98"]
-    assert figure.layout.xaxis.title.text == "accuracy (4 of 49 rates)"
-    assert len(figures.accuracy(many).data) == 20
-    assert figures.accuracy(many, shown=49).layout.xaxis.title.text == "accuracy"
+def test_of_one_trial_a_hover_tells_no_bounds(tmp_path: Path) -> None:
+    rows = [*cell_rows("conv", 0, bit=31, sdc=1)[:1], *cell_rows("dense", 1, bit=30, sdc=3)]
+    several, lone = figures.accuracy(write_run(tmp_path / "run", rows)).data[0].hovertemplate
+    place, value, low, high = (f"%{{customdata[{at}]" for at in range(4))
+    assert f"{place}}}<br>accuracy {value}:.2%}}<br>without" in lone
+    assert f"accuracy {value}:.2%}} ({low}:.2%}} to {high}:.2%}})<br>without" in several
 
 
-def test_the_heat_map_has_rates_where_trials_have_and_nothing_elsewhere(run: Run) -> None:
-    (heat,) = figures.bit_heatmap(run).data
-    assert list(heat.x) == list(range(31, -1, -1))
-    assert heat.z[:, [0, 1, 31]] == pytest.approx(np.array([[0.04, 0.4, 0], [0.04, 0.42, 0]]))
-    assert np.isnan(heat.z[:, 2:31]).all()
-    rate, low, high, count, injected, trials = heat.customdata[0, 1]
-    assert (rate, count, injected, trials) == (0.4, 80, 200, 4)
+def test_curves_have_a_point_for_each_rate(tmp_path: Path) -> None:
+    rows = [
+        row
+        for exponent in (6, 5, 4)
+        for at, layer in enumerate(("conv", "dense"))
+        for row in cell_rows(
+            layer, at, bit=31, sdc=2 * (6 - exponent) + at, probability=None, ber=10.0**-exponent
+        )
+    ]
+    run = write_run(tmp_path / "run", rows)
+    figure = figures.curves(run, "lost")
+    assert [trace.name for trace in figure.data] == ["dense", "conv"]
+    assert figure.data[1].x.tolist() == [1e-6, 1e-5, 1e-4]
+    assert figure.data[1].y == pytest.approx([0, 0.04, 0.08])
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.ticktext == ("1e-06", "1e-05", "0.0001")
+    accuracy = figures.curves(run, shown=1)
+    assert [trace.name for trace in accuracy.data] == ["dense"]
+    assert accuracy.data[0].y == pytest.approx([0.89, 0.87, 0.85])
+
+
+def test_one_rate_has_no_curves_but_a_reason(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=1))
+    with pytest.raises(NothingToShowError, match="There are not two rates"):
+        figures.curves(run)
+
+
+def test_the_heat_map_has_a_column_for_each_bit_and_a_colour_for_none(run: Run) -> None:
+    figure = figures.bit_heatmap(run)
+    (heat,) = figure.data
+    assert list(heat.x) == ["31", "30", "0"]
+    assert list(heat.y) == ["dense", "conv"]
+    assert figure.layout.xaxis.ticktext == ("31", "30", "0")
+    assert heat.z[:, :2] == pytest.approx(np.log10([[0.04, 0.44], [0.04, 0.42]]))
+    below = -2 - 0.15 * (2 + np.log10(0.44))
+    assert heat.zmin == pytest.approx(below)
+    assert heat.z[:, 2] == pytest.approx([below, below])
+    assert heat.colorscale[0] == (0.0, NONE_SEEN)
+    assert heat.colorbar.ticktext == ("none", "1%", "10%")
+    rate, low, high, sdc, due, injected, trials = heat.customdata[1, 1]
+    assert (rate, sdc, due, injected, trials) == (0.42, 40, 2, 100, 2)
     assert low < rate < high
 
 
-def test_the_heat_map_of_another_outcome_is_refused(run: Run) -> None:
-    with pytest.raises(ValueError, match="The outcome is 'masked', expected one of: sdc, due"):
-        figures.bit_heatmap(run, "masked")
+def test_where_a_layer_lacks_a_bit_the_heat_map_is_empty(tmp_path: Path) -> None:
+    rows = [*cell_rows("conv", 0, bit=31, sdc=1), *cell_rows("dense", 1, bit=30, sdc=3)]
+    (heat,) = figures.bit_heatmap(write_run(tmp_path / "run", rows)).data
+    assert np.isnan(heat.z).tolist() == [[True, False], [False, True]]
 
 
-def test_bit_fields_are_in_the_order_of_the_word(run: Run) -> None:
-    figure = figures.bit_fields(run)
-    assert [trace.name for trace in figure.data] == ["sdc", "due"]
-    assert figure.layout.yaxis.ticktext == ("sign", "exponent", "mantissa")
-    assert figure.data[0].x == pytest.approx([0.04, 0.41, 0])
-    assert figure.data[1].x == pytest.approx([0, 0.02, 0])
+def test_layers_are_ranked_by_what_they_lose(run: Run) -> None:
+    sdc, due, lost = figures.criticality(run, label="p = 0.5").data
+    assert list(lost.y) == ["dense", "conv"]
+    assert sdc.x == pytest.approx([23 / 150, 22 / 150])
+    assert due.x == pytest.approx([1 / 150, 1 / 150])
+    assert lost.x == pytest.approx([24 / 150, 23 / 150])
+    assert list(lost.marker.symbol) == ["circle-open", "circle-open"]
+    assert len(figures.criticality(run, shown=1).data[0].y) == 1
 
 
-def test_the_ranking_begins_with_the_highest_rate(run: Run) -> None:
-    (points,) = figures.criticality(run, shown=2).data
-    assert list(points.text) == ["dense bit 30", "conv bit 30"]
-    assert points.x == pytest.approx([0.42, 0.4])
+def test_bits_are_in_the_order_of_the_word_and_certain_ranks_filled(run: Run) -> None:
+    lost = figures.criticality(run, "bit").data[2]
+    assert list(lost.x) == ["31", "30", "0"]
+    assert lost.y == pytest.approx([0.04, 0.43, 0])
+    assert list(lost.marker.symbol) == ["circle-open", "circle", "circle-open"]
+
+
+def test_fields_stand_for_the_bits_that_were_drawn_from_them(tmp_path: Path) -> None:
+    rows = [
+        row
+        for field, sdc in (("mantissa", 1), ("exponent", 9))
+        for row in cell_rows("conv", 0, bit=None, bit_field=field, sdc=sdc)
+    ]
+    lost = figures.criticality(write_run(tmp_path / "run", rows), "bit").data[2]
+    assert list(lost.x) == ["exponent", "mantissa"]
+
+
+def test_a_label_that_there_is_not_is_refused(run: Run) -> None:
+    expected = r"label is 'p = 1', expected one of: 'p = 0.1', 'p = 0.5'"
+    with pytest.raises(ValueError, match=expected):
+        figures.criticality(run, label="p = 1")
 
 
 def test_drift_tells_from_which_class_to_which(run: Run) -> None:
@@ -85,8 +137,8 @@ def test_the_map_of_a_layer_covers_it(run: Run, by: str, shape: tuple[int, ...])
 
 FIGURES: list[Callable[[Run], object]] = [
     figures.accuracy,
+    figures.curves,
     figures.bit_heatmap,
-    figures.bit_fields,
     figures.criticality,
     figures.class_drift,
 ]
@@ -106,22 +158,20 @@ def test_without_recorded_injections_there_is_no_map_but_a_reason(tmp_path: Path
         figures.vulnerability_map(run, "dense")
 
 
-def test_without_bits_there_is_no_heat_map_but_a_reason(tmp_path: Path) -> None:
+def test_without_bits_there_is_no_figure_of_bits_but_a_reason(tmp_path: Path) -> None:
     rows = cell_rows("conv", 0, bit=None, sdc=3, bit_field=None, fault="zero")
     run = write_run(tmp_path / "run", rows)
-    with pytest.raises(NothingToShowError, match="No cell has a bit of its own"):
-        figures.bit_heatmap(run)
-    with pytest.raises(NothingToShowError, match="The faults have no bits"):
-        figures.bit_fields(run)
-    assert list(figures.criticality(run).data[0].text) == ["conv"]
+    for make in (figures.bit_heatmap, lambda one: figures.criticality(one, "bit")):
+        with pytest.raises(NothingToShowError, match="No bit has trials of its own"):
+            make(run)
+    assert list(figures.criticality(run).data[0].y) == ["conv"]
 
 
 def test_where_nothing_happened_there_is_no_figure_but_a_reason(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=0))
-    with pytest.raises(NothingToShowError, match="None of the 100 injected samples is due"):
-        figures.bit_heatmap(run, "due")
-    with pytest.raises(NothingToShowError, match="None of the 100 injected samples is sdc"):
-        figures.criticality(run)
+    for make in (figures.bit_heatmap, figures.criticality):
+        with pytest.raises(NothingToShowError, match="None of the 100 injected samples is sdc or"):
+            make(run)
 
 
 def test_of_many_elements_the_surest_are_shown_without_bars(
@@ -136,14 +186,14 @@ def test_of_many_elements_the_surest_are_shown_without_bars(
     assert len(figure.data[0].x) == 5
     assert figure.data[0].error_y.array is None
     lows = run.vulnerability_map("dense")["sdc_low"]
-    assert figure.data[0].customdata[:, 1].min() >= lows.nlargest(5).min()
+    assert min(row[2] for row in figure.data[0].customdata) >= lows.nlargest(5).min()
 
 
 def test_the_worst_layers_weights_are_mapped_by_the_variable_that_does_most_harm(
     tmp_path: Path,
 ) -> None:
     rows = [
-        *cell_rows("conv", 0, bit=30, sdc=3),
+        *cell_rows("conv", 0, bit=31, sdc=0, target="weights"),
         *cell_rows("dense", 1, bit=30, sdc=5, target="weights"),
     ]
     sites = site_rows(rows)
@@ -154,33 +204,36 @@ def test_the_worst_layers_weights_are_mapped_by_the_variable_that_does_most_harm
     assert views.worst_layer(run) == views.Worst("dense", "kernel", ("element",))
 
 
-def test_targets_and_faults_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_targets_and_faults_have_figures_of_their_own(tmp_path: Path) -> None:
     rows = [
         *cell_rows("conv", 0, bit=30, sdc=3),
         *cell_rows("conv", 0, bit=30, sdc=5, target="weights", variable="kernel"),
         *cell_rows("conv", 0, bit=30, sdc=7, fault="stuck_at", parameters='{"value":1}'),
     ]
-    figure = figures.bit_heatmap(write_run(tmp_path / "run", rows))
-    assert figure.layout.yaxis.ticktext == (
-        "conv",
-        "conv stuck_at value=1",
-        "conv weights kernel",
-    )
-    assert figure.data[0].z[:, 0] == pytest.approx([0.06, 0.14, 0.1])
+    run = write_run(tmp_path / "run", rows)
+    rates = {
+        one.label: figures.bit_heatmap(run, label=one.label).data[0].customdata[0, 0, 0]
+        for one in rankings(run, "layer")
+    }
+    assert rates == {
+        "outputs bit_flip": pytest.approx(0.08),
+        "outputs stuck_at value=1": pytest.approx(0.16),
+        "weights bit_flip": pytest.approx(0.12),
+    }
 
 
 def test_names_of_layers_are_no_markup(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", usual_rows(['<b>&"']))
     figure = figures.accuracy(run)
     assert figure.layout.yaxis.ticktext == ('&lt;b&gt;&amp;"',)
-    assert figure.data[0].text[0] == '&lt;b&gt;&amp;"'
+    assert figure.data[0].customdata[0][0] == '&lt;b&gt;&amp;"'
 
 
 def test_long_names_lose_their_beginning_at_the_axis(tmp_path: Path) -> None:
     name = "encoder/block_12/attention/query_dense"
     figure = figures.accuracy(write_run(tmp_path / "run", usual_rows([name])))
     assert figure.layout.yaxis.ticktext == ("…_12/attention/query_dense",)
-    assert figure.data[0].text[0] == name
+    assert figure.data[0].customdata[0][0] == name
 
 
 def luminance(colour: str) -> float:

@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,15 +33,36 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._section = ""
         self._inside = ""
+        self.figures: dict[str, list[str]] = {}
         self.feed(html)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What the figures can be asked to show."""
+        held: dict[str, Any] = self._held("choices")
+        return held
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """The tables of numbers."""
+        held: dict[str, Any] = self._held("table-data")
+        return held
+
+    def _held(self, name: str) -> Any:
+        ids = [attributes.get("id") for tag, attributes in self.tags if tag == "script"]
+        return json.loads(self.scripts[ids.index(name)])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._inside = tag
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
+        if tag == "figure":
+            self.figures[dict(attrs)["id"] or ""] = []
         if tag == "script":
             self.scripts.append("")
+            if "data-choices" in dict(attrs):
+                self.figures[[*self.figures][-1]].append(dict(attrs)["data-choices"] or "")
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
@@ -57,22 +79,82 @@ def page_of(run: Run) -> Page:
     return Page(render_report(run))
 
 
-def test_a_full_run_has_every_section_and_a_figure_in_each(tmp_path: Path) -> None:
+def test_a_full_run_begins_with_the_answer_and_has_a_figure_in_each_section(
+    tmp_path: Path,
+) -> None:
     rows = usual_rows()
     page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
     assert list(page.sections)[1:] == [
-        *("summary", "accuracy", "bits", "fields", "criticality", "drift", "map"),
-        *("failures", "cells", "provenance", "reading"),
+        *("summary", "accuracy", "drift", "inside", "tables", "provenance", "reading"),
     ]
-    plots = [attributes["id"] for tag, attributes in page.tags if attributes.get("class") == "plot"]
-    assert plots == [
-        *("accuracy-1", "bits-1", "bits-2", "fields-1", "criticality-1", "drift-1"),
-        *("map-1", "map-2"),
-    ]
-    assert "24 of 24 none given up on" in page.sections["summary"]
-    assert "golden accuracy 90.00% on 100 samples" in page.sections["summary"]
+    assert page.figures == {
+        "layers": ["0", "1"],
+        "bits": ["0", "1"],
+        "map": ["0", "1"],
+        "curves": ["0 1"],
+        "lost": ["0 1"],
+        "by-layer": ["0", "1"],
+        "drift-map": [""],
+        "inside-position": [""],
+        "inside-channel": [""],
+    }
+    answer = "p = 0.5: dense is the most critical layer: 16.00% (12.29 to 20.57) of injected"
+    assert answer in page.sections["summary"]
+    assert "accuracy without faults 90.00% on 100 samples" in page.sections["summary"]
+    assert "1,200 in 2 layers, at p = 0.1, p = 0.5" in page.sections["summary"]
+    assert "trials 24 of 24" in page.sections["summary"]
     assert "git.commit c0ffee git.dirty yes" in page.sections["provenance"]
-    assert "Inside the worst layer, dense" in page.sections["map"]
+    assert "Inside dense, p = 0.5" in page.sections["inside"]
+
+
+def test_the_first_choice_is_the_highest_rate_of_the_faults_that_lose_most(tmp_path: Path) -> None:
+    rows = [
+        row
+        for fault, sdc in (("bit_flip", 9), ("zero", 3))
+        for p in (0.1, 0.5)
+        for row in cell_rows("conv", 0, bit=31, sdc=sdc, fault=fault, probability=p)
+    ]
+    page = page_of(write_run(tmp_path / "run", rows))
+    assert page.choices["labels"] == [
+        *("bit_flip, p = 0.1", "bit_flip, p = 0.5", "zero, p = 0.1", "zero, p = 0.5"),
+    ]
+    assert page.choices["start"] == 1
+    assert page.figures["curves"] == ["0 1", "2 3"]
+
+
+def test_of_many_rates_some_have_figures_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("results.report.content.DRAWN", 3)
+    rates = [0.1, 0.2, 0.3, 0.4, 0.5]
+    rows = [row for p in rates for row in cell_rows("conv", 0, bit=31, sdc=1, probability=p)]
+    page = page_of(write_run(tmp_path / "run", rows))
+    assert page.choices["labels"] == ["p = 0.1", "p = 0.3", "p = 0.5"]
+    assert "3 of 5 kinds of faults and rates have figures" in page.sections["summary"]
+    rate = next(one for one in page.tables["layers"]["columns"] if one["name"] == "rate")
+    assert rate["levels"] == [f"p = {p}" for p in rates]
+
+
+def test_many_layers_are_folded_by_blocks(tmp_path: Path) -> None:
+    names = [f"block_{block}_{part}" for block in range(9) for part in ("expand", "project")]
+    rows = [row for at, name in enumerate(names) for row in cell_rows(name, at, bit=31, sdc=1)]
+    page = page_of(write_run(tmp_path / "run", rows))
+    told = dict(zip(page.choices["names"], page.choices["blocks"], strict=True))
+    assert told == {name: name.rpartition("_")[0] for name in names}
+    assert page.choices["rows"] == 15
+
+
+def test_numbers_are_of_layers_bits_and_cells_and_never_over_rates(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run", usual_rows()))
+    assert {name: table["rows"] for name, table in page.tables.items()} == {
+        "layers": 4,
+        "bits": 6,
+        "cells": 12,
+    }
+    for name in ("layers", "bits"):
+        assert [one["label"] for one in page.tables[name]["columns"][:3]] == [
+            *(name[:-1], "rate", "sdc+due rate"),
+        ]
 
 
 def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
@@ -94,8 +176,7 @@ def test_user_texts_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
     assert not [tag for tag, _ in page.tags if tag in ("b", "i", "img")]
     assert NASTY in page.sections["summary"]
     assert "<img src=x>" in page.sections["failures"]
-    cells = next(json.loads(script) for script in page.scripts if script.startswith('{"rows"'))
-    assert NASTY in cells["columns"][0]["levels"]
+    assert NASTY in page.tables["cells"]["columns"][0]["levels"]
 
 
 def test_json_cannot_end_the_script_that_it_stands_in() -> None:
@@ -110,16 +191,24 @@ def test_what_failed_and_what_is_missing_is_told(tmp_path: Path) -> None:
     assert "15 of 40 trials are still to be done" in page.sections["summary"]
     assert "24 of 40 1 given up on" in page.sections["summary"]
     assert "layer conv, bit 30 out of memory" in page.sections["failures"]
-    assert "The injections were not recorded" in page.sections["drift"]
-    assert "The injections were not recorded" in page.sections["map"]
+    assert "Not shown: The injections were not recorded" in page.sections["reading"]
+    assert not {"drift", "inside"} & set(page.sections)
 
 
-def test_a_run_without_trials_says_so_in_every_section(tmp_path: Path) -> None:
+def test_a_run_without_trials_says_so_and_has_no_empty_section(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", [], planned=24))
     assert "24 of 24 trials are still to be done" in page.sections["summary"]
-    for name in ("accuracy", "bits", "fields", "criticality", "cells"):
-        assert "No trial is finished yet." in page.sections[name]
-    assert "plot" not in [attributes.get("class") for _, attributes in page.tags]
+    assert "No trial is finished yet." in page.sections["summary"]
+    assert list(page.sections)[1:] == ["summary", "provenance", "reading"]
+    assert page.figures == {}
+
+
+def test_where_nothing_was_lost_the_bound_is_told(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=0)))
+    told = "No sdc or due in 100 injected samples: at most 3.70%."
+    assert told in page.sections["summary"]
+    assert list(page.figures) == ["by-layer"]
+    assert "Not shown: None of the 100 injected samples is sdc or due." in page.sections["reading"]
 
 
 def test_weights_faults_metrics_and_criteria_are_columns_of_the_cells(tmp_path: Path) -> None:
@@ -142,31 +231,30 @@ def test_weights_faults_metrics_and_criteria_are_columns_of_the_cells(tmp_path: 
     ]
     run = write_run(tmp_path / "run", rows, columns=list(columns))
     page = page_of(run)
-    cells = next(json.loads(script) for script in page.scripts if script.startswith('{"rows"'))
-    named = {column["name"]: column for column in cells["columns"]}
+    named = {column["name"]: column for column in page.tables["cells"]["columns"]}
     assert named["variable"]["levels"] == ["kernel"]
     assert named["parameters"]["levels"] == ['{"factor":2}']
     assert named["metric_error"]["values"] == ["inf"] * 3
     assert sorted(named["sdc_top5_rate"]["values"]) == [0.02] * 3
-    assert "dense scale factor=2" in page.sections["summary"]
-    assert "sdc rate in weights" in page.sections["summary"]
+    labels = ["outputs bit_flip, p = 0.5", "outputs scale factor=2, 3 sites"]
+    assert page.choices["labels"] == [*labels, "weights bit_flip, p = 0.5"]
 
 
 def test_injections_without_classes_have_a_map_but_no_drift(tmp_path: Path) -> None:
     rows = usual_rows()
     sites = [{**row, "golden_class": None, "faulty_class": None} for row in site_rows(rows)]
     page = page_of(write_run(tmp_path / "run", rows, sites=sites))
-    assert "No recorded injection is sdc and has classes." in page.sections["drift"]
-    assert "sdc rate by position" in page.sections["map"]
+    told = "Not shown: No recorded injection is sdc and has classes."
+    assert told in page.sections["reading"]
+    assert "sdc rate by position" in page.sections["inside"]
 
 
 def test_of_many_cells_the_worst_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("results.report.content.SHOWN_CELLS", 2)
+    monkeypatch.setattr("results.report.number_tables.SHOWN_CELLS", 2)
     page = page_of(write_run(tmp_path / "run", usual_rows()))
-    assert "The 2 cells with the highest sdc rates, of 12" in page.sections["cells"]
-    cells = next(json.loads(script) for script in page.scripts if script.startswith('{"rows"'))
-    assert cells["rows"] == 2
-    assert cells["columns"][0]["levels"] == ["dense"]
+    assert "Of 12 cells, the 2 that lose most are here" in page.sections["tables"]
+    assert page.tables["cells"]["rows"] == 2
+    assert page.tables["cells"]["columns"][0]["levels"] == ["dense"]
 
 
 def test_fifty_layers_of_64_bits_are_a_page_of_three_megabytes(tmp_path: Path) -> None:
@@ -226,8 +314,8 @@ def test_more_injections_than_a_report_reads_are_left_out(
     monkeypatch.setattr("results.reading.snapshot.MOST_INJECTIONS", 1199)
     rows = usual_rows()
     page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
-    for name in ("drift", "map"):
-        assert "1,200 injections were recorded, more than the 1,199" in page.sections[name]
+    told = "Not shown: 1,200 injections were recorded, more than the 1,199"
+    assert told in page.sections["reading"]
 
 
 def test_a_snapshot_answers_what_was_asked_before_from_memory(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -11,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from results import write_report
-from tests.results.report.report_runs import site_rows, usual_rows, write_run
+from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -51,34 +53,57 @@ def page(browser: Browser, report: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: fetched.append(request.url))
     page.goto(report)
-    expect(page.locator("#map-2 .plot-container")).to_be_visible()
+    expect(page.locator("#inside-channel .plot-container")).to_be_visible()
     yield page
     context.close()
     assert said == []
-    assert fetched == [report]
+    assert [one for one in fetched if not one.startswith(("blob:", "data:"))] == [report]
 
 
 def first_cell(page: Page, column: str) -> str:
-    """What the first row of the table of cells has in a column."""
-    heads = page.locator("#cell-table thead th").all_inner_texts()
+    """What the first row of the table of numbers has in a column."""
+    heads = page.locator("#numbers thead th").all_inner_texts()
     place = next(at for at, head in enumerate(heads) if head.strip().startswith(column))
-    return page.locator("#cell-table tbody tr").first.locator("th, td").nth(place).inner_text()
+    return page.locator("#numbers tbody tr").first.locator("th, td").nth(place).inner_text()
+
+
+def rows_of(page: Page, figure: str) -> list[str]:
+    """The labels of a figure's rows."""
+    return page.locator(f"#{figure} .ytick text").all_text_contents()
+
+
+def saved(page: Page, figure: str, kind: str) -> tuple[str, str]:
+    """The name of what a figure lets one download, and its text."""
+    page.locator(f"#{figure} details").evaluate("one => one.open = true")
+    with page.expect_download() as download:
+        page.locator(f"#{figure}").get_by_role("button", name=kind).click()
+    file = download.value
+    return file.suggested_filename, Path(file.path()).read_text(errors="replace")
 
 
 def test_every_figure_is_drawn(page: Page) -> None:
     plots = page.locator(".plot")
-    assert plots.count() == 8
+    assert plots.count() == 9
     for plot in plots.all():
         expect(plot.locator("svg.main-svg").first).to_be_visible()
 
 
+def test_the_answer_and_its_figures_are_on_the_first_screen(page: Page) -> None:
+    bottoms = [
+        page.locator(place).evaluate("one => one.getBoundingClientRect().bottom")
+        for place in ("#choose", "#layers .plot", "#bits .plot", "#map .plot")
+    ]
+    assert max(bottoms) <= DESKTOP["height"]
+
+
 MIDDLE = (0.5, 0.5)
 HOVERS = {
-    "bits-1": (".heatmaplayer", (1.5 / 32, 0.5), ["bit 30", "sdc 42% (", " of n = 200 injected"]),
-    "accuracy-1": (".point", MIDDLE, ["conv", "p = 0.1", "golden 90.00%", "6 trials in 3 cells"]),
-    "fields-1": (".point", MIDDLE, ["sign", "sdc 4% (", " of n = 600 injected"]),
-    "criticality-1": (".point", MIDDLE, [LAYERS[2], "bit 30", "rank 1 (1 to "]),
-    "drift-1": (".heatmaplayer", (0.25, 0.75), ["golden class 7, faulty class 1", " sdc samples"]),
+    "map": (".heatmaplayer", (0.5, 0.5), ["bit 30", "lost 44% (", "of n = 100 injected"]),
+    "layers": (".scatterlayer .point", MIDDLE, [LAYERS[2], "rank 1 (1 to 3)", "n = 300 injected"]),
+    "bits": (".scatterlayer .point", MIDDLE, ["bit 31", "rank 2 (2 to 2)", "6 sdc and 0 due"]),
+    "curves": (".scatterlayer .point", MIDDLE, [LAYERS[2], "probability 0.1", "accuracy 82.00%"]),
+    "by-layer": (".point", MIDDLE, [LAYERS[2], "without faults 90.00%", "6 trials in 3 cells"]),
+    "drift-map": (".heatmaplayer", (0.25, 0.75), ["golden class 7, faulty class 1", " sdc sam"]),
 }
 """By figure: which of its marks is hovered, where in it, and what is to be told."""
 
@@ -95,37 +120,116 @@ def test_hovering_tells_values_and_n(page: Page) -> None:
         assert [words for words in told if words not in text] == []
 
 
-def test_cells_begin_with_the_worst_and_can_be_sorted_from_the_keyboard(page: Page) -> None:
-    cells = page.locator("#cells")
-    assert first_cell(page, "sdc rate").startswith("44.00%")
-    head = cells.get_by_role("columnheader", name="sdc rate")
+def test_another_rate_is_shown_when_it_is_chosen(page: Page) -> None:
+    answer = page.locator(".answer:not([hidden])").first
+    expect(answer).to_contain_text("p = 0.5: ")
+    page.locator("#choice").select_option("p = 0.1")
+    expect(answer).to_contain_text("p = 0.1: ")
+    assert saved(page, "layers", "CSV")[0] == "layers-p-0.1.csv"
+
+
+def test_the_data_of_a_figure_can_be_had_as_csv(page: Page) -> None:
+    name, text = saved(page, "map", "CSV")
+    assert name == "map-p-0.5.csv"
+    head, *rows = csv.reader(text.splitlines())
+    assert head[:3] == ["layer", "bit", "sdc+due_rate"]
+    assert head[5:] == ["sdc", "due", "injected", "trials"]
+    assert [row[:3] for row in rows[:3]] == [
+        [LAYERS[2], "31", "0.04"],
+        [LAYERS[2], "30", "0.46"],
+        [LAYERS[2], "0", "0"],
+    ]
+    assert {row[0] for row in rows} == set(LAYERS)
+
+
+def test_figures_can_be_had_for_papers(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    name, text = saved(page, "layers", "SVG")
+    assert name == "layers-p-0.5.svg"
+    assert text.startswith("<svg")
+    assert "rgb(27, 33, 40)" in text  # the ink of light paper
+    name, text = saved(page, "bits", "PNG")
+    assert name == "bits-p-0.5.png"
+    assert "PNG" in text[:8]
+
+
+def test_the_values_of_a_figure_are_in_a_table_below_it(page: Page) -> None:
+    page.locator("#layers summary").click()
+    table = page.locator("#layers table")
+    expect(table.locator("tbody tr")).to_have_count(3)
+    assert table.locator("tbody tr").first.locator("td").all_inner_texts()[:2] == [
+        LAYERS[2],
+        "0.1667",
+    ]
+
+
+def test_numbers_begin_with_the_worst_and_can_be_sorted_from_the_keyboard(page: Page) -> None:
+    numbers = page.locator("#tables")
+    page.locator("#table-name").select_option("cells")
+    assert first_cell(page, "sdc+due rate").startswith("46.00%")
+    head = numbers.get_by_role("columnheader", name="sdc+due rate")
     expect(head).to_have_attribute("aria-sort", "descending")
-    cells.get_by_role("button", name="sdc rate").focus()
+    numbers.get_by_role("button", name="sdc+due rate").focus()
     page.keyboard.press("Enter")
     expect(head).to_have_attribute("aria-sort", "ascending")
-    assert first_cell(page, "sdc rate").startswith("0.00%")
-    cells.get_by_role("button", name="layer").press("Space")
+    assert first_cell(page, "sdc+due rate").startswith("0.00%")
+    numbers.get_by_role("button", name="layer").press("Space")
     assert first_cell(page, "layer") == "conv"
     expect(head).not_to_have_attribute("aria-sort", "ascending")
 
 
-def test_cells_can_be_searched_and_filtered(page: Page) -> None:
-    filters, status = page.locator("#filters"), page.get_by_role("status")
-    expect(status).to_have_text("1 to 18 of 18 cells")
+def test_numbers_can_be_searched_and_filtered(page: Page) -> None:
+    filters, status = page.locator("#filters"), page.locator("#shown")
+    expect(status).to_have_text("1 to 6 of 6")
+    filters.get_by_label("Table").select_option("cells")
+    expect(status).to_have_text("1 to 18 of 18")
     filters.get_by_label("Search").fill("query 30")
-    expect(status).to_have_text("1 to 2 of 2 cells")
+    expect(status).to_have_text("1 to 2 of 2")
     filters.get_by_label("Search").fill("no such")
-    expect(status).to_have_text("No cell matches.")
+    expect(status).to_have_text("No row matches.")
     filters.get_by_label("Search").fill("")
-    filters.get_by_label("layer").select_option(LAYERS[1])
+    page.locator("#columns").get_by_label("layer").select_option(LAYERS[1])
     filters.get_by_label("field").select_option("exponent")
-    expect(status).to_have_text("1 to 2 of 2 cells")
+    expect(status).to_have_text("1 to 2 of 2")
     assert first_cell(page, "layer") == LAYERS[1]
+
+
+def test_many_layers_are_folded_and_can_be_filtered_everywhere(
+    browser: Browser, tmp_path: Path
+) -> None:
+    names = [f"block_{block}_{part}" for block in range(20) for part in ("expand", "project")]
+    rows = [
+        row
+        for at, name in enumerate(names)
+        for bit in (31, 30)
+        for row in cell_rows(name, at, bit=bit, sdc=at % 30)
+    ]
+    file = write_report(write_run(tmp_path / "run", rows), tmp_path / "report.html")
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(file.as_uri())
+    kept = page.locator("#kept")
+    expect(kept).to_have_text("15 of 40 rows")
+    ranked = rows_of(page, "layers")
+    assert len(ranked) == 15
+    assert rows_of(page, "map") == ranked
+    page.locator("#rows").select_option("blocks")
+    expect(kept).to_have_text("20 of 40 rows")
+    assert len({name.rpartition("_")[0] for name in rows_of(page, "layers")}) == 20
+    page.locator("#block").select_option("block_7")
+    page.locator("#rows").select_option("all")
+    expect(kept).to_have_text("2 of 40 rows")
+    assert set(rows_of(page, "by-layer")) == {"block_7_expand", "block_7_project"}
+    expect(page.locator("#shown")).to_have_text("1 to 2 of 2")
+    page.locator("#block").select_option("")
+    page.locator("#words").fill("project")
+    expect(kept).to_have_text("20 of 40 rows")
+    assert page.evaluate("document.documentElement.scrollHeight") < 5_000
+    page.close()
 
 
 def test_the_theme_follows_the_system_until_it_is_switched(page: Page) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
-    ink = "getComputedStyle(document.querySelector('#bits-1 .xtick text')).fill"
+    ink = "getComputedStyle(document.querySelector('#bits .xtick text')).fill"
     light = page.evaluate(paper), page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
     expect(page.locator("#theme")).to_have_text("Light theme")
@@ -154,5 +258,28 @@ def test_a_phone_needs_no_horizontal_scrolling(page: Page) -> None:
     page.set_viewport_size(PHONE)
     for details in page.locator("details").all():
         details.evaluate("one => one.open = true")
-    expect(page.locator("#bits-1 .main-svg").first).to_have_attribute("width", "336")
+    expect(page.locator("#bits .main-svg").first).to_have_attribute("width", "336")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def test_on_a_phone_the_rate_is_on_the_screen_and_what_scrolls_says_so(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    head = page.get_by_role("columnheader", name="sdc+due rate")
+    assert head.evaluate("one => one.getBoundingClientRect().right") <= PHONE["width"]
+    expect(page.locator("#tables .scroll")).to_have_attribute("data-more", "")
+
+
+def test_every_bit_has_its_label_or_the_axis_says_which(browser: Browser, tmp_path: Path) -> None:
+    rows = [row for bit in range(32) for row in cell_rows("conv", 0, bit=bit, sdc=bit)]
+    file = write_report(write_run(tmp_path / "run", rows), tmp_path / "report.html")
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(file.as_uri())
+    for figure in ("bits", "map"):
+        ticks = page.locator(f"#{figure} .xtick text")
+        assert ticks.all_text_contents() == [str(bit) for bit in range(31, -1, -1)]
+    page.set_viewport_size(PHONE)
+    expect(page.locator("#map .xtitle")).to_have_text("bit (1 of 2 labelled)")
+    assert page.locator("#map .xtick text").all_text_contents() == [
+        str(bit) for bit in range(31, -1, -2)
+    ]
+    page.close()

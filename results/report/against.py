@@ -1,0 +1,186 @@
+"""A run against another of the same cells: two models, or one with a protection and without.
+
+Also what cells of one run that share their sites differ by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.analysis.comparison import as_texts, compare
+from results.analysis.criticality import METRIC
+from results.analysis.differences import CELL, difference
+from results.errors import NothingToShowError, ResultsError
+from results.frames import differing
+from results.reading.snapshot import Snapshot
+from results.report.labels import place_labels, rate_labels
+from results.report.rankings import WITHIN, Ranking, bit_labels, rankings
+from results.report.tables import percent, rate
+from results.run_folder.schema import RATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+SHARED = ("fault", "parameters", "bit_field", "bit", "probability")
+"""In what paired cells may differ, in the order in which one of them is chosen to be shown."""
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Against:
+    """What two runs have in common.
+
+    Args:
+        sentences: What is lost in each, kind by kind and rate by rate.
+        layers: By ranking of the first run, within the common cells: its layers with the rates of
+            both, ``a`` and ``b``.
+        cells: The common cells, those first that differ most surely.
+        left_out: How many cells only one of the runs has.
+    """
+
+    sentences: tuple[str, ...]
+    layers: tuple[tuple[Ranking, pd.DataFrame], ...]
+    cells: pd.DataFrame
+    left_out: int
+
+
+def against(run: Snapshot, other: Snapshot) -> Against:
+    """Compare two runs by the cells that both have.
+
+    Raises:
+        ResultsError: They have none in common.
+    """
+    every = compare(run, other, CONFIDENCE, metric=METRIC)
+    cells = every[every["runs"] == "both"].reset_index(drop=True)
+    if cells.empty:
+        raise ResultsError(
+            f"no cell is in both this run and {run.path}{_apart(every)}",
+            place=other.path,
+            hint="Compare runs of the same campaign: layers, faults, bits and rates have to be the "
+            "same.",
+        )
+    joint = CONFIDENCE ** (1 / len(cells))
+    wide = compare(run, other, joint, metric=METRIC).loc[(every["runs"] == "both").to_numpy()]
+    a, b = (_within(one, cells) for one in (run, other))
+    pairs, sentences = [], []
+    theirs = {one.key: one for one in rankings(b, "layer")}
+    totals = [one.summary(WITHIN) for one in (a, b)]
+    for one in rankings(a, "layer"):
+        if (match := theirs.get(one.key)) is None:
+            continue
+        sentences.append(_sentence(one, one.select(totals[0]), match.select(totals[1])))
+        both = one.rows.merge(match.rows, on="place", suffixes=("_a", "_b"), sort=False)
+        here, there = (
+            both[[f"{name}_{side}" for name in _NAMES]].set_axis(_NAMES, axis=1) for side in "ab"
+        )
+        pairs.append((one, both.join(difference(here, there, METRIC))))
+    return Against(
+        tuple(sentences), tuple(pairs), _surest(cells, wide), int((every["runs"] != "both").sum())
+    )
+
+
+def paired_cells(run: Snapshot) -> tuple[str, pd.DataFrame]:
+    """Return in what paired cells of a run differ, and their differences, the surest first.
+
+    Raises:
+        NothingToShowError: No two cells share their sites, or none of them lost a sample.
+    """
+    trials = run.trials([*SHARED, "sampling"])
+    paired = trials[trials["sampling"] == "paired"]
+    for of in differing(paired, SHARED) if len(paired) else []:
+        rows = run.differences(of, metric=METRIC, confidence=CONFIDENCE)
+        rows = rows[(rows["pairs"] > 0) & (rows[["rate_a", "rate_b"]].max(axis=1) > 0)]
+        if len(rows):
+            joint = CONFIDENCE ** (1 / len(rows))
+            wide = run.differences(of, metric=METRIC, confidence=joint).loc[rows.index]
+            return of, _surest(rows, wide, of)
+    raise NothingToShowError("No cells share their sites.")
+
+
+_NAMES = [f"{METRIC}_rate", f"{METRIC}_low", f"{METRIC}_high", "method"]
+
+
+def _within(run: Snapshot, cells: pd.DataFrame) -> Snapshot:
+    """Return a run with the trials of some cells only."""
+    trials = run.trials()
+    keys = as_texts(trials[list(CELL)])
+    there = keys.merge(cells[list(CELL)].assign(there=1), on=list(CELL), how="left")["there"]
+    return run.only(trials[there.notna().to_numpy()])
+
+
+def _apart(cells: pd.DataFrame) -> str:
+    """Return in what two runs without common cells have nothing in common."""
+    if set(cells["runs"]) != {"a", "b"}:
+        return ", which has none yet" if set(cells["runs"]) == {"b"} else ""
+    for name in CELL:
+        ours, theirs = ([*dict.fromkeys(cells.loc[cells["runs"] == run, name])] for run in "ab")
+        if not {str(value) for value in ours} & {str(value) for value in theirs}:
+            return f": {name} is {_named(theirs)} here and {_named(ours)} there"
+    return ""
+
+
+def _named(values: Sequence[object]) -> str:
+    some = ", ".join(str(value) for value in values[:3])
+    return f"{some} and {len(values) - 3} more" if len(values) > 3 else some
+
+
+def _sentence(one: Ranking, first: pd.DataFrame, second: pd.DataFrame) -> str:
+    """Return what is lost in two runs at one rate, from the row of each."""
+    found = difference(first, second, METRIC).iloc[0]
+    told = [
+        rate(*(float(row[f"{METRIC}_{end}"].iloc[0]) for end in ("rate", "low", "high")))
+        for row in (first, second)
+    ]
+    low, high = found["low"], found["high"]
+    ends = sorted([abs(low), abs(high)])
+    points = [percent(value).removesuffix("%") for value in (abs(found["difference"]), *ends)]
+    if low <= 0 <= high:
+        what = "which of them loses more is not certain"
+    else:
+        which = "more" if low > 0 else "less"
+        what = f"the other loses {points[0]} points {which} ({points[1]} to {points[2]})"
+    before = f"{one.label}: here" if one.label else "Here"
+    return f"{before}, {told[0]} of injected samples are lost, in the other run {told[1]}: {what}."
+
+
+def _surest(rows: pd.DataFrame, wide: pd.DataFrame, of: str = "") -> pd.DataFrame:
+    """Return differences with the names of their cells, the surest first.
+
+    Args:
+        rows: As ``compare`` or ``differences`` give them.
+        wide: The same with bounds that hold for all of them together.
+        of: The column in which cells of one run differ, if they are of one run.
+    """
+    low, high = (wide[name].to_numpy(np.float64) for name in ("low", "high"))
+    found = rows.assign(place=_cell_labels(rows, of), certain=(low > 0) | (high < 0))
+    sure = np.fmax(rows["low"].to_numpy(np.float64), -rows["high"].to_numpy(np.float64))
+    return found.iloc[np.argsort(-sure, kind="stable")].reset_index(drop=True)
+
+
+def _cell_labels(rows: pd.DataFrame, of: str) -> list[str]:
+    """Return what the cells of rows are called, as far as they differ."""
+    columns = [name for name in CELL if name in rows]
+    apart = {"layer", *differing(rows, columns)}
+    where = [
+        name
+        for name in columns[: columns.index("bit_field") if "bit_field" in columns else None]
+        if name in apart and name not in RATES and name != "bit"
+    ]
+    words: list[Sequence[str]] = [place_labels(rows, where)]
+    if {"bit", "bit_field"} <= set(columns) and apart & {"bit", "bit_field"}:
+        words.append(bit_labels(rows))
+    elif "bit" in apart:
+        words.append([f"bit {value}" for value in rows["bit"]])
+    if apart & set(RATES) and set(RATES) <= set(columns):
+        words.append(rate_labels(rows.assign(sampling="paired")))
+    if of:
+        unit = "bit " if of == "bit" else "p = " if of == "probability" else ""
+        values = zip(rows[f"{of}_a"], rows[f"{of}_b"], strict=True)
+        words.append([f"{unit}{a} → {b}" for a, b in values])
+    return [" ".join(word for word in one if word) for one in zip(*words, strict=True)]
