@@ -100,7 +100,7 @@ MIDDLE = (0.5, 0.5)
 HOVERS = {
     "map": (".heatmaplayer", (0.5, 0.5), ["bit 30", "lost 44% (", "of n = 100 injected"]),
     "layers": (".scatterlayer .point", MIDDLE, [LAYERS[2], "rank 1 (1 to 3)", "n = 300 injected"]),
-    "bits": (".scatterlayer .point", MIDDLE, ["bit 31", "rank 2 (2 to 2)", "6 sdc and 0 due"]),
+    "bits": (".scatterlayer .point", MIDDLE, ["bit 31", "rank 2 (2 to 3)", "12 sdc and 0 due"]),
     "curves": (".scatterlayer .point", MIDDLE, [LAYERS[2], "probability 0.1", "accuracy 82.00%"]),
     "by-layer": (".point", MIDDLE, [LAYERS[2], "without faults 90.00%", "6 trials in 3 cells"]),
     "drift-map": (".heatmaplayer", (0.25, 0.75), ["golden class 7, faulty class 1", " sdc sam"]),
