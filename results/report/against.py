@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SHARED = ("fault", "parameters", "bit_field", "bit", "probability")
 """In what paired cells may differ, in the order in which one of them is chosen to be shown."""
 
+MOST_PAIRED = 4
+"""Values of which all pairs are compared; more are compared with the one that loses most."""
+
 CONFIDENCE = 0.95
 
 
@@ -37,15 +40,15 @@ class Against:
     """What two runs have in common.
 
     Args:
-        sentences: What is lost in each, kind by kind and rate by rate.
-        layers: By ranking of the first run, within the common cells: its layers with the rates of
-            both, ``a`` and ``b``.
+        names: What the runs are called.
+        layers: By ranking of the first run, within the common cells: what is lost in each run, as
+            a sentence, and the layers with the rates of both, ``a`` and ``b``.
         cells: The common cells, those first that differ most surely.
         left_out: How many cells only one of the runs has.
     """
 
-    sentences: tuple[str, ...]
-    layers: tuple[tuple[Ranking, pd.DataFrame], ...]
+    names: tuple[str, str]
+    layers: tuple[tuple[Ranking, str, pd.DataFrame], ...]
     cells: pd.DataFrame
     left_out: int
 
@@ -68,21 +71,20 @@ def against(run: Snapshot, other: Snapshot) -> Against:
     joint = CONFIDENCE ** (1 / len(cells))
     wide = compare(run, other, joint, metric=METRIC).loc[(every["runs"] == "both").to_numpy()]
     a, b = (_within(one, cells) for one in (run, other))
-    pairs, sentences = [], []
+    names = _names(run.path, other.path)
+    pairs = []
     theirs = {one.key: one for one in rankings(b, "layer")}
     totals = [one.summary(WITHIN) for one in (a, b)]
     for one in rankings(a, "layer"):
         if (match := theirs.get(one.key)) is None:
             continue
-        sentences.append(_sentence(one, one.select(totals[0]), match.select(totals[1])))
+        told = _sentence(one, names, one.select(totals[0]), match.select(totals[1]))
         both = one.rows.merge(match.rows, on="place", suffixes=("_a", "_b"), sort=False)
         here, there = (
             both[[f"{name}_{side}" for name in _NAMES]].set_axis(_NAMES, axis=1) for side in "ab"
         )
-        pairs.append((one, both.join(difference(here, there, METRIC))))
-    return Against(
-        tuple(sentences), tuple(pairs), _surest(cells, wide), int((every["runs"] != "both").sum())
-    )
+        pairs.append((one, told, both.join(difference(here, there, METRIC))))
+    return Against(names, tuple(pairs), _surest(cells, wide), int((every["runs"] != "both").sum()))
 
 
 def paired_cells(run: Snapshot) -> tuple[str, pd.DataFrame]:
@@ -91,19 +93,27 @@ def paired_cells(run: Snapshot) -> tuple[str, pd.DataFrame]:
     Raises:
         NothingToShowError: No two cells share their sites, or none of them lost a sample.
     """
-    trials = run.trials([*SHARED, "sampling"])
+    trials = run.trials([*SHARED, "sampling", "sdc", "due", "injected"])
     paired = trials[trials["sampling"] == "paired"]
     for of in differing(paired, SHARED) if len(paired) else []:
-        rows = run.differences(of, metric=METRIC, confidence=CONFIDENCE)
+        base = _most_lost(paired, of) if paired[of].nunique() > MOST_PAIRED else None
+        rows = run.differences(of, base, metric=METRIC, confidence=CONFIDENCE)
         rows = rows[(rows["pairs"] > 0) & (rows[["rate_a", "rate_b"]].max(axis=1) > 0)]
         if len(rows):
             joint = CONFIDENCE ** (1 / len(rows))
-            wide = run.differences(of, metric=METRIC, confidence=joint).loc[rows.index]
+            wide = run.differences(of, base, metric=METRIC, confidence=joint).loc[rows.index]
             return of, _surest(rows, wide, of)
     raise NothingToShowError("No cells share their sites.")
 
 
 _NAMES = [f"{METRIC}_rate", f"{METRIC}_low", f"{METRIC}_high", "method"]
+
+
+def _most_lost(trials: pd.DataFrame, of: str) -> object:
+    """Return the value of a column in whose trials most of the injected samples are lost."""
+    sums = trials.groupby(of, observed=True)[["sdc", "due", "injected"]].sum()
+    found: object = ((sums["sdc"] + sums["due"]) / sums["injected"]).idxmax()
+    return found
 
 
 def _within(run: Snapshot, cells: pd.DataFrame) -> Snapshot:
@@ -130,23 +140,30 @@ def _named(values: Sequence[object]) -> str:
     return f"{some} and {len(values) - 3} more" if len(values) > 3 else some
 
 
-def _sentence(one: Ranking, first: pd.DataFrame, second: pd.DataFrame) -> str:
+def _names(first: str, second: str) -> tuple[str, str]:
+    """Return what two run directories are called: their last parts or, if equal, all of them."""
+    last = (first.rstrip("/").rpartition("/")[2], second.rstrip("/").rpartition("/")[2])
+    return last if last[0] != last[1] else (first, second)
+
+
+def _sentence(
+    one: Ranking, names: tuple[str, str], first: pd.DataFrame, second: pd.DataFrame
+) -> str:
     """Return what is lost in two runs at one rate, from the row of each."""
     found = difference(first, second, METRIC).iloc[0]
-    told = [
+    a, b = (
         rate(*(float(row[f"{METRIC}_{end}"].iloc[0]) for end in ("rate", "low", "high")))
         for row in (first, second)
-    ]
+    )
     low, high = found["low"], found["high"]
     ends = sorted([abs(low), abs(high)])
     points = [percent(value).removesuffix("%") for value in (abs(found["difference"]), *ends)]
     if low <= 0 <= high:
         what = "which of them loses more is not certain"
     else:
-        which = "more" if low > 0 else "less"
-        what = f"the other loses {points[0]} points {which} ({points[1]} to {points[2]})"
-    before = f"{one.label}: here" if one.label else "Here"
-    return f"{before}, {told[0]} of injected samples are lost, in the other run {told[1]}: {what}."
+        what = f"{points[0]} points {'more' if low > 0 else 'less'} ({points[1]} to {points[2]})"
+    before = f"{one.label}: " if one.label else ""
+    return f"{before}`{names[0]}` loses {a} of injected samples, `{names[1]}` {b}: {what}."
 
 
 def _surest(rows: pd.DataFrame, wide: pd.DataFrame, of: str = "") -> pd.DataFrame:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from results.report import plot_data
-from results.report.against import against
+from results.report.against import Against, against
 from results.report.answer import answer, sentence
 from results.report.blocks import blocks
 from results.report.number_tables import number_tables
@@ -58,7 +58,7 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
         "status": status,
         "state": _state(status),
         "created_at": run.created_at,
-        "sentences": _sentences(run, drawn, ranked["bit"]),
+        "sentences": _sentences(run, drawn, ranked["bit"], compared),
         "facts": _facts(run, status, ranked["layer"]),
         "first": _first(run, drawn, ranked["bit"], missing) if drawn else [],
         "choices": _choices(drawn, start),
@@ -78,17 +78,21 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
     return {**filled, "left_out": sorted({*status.unreadable, *run.left_out})}
 
 
-def _sentences(run: Run, drawn: list[Ranking], bits: list[Ranking]) -> list[tuple[str, int, str]]:
-    """Return the answers for layers and for bits: by of what, the choice, and the sentence."""
+def _sentences(
+    run: Run, drawn: list[Ranking], bits: list[Ranking], compared: Against | None
+) -> list[tuple[int, str]]:
+    """Return the answers for layers, for bits and for two runs: the choice, and the sentence."""
     if not drawn:
-        return [("layer", 0, answer(run))]
-    by_label = {one.label: one for one in bits}
-    told: list[tuple[str, int, str]] = []
-    for number, one in enumerate(drawn):
-        told.append(("layer", number, sentence(run, one, by="layer")))
-        if one.label in by_label:
-            told.append(("bit", number, sentence(run, by_label[one.label], by="bit")))
-    return [one for one in told if one[2]]
+        return [(0, answer(run))]
+    found = [(number, sentence(run, one, by="layer")) for number, one in enumerate(drawn)]
+    numbers = {one.key: number for number, one in enumerate(drawn)}
+    found += [
+        (numbers[one.key], sentence(run, one, by="bit")) for one in bits if one.key in numbers
+    ]
+    for one, told, _ in compared.layers if compared else ():
+        if one.key in numbers:
+            found.append((numbers[one.key], told))
+    return [one for one in found if one[1]]
 
 
 def _spaced(found: list[Ranking]) -> list[Ranking]:
@@ -108,13 +112,13 @@ def _start(drawn: list[Ranking]) -> int:
 def _choices(drawn: list[Ranking], start: int) -> dict[str, Any]:
     """Return what the page can be asked to show: kinds and rates, and blocks of layers."""
     names = list(dict.fromkeys(name for one in drawn for name in one.rows["place"]))
-    folded = len(names) > FOLDED
+    block_of = blocks(names) if len(names) > FOLDED else {}
     return {
         "labels": [one.label for one in drawn],
         "start": start,
         "rows": FOLDED,
         "names": names,
-        "blocks": list(blocks(names).values()) if folded else [],
+        "blocks": [block_of[name] for name in names] if block_of else [],
     }
 
 

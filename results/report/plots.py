@@ -67,14 +67,12 @@ class Section:
         title: Its heading.
         note: What is said above the figures.
         plots: Its figures.
-        sentences: What they come to.
     """
 
     name: str
     title: str
     note: str
     plots: tuple[Plot, ...]
-    sentences: tuple[str, ...] = ()
 
 
 def plot(name: str, title: str, note: str, make: Iterable[Make], missing: set[str]) -> list[Plot]:

@@ -126,11 +126,11 @@ def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section
     """Return the section that compares two runs."""
     numbers = {one.key: number for number, one in enumerate(drawn)}
     layers = [
-        ((numbers[one.key],), partial(two_runs, rows, ("here", "other")))
-        for one, rows in found.layers
+        ((numbers[one.key],), partial(two_runs, rows, found.names))
+        for one, _, rows in found.layers
         if one.key in numbers
     ]
-    make = partial(cell_differences, found.cells, a="here", b="other")
+    make = partial(cell_differences, found.cells, a=found.names[0], b=found.names[1])
     accuracy = (other.golden or {}).get("accuracy")
     note = f"The other run is {other.path}"
     note += f", its accuracy without faults {percent(accuracy)}. " if accuracy else ". "
@@ -138,7 +138,7 @@ def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section
     note += f"; {found.left_out:,} are in one only and left out here." if found.left_out else "."
     return Section(
         "against",
-        f"Against {other.campaign.get('name', 'another run')}",
+        f"Against {found.names[1]}",
         note,
         (
             *plot(
@@ -146,5 +146,4 @@ def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section
             ),
             *plot("changes", "Differences of cells", _which(found.cells), [((), make)], set()),
         ),
-        found.sentences,
     )

@@ -57,7 +57,7 @@ def test_nothing_that_was_recorded_is_not_a_record_that_is_missing(tmp_path: Pat
 
 def test_the_report_says_so_and_has_a_dash(tmp_path: Path) -> None:
     page = content(Snapshot(write_run(tmp_path / "run", unhit())))
-    assert page["sentences"] == [("layer", 0, REASON)]
+    assert page["sentences"] == [(0, REASON)]
     assert (page["first"], page["sections"]) == ([], [])
     columns = {column["name"]: column for column in page["tables"]["cells"]["columns"]}
     assert columns["injected"]["values"] == [0]

@@ -37,12 +37,12 @@ def two(tmp_path: Path) -> Any:
 
 def test_what_two_runs_lose_is_told_with_the_difference(two: Any) -> None:
     found = against(*two(rows_of(20, 1), rows_of(5, 1)))
-    assert found.sentences == (
-        "Here, 21.00% (18.79 to 23.40) of injected samples are lost, in the other run 6.00% (4.79 "
-        "to 7.49): the other loses 15.00 points less (12.33 to 17.68).",
+    ((ranking, sentence, rows),) = found.layers
+    assert sentence == (
+        "`here` loses 21.00% (18.79 to 23.40) of injected samples, `there` 6.00% (4.79 to 7.49): "
+        "15.00 points less (12.33 to 17.68)."
     )
     assert found.left_out == 0
-    ((ranking, rows),) = found.layers
     assert ranking.rows["place"].tolist() == ["a", "b"]
     assert rows["difference"].tolist() == pytest.approx([-0.3, 0])
     assert found.cells["place"].tolist() == ["a", "b"]
@@ -50,7 +50,7 @@ def test_what_two_runs_lose_is_told_with_the_difference(two: Any) -> None:
 
 
 def test_runs_that_lose_the_same_are_not_told_apart(two: Any) -> None:
-    (sentence,) = against(*two(rows_of(20), rows_of(19))).sentences
+    ((_, sentence, _),) = against(*two(rows_of(20), rows_of(19))).layers
     assert sentence.endswith(": which of them loses more is not certain.")
 
 
@@ -59,11 +59,11 @@ def test_only_common_cells_are_compared_and_rates_are_apart(two: Any) -> None:
     there = [*rows_of(10, probability=0.1), *rows_of(10, 10)]
     found = against(*two(here, there))
     assert found.left_out == 1
-    assert [sentence.partition(" (")[0] for sentence in found.sentences] == [
-        "p = 0.1: here, 40.00%",
-        "p = 0.5: here, 20.00%",
+    assert [sentence.partition(" (")[0] for _, sentence, _ in found.layers] == [
+        "p = 0.1: `here` loses 40.00%",
+        "p = 0.5: `here` loses 20.00%",
     ]
-    assert [rows["place"].tolist() for _, rows in found.layers] == [["a"], ["a", "b"]]
+    assert [rows["place"].tolist() for _, _, rows in found.layers] == [["a"], ["a", "b"]]
     assert found.cells["place"].tolist()[0] == "a p = 0.1"
 
 
@@ -93,8 +93,10 @@ def test_a_run_without_trials_cannot_be_compared(two: Any) -> None:
 
 def test_the_report_has_a_section_for_the_other_run(two: Any) -> None:
     here, there = two(rows_of(20, 1), rows_of(5, 1))
-    (section, *_) = content(here, there)["sections"]
-    assert section.title == "Against demo"
+    page = content(here, there)
+    section = page["sections"][0]
+    assert section.title == "Against there"
+    assert page["sentences"][-1][1].startswith("`here` loses 21.00% ")
     assert [plot.name for plot in section.plots] == ["two-runs", "changes"]
     assert section.note == f"The other run is {there.path}. 2 cells are in both."
 
@@ -120,6 +122,19 @@ def test_paired_cells_are_compared_trial_by_trial(tmp_path: Path) -> None:
     assert rows["difference"].tolist() == pytest.approx([-0.3, 0])
     assert rows["pairs"].tolist() == [12, 12]
     assert rows["certain"].tolist() == [True, False]
+
+
+def test_many_bits_are_compared_with_the_one_that_loses_most(tmp_path: Path) -> None:
+    rows = [
+        row
+        for bit, sdc in ((31, 2), (30, 20), (29, 3), (28, 4), (27, 5))
+        for row in cell_rows("a", 0, bit=bit, sdc=sdc, sampling="paired", repetitions=12)
+    ]
+    of, found = paired_cells(Snapshot(write_run(tmp_path / "run", rows)))
+    assert (of, set(found["place"])) == (
+        "bit",
+        {f"a bit 30 → {bit}" for bit in (31, 29, 28, 27)},
+    )
 
 
 def test_cells_that_share_no_sites_are_not_compared(tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_of_many_rates_some_have_figures_and_the_page_says_so(
 
 
 def test_many_layers_are_folded_by_blocks(tmp_path: Path) -> None:
-    names = [f"block_{block}_{part}" for block in range(9) for part in ("expand", "project")]
-    rows = [row for at, name in enumerate(names) for row in cell_rows(name, at, bit=31, sdc=1)]
+    names = [f"block_{block}_{part}" for part in ("expand", "project") for block in range(9)]
+    rows = [row for at, name in enumerate(names) for row in cell_rows(name, at, bit=31, sdc=at)]
     page = page_of(write_run(tmp_path / "run", rows))
     told = dict(zip(page.choices["names"], page.choices["blocks"], strict=True))
     assert told == {name: name.rpartition("_")[0] for name in names}
