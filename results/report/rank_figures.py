@@ -150,7 +150,8 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
     if values.empty:
         raise NothingToShowError(NO_BITS)
     _check_lost(values)
-    rows = [name for name in one.rows["place"] if name in set(values["place"])]
+    there = {*values["place"]}
+    rows = [name for name in one.rows["place"] if name in there]
     bits = np.unique(values["bit"].to_numpy(np.int64))[::-1]
     names = [*_ENDS, *_COUNTS]
     cells = np.full((len(rows), len(bits), len(names)), np.nan)

@@ -67,3 +67,15 @@ def test_report_names_a_file_that_cannot_be_written(
     ended = injecttf2("report", tmp_path / "run", "-o", campaign / "report.html")
     assert ended.code == 2
     assert str(campaign) in ended.err
+
+
+def test_report_compares_a_run_with_another(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    injecttf2("run", campaign, *INLINE, "--output", folder, "--no-report")
+    assert injecttf2("report", folder, "--against", folder).code == 0
+    assert "Against " in (folder / "report.html").read_text()
+    ended = injecttf2("report", folder, "--against", tmp_path)
+    assert ended.code == 2
+    assert "no run directory: it holds no campaign.json" in ended.err
