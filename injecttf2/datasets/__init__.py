@@ -9,7 +9,7 @@ from injecttf2.datasets.builtin import BUILTIN, load_keras
 from injecttf2.datasets.dataset import Dataset
 from injecttf2.datasets.image_folder import INTERPOLATIONS, Images, Interpolation
 from injecttf2.datasets.labels import class_labels, labels_of
-from injecttf2.datasets.loading import load
+from injecttf2.datasets.loading import check, load
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.preparation import Preparation, prepare
 from injecttf2.datasets.preprocessing import preprocessing
@@ -28,6 +28,7 @@ __all__ = [
     "Raw",
     "Slot",
     "as_arrays",
+    "check",
     "class_labels",
     "labels_of",
     "load",

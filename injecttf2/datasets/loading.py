@@ -17,6 +17,7 @@ from injecttf2.datasets.arrays import Raw
 from injecttf2.datasets.builtin import BUILTIN
 from injecttf2.datasets.image_folder import Images
 from injecttf2.datasets.model_input import ModelInput
+from injecttf2.datasets.preparation import check_shapes
 from injecttf2.errors import DatasetError
 from injecttf2.user_code.references import installed, installed_names, is_function
 
@@ -51,14 +52,47 @@ def load(
         return npz.read(path, inputs)
     if path.is_dir():
         return image_folder.read(path, inputs, images or Images(), samples=samples)
+    if "/" not in reference and (function := installed("datasets", reference)):
+        return functions.read(function, folder, inputs, samples=samples)
+    raise _none_such(reference, path)
+
+
+def check(
+    reference: str, samples: int | None, inputs: Sequence[ModelInput] | None, *, raw: bool
+) -> None:
+    """See that there are data as a model takes them, as far as the heads of arrays tell.
+
+    No code is run, and no TensorFlow loaded.
+
+    Args:
+        reference: As for :func:`load`.
+        samples: How many are needed.
+        inputs: What the model takes; None where that is not known.
+        raw: Whether the model takes them as they are, and no preprocessing makes others of them.
+
+    Raises:
+        DatasetError: There are not, as :func:`load` or ``prepare`` would say.
+    """
+    path = on_disk(Path(reference))
+    if reference in BUILTIN or is_function(reference) or path.is_dir():
+        return
+    if path.suffix.lower() != ".npz":
+        if "/" in reference or not installed("datasets", reference):
+            raise _none_such(reference, path)
+        return
+    heads = npz.read_heads(path, inputs)
+    if inputs is not None or not isinstance(heads.inputs, dict):  # one may be no input at all
+        check_shapes(heads, samples, inputs if raw else None)
+
+
+def _none_such(reference: str, path: Path) -> DatasetError:
+    """Return the error of a reference that is no data set."""
     expected = "an .npz file, a folder of images, or package.module:function"
     if "/" in reference:
         what = "this is no data set" if path.exists() else "there is no such file or folder"
-        raise DatasetError(what, place=reference, hint=f"expected {expected}")
-    if function := installed("datasets", reference):
-        return functions.read(function, folder, inputs, samples=samples)
+        return DatasetError(what, place=reference, hint=f"expected {expected}")
     names = [*BUILTIN, *installed_names("datasets")]
-    raise DatasetError(
+    return DatasetError(
         f"unknown data set {reference!r}{nearest(reference, names)}",
         hint=f"expected one of {', '.join(names)}, {expected}",
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
-from zipfile import is_zipfile
+from typing import IO, Any, BinaryIO, Self
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 
 from injecttf2.config.file_kinds import kind_of
-from injecttf2.datasets.arrays import Arrays, Raw
+from injecttf2.datasets.arrays import Array, Arrays, Raw
 from injecttf2.datasets.slots import Slot, name_in
 from injecttf2.errors import DatasetError
 
@@ -40,14 +41,63 @@ def read(path: Path, inputs: Sequence[Slot]) -> Raw:
     Raises:
         DatasetError: It cannot be read, or holds no inputs and labels.
     """
+    # numpy.load would take other formats too, and leaves a broken file open.
+    return _read(path, inputs, partial(np.lib.npyio.NpzFile, allow_pickle=False))
+
+
+def read_heads(path: Path, inputs: Sequence[Slot] | None) -> Raw:
+    """Return the same as :func:`read`, arrays that have shape and dtype but hold zeros only.
+
+    Their values are neither read nor kept in memory. Where the model's inputs are not known, any
+    array may be one.
+    """
+    return _read(path, inputs, _Heads)
+
+
+class _Heads:
+    """The heads of the arrays in a file, with what is used of ``NpzFile``."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._archive = ZipFile(stream)
+        self.files = [name.removesuffix(".npy") for name in self._archive.namelist()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def __getitem__(self, key: str) -> Array:
+        name = f"{key}.npy" if f"{key}.npy" in self._archive.namelist() else key
+        with self._archive.open(name) as stream:
+            shape, dtype = _head_of_array(stream)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _head_of_array(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read_head = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read_head(stream)
+    return shape, dtype
+
+
+def _read(
+    path: Path,
+    inputs: Sequence[Slot] | None,
+    opened: Callable[[BinaryIO], AbstractContextManager[Any]],
+) -> Raw:
     try:
-        # numpy.load would take other formats too, and leaves a broken file open.
-        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream, opened(stream) as file:
             for x, y in NAMES:
                 found, labels = _inputs(file, x, inputs), _labels(file, y)
                 if found is not None and labels is not None:
                     return Raw(found, labels)
-            raise _lacking(path, file.files, inputs)
+            raise _lacking(path, file.files, inputs or ())
     except FileNotFoundError:
         raise DatasetError("there is no such data file", place=str(path)) from None
     except DatasetError:
@@ -56,12 +106,14 @@ def read(path: Path, inputs: Sequence[Slot]) -> Raw:
         raise _unreadable(path, error) from error
 
 
-def _inputs(file: Any, x: str, inputs: Sequence[Slot]) -> Arrays | None:
+def _inputs(file: Any, x: str, inputs: Sequence[Slot] | None) -> Arrays | None:
     if x in file.files:
         return file[x]  # type: ignore[no-any-return]
     held = [key.removeprefix(f"{x}_") for key in file.files if key.startswith(f"{x}_")]
-    names = [name for one in inputs if (name := name_in(held, one, inputs)) is not None]
-    if names and len(names) == len(inputs):
+    names = held
+    if inputs is not None:
+        names = [name for one in inputs if (name := name_in(held, one, inputs)) is not None]
+    if names and (inputs is None or len(names) == len(inputs)):
         return {name: file[f"{x}_{name}"] for name in names}
     return None
 

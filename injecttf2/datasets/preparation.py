@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,10 +67,7 @@ def prepare(
     Raises:
         DatasetError: The inputs do not fit the model, or labels are missing or do not fit.
     """
-    values, marks = (mapped(np.atleast_1d, arrays) for arrays in (raw.inputs, raw.labels))
-    count = _count(values, marks)
-    if how.samples is not None and not 1 <= how.samples <= count:
-        raise DatasetError(f"samples: {how.samples} asked for; the data set has {count}")
+    values, marks, count = _counted(raw, how.samples)
     whole = values
     values, marks = (mapped(lambda array: array[: how.samples], a) for a in (values, marks))
     converted = labels(marks)
@@ -79,16 +77,11 @@ def prepare(
     for found, array, one in zip(
         _in_order(whole, inputs), _in_order(values, inputs), inputs, strict=True
     ):
-        try:
+        with _at_input(one, inputs):
             fitted, done = _fitted(
                 found, array, how, one, pixels=raw.pixels, alone=len(inputs) == 1
             )
             _check_finite(fitted)
-        except DatasetError as error:
-            if len(inputs) == 1:
-                raise
-            place = f"input {one.called!r}"
-            raise DatasetError(error.message, place=place, hint=error.hint) from None
         prepared.append(fitted)
         told.append(done)
     used = f"{len(prepared[0]):,}" + (f" of {count:,}" if len(prepared[0]) < count else "")
@@ -96,6 +89,39 @@ def prepare(
         return Dataset(prepared[0], converted, f"{used} samples of {told[0]}")
     each = (f"{one.called}: {done}" for one, done in zip(inputs, told, strict=True))
     return Dataset(tuple(prepared), converted, "; ".join((f"{used} samples", *each)))
+
+
+def check_shapes(raw: Raw, samples: int | None, inputs: Sequence[ModelInput] | None) -> None:
+    """See that raw data have as many samples as are asked for, each of the model's shape.
+
+    What they hold does not matter.
+
+    Args:
+        raw: Inputs and labels.
+        samples: How many samples to keep; None keeps all.
+        inputs: What the model takes, in its order; None where that is not known.
+
+    Raises:
+        DatasetError: They have not, as :func:`prepare` would say.
+    """
+    values, _, _ = _counted(raw, samples)
+    if inputs is None:
+        return
+    for array, one in zip(_in_order(values, inputs), inputs, strict=True):
+        with _at_input(one, inputs):
+            shapes.fitted(_numbers(array), one.shape)
+
+
+@contextmanager
+def _at_input(one: ModelInput, inputs: Sequence[ModelInput]) -> Iterator[None]:
+    """Tell errors of an input with its name, where a model has several."""
+    try:
+        yield
+    except DatasetError as error:
+        if len(inputs) == 1:
+            raise
+        place = f"input {one.called!r}"
+        raise DatasetError(error.message, place=place, hint=error.hint) from None
 
 
 def _check_finite(values: Array) -> None:
@@ -107,6 +133,15 @@ def _check_finite(values: Array) -> None:
             f"is sample {int(finite.argmin())}",
             hint="leave these samples out, or mend them with `preprocess`",
         )
+
+
+def _counted(raw: Raw, samples: int | None) -> tuple[Arrays, Arrays, int]:
+    """Return all inputs and labels, and how many there are of each."""
+    values, marks = (mapped(np.atleast_1d, arrays) for arrays in (raw.inputs, raw.labels))
+    count = _count(values, marks)
+    if samples is not None and not 1 <= samples <= count:
+        raise DatasetError(f"samples: {samples} asked for; the data set has {count}")
+    return values, marks, count
 
 
 def _count(inputs: Arrays, labels: Arrays) -> int:
@@ -183,9 +218,7 @@ def _fitted(
         pixels: Whether they came from image files.
         alone: Whether the model has no other input.
     """
-    if array.dtype.kind not in "biuf" and array.dtype.name not in LAYOUTS:
-        raise DatasetError(f"the inputs have dtype {array.dtype}; expected numbers")
-    found, array = shapes.fitted(whole, one.shape), shapes.fitted(array, one.shape)
+    found, array = shapes.fitted(_numbers(whole), one.shape), shapes.fitted(array, one.shape)
     applied, scaled, why = how, False, ""
     if one.takes_whole_numbers:
         applied = how if alone else Preparation()
@@ -199,6 +232,13 @@ def _fitted(
     after = "" if how.preprocess is None else " after preprocess"
     what = f"{sizes(whole.shape[1:])}, {whole.dtype.name} {_told_range(whole)}{after}"
     return fitted, f"{what}, {_done(applied, fitted, why)}"
+
+
+def _numbers(array: Array) -> Array:
+    """Return an array that holds numbers."""
+    if array.dtype.kind not in "biuf" and array.dtype.name not in LAYOUTS:
+        raise DatasetError(f"the inputs have dtype {array.dtype}; expected numbers")
+    return array
 
 
 def _check_units(how: Preparation) -> None:

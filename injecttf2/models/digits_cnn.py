@@ -13,7 +13,6 @@ import platformdirs
 
 from injecttf2.datasets.digits import training_data
 from injecttf2.errors import ModelError
-from injecttf2.models.keras_settings import defaults
 
 EPOCHS = 8
 
@@ -45,9 +44,11 @@ def trained_model() -> Any:
     Raises:
         ModelError: The cache folder cannot be written to.
     """
-    folder = Path(platformdirs.user_cache_dir("injecttf2"))
+    from injecttf2.models.keras_settings import defaults
+
+    folder = _folder()
     with defaults():
-        for path in sorted(folder.glob("digits_cnn-2-*.keras")):
+        for path in kept_files():
             if (model := _kept(path)) is not None:
                 return model
         aside = folder / f".{os.getpid()}-digits_cnn.keras"
@@ -65,16 +66,28 @@ def trained_model() -> Any:
     return model
 
 
+def kept_files() -> list[Path]:
+    """Return the files of the cache folder whose content is what their names say."""
+    found = []
+    for path in sorted(_folder().glob("digits_cnn-2-*.keras")):
+        with contextlib.suppress(OSError):
+            found += [path] if path.stem.endswith(f"-{_digest(path)}") else []
+    return found
+
+
+def _folder() -> Path:
+    return Path(platformdirs.user_cache_dir("injecttf2"))
+
+
 def _kept(path: Path) -> Any:
-    """Return the model in a file whose content is what its name says; None where it is not."""
+    """Return the model in a file; None where it is another one."""
     import keras
 
     with contextlib.suppress(Exception):  # whatever is wrong with the file, it is made again
-        if path.stem.endswith(f"-{_digest(path)}"):
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-            configs = [[one.get_config() for one in m.layers] for m in (model, example_cnn())]
-            if configs[0] == configs[1]:
-                return model
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        configs = [[one.get_config() for one in m.layers] for m in (model, example_cnn())]
+        if configs[0] == configs[1]:
+            return model
     return None
 
 

@@ -172,13 +172,6 @@ def _resolve_path(path: Path, signature: str | None = None) -> tuple[PortableMod
     if saved_models.is_saved_model(path):
         folder = FolderModel(saved_models.read(path), str(path), signature)
         return folder, folder.build()
-    known = path.suffix.lower() in model_files.SUFFIXES
-    if not path.name or not (known or path.exists()):
-        raise ModelError(
-            f"unknown model {str(path)!r}",
-            hint="expected a .keras or .h5 file, a SavedModel folder, builtin:NAME, "
-            "keras.applications:NAME, or package.module:function",
-        )
     content, suffix = model_files.read(path)
     portable = FileModel(content, suffix, str(path))
     try:

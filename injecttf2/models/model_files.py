@@ -15,6 +15,11 @@ from injecttf2.errors import ModelError
 SUFFIXES = {".keras": ".keras", ".h5": ".h5", ".hdf5": ".h5"}
 """Suffixes of model files, and the format that each stands for."""
 
+UNKNOWN_HINT = (
+    "expected a .keras or .h5 file, a SavedModel folder, builtin:NAME, keras.applications:NAME, or "
+    "package.module:function"
+)
+
 HINT = (
     "expected a whole model in a .keras or .h5 file, or a SavedModel folder: give the Keras model "
     'that it was made from, saved by model.save("model.keras"), or package.module:function, a '
@@ -43,14 +48,15 @@ def read(path: Path) -> tuple[bytes, str]:
     Raises:
         ModelError: It cannot be read, or is something else; the message says what.
     """
-    place = str(path)
+    place, suffix = str(path), path.suffix.lower()
+    if not path.name or not (suffix in SUFFIXES or path.exists()):
+        raise ModelError(f"unknown model {place!r}", hint=UNKNOWN_HINT)
     if path.is_dir():
         raise ModelError(f"this is {_folder(path)}", place=place, hint=HINT)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"the model file cannot be read: {error.strerror}", place=place) from error
-    suffix = path.suffix.lower()
     if (held := _format(content)) is not None:
         return content, suffix if SUFFIXES.get(suffix) == held else held
     if _attributes(content) is not None:

@@ -239,8 +239,10 @@ def plan(
     """Say what a campaign would do and take; nothing is run."""
     from injecttf2 import device
     from orchestrator.campaign.campaign import load_campaign
+    from orchestrator.planning.first_look import look
 
     loaded = load_campaign(campaign, model=model, dataset=dataset)
+    look(loaded)
     device.configure(gpu=False)
     from injecttf2.judging.output_kind import as_columns
     from orchestrator.cli.tables import plan_table
@@ -362,8 +364,10 @@ def layers(
     """List what can be injected in a model, with shapes and dtypes."""
     from injecttf2 import device
     from orchestrator.campaign.campaign import locate
+    from orchestrator.planning.first_look import look_at_model
 
     reference = locate(model)
+    look_at_model(reference)
     device.configure(gpu=False)
     from injecttf2.graph.model_graph import ModelGraph
     from injecttf2.graph.weights import all_counted

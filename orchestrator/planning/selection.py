@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError, placed
-from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.fault_model import Fault
 from injecttf2.graph.layer_info import LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
@@ -25,14 +23,12 @@ from injecttf2.graph.weights import (
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, WEIGHTS, Scope
 from orchestrator.campaign.campaign import Campaign
-from orchestrator.campaign.component_spec import ComponentSpec
 from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
-from orchestrator.planning.fault_entries import takes_bits, written_out
 from orchestrator.planning.fault_list import FaultList
+from orchestrator.planning.grid_faults import check_dtype, faults_of
+from orchestrator.planning.naming import matches, named, names_none
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
-
-LIST_HINT = "`injecttf2 layers MODEL` lists what can be injected"
 
 
 @dataclass
@@ -104,7 +100,7 @@ class TargetSelector:
         if spec.target == WEIGHTS:
             self._tell_unread(named, chosen)
             elsewhere = {} if spec.layers_together else self._elsewhere(named, chosen)
-        faults = self._faults(index, spec)
+        faults = faults_of(self._campaign, index, spec)
         made: dict[Scope, Product] = {}
         for layers in together:
             scope = Scope(layers, spec.target)
@@ -208,22 +204,12 @@ class TargetSelector:
             CampaignError: It names none.
         """
         layers = list(self._infos.values())
-        of_the_model = [info for info in layers if info.in_all]
-        if isinstance(selector, LayerType):
-            found = [info for info in of_the_model if info.type == selector.type]
-            known = {info.type for info in of_the_model}
-            what = f"no layer of type {selector.type!r}{nearest(selector.type, known)}"
-        elif selector == ALL:
-            found, what = of_the_model, "no layer"
-            if target == WEIGHTS:
-                found = taken_by_all(self._graph, layers)
+        if selector == ALL and target == WEIGHTS:
+            found = taken_by_all(self._graph, layers)
         else:
-            named = [self._infos[layer] for layer in matches(selector, self._infos)]
-            # A pattern stands for inputs only where it stands for nothing else.
-            found = [info for info in named if not info.is_input] or named
-            what = f"no layer {selector!r}{nearest(selector, self._infos)}"
+            found = named(selector, layers)
         if not found:
-            raise CampaignError(f"the model has {what}", place=place, hint=LIST_HINT)
+            raise names_none(selector, layers, place)
         return found
 
     def _variables(
@@ -258,66 +244,10 @@ class TargetSelector:
             found.update((name, known[name]) for name in matching if name not in elsewhere)
         return found
 
-    def _faults(self, index: int, spec: GridSpec) -> list[tuple[Fault, str]]:
-        """Return the faults of a grid, each with the key of the grid that decides what it hits."""
-        found = []
-        for position, given in enumerate(spec.fault):
-            with placed(self._campaign.place("grid", index, "fault", position)):
-                found += self._of_type(given, spec.bits)
-        if spec.bits is not None and all(key == "fault" for _, key in found):
-            raise CampaignError(
-                f"the fault {spec.fault[0].type} hits no bits",
-                place=self._campaign.place("grid", index, "bits"),
-                hint="leave `bits` out",
-            )
-        return found
-
-    def _of_type(
-        self, given: ComponentSpec, bits: Iterable[int | str] | None
-    ) -> list[tuple[Fault, str]]:
-        """Return the faults of one type: a single one, or one for each of the grid's bits."""
-        if not takes_bits(given.type, given.parameters, self._campaign.folder):
-            return [(self._build(given), "fault")]
-        if bits is None:
-            raise CampaignError(
-                f"the fault {given.type} hits bits, and the grid does not say which",
-                hint="add `bits:`, numbers, ranges such as 23-30, random, sign, ...",
-            )
-        return [(self._build(given, bit), "bits") for bit in bits]
-
-    def _build(self, given: ComponentSpec, bit: int | str | None = None) -> Fault:
-        field = ("any" if bit == "random" else bit) if isinstance(bit, str) else None
-        try:
-            return fault_registry.build(
-                given.type,
-                written_out(given.parameters),
-                bit=bit if isinstance(bit, int) else None,
-                bit_field=field,
-                folder=self._campaign.folder,
-            )
-        except ValueError as error:
-            text = str(error)
-            named = text if text.startswith(given.type) else f"{given.type}: {text}"
-            raise CampaignError(named) from error
-
     def _check(
         self, index: int, key: str, fault: Fault, scope: Scope, dtypes: Iterable[str]
     ) -> None:
         """See that a fault can happen to words of some dtypes."""
         for dtype in sorted(dtypes):
-            try:
-                fault.check(dtype)
-            except ValueError as error:
-                raise CampaignError(
-                    f"the {scope.target} of the layer {scope.label!r}: {error}",
-                    place=self._campaign.place("grid", index, key),
-                    hint="give layers or variables of another dtype a grid of their own",
-                ) from error
-
-
-def matches(selector: str, names: Iterable[str]) -> list[str]:
-    """Return the names that a selector stands for: one that is equal to it, else a pattern's."""
-    given = list(names)
-    if selector in given:
-        return [selector]
-    return [name for name in given if fnmatch.fnmatchcase(name, selector)]
+            place = self._campaign.place("grid", index, key)
+            check_dtype(fault, dtype, f"the {scope.target} of the layer {scope.label!r}", place)

@@ -18,6 +18,7 @@ from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
+from orchestrator.planning.first_look import look
 from orchestrator.scheduling.settings import Settings
 from orchestrator.session.provenance import provenance
 from results import (
@@ -64,6 +65,7 @@ def launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary
         StoppedError: It could be written no longer; the same command goes on once it can.
     """
     _check(options)
+    look(campaign)
     inline = options.executor == "inline"
     device.configure(threads=device.cores() if inline else 1, gpu=inline)
     from injecttf2.models.keras_settings import defaults_undone
