@@ -393,18 +393,23 @@ def replay(
 ) -> None:
     """Run one trial again and compare it with its row; exit code 1 if they differ."""
     from injecttf2 import device
+    from orchestrator.session.recorded import foreign_code, recorded_trial
 
+    recorded = recorded_trial(run, trial_id, model=model, dataset=dataset)
+    if (line := foreign_code(recorded)) is not None:
+        messages().print(line)
     device.configure()
-    from orchestrator.session.replay import foreign_code
     from orchestrator.session.replay import replay as run_again
 
-    if (line := foreign_code(run)) is not None:
-        messages().print(line)
-    differences = run_again(run, trial_id, model=model, dataset=dataset)
+    differences = run_again(recorded)
     if as_json:
-        print_json({"trial_id": trial_id, "equal": not differences, "differences": differences})
+        said = {"trial_id": trial_id, "equal": not differences, "differences": differences}
+        print_json({**said, "row": recorded.row})
     else:
+        from orchestrator.cli.tables import trial_lines
+
         out = screen()
+        out.print(trial_lines(recorded.row))
         for column, (recorded, now) in differences.items():
             out.print(f"{column}: recorded {recorded}, now {now}")
         verdict = "differs from its row" if differences else "is equal to its row"

@@ -171,6 +171,26 @@ def _failures(status: RunStatus) -> Iterator[RenderableType]:
         yield _line(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
 
 
+CELL = ("layer", "target", "variable", "fault", "bit", "bit_field", "probability", "count", "ber")
+"""Columns that say what a trial does, as far as they are given."""
+
+
+def trial_lines(row: Mapping[str, Any]) -> RenderableType:
+    """Return what a trial does, and what became of the samples that it hits."""
+    told = {name: row[name] for name in (*CELL, "repetition") if row[name] is not None}
+    told["fault"] = fault_label(row["fault"], row["parameters"])
+    if row["bit"] is not None:
+        told.pop("bit_field", None)
+    outcomes = ", ".join(f"{row[name]:,} {name}" for name in ("masked", "benign", "sdc", "due"))
+    return Group(
+        _line(", ".join(f"{name} {value}" for name, value in told.items())),
+        _line(
+            f"{row['injected']:,} of {row['samples']:,} samples injected: {outcomes}; "
+            f"accuracy {percent(row['accuracy'])}, golden {percent(row['golden_accuracy'])}"
+        ),
+    )
+
+
 def compacted_line(compacted: Compacted) -> str:
     """Return what a compaction did."""
     if not compacted.merged:

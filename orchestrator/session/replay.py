@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from injecttf2.errors import CampaignError, placed
+from injecttf2.errors import CampaignError
 from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.models.keras_settings import KerasSettings, kept
@@ -16,28 +15,21 @@ from injecttf2.sampling.rates import RATES, Exhaustive, Rate
 from injecttf2.trial import Cell, CellTrials, Scope, Trial, trial_ids
 from injecttf2.user_code.files import Code, code_of
 from injecttf2.user_code.references import is_function
-from orchestrator.campaign.campaign import Campaign, reload_campaign
+from orchestrator.campaign.campaign import Campaign
 from orchestrator.executors.worker import Worker, WorkerSettings
 from orchestrator.planning.plan import Plan, make_plan
-from results import PROVENANCE_COLUMNS, Run, open_run, paths
+from orchestrator.session.recorded import Recorded
+from results import PROVENANCE_COLUMNS, Run
 from results.writing.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
 
-IMPORTED = {"source", "preprocess", "type", "fault"}
-"""Keys of a campaign whose values may name code."""
 
-
-def replay(
-    path: str, trial_id: int | str, *, model: str | None = None, dataset: str | None = None
-) -> Differences:
+def replay(recorded: Recorded) -> Differences:
     """Run a trial again in this process; TensorFlow must have been configured.
 
     Args:
-        path: The run directory.
-        trial_id: The trial's id, a number or the text of one.
-        model: Where the model is now, if it has moved.
-        dataset: Where the data are now, if they have moved.
+        recorded: The trial, as the run holds it.
 
     Returns:
         For each column that differs the recorded and the new value; timing and provenance are
@@ -45,68 +37,26 @@ def replay(
         is told too, as ``numerics.NAME``.
 
     Raises:
-        ResultsError: There is no such run or trial.
         CampaignError: The model, the data or the code are not those of the run.
     """
-    run = open_run(path)
-    recorded = run.trial(trial_id)
-    folder = Path(str(run.provenance.get("folder", ".")))
-    place = f"{run.path}/{paths.CAMPAIGN}"
-    with placed(place):
-        campaign = reload_campaign(run.campaign, folder, model=model, dataset=dataset)
-    _check_code(run, folder, _code_by_its_names(run, campaign))
+    run, row, campaign = recorded.run, recorded.row, recorded.campaign
+    _check_code(run, campaign.folder, _code_by_its_names(run, campaign))
     with kept():
-        _apply(run.provenance.get("keras", {}), place)
+        _apply(run.provenance.get("keras", {}), recorded.place)
         plan = make_plan(campaign)
-        _check_code(run, folder, plan.code)
+        _check_code(run, campaign.folder, plan.code)
         _check_identity(plan, run.identity)
-        now, numerics = _evaluate(plan, _trial_of(plan, recorded))
+        now, numerics = _evaluate(plan, _trial_of(plan, row))
     differences = {
-        name: (recorded[name], value)
+        name: (row[name], value)
         for name, value in now.items()
-        if name not in PROVENANCE_COLUMNS and not _equal(recorded[name], value)
+        if name not in PROVENANCE_COLUMNS and not _equal(row[name], value)
     }
     others = [differing_numerics(one, numerics) for one in run.numerics]
     if differences and all(others):
         told = {f"numerics.{name}": pair for other in others[:1] for name, pair in other.items()}
         differences.update(told)
     return differences
-
-
-def foreign_code(path: str) -> str | None:
-    """Return a line that says whose code replaying a trial runs; None where it runs none.
-
-    It is the run directory that names it, and the folder that it is looked up in.
-
-    Raises:
-        ResultsError: There is no such run.
-    """
-    run = open_run(path)
-    named = list(dict.fromkeys(_references(run.campaign)))
-    if not named:
-        return None
-    folder = Path(str(run.provenance.get("folder", ".")))
-    return f"running code that the run names: {', '.join(named)}, of {folder}{_owner(folder)}"
-
-
-def _references(value: Any, key: str = "") -> Iterator[str]:
-    """Yield each ``package.module:name`` in a resolved campaign that is imported."""
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            yield from _references(one, name)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _references(one, key)
-    elif isinstance(value, str) and key in IMPORTED and is_function(value):
-        yield from [] if value.startswith(("builtin:", "keras.applications:")) else [value]
-
-
-def _owner(folder: Path) -> str:
-    """Return who else a folder belongs to, if it does."""
-    try:
-        return "" if folder.stat().st_uid == os.getuid() else f", a folder of {folder.owner()}"
-    except (OSError, KeyError):
-        return ""
 
 
 def _code_by_its_names(run: Run, campaign: Campaign) -> dict[str, Code]:
@@ -168,7 +118,7 @@ def _check_identity(plan: Plan, recorded: Any) -> None:
         )
 
 
-def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
+def _trial_of(plan: Plan, row: Mapping[str, Any]) -> Trial:
     """Return the trial that a row describes."""
     fault = fault_registry.from_row(
         row["fault"],
@@ -188,7 +138,7 @@ def _trial_of(plan: Plan, row: dict[str, Any]) -> Trial:
     return trial
 
 
-def _listed_trial(plan: Plan, row: dict[str, Any]) -> Trial:
+def _listed_trial(plan: Plan, row: Mapping[str, Any]) -> Trial:
     """Return the trial that a row describes whose sites were listed in a file.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.session.replay import foreign_code
+from orchestrator.session.recorded import foreign_code, recorded_trial
 from results import open_run
 from tests.orchestrator.conftest import Command
 
@@ -197,7 +197,8 @@ def test_replay_says_whose_folder_the_code_is_of_where_it_is_anothers(
     command = ["run", mine, "--executor", "inline", "--output", tmp_path / "run"]
     assert injecttf2(*command).code == 0
     os.chown(mine.parent, 65534, -1)
-    line = foreign_code(str(tmp_path / "run"))
+    trial = int(open_run(tmp_path / "run").trials()["trial_id"].iloc[0])
+    line = foreign_code(recorded_trial(str(tmp_path / "run"), trial))
     assert line is not None
     assert line.endswith(f"of {mine.parent}, a folder of {mine.parent.owner()}")
 

@@ -167,7 +167,8 @@ def test_replay_equals_the_row_and_finds_a_forged_one(
     for bits in (rows["bit"] == 30, rows["bit_field"] == "any", rows["bit_field"] == "exponent"):
         chosen = rows[bits & (rows["probability"] == 1.0)].iloc[0]
         ended = injecttf2("replay", folder, chosen["trial_id"])
-        assert (ended.code, ended.out) == (0, f"trial {chosen['trial_id']} is equal to its row\n")
+        assert ended.code == 0
+        assert ended.out.endswith(f"trial {chosen['trial_id']} is equal to its row\n")
 
     injecttf2("compact", folder)  # a slow run publishes more than one
     (part,) = (folder / "trials").glob("*.parquet")
@@ -188,6 +189,29 @@ def test_replay_equals_the_row_and_finds_a_forged_one(
         "masked": [masked[place], masked[place] + 1],
         "benign": [benign[place], benign[place] - 1],
     }
+
+
+def test_replay_says_what_the_trial_does_and_what_became_of_it(
+    campaign: Path, run: Run, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run(campaign, tmp_path / "run")
+    rows = open_run(tmp_path / "run").trials()
+    for bits, told in (
+        (rows["bit"] == 30, "bit 30"),
+        (rows["bit_field"] == "any", "bit_field any"),
+    ):
+        row = rows[bits & (rows["layer"] == "pool") & (rows["probability"] == 0.2)].iloc[1]
+        ended = injecttf2("replay", tmp_path / "run", row["trial_id"])
+        assert ended.out.splitlines() == [
+            f"layer pool, target outputs, fault bit_flip, {told}, probability 0.2, repetition 1",
+            f"{row['injected']} of 70 samples injected: {row['masked']} masked, "
+            f"{row['benign']} benign, {row['sdc']} sdc, {row['due']} due; "
+            f"accuracy {row['accuracy']:.2%}, golden {row['golden_accuracy']:.2%}",
+            f"trial {row['trial_id']} is equal to its row",
+        ]
+    said = injecttf2("replay", tmp_path / "run", row["trial_id"], "--json").json
+    assert (said["equal"], said["row"]["layer"], said["row"]["sdc"]) == (True, "pool", row["sdc"])
 
 
 def test_replay_of_an_id_that_was_rounded_names_it(
