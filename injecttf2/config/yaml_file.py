@@ -1,39 +1,29 @@
-"""YAML as plain Python data that remembers where every value stood.
-
-Every message about a campaign names file, line and column, so the text is composed into YAML
-nodes, which carry marks, and turned into data here. Nothing but text, numbers, booleans, nothing,
-lists and mappings comes out: other tags are refused, never run.
-
-Unquoted scalars are read as YAML 1.1 does, except where that would quietly change what a campaign
-means:
-
-- ``1e-3`` and ``1e3`` are numbers.
-- ``1:30`` (base 60), ``010`` (octal), ``2026-11-01`` (a date), ``yes``, ``no``, ``on`` and ``off``
-  (booleans) stay text. So does every key of a mapping.
-"""
+"""YAML files whose top level is a mapping, and what is wrong with what they hold."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from injecttf2.config.odd_characters import Odd, misleading, misplaced
 from injecttf2.config.problems import KeyPath, problems_of
+from injecttf2.config.yaml_text import (
+    CORRECT_HINT,
+    EXAMPLE_HINT,
+    LARGE_HINT,
+    Origin,
+    Places,
+    Position,
+    end_of,
+    parse_mapping,
+)
 from injecttf2.errors import CampaignError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel, ValidationError
-
-MAX_NODES = 100_000
-"""Values a file may hold with its aliases written out; far above any campaign, below any harm."""
 
 MAX_BYTES = 4 * 2**20
 """Bytes a file may have, comments included: the scanner takes seconds for each million of them."""
@@ -41,48 +31,27 @@ MAX_BYTES = 4 * 2**20
 MAX_PROBLEMS = 20
 """Problems of a file that one message names."""
 
-LARGE_HINT = (
-    "ranges (`bits: [0-31]`), patterns and types say much in few words; a long list of sites "
-    "belongs into a file of its own, .csv or .parquet, that `sites:` names"
-)
-
-EXAMPLE_HINT = "`injecttf2 init` writes a commented campaign to start from"
-CORRECT_HINT = "correct the file and run the command again"
-
-_TAG_PREFIX = "tag:yaml.org,2002:"
-_MERGE_TAG = f"{_TAG_PREFIX}merge"
-
-
-class Position(NamedTuple):
-    """Line and column in a file, both from 1."""
-
-    line: int
-    column: int
-
-
-class _Places(NamedTuple):
-    key: Position
-    value: Position
-
 
 @dataclass(frozen=True)
 class YamlSource:
-    """A YAML file that has been read.
+    """A YAML file that has been read, or several that were put together.
 
     Args:
         file: The file, as the user named it.
         folder: The folder it lies in, absolute.
         data: The top-level mapping.
         positions: Where the key and the value at each path stand; a list's item is its own key.
+        files: The file, and those whose values it takes over.
     """
 
     file: Path
     folder: Path
     data: dict[str, Any]
-    positions: Mapping[KeyPath, _Places] = field(repr=False)
+    positions: Mapping[KeyPath, Places] = field(repr=False)
+    files: tuple[Path, ...]
 
-    def position(self, path: KeyPath, *, key: bool = False) -> Position:
-        """Return line and column of the value at ``path``, or of its key.
+    def places(self, path: KeyPath) -> Places:
+        """Return where key and value at ``path`` stand.
 
         A list index where the file has no list is passed over, because a campaign may give one
         value where the schema has a list. A key that the file does not have ends the path: the
@@ -94,28 +63,36 @@ class YamlSource:
                 known = (*known, part)
             elif isinstance(part, str):
                 break
-        places = self.positions[known]
+        return self.positions[known]
+
+    def position(self, path: KeyPath, *, key: bool = False) -> Position:
+        """Return line and column of the value at ``path``, or of its key."""
+        places = self.places(path)
         return places.key if key else places.value
 
     def place(self, path: KeyPath, *, key: bool = False) -> str:
-        """Return ``file:line:column`` of what :meth:`position` finds."""
-        return _place(self.file, self.position(path, key=key))
+        """Return ``file:line:column`` of the value at ``path``, or of its key."""
+        return self.places(path).origin.place(self.position(path, key=key))
 
     def error(self, error: ValidationError, schema: type[BaseModel]) -> CampaignError:
-        """Return one error that names what is wrong with the data, in the file's order.
+        """Return one error that names what is wrong with the data, in the order of each file.
 
         Of very many problems the first ``MAX_PROBLEMS``.
         """
         problems = {
-            (self.position(problem.path, key=problem.is_unknown), problem.sentence)
+            (
+                self.places(problem.path).origin.name,
+                self.position(problem.path, key=problem.is_unknown),
+                self.place(problem.path, key=problem.is_unknown),
+                problem.sentence,
+            )
             for problem in problems_of(error, schema)
         }
-        (position, first), *others = sorted(problems)
-        told = [f"{_place(self.file, at)}: {also}" for at, also in others[: MAX_PROBLEMS - 1]]
+        (*_, place, first), *others = sorted(problems)
+        told = [f"{at}: {also}" for *_, at, also in others[: MAX_PROBLEMS - 1]]
         if rest := len(others) - len(told):
             told.append(f"and {rest:,} problems more")
-        text = "\n".join([first, *told])
-        return CampaignError(text, place=_place(self.file, position), hint=CORRECT_HINT)
+        return CampaignError("\n".join([first, *told]), place=place, hint=CORRECT_HINT)
 
 
 def read_yaml(file: Path) -> YamlSource:
@@ -125,203 +102,9 @@ def read_yaml(file: Path) -> YamlSource:
         CampaignError: The file cannot be read, is too large, is no valid YAML or holds no mapping;
             a key is given twice; a tag is not allowed; an alias contains itself or multiplies.
     """
-    text = _read_text(file)
-    builder = _Builder(file, text)
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        data = builder.build(root) if root is not None else None
-    except yaml.YAMLError as error:
-        raise _bad_yaml(file, text, error) from None
-    except _TooManyError as error:
-        raise CampaignError(
-            f"the file holds more than {MAX_NODES:,} values",
-            place=_place(file, error.at),
-            hint=LARGE_HINT,
-        ) from None
-    except RecursionError:
-        raise CampaignError("lists and mappings are nested too deeply", place=str(file)) from None
-    if root is None or data is None:
-        raise CampaignError("the file is empty", place=str(file), hint=EXAMPLE_HINT)
-    if not isinstance(data, dict):
-        if isinstance(root, yaml.ScalarNode) and (odd := _odd_line(file, text, 0, root.end_mark)):
-            raise odd
-        raise CampaignError(
-            f"received a {'list' if isinstance(data, list) else 'single value'} at the top level; "
-            "expected a mapping, `key: value` on every line",
-            place=_place(file, _at(root.start_mark)),
-            hint=EXAMPLE_HINT,
-        )
-    return YamlSource(file, file.parent.resolve(), data, builder.positions)
-
-
-class _TooManyError(Exception):
-    """A file holds more values than ``MAX_NODES``."""
-
-    def __init__(self, at: Position) -> None:
-        self.at = at
-        super().__init__(at)
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader's scanner and composer, with this module's idea of unquoted scalars."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-    count = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Return the next node, unless there were too many: a large file is not read to its end."""
-        self.count += 1
-        if self.count > MAX_NODES:
-            raise _TooManyError(_at(self.peek_event().start_mark))  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
-
-
-for _name, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]{1,16}|0b[01_]{1,64})", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
-        r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
-    ("merge", "<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(_TAG_PREFIX + _name, re.compile(rf"(?:{_pattern})\Z"), _first)
-
-_SCALARS: dict[str, Callable[[str], object]] = {
-    f"{_TAG_PREFIX}str": lambda text: text.encode().decode(),  # refuses half a surrogate pair
-    f"{_TAG_PREFIX}null": lambda _: None,
-    f"{_TAG_PREFIX}bool": lambda text: {"true": True, "false": False}[text.lower()],
-    f"{_TAG_PREFIX}int": lambda text: int(text.replace("_", ""), base=0),
-    f"{_TAG_PREFIX}float": lambda text: float(re.sub(r"_|\.(?=[inIN])", "", text)),
-}
-
-
-class _Builder:
-    """Turns nodes into data and notes where each value stands."""
-
-    def __init__(self, file: Path, text: str) -> None:
-        self.file = file
-        self._text = text
-        self.positions: dict[KeyPath, _Places] = {}
-        self._open: set[int] = set()
-        self._count = 0
-
-    def build(self, node: yaml.Node, path: KeyPath = (), key: Position | None = None) -> object:
-        """Return the data of ``node``, whose key stands at ``key``."""
-        self.positions[path] = _Places(key or _at(node.start_mark), _at(node.start_mark))
-        with self._inside(node):
-            if isinstance(node, yaml.ScalarNode):
-                return self._scalar(node)
-            if isinstance(node, yaml.SequenceNode):
-                self._check_tag(node, [f"{_TAG_PREFIX}seq"])
-                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-            return {
-                name: self.build(value, (*path, name), position)
-                for name, (position, value) in self._pairs(node).items()
-            }
-
-    def _pairs(self, node: yaml.Node) -> dict[str, tuple[Position, yaml.Node]]:
-        """Return a mapping's keys, their positions and values, with ``<<`` merged in."""
-        self._check_tag(node, [f"{_TAG_PREFIX}map"])
-        own: dict[str, tuple[Position, yaml.Node]] = {}
-        merged: dict[str, tuple[Position, yaml.Node]] = {}
-        for key, value in node.value:
-            if key.tag == _MERGE_TAG:
-                merged = {**self._merged(value), **merged}
-                continue
-            name = self._key(key)
-            if name in own:
-                first, second = own[name][0].line, _at(key.start_mark).line
-                raise self._error(
-                    f"the key {name!r} is given twice, on line {first} and on line {second}",
-                    key,
-                    "keep one of them",
-                )
-            own[name] = (_at(key.start_mark), value)
-        return {**merged, **own}
-
-    def _merged(self, node: yaml.Node) -> dict[str, tuple[Position, yaml.Node]]:
-        """Return what ``<<: node`` contributes; of several mappings the first one wins."""
-        merged: dict[str, tuple[Position, yaml.Node]] = {}
-        for parent in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if not isinstance(parent, yaml.MappingNode):
-                raise self._error("`<<` takes an alias (*name) of a mapping, or a list", parent)
-            with self._inside(parent):
-                merged = {**self._pairs(parent), **merged}
-        return merged
-
-    def _key(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error("received a list or mapping as a key; expected plain text", node)
-        self._scalar(node)
-        return str(node.value)
-
-    def _scalar(self, node: yaml.ScalarNode) -> object:
-        self._check_tag(node, _SCALARS)
-        self._check_characters(node)
-        if "\0" in node.value:
-            raise self._error(
-                f"received {node.value!r}: no name and no path can hold the character U+0000",
-                node,
-                "remove it",
-            )
-        try:
-            return _SCALARS[node.tag](node.value)
-        except (ValueError, LookupError):
-            message = f"received {node.value!r}, which is no {node.tag.replace(_TAG_PREFIX, '!!')}"
-            raise self._error(message, node, "correct the value, or remove the tag") from None
-
-    def _check_tag(self, node: yaml.Node, allowed: Collection[str]) -> None:
-        if node.tag not in allowed:
-            raise self._error(
-                f"the tag {node.tag.replace(_TAG_PREFIX, '!!')} is not allowed; a campaign holds "
-                "text, numbers, lists and mappings, and runs no code",
-                node,
-                "remove the tag",
-            )
-
-    def _check_characters(self, node: yaml.ScalarNode) -> None:
-        """Refuse an unquoted text that is not what it seems."""
-        start, end = node.start_mark.index, node.end_mark.index
-        if node.style is None and (odd := misleading(self._text[start:end])):
-            raise _bad_character(
-                self.file, _end(self._text[: start + odd.at]), odd,
-                ", or put the whole text in quotes if it belongs to it",
-            )  # fmt: skip
-
-    @contextmanager
-    def _inside(self, node: yaml.Node) -> Iterator[None]:
-        """Refuse aliases that contain themselves or multiply beyond reason."""
-        self._count += 1
-        if self._count > MAX_NODES:
-            raise self._error(
-                f"the file holds more than {MAX_NODES:,} values once its aliases are written out",
-                node,
-                "use fewer aliases (*name) inside one another",
-            )
-        if id(node) in self._open:
-            raise self._error(
-                "an alias (*name) stands inside the value that it repeats, which never ends",
-                node,
-                "remove the alias",
-            )
-        self._open.add(id(node))
-        yield
-        self._open.remove(id(node))
-
-    def _error(self, message: str, node: yaml.Node, hint: str | None = None) -> CampaignError:
-        return CampaignError(message, place=_place(self.file, _at(node.start_mark)), hint=hint)
-
-
-def _at(mark: yaml.Mark) -> Position:
-    return Position(mark.line + 1, mark.column + 1)
-
-
-def _place(file: Path, position: Position) -> str:
-    return f"{file}:{position.line}:{position.column}"
+    folder = file.parent.resolve()
+    found = parse_mapping(_read_text(file), Origin(str(file), folder))
+    return YamlSource(file, folder, found.data, found.positions, (file,))
 
 
 def _read_text(file: Path) -> str:
@@ -351,7 +134,7 @@ def _read_text(file: Path) -> str:
         before = error.object[: error.start].decode("utf-8")
         raise CampaignError(
             f"received the byte 0x{error.object[error.start]:02x}; expected UTF-8 text",
-            place=_place(file, _end(before)),
+            place=Origin(str(file), file.parent).place(end_of(before)),
             hint="save the file as UTF-8",
         ) from None
 
@@ -364,73 +147,3 @@ def _other(missing: Path) -> str:
     names = sorted(path.name for path in folder.glob("*") if path.suffix in (".yaml", ".yml"))
     close = difflib.get_close_matches(missing.name, names, n=1, cutoff=0)
     return f"did you mean {str(folder / close[0])!r}? {EXAMPLE_HINT}" if close else EXAMPLE_HINT
-
-
-def _end(text: str) -> Position:
-    """Return the position right after ``text``."""
-    lines = text.split("\n")
-    return Position(len(lines), len(lines[-1]) + 1)
-
-
-_PROBLEMS = (
-    (r"character '\\t'", "received a tab; expected spaces"),
-    (r"mapping values are not allowed", "a ':' cannot stand here: the line is indented too deeply, "
-     "or the text before it needs quotes"),
-    (r"could not find expected ':'", "expected a ':' after the key"),
-    (r"expected ',' or '\]'", "a list that is opened with '[' is not closed with ']'"),
-    (r"expected ',' or '}'", "a mapping that is opened with '{' is not closed with '}'"),
-    (r"while scanning a quoted scalar", "a quoted text is not closed"),
-    (r"expected <block end>", "the indentation fits none of the lines above"),
-    (r"cannot start any token", "text that starts with this character needs quotes"),
-    (r"alias", "text that starts with '*' needs quotes; without them it is an alias, *name, of an "
-     "anchor, &name, further up"),
-    (r"another document", "received a second document; expected one, without a '---' line inside"),
-)  # fmt: skip
-"""What PyYAML reports, as patterns, and what it means to someone who writes a campaign."""
-
-
-def _bad_yaml(file: Path, text: str, error: yaml.YAMLError) -> CampaignError:
-    if isinstance(error, yaml.reader.ReaderError):
-        message = f"received the control character U+{ord(text[error.position]):04X}; expected text"
-        place = _place(file, _end(text[: error.position]))
-    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        reported = f"{error.context or ''} {error.problem or ''}".strip()
-        begin = (error.context_mark or error.problem_mark).line
-        quotes = "a quoted scalar" in reported
-        if odd := _odd_line(file, text, begin, error.problem_mark, quotes=quotes):
-            return odd
-        known = (plain for pattern, plain in _PROBLEMS if re.search(pattern, reported))
-        message = next(known, f"this is no valid YAML: {reported}")
-        place = _place(file, _at(error.problem_mark))
-        if error.context_mark and error.context_mark.line != error.problem_mark.line:
-            message += f" (see line {error.context_mark.line + 1})"
-    else:
-        message, place = f"this is no valid YAML: {error}", str(file)
-    return CampaignError(message, place=place, hint=CORRECT_HINT)
-
-
-def _odd_line(
-    file: Path, text: str, begin: int, end: yaml.Mark, *, quotes: bool = False
-) -> CampaignError | None:
-    """Return the error of a character by which YAML may have gone wrong, the nearest to its end.
-
-    Args:
-        file: The file.
-        text: What it holds.
-        begin: The line, from 0, where what went wrong begins; the line with text before it may
-            belong to it, too.
-        end: Where it was noticed.
-        quotes: Whether only quotes can be the reason.
-    """
-    lines = text.split("\n")
-    before = [number for number in range(begin) if lines[number].partition("#")[0].strip()]
-    first = before[-1] if before else 0
-    for number in range(text[: end.index].count("\n"), first - 1, -1):
-        if odd := misplaced(lines[number], quotes=quotes):
-            return _bad_character(file, Position(number + 1, odd.at + 1), odd)
-    return None
-
-
-def _bad_character(file: Path, at: Position, odd: Odd, otherwise: str = "") -> CampaignError:
-    message = f"received a character that is not what it looks like, {odd.name}: {odd.remedy}"
-    return CampaignError(f"{message}{otherwise}", place=_place(file, at), hint=CORRECT_HINT)

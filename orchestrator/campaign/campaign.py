@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,17 +29,19 @@ from injecttf2.config.fields import (
     Repetitions,
     Schema,
     Seed,
+    Text,
     TrueOrFalse,
     as_list,
 )
 from injecttf2.config.paths import composed, on_disk
 from injecttf2.config.plain_values import plain_values
-from injecttf2.config.yaml_file import YamlSource, read_yaml
+from injecttf2.config.yaml_file import YamlSource
 from injecttf2.errors import CampaignError
 from injecttf2.levels import DENSE, LEVELS, Level
 from orchestrator.campaign import paths
 from orchestrator.campaign.component_spec import ComponentList, JudgeSpec, judge_mapping, typed_list
 from orchestrator.campaign.grid import RATES, GridSpec, every_site
+from orchestrator.campaign.layering import read_layers
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec, SourceSpec, from_text
 
@@ -90,6 +92,11 @@ def _levels(value: object) -> object:
 class Campaign(Schema):
     """A campaign: a model, a data set and the grid of faults to inject; equal if they agree."""
 
+    extends: Text | None = Field(
+        None,
+        description="Another campaign file, whose keys hold here too but for name and what this "
+        "file says; mappings are merged key by key, and null takes a key away.",
+    )
     name: Name = Field("campaign", description="Name of the run directory; default the file's.")
     model: Annotated[
         ModelSpec | None, BeforeValidator(from_text, json_schema_input_type=str | ModelSpec | None)
@@ -153,6 +160,14 @@ class Campaign(Schema):
         "none", description="Rows beside the trials: none, or injections, one a site; default none."
     )
 
+    @field_validator("extends")
+    @classmethod
+    def _only_in_a_file(cls, value: object) -> object:
+        """Refuse what only the reader of a file can follow."""
+        if value is not None:
+            raise ValueError("nothing: load_campaign reads files that extend others")
+        return value
+
     @field_validator("precision", "exhaustive")
     @classmethod
     def _is_the_only_plan(cls, value: object, info: ValidationInfo) -> object:
@@ -208,6 +223,7 @@ class Campaign(Schema):
     _source: YamlSource | None = PrivateAttr(None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _options: tuple[str, ...] = PrivateAttr(())
+    _overrides: tuple[str, ...] = PrivateAttr(())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Campaign) and self.resolved() == other.resolved()
@@ -218,9 +234,9 @@ class Campaign(Schema):
         return self._folder
 
     @property
-    def file(self) -> Path | None:
-        """The campaign file, None of a campaign that was made without one."""
-        return self._source.file if self._source else None
+    def files(self) -> tuple[Path, ...]:
+        """The campaign file and those that it extends; none of a campaign made without one."""
+        return self._source.files if self._source else ()
 
     def place(self, *path: str | int) -> str | None:
         """Return ``file:line:column`` of the value at ``path``, or the option that replaced it.
@@ -231,12 +247,33 @@ class Campaign(Schema):
             return f"--{path[0]}"
         return self._source.place(_as_written(self._source, path)) if self._source else None
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the file extends and what the command line changed of it, as far as it did."""
+        extends, overrides = map(str, self.files[1:]), self._overrides
+        told = {"extends": [*extends], "overrides": [*overrides]}
+        return {key: value for key, value in told.items() if value}
+
     def located(self) -> Self:
-        """Return the same with file paths that are relative to the folder made absolute."""
-        found: dict[str, Any] = {"grid": tuple(spec.located(self._folder) for spec in self.grid)}
+        """Return the same with file paths made absolute that are relative to their folder.
+
+        That is the folder of the file that they stand in, or the current one.
+        """
+
+        def folder_of(*path: str | int) -> Callable[[str], Path]:
+            return lambda key: (
+                self._source.places(_as_written(self._source, (*path, key))).origin.folder
+                if self._source
+                else self._folder
+            )
+
+        grids = (
+            spec.located(folder_of("grid", index, "sites")) for index, spec in enumerate(self.grid)
+        )
+        found: dict[str, Any] = {"grid": tuple(grids)}
         for key, spec in (("model", self.model), ("dataset", self.dataset)):
             if spec is not None:
-                found[key] = spec.located(self._folder)
+                found[key] = spec.located(folder_of(key))
         return self.model_copy(update=found)
 
     def resolved(self) -> dict[str, Any]:
@@ -245,7 +282,11 @@ class Campaign(Schema):
 
 
 def load_campaign(
-    path: str | Path, *, model: str | Path | None = None, dataset: str | Path | None = None
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    dataset: str | Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Campaign:
     """Read a campaign file.
 
@@ -253,11 +294,12 @@ def load_campaign(
         path: The YAML file: a campaign, or a configuration of the original InjectTF2.
         model: Replaces the file's model; a path is relative to the current folder.
         dataset: Replaces the file's data set; a path is relative to the current folder.
+        overrides: Values in place of the file's, ``PATH=VALUE`` each, such as ``grid.bits=[30]``.
 
     Raises:
         CampaignError: The file cannot be read or is wrong, or no model or data set is given.
     """
-    campaign = _parsed(source := read_yaml(on_disk(Path(path))))
+    campaign = _parsed(source := read_layers(on_disk(Path(path)), overrides))
     specs = {
         "model": _given(ModelSpec, "--model", model) or campaign.model,
         "dataset": _given(DatasetSpec, "--dataset", dataset) or campaign.dataset,
@@ -271,6 +313,7 @@ def load_campaign(
     campaign = campaign.model_copy(update=specs)
     campaign._source = source
     campaign._folder = source.folder
+    campaign._overrides = tuple(overrides)
     campaign._options = _options(model, dataset)
     return campaign.located()
 
@@ -356,4 +399,4 @@ def _given(kind: type[SourceSpec], option: str, given: str | Path | None) -> Sou
         raise CampaignError("received an empty text, expected a source", place=option)
     if source is None:
         return None
-    return kind(source=paths.checked(source, option)).located(Path.cwd())
+    return kind(source=paths.checked(source, option)).located(lambda _: Path.cwd())

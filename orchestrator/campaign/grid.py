@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -138,11 +139,15 @@ class FaultListSpec(Schema):
             raise ValueError("format: sfi beside layers or order")
         return self
 
-    def located(self, folder: Path) -> Self:
-        """Return the same with paths that are relative to ``folder`` made absolute."""
-        found = {"file": paths.absolute(self.file, folder)}
+    def located(self, folder_of: Callable[[str], Path]) -> Self:
+        """Return the same with relative paths made absolute.
+
+        Args:
+            folder_of: Returns the folder that the path at a key is relative to.
+        """
+        found = {"file": paths.absolute(self.file, folder_of("file"))}
         if isinstance(self.layers, str):
-            found["layers"] = paths.absolute(self.layers, folder)
+            found["layers"] = paths.absolute(self.layers, folder_of("layers"))
         return self.model_copy(update=found)
 
 
@@ -245,8 +250,8 @@ class GridSpec(Schema):
             raise ValueError(f"bits: numbers, ranges such as 23-30, {', '.join(BIT_NAMES)}")
         return self
 
-    def located(self, folder: Path) -> Self:
-        """Return the same with paths that are relative to ``folder`` made absolute."""
+    def located(self, folder_of: Callable[[str], Path]) -> Self:
+        """Return the same with relative paths made absolute; see ``FaultListSpec.located``."""
         if self.sites is None:
             return self
-        return self.model_copy(update={"sites": self.sites.located(folder)})
+        return self.model_copy(update={"sites": self.sites.located(folder_of)})

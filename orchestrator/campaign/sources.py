@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -68,9 +69,14 @@ class SourceSpec(Schema):
 
     source: Annotated[Text, LOCAL]
 
-    def located(self, folder: Path) -> Self:
-        """Return the same with file paths that are relative to ``folder`` made absolute."""
-        return self.model_copy(update={"source": paths.located(self.source, folder)})
+    def located(self, folder_of: Callable[[str], Path]) -> Self:
+        """Return the same with relative file paths made absolute.
+
+        Args:
+            folder_of: Returns the folder that the path at a key is relative to.
+        """
+        source = paths.located(self.source, folder_of("source"))
+        return self.model_copy(update={"source": source})
 
 
 class ModelSpec(SourceSpec):
@@ -115,12 +121,12 @@ class ModelSpec(SourceSpec):
             raise ValueError("nothing: only a SavedModel folder takes this key")
         return value
 
-    def located(self, folder: Path) -> Self:
-        """Return the same with file paths that are relative to ``folder`` made absolute."""
+    def located(self, folder_of: Callable[[str], Path]) -> Self:
+        """Return the same with relative file paths made absolute."""
         weights = self.weights
         if weights not in (None, "imagenet", "random"):
-            weights = paths.absolute(weights, folder)
-        return super().located(folder).model_copy(update={"weights": weights})
+            weights = paths.absolute(weights, folder_of("weights"))
+        return super().located(folder_of).model_copy(update={"weights": weights})
 
 
 class DatasetSpec(SourceSpec):

@@ -51,6 +51,15 @@ ModelOption = Annotated[
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Data set in place of the file's.", metavar="D")
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="PATH=VALUE",
+        help="A value in place of the file's, such as grid.bits=[30]; may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
 
 
@@ -130,6 +139,7 @@ def run(
             help="Run directory, or s3://, gs:// or abfs:// [default: runs/NAME].",
         ),
     ] = None,
+    override: Overrides = None,
     model: ModelOption = None,
     dataset: DatasetOption = None,
     workers: Annotated[
@@ -195,7 +205,7 @@ def run(
     from orchestrator.session.launch import launch
     from results.shown import shown_address
 
-    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    loaded = load_campaign(campaign, model=model, dataset=dataset, overrides=override or ())
     folder = output if output is not None else f"runs/{loaded.name}"
     options = RunOptions(
         folder,
@@ -232,6 +242,7 @@ def _report_of(run: str) -> str | None:
 @app.command()
 def plan(
     campaign: CampaignFile,
+    override: Overrides = None,
     model: ModelOption = None,
     dataset: DatasetOption = None,
     as_json: Json = False,
@@ -241,7 +252,7 @@ def plan(
     from orchestrator.campaign.campaign import load_campaign
     from orchestrator.planning.first_look import look
 
-    loaded = load_campaign(campaign, model=model, dataset=dataset)
+    loaded = load_campaign(campaign, model=model, dataset=dataset, overrides=override or ())
     look(loaded)
     device.configure(gpu=False)
     from injecttf2.judging.output_kind import as_columns

@@ -229,13 +229,13 @@ def _header(plan: Plan, options: RunOptions) -> RunHeader:
     injected = {layer for group in plan.grid.groups for layer in group.scope.layers}
     code = reduce(or_, plan.code.values(), Code())
     files = [Path(one.path) for one in code.modules.values()]
-    if plan.campaign.file is not None:
-        files.append(plan.campaign.file)
+    files.extend(plan.campaign.files)
     return RunHeader(
         campaign=plan.campaign.resolved(),
         identity=plan.identity.to_dict(),
         provenance={
             **provenance(plan.campaign.folder, files, code.installed),
+            **({"campaign": given} if (given := plan.campaign.given) else {}),
             "keras": asdict(plan.model.settings),
             agreement.MIXED: agreement.ANY if options.any_numerics else mixed,
         },

@@ -146,6 +146,7 @@ grid:
 """,
     )
     assert campaign.model_dump() == {
+        "extends": None,
         "name": "mnist-bits",
         "model": {
             "source": "keras.applications:MobileNetV2",
@@ -361,8 +362,8 @@ def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
     )
     assert problem(file, f"sede: 1\n{HEAD}{GRID}") == (
         "1:1: unknown key 'sede'; did you mean 'seed'? "
-        "(valid keys: name, model, dataset, seed, repetitions, precision, exhaustive, paired, "
-        "grid, judge, metrics, criteria, levels, record)"
+        "(valid keys: extends, name, model, dataset, seed, repetitions, precision, exhaustive, "
+        "paired, grid, judge, metrics, criteria, levels, record)"
     )
     assert problem(
         file, f"{HEAD}grid: {{layers: {{typ: Conv2D}}, bits: 1, probabilities: 1}}\n"

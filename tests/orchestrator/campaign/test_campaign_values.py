@@ -115,8 +115,8 @@ def test_a_value_as_a_script_has_it_means_what_the_plain_one_means(case: str) ->
 
 
 def test_only_a_path_may_be_a_folder_that_is_called_like_a_data_set(tmp_path: Path) -> None:
-    assert DatasetSpec(source=Path("digits")).located(tmp_path).source == str(tmp_path / "digits")
-    assert DatasetSpec(source="digits").located(tmp_path).source == "digits"
+    for source, located in ((Path("digits"), str(tmp_path / "digits")), ("digits", "digits")):
+        assert DatasetSpec(source=source).located(lambda _: tmp_path).source == located
 
 
 def test_the_order_of_a_set_is_that_of_every_process() -> None:
