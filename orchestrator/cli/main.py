@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from injecttf2.config.paths import run_on_disk
 from orchestrator.cli import questions
@@ -31,8 +32,23 @@ from orchestrator.signals import stop_signals
 
 UsageError: Any = typer.BadParameter.__base__  # typer shows what comes of it, and not its name
 
+
+class _Commands(TyperGroup):
+    """The commands, whose help is not cut to a line."""
+
+    def format_commands(self, context: Any, formatter: Any) -> None:
+        """Write each command with the whole first sentence of its help."""
+        names = self.list_commands(context)
+        found = [(name, self.get_command(context, name)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(limit=1000)) for name, one in found if one]
+            )
+
+
 app = typer.Typer(
     name="injecttf2",
+    cls=_Commands,
     help="Fault-injection campaigns on TensorFlow / Keras models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -86,6 +102,19 @@ class ExecutorName(StrEnum):
 
     ray = "ray"
     inline = "inline"
+
+
+def _of_ray(context: typer.Context, option: typer.CallbackParam, value: Any) -> Any:
+    """Return the value of an option of Ray's; one of the environment only where there is Ray.
+
+    The environment speaks for all runs, a command for one.
+    """
+    assert option.name is not None  # noqa: S101 - every option has a name
+    source = context.get_parameter_source(option.name)
+    from_environment = source is not None and source.name == "ENVIRONMENT"
+    if from_environment and context.params.get("executor") == ExecutorName.inline:
+        return option.get_default(context)
+    return value
 
 
 def main() -> None:
@@ -143,31 +172,63 @@ def run(
     model: ModelOption = None,
     dataset: DatasetOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers [default: as many as fit].")
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="INJECTTF2_WORKERS",
+            callback=_of_ray,
+            help="Workers [default: as many as fit].",
+        ),
     ] = None,
-    cpus_per_worker: Annotated[int, typer.Option(min=1, help="CPUs of a worker.")] = 1,
+    cpus_per_worker: Annotated[
+        int,
+        typer.Option(
+            min=1, envvar="INJECTTF2_CPUS_PER_WORKER", callback=_of_ray, help="CPUs of a worker."
+        ),
+    ] = 1,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(min=0, help="GPUs of a worker, may be a fraction [default: 1 if any]."),
+        typer.Option(
+            min=0,
+            envvar="INJECTTF2_GPUS_PER_WORKER",
+            callback=_of_ray,
+            help="GPUs of a worker, may be a fraction [default: 1 if any].",
+        ),
     ] = None,
     cpu_workers: Annotated[
         int,
-        typer.Option(min=0, help="Workers without a GPU, beside those with one."),
+        typer.Option(
+            min=0,
+            envvar="INJECTTF2_CPU_WORKERS",
+            callback=_of_ray,
+            help="Workers without a GPU, beside those with one.",
+        ),
     ] = 0,
     any_numerics: Annotated[
         bool,
         typer.Option("--any-numerics", help="Take workers that round otherwise than the others."),
     ] = False,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join [default: start Ray here].")
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            callback=_of_ray,
+            help="Ray cluster to join, or local: start Ray here [default: local].",
+        ),
     ] = None,
     executor: Annotated[
-        ExecutorName, typer.Option(help="Ray actors, or inline: in this process.")
+        ExecutorName,
+        typer.Option(
+            envvar="INJECTTF2_EXECUTOR",
+            is_eager=True,
+            help="Ray actors, or inline: in this process.",
+        ),
     ] = ExecutorName.ray,
     levels: Annotated[
         str | None,
         typer.Option(
             metavar="LEVELS",
+            envvar="INJECTTF2_LEVELS",
             help="How injected samples are evaluated faster, without any change of outcomes: "
             "drop,difference or one of them, or dense for none [default: all].",
         ),
@@ -181,6 +242,8 @@ def run(
         typer.Option(
             min=1,
             metavar="SECONDS",
+            envvar="INJECTTF2_PATIENCE",
+            callback=_of_ray,
             help="Stop when there has been no worker for this long "
             "[default: 300, on a cluster 1800].",
         ),
@@ -188,7 +251,11 @@ def run(
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="Serve metrics for Prometheus here, to whoever reaches the port."
+            min=1,
+            max=65535,
+            envvar="INJECTTF2_METRICS_PORT",
+            callback=_of_ray,
+            help="Serve metrics for Prometheus here, to whoever reaches the port.",
         ),
     ] = None,
     report: Annotated[
@@ -215,7 +282,7 @@ def run(
         gpus=gpus_per_worker,
         cpu_workers=cpu_workers,
         any_numerics=any_numerics,
-        address=address,
+        address=None if address == "local" else address,
         levels=None if levels is None else parse_levels(levels, place="--levels"),
         retry_failed=retry_failed,
         patience=patience,
@@ -256,12 +323,14 @@ def plan(
     look(loaded)
     device.configure(gpu=False)
     from injecttf2.judging.output_kind import as_columns
-    from orchestrator.cli.tables import plan_table
+    from orchestrator.cli.tables import cells_entry, plan_table
     from orchestrator.planning.estimate import estimate
+    from orchestrator.planning.expectation import expectations, warnings_of
     from orchestrator.planning.plan import make_plan
 
     planned = make_plan(loaded)
     expected = estimate(planned)
+    cells = expectations(planned)
     if as_json:
         print_json(
             {
@@ -273,11 +342,14 @@ def plan(
                 "bytes": expected.bytes,
                 **as_columns(planned.outputs),
                 "data": planned.dataset.told,
+                **cells_entry(cells),
                 **({} if (span := planned.trial_range()) is None else span._asdict()),
             }
         )
         return
-    screen().print(plan_table(planned, expected))
+    screen().print(plan_table(planned, expected, cells))
+    for line in warnings_of(cells):
+        messages().print(line, style="yellow")
 
 
 @app.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from injecttf2.graph.layer_info import LayerInfo
     from injecttf2.graph.weights import Counted
     from orchestrator.planning.estimate import Estimate
+    from orchestrator.planning.expectation import Expectation
     from orchestrator.planning.plan import Plan
     from orchestrator.session.session import Summary
 
@@ -59,8 +60,46 @@ def precision_lines(reached: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{line}: {states[one['state']]}"
 
 
-def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
-    """Return what a plan would do and take."""
+def cells_entry(cells: Sequence[Expectation]) -> dict[str, Any]:
+    """Return how well the rates of a plan's cells will be known, as plain values."""
+    told = {
+        one.target: {
+            "least": round(one.least, 2),
+            "most": round(one.most, 2),
+            "few": one.few,
+            "half_widths": {
+                f"{rate:g}": [round(width, 4) for width in widths]
+                for rate, widths in one.half_widths.items()
+            },
+        }
+        for one in cells
+    }
+    return {"per_cell": told} if told else {}
+
+
+def _cells_lines(cells: Sequence[Expectation]) -> Iterator[str]:
+    """Yield how well the rates of a plan's cells will be known, a line a target."""
+    for one in cells:
+        known = (
+            f"a rate of {rate:.0%} to ±{_range(*(f'{width:.1%}' for width in widths))}"
+            for rate, widths in one.half_widths.items()
+        )
+        yield (
+            f"a cell in {one.target} has {_range(_count(one.least), _count(one.most))} {one.unit}: "
+            f"at 95 % they tell {', '.join(known)}"
+        )
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.1f}" if number < 10 and number % 1 else f"{number:,.0f}"
+
+
+def plan_table(plan: Plan, expected: Estimate, cells: Sequence[Expectation] = ()) -> RenderableType:
+    """Return what a plan would do and take, and how well the rates of its cells will be known."""
     table = _table(f"plan of {plan.campaign.name}")
     for name in ("layer", "target"):
         table.add_column(name)
@@ -90,7 +129,7 @@ def plan_table(plan: Plan, expected: Estimate) -> RenderableType:
         line = f"at least {span.at_least:,}, at most {line}\n{whose} until it is known as asked"
         if span.fixed is not None:
             line += f"; the sample size by Leveugle et al. for {whose}: {span.fixed:,} trials"
-    lines = [line, *plan.reading_lines()]
+    lines = [line, *_cells_lines(cells), *plan.reading_lines()]
     return _with_line(table, "\n".join(lines))
 
 

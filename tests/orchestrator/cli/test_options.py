@@ -1,0 +1,118 @@
+"""Options of the command line: help, completion, and what the environment says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.executors.run_options import RunOptions
+from tests.orchestrator.conftest import Command
+
+ENVIRONMENT = {
+    "INJECTTF2_WORKERS": "3",
+    "INJECTTF2_CPUS_PER_WORKER": "2",
+    "INJECTTF2_GPUS_PER_WORKER": "0.5",
+    "INJECTTF2_CPU_WORKERS": "4",
+    "INJECTTF2_LEVELS": "drop",
+    "INJECTTF2_PATIENCE": "60",
+    "INJECTTF2_METRICS_PORT": "8080",
+    "RAY_ADDRESS": "head:6379",
+}
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
+    """How campaigns would have been run."""
+    found: list[RunOptions] = []
+
+    def noted(campaign: Any, options: RunOptions, console: Any) -> None:
+        found.append(options)
+        raise SystemExit
+
+    monkeypatch.setattr("orchestrator.session.launch.launch", noted)
+    for name in (*ENVIRONMENT, "INJECTTF2_EXECUTOR"):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+def test_the_environment_says_how_to_run(
+    campaign: Path,
+    injecttf2: Command,
+    launched: list[RunOptions],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    injecttf2("run", campaign)
+    injecttf2("run", campaign, "--workers", "7", "--address", "local")
+    injecttf2("run", campaign, "--executor", "inline")
+    monkeypatch.setenv("INJECTTF2_EXECUTOR", "inline")
+    injecttf2("run", campaign)
+    first = RunOptions(
+        "runs/small",
+        workers=3,
+        cpus=2,
+        gpus=0.5,
+        cpu_workers=4,
+        address="head:6379",
+        levels=("drop",),
+        patience=60.0,
+        metrics_port=8080,
+    )
+    inline = RunOptions("runs/small", executor="inline", levels=("drop",))
+    assert launched[0] == first
+    assert (launched[1].workers, launched[1].address) == (7, None)
+    assert launched[2:] == [inline, inline]
+
+
+def test_an_option_of_the_command_that_does_not_go_with_inline_is_still_refused(
+    campaign: Path, injecttf2: Command
+) -> None:
+    ended = injecttf2("run", campaign, "--executor", "inline", "--workers", "2")
+    assert ended.code == 2
+    assert ended.err.startswith("error: --workers: the inline executor runs in this process")
+
+
+def test_a_wrong_value_in_the_environment_is_told_with_its_variable(
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INJECTTF2_WORKERS", "many")
+    ended = injecttf2("run", campaign)
+    assert ended.code == 2
+    assert "'--workers' (env var: 'INJECTTF2_WORKERS'): " in ended.err
+
+
+def test_help_is_not_cut(injecttf2: Command) -> None:
+    ended = injecttf2("--help")
+    assert ended.code == 0
+    assert "..." not in ended.out.partition("Commands:")[2]
+    told = " ".join(ended.out.split())
+    assert "the same command again goes on where it stopped. plan Say what" in told
+
+
+def test_help_names_the_variables(injecttf2: Command) -> None:
+    told = " ".join(injecttf2("run", "--help").out.split())
+    for name in (*ENVIRONMENT, "INJECTTF2_EXECUTOR"):
+        assert f"env var: {name}" in told
+
+
+def test_the_version_is_told(injecttf2: Command) -> None:
+    from injecttf2 import __version__
+
+    assert injecttf2("--version").out == f"injecttf2 {__version__}\n"
+
+
+def test_a_shell_completes_commands() -> None:
+    words = {"COMP_WORDS": "injecttf2 re", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("injecttf2")],
+        env={**os.environ, **words, "_INJECTTF2_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout.split(), done.stderr) == (["report", "replay"], "")
