@@ -12,6 +12,8 @@ from rich.text import Text
 
 from orchestrator.cli.fitting import Column, FittedTable
 from results import Compacted, RunStatus
+from results.report.labels import fault_label
+from results.report.tables import percent
 from results.shown import shown, shown_address
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from injecttf2.trial import WEIGHTS
-from orchestrator.planning.adaptive_sampling import is_adaptive
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.pools import is_adaptive
 from results.statistics import wilson
 
 FEWEST = 30
