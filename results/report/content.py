@@ -124,7 +124,7 @@ def _choices(drawn: list[Ranking], start: int) -> dict[str, Any]:
 
 def _first(run: Run, drawn: list[Ranking], bits: list[Ranking], missing: set[str]) -> list[Plot]:
     """Return the figures of the first screen: layers, bits, and each at each."""
-    by_label = {one.label: one for one in bits}
+    by_key = {one.key: one for one in bits}
     by_bit = plot_data.by_bit(run)
     return [
         *plot(
@@ -139,9 +139,9 @@ def _first(run: Run, drawn: list[Ranking], bits: list[Ranking], missing: set[str
             "Most critical bits",
             "Over all layers.",
             [
-                ((number,), partial(bits_in_order, by_label[one.label]))
+                ((number,), partial(bits_in_order, by_key[one.key]))
                 for number, one in enumerate(drawn)
-                if one.label in by_label
+                if one.key in by_key
             ],
             missing,
         ),

@@ -93,9 +93,12 @@ def rankings(
         table = _told_apart(table)
     apart = differing(trials, KIND)
     several = bool(differing(trials, [*RATES, "sampling"]))
+    mixed = trials.groupby(list(RATES), dropna=False)["sampling"].nunique().gt(1).any()
     found = []
     for _, rows in table.groupby(list(WITHIN), observed=True, dropna=False, sort=False):
         kind, rate = _kind(rows.iloc[0].to_dict(), apart), rate_labels(rows.head(1))[0]
+        how = str(rows["sampling"].iloc[0])
+        rate += f" {how}" if mixed and how not in rate else ""
         label = ", ".join(filter(None, [kind, rate if several else ""]))
         names = layer_labels(rows) if by == "layer" else bit_labels(rows)
         rows = rows.reset_index(drop=True)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
-from results.report.plot_data import accuracy_by_rate
+from results.report.plot_data import accuracy
 
 Table = Callable[..., pa.Table]
 NOTHING = dict.fromkeys(
@@ -90,7 +90,7 @@ def test_accuracy_and_metrics_are_means_of_the_cells(
     assert row["accuracy"] == pytest.approx((0.6 + 0.2) / 2)
     assert row["golden_accuracy"] == pytest.approx(0.9)
     assert row["metric_loss"] == pytest.approx((2.0 + 4.0) / 2)
-    assert accuracy_by_rate(opened)["accuracy"][0] == row["accuracy"]
+    assert accuracy(opened)["accuracy"][0] == row["accuracy"]
 
 
 def test_bounds_follow_the_confidence(run: Callable[..., Run], trials: Table) -> None:

@@ -118,6 +118,11 @@ def test_each_of_few_rates_has_its_sentence_and_rates_are_not_pooled(told: Any) 
     ]
 
 
+def test_the_same_rate_drawn_in_two_ways_is_told_apart(told: Any) -> None:
+    lines = told(cells(10, 0), cells(20, 0, sampling="paired"))
+    assert [line.partition(":")[0] for line in lines] == ["p = 0.5 paired", "p = 0.5 random"]
+
+
 def test_of_many_rates_the_highest_is_told(told: Any) -> None:
     rates = {"probability": None, "ber": 0.0}
     rows = [cells(n, 0, **{**rates, "ber": 10.0**-n}) for n in (6, 5, 4, 2)]
