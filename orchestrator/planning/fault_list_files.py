@@ -6,8 +6,6 @@ of the columns. Rows keep their place, so that a message says file, row and colu
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from injecttf2.config.spelling import nearest
@@ -31,6 +28,8 @@ from orchestrator.planning.fault_list_columns import (
     values,
     whole_numbers,
 )
+from results.delimited import column_name, read_delimited, row_place
+from results.errors import ResultsError
 
 COLUMNS = {
     "trial": "what belongs to one trial has the same value; without it every row is a trial",
@@ -65,7 +64,6 @@ _TYPES = {
 _UNNAMED = re.compile(r"unnamed: \d+|__index_level_\d+__|")
 """What pandas and R call a column of row labels that have no name."""
 
-_DELIMITERS = (",", ";", "\t", "|")
 _CSV = (".csv", ".tsv", ".txt")
 _OTHERS = {
     b"PK": "a spreadsheet or an archive; save its table as CSV",
@@ -108,7 +106,7 @@ class FaultListFile:
         """Return file and number of a row, from 1 for the first below the head."""
         file = bisect_right(self.ends, row)
         begin = self.ends[file - 1] if file else 0
-        return _place(self.files[file], row - begin)
+        return row_place(self.files[file], row - begin)
 
 
 def read_sites(file: Path) -> FaultListFile:
@@ -164,10 +162,6 @@ class _Table:
     commas: bool = False
 
 
-def _place(file: Path, row: int) -> str:
-    return f"{file}: row {row + 1}"
-
-
 def _parts(file: Path) -> list[Path]:
     """Return the files of a fault list; what begins with a dot or ``_`` tells of others."""
     if not file.is_dir():
@@ -192,7 +186,10 @@ def _read(file: Path) -> _Table:
             with pyarrow.parquet.ParquetFile(file) as parquet:
                 return _Table(_with_range(parquet.read(use_threads=False)))
         _check_kind(file, begin)
-        return _read_csv(file)
+        found = read_delimited(file, {*COLUMNS, INDEX})
+        return _Table(found.cells, is_text=True, commas=found.delimiter != ",")
+    except ResultsError as error:
+        raise CampaignError(error.message, place=error.place, hint=error.hint) from None
     except FileNotFoundError as error:
         raise CampaignError("there is no such fault list", place=str(file)) from error
     except (OSError, UnicodeError, pa.ArrowException) as error:
@@ -213,7 +210,7 @@ def _with_range(cells: pa.Table) -> pa.Table:
     for label in (cells.schema.pandas_metadata or {}).get("index_columns", []):
         if isinstance(label, dict) and label.get("name") not in (None, *cells.column_names):
             values = range(label["start"], label["stop"], label["step"])
-            if _name(label["name"]) in COLUMNS and len(values) == len(cells):
+            if column_name(label["name"]) in COLUMNS and len(values) == len(cells):
                 cells = cells.append_column(label["name"], pa.array(values, pa.int64()))
     return cells
 
@@ -239,68 +236,10 @@ def _check_kind(file: Path, begin: bytes) -> None:
             raise pa.ArrowInvalid(f"it is {told}")
 
 
-def _read_csv(file: Path) -> _Table:
-    """Read a file of texts: only what is empty is missing, a value may be nan."""
-    with pa.input_stream(str(file), compression="detect") as stream:
-        begin = stream.read(2**16)
-    encoding = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    begin_text = begin.decode(encoding, errors="replace").removeprefix("\ufeff")
-    lines = begin_text.splitlines()
-    head = next((line for line in lines if line.strip()), "")
-    heads = {delimiter: next(csv.reader([head], delimiter=delimiter)) for delimiter in _DELIMITERS}
-    delimiter = max(heads, key=lambda one: len({*map(_name, heads[one])} & {*COLUMNS, INDEX}))
-    wrong: list[tuple[int, pyarrow.csv.InvalidRow]] = []
-
-    def look(row: pyarrow.csv.InvalidRow) -> str:
-        wrong.append((row.number - 2 - len(wrong), row))
-        return "skip" if not row.text.strip() else "error"
-
-    try:
-        cells = pyarrow.csv.read_csv(
-            _unblanked(file, encoding, delimiter) if f'{delimiter} "' in begin_text else file,
-            read_options=pyarrow.csv.ReadOptions(encoding=encoding, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=look),
-            convert_options=pyarrow.csv.ConvertOptions(
-                strings_can_be_null=True,
-                null_values=[""],
-                column_types=dict.fromkeys(heads[delimiter], pa.string()),
-            ),
-        )
-    except pa.ArrowInvalid:
-        if not wrong:
-            raise
-        position, row = wrong[-1]
-        raise CampaignError(
-            f"received {row.actual_columns} cells, {row.text!r}; expected {row.expected_columns}, "
-            "as the head has",
-            place=_place(file, position),
-            hint="a cell that holds the delimiter is put in quotes",
-        ) from None
-    return _Table(cells, is_text=True, commas=delimiter != ",")
-
-
-def _unblanked(file: Path, encoding: str, delimiter: str) -> io.BytesIO:
-    """Return a file without the blanks between delimiters and quotes, which make no quotes of them.
-
-    Each row stays on its line.
-    """
-    with pa.input_stream(str(file), compression="detect") as stream:
-        text = stream.read().decode(encoding).removeprefix("\ufeff")
-    written = io.StringIO()
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    csv.writer(written, delimiter=delimiter, lineterminator="\n").writerows(rows)
-    return io.BytesIO(written.getvalue().encode(encoding))
-
-
-def _name(head: str) -> str:
-    """Return the name of a column, which may have blanks around it, quotes and capitals."""
-    return head.strip("\ufeff \t\xa0").strip('"').strip().lower()
-
-
 def _known(table: _Table, file: Path) -> dict[str, pa.ChunkedArray]:
     """Return the columns of a fault list by name, without labels of rows that have no name."""
     heads = table.cells.column_names
-    names = [_name(head) for head in heads]
+    names = [column_name(head) for head in heads]
     if INDEX in names:
         return _known_of_sfi(names, table, file)
     named = [index for index, name in enumerate(names) if not _UNNAMED.fullmatch(name)]
@@ -398,7 +337,7 @@ def _rows(columns: Mapping[str, pa.ChunkedArray], table: _Table, file: Path) -> 
                 rows[name] = whole_numbers(column, commas=table.commas)
     except UnreadableCellError as error:
         raise CampaignError(
-            f"received the {name} {error.message}", place=_place(file, error.row)
+            f"received the {name} {error.message}", place=row_place(file, error.row)
         ) from None
     return pd.DataFrame(rows, columns=[*COLUMNS, "has_value", INDEX])
 

@@ -19,6 +19,7 @@ from injecttf2.sampling.sites import NO_BIT
 from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list_columns import MISSING, NONE
 from orchestrator.planning.sfi_fault_lists import read_fault_list
+from results.analysis.published import place_labels
 
 BIT_FAULTS = ("bit_flip", "stuck_at_0", "stuck_at_1")
 KINDS = (*BIT_FAULTS, SetValue.name)
@@ -90,6 +91,8 @@ class FaultListReader:
     def _trials(self, given: pd.DataFrame) -> npt.NDArray[np.int64]:
         number, labels = pd.factorize(given["trial"])
         self.labels = [str(label) for label in labels]
+        if pd.api.types.is_integer_dtype(given["trial"]):  # the list has none: rows are counted
+            self.labels = place_labels(given)
         self._refuse(number < 0, given, "received no trial; expected one in every row, or in none")
         return np.asarray(number, np.int64)
 

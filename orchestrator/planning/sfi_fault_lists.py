@@ -13,28 +13,32 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import CampaignError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.graph.weights import Weight, counted_at, weights_of
+from injecttf2.graph.weights import weights_of
 from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list_columns import NONE
 from orchestrator.planning.fault_list_files import INDEX, FaultListFile, read_sites
+from orchestrator.planning.sfi_weights import (
+    Index,
+    Part,
+    Place,
+    by_number,
+    first_fit,
+    place_of,
+    weights_in_order,
+)
 from results.analysis.published import fault_label
 
-Index = npt.NDArray[np.int64]
-
 ORDERS = ("torch", "keras")
-
-SHOWN = 4
-"""Pairs of layers that are told."""
 
 _LIST = "`injecttf2 layers MODEL` lists them"
 _SAY = (
@@ -67,57 +71,6 @@ def read_fault_list(spec: FaultListSpec, graph: ModelGraph) -> FaultListFile:
     return read
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A layer of the list.
-
-    Args:
-        name: What the list calls it.
-        rows: Its rows: the index of ``FaultListFile.rows``.
-        listed: int64 [rows, axes], the indices as they stand there.
-    """
-
-    name: str
-    rows: pd.Index[int]
-    listed: Index
-
-
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Weights of the model.
-
-    Args:
-        weight: These.
-        is_depthwise: Whether they are a depthwise convolution's, which have other axes.
-    """
-
-    weight: Weight
-    is_depthwise: bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Their sizes, in Keras' order of axes."""
-        return self.weight.variable.shape
-
-    def index(self, part: _Part, order: str) -> Index:
-        """Return a layer's indices in Keras' order of axes, int64 [rows, axes]."""
-        if order == "keras":
-            return part.listed
-        outputs, inputs, *places = part.listed.T
-        if self.is_depthwise:  # PyTorch: (channels x multiplier, 1, ...), the multiplier inside
-            channels, multiplier = np.divmod(outputs, self.shape[-1])
-            # An index of an input other than the only one is made one that fits nowhere.
-            return np.stack([*places, np.where(inputs == 0, channels, -1), multiplier], axis=1)
-        return np.stack([*places, inputs, outputs], axis=1)
-
-    def wrong(self, part: _Part, order: str) -> npt.NDArray[np.bool_]:
-        """Return which rows of a layer cannot be these weights in an order, bool [rows]."""
-        if part.listed.shape[1] != len(self.shape):
-            return np.ones(len(part.rows), np.bool_)
-        index = self.index(part, order)
-        return np.asarray(((index < 0) | (index >= np.array(self.shape))).any(axis=1))
-
-
 class _Translation:
     """A list of SFI in the words of a model.
 
@@ -135,13 +88,13 @@ class _Translation:
 
     def result(self) -> FaultListFile:
         """Return the list with the model's layers, variables and elements."""
-        rows = self._read.rows.copy()
+        rows = self._read.rows.assign(layer=self._read.rows["layer"].str.strip())
         self._refuse_missing(rows)
         layers = {
             str(name): mine.index for name, mine in rows.groupby("layer", sort=False, observed=True)
         }
         parts = [
-            _Part(name, mine, self._index(name, rows.loc[mine])) for name, mine in layers.items()
+            Part(name, mine, self._index(name, rows.loc[mine])) for name, mine in layers.items()
         ]
         places, order = self._found(parts)
         texts = [
@@ -149,6 +102,8 @@ class _Translation:
         ]
         rows["trial"] = texts
         for part, place in zip(parts, places, strict=True):
+            if order == "torch" and not place.is_alike:
+                raise self._laid_out_otherwise(part, place)
             element = np.ravel_multi_index(tuple(place.index(part, order).T), place.shape)
             rows.loc[part.rows, "element"] = element
             rows.loc[part.rows, "layer"] = place.weight.layer
@@ -156,20 +111,36 @@ class _Translation:
         told = self._told(parts, places, order)
         return replace(self._read, rows=rows.drop_duplicates("trial"), told=told)
 
-    def _told(self, parts: Sequence[_Part], places: Sequence[_Place], order: str) -> str:
+    def _told(self, parts: Sequence[Part], places: Sequence[Place], order: str) -> str:
         """Return how the list was found in the model, in a line."""
         pairs = [
             f"{part.name} is {place.weight.layer}"
             for part, place in zip(parts, places, strict=True)
         ]
-        if len(pairs) > SHOWN:
-            pairs[SHOWN - 1 : -1] = [f"... ({len(pairs)} layers)"]
         how = "by their order and shape; `layers` of `sites` can say otherwise"
         if self._layers is not None:
             how = "by their names" if self._spec.layers is None else "as `layers` says"
+        found = {place.weight.variable.key for place in places}
+        rest = (one.weight for one in weights_in_order(self._graph))
+        left = [one.layer for one in rest if one.variable.key not in found]
         return (
             f"{Path(self._spec.file).name}: axes in the order of {order}; layers {how}: "
             f"{', '.join(pairs)}"
+            + (f"; without faults: {', '.join(dict.fromkeys(left))}" if left else "")
+        )
+
+    def _laid_out_otherwise(self, part: Part, place: Place) -> CampaignError:
+        """Return the error of weights that differ in PyTorch by more than the order of axes."""
+        layer = place.weight.layer
+        what = f"{layer!r} is a {place.type}, whose weights PyTorch lays out otherwise"
+        if place.flattens:
+            what = (
+                f"the inputs of {layer!r} are a flattened image, channels last; PyTorch's are first"
+            )
+        return self._error(
+            part,
+            f"{part.name!r} of the list: {what}, so an index tells another weight",
+            hint="leave its rows out, or write them as a list with layer, variable and element",
         )
 
     def _refuse_missing(self, rows: pd.DataFrame) -> None:
@@ -191,6 +162,9 @@ class _Translation:
                     row,
                     f"received the TensorIndex {text!r} of {name!r}; expected "
                     f"{max(axes, 2)} whole numbers from 0, such as (3, 0, 2, 1)",
+                    hint="vectors, such as biases, are not taken: leave them out"
+                    if axes == 1
+                    else None,
                 )
             found.append([int(number) for number in numbers])
         return np.array(found, np.int64)
@@ -204,13 +178,20 @@ class _Translation:
         known = {info.layer for info in self._graph.layers}
         return own if known >= {*own.values()} else None
 
-    def _found(self, parts: Sequence[_Part]) -> tuple[list[_Place], str]:
+    def _found(self, parts: Sequence[Part]) -> tuple[list[Place], str]:
         """Return which weights each of the list's layers stands for, and the order of axes."""
         orders = ORDERS if self._spec.order is None else (self._spec.order,)
         if self._layers is None:
             found = {order: self._in_order(parts, order) for order in orders}
         else:
             named = [self._named(part, self._layers) for part in parts]
+            for one, other in combinations(range(len(parts)), 2):
+                if named[one].weight.variable.key == named[other].weight.variable.key:
+                    raise self._error(
+                        parts[other],
+                        f"{parts[one].name!r} and {parts[other].name!r} of the list are both "
+                        f"{named[one].weight.layer!r}",
+                    )
             fits = {
                 order: not any(
                     one.wrong(part, order).any() for part, one in zip(parts, named, strict=True)
@@ -231,27 +212,38 @@ class _Translation:
             raise self._no_match(parts, orders)
         return fitting[0]
 
-    def _named(self, part: _Part, layers: Mapping[str, str]) -> _Place:
+    def _named(self, part: Part, layers: Mapping[str, str]) -> Place:
         """Return the weights that a layer of the list stands for by its name."""
-        layer = layers.get(part.name)
+        address = layers.get(part.name)
+        if address is None:
+            raise self._error(
+                part, f"`layers` of `sites` has no layer for {part.name!r} of the list"
+            )
         known = [info.layer for info in self._graph.layers]
+        layer, variable = address, None
+        if address not in known and address.rpartition(" ")[0] in known:
+            layer, _, variable = address.rpartition(" ")
         if layer not in known:
-            told = f"the model has no layer {layer!r}{nearest(layer, known)}" if layer else (
-                "`layers` of `sites` names none for it"
-            )  # fmt: skip
+            told = f"the model has no layer {layer!r}{nearest(layer, known)}"
             raise self._error(part, f"the layer {part.name!r} of the list: {told}")
         axes = part.listed.shape[1]
-        fitting = [one for one in weights_of(self._graph, layer) if len(one.variable.shape) == axes]
+        fitting = [
+            one
+            for one in weights_of(self._graph, layer)
+            if len(one.variable.shape) == axes and variable in (None, one.name)
+        ]
         if len(fitting) != 1:
             several = f"several weights: {', '.join(one.name for one in fitting)}"
+            named = f"{layer} {fitting[0].name}" if fitting else ""
             raise self._error(
                 part,
                 f"the layer {layer!r} has {several if fitting else 'no weights'} with {axes} axes, "
                 f"as {part.name!r} of the list; expected one",
+                hint=f"say which in `layers`: {part.name}: {named}" if fitting else _LIST,
             )
-        return self._place(fitting[0])
+        return place_of(self._graph, fitting[0])
 
-    def _in_order(self, parts: Sequence[_Part], order: str) -> list[_Place] | None:
+    def _in_order(self, parts: Sequence[Part], order: str) -> list[Place] | None:
         """Return the weights of the list's layers by their order; None where they do not fit.
 
         The list's layers keep their order, and weights may be left out between them. Each layer
@@ -261,9 +253,17 @@ class _Translation:
         Raises:
             CampaignError: There are several ways.
         """
-        every = self._every()
-        first = _first_fit(parts, every, order)
-        last = _first_fit(parts[::-1], every[::-1], order)
+        names = [part.name for part in parts]
+        if names == sorted(names) != sorted(names, key=by_number):
+            raise self._error(
+                parts[0],
+                "the layers of the list are in the order of their letters, which is not that of a "
+                "model",
+                hint=_SAY,
+            )
+        every = weights_in_order(self._graph)
+        first = first_fit(parts, every, order)
+        last = first_fit(parts[::-1], every[::-1], order)
         if first is None or last is None:
             return None
         for part, one, other in zip(parts, first, last[::-1], strict=True):
@@ -276,31 +276,16 @@ class _Translation:
                 )
         return first
 
-    def _every(self) -> list[_Place]:
-        """Return all weights of two and more axes, in the order of the model, each once."""
-        infos = [info for info in self._graph.layers if info.in_all]
-        counted = counted_at(self._graph, infos)
-        return [
-            self._place(one)
-            for info in infos
-            for one in weights_of(self._graph, info.layer)
-            if len(one.variable.shape) > 1 and counted[one.variable.key].layer == info.layer
-        ]
-
-    def _place(self, weight: Weight) -> _Place:
-        (info,) = (info for info in self._graph.layers if info.layer == weight.layer)
-        return _Place(weight, is_depthwise="Depthwise" in info.type)
-
-    def _no_match(self, parts: Sequence[_Part], orders: Sequence[str]) -> CampaignError:
+    def _no_match(self, parts: Sequence[Part], orders: Sequence[str]) -> CampaignError:
         """Return the error of layers that do not match by their order."""
-        every = self._every()
+        every = weights_in_order(self._graph)
         # Of the orders the one in which most layers fit is meant.
         part = max(
             (
                 next(
                     part
                     for count, part in enumerate(parts, 1)
-                    if _first_fit(parts[:count], every, order) is None
+                    if first_fit(parts[:count], every, order) is None
                 )
                 for order in orders
             ),
@@ -316,7 +301,7 @@ class _Translation:
         )
 
     def _outside(
-        self, parts: Sequence[_Part], places: Sequence[_Place], orders: Sequence[str]
+        self, parts: Sequence[Part], places: Sequence[Place], orders: Sequence[str]
     ) -> CampaignError:
         """Return the error of indices that are outside the weights of a layer's name."""
         pairs = list(zip(parts, places, strict=True))
@@ -333,20 +318,8 @@ class _Translation:
             hint="is it the list of another model, or does `layers` of `sites` mix layers up?",
         )
 
-    def _error(self, part: _Part, message: str, *, hint: str = _LIST) -> CampaignError:
+    def _error(self, part: Part, message: str, *, hint: str = _LIST) -> CampaignError:
         return self._read.error(int(part.rows[0]), message, hint=hint)
-
-
-def _first_fit(parts: Sequence[_Part], places: Sequence[_Place], order: str) -> list[_Place] | None:
-    """Return for each part the first place behind the last one's that it fits, if there is one."""
-    left = iter(places)
-    found = []
-    for part in parts:
-        place = next((one for one in left if not one.wrong(part, order).any()), None)
-        if place is None:
-            return None
-        found.append(place)
-    return found
 
 
 def _names(file: str) -> dict[str, str]:
@@ -371,4 +344,6 @@ def _names(file: str) -> dict[str, str]:
                 f"received {row}; expected two cells: the list's name of a layer, and the model's",
                 place=f"{file}: row {number}",
             )
+        if row[0] in (name for name, _ in rows[: number - 1]):
+            raise CampaignError(f"{row[0]!r} is there twice", place=f"{file}: row {number}")
     return dict(rows)

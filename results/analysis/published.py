@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from results.analysis.paired import paired_differences
 from results.analysis.summary import CRITICAL
 from results.analysis.trial_source import TrialSource
+from results.delimited import column_name, read_delimited, row_place
 from results.errors import ResultsError
 from results.statistics.clusters import cluster_wilson
 
@@ -23,13 +23,33 @@ FROM_SHARE = 0.01
 """Published share of critical predictions from which faults are correlated: below it a share is a
 few images of thousands."""
 
-_COUNTED = ("critical", "masked", "non_critical")
+PLACE = ("layer", "variable", "sample", "element", "bit")
+"""Columns of a fault list that tell a fault without a name."""
+
+_NAMES = (
+    *PLACE,
+    *("trial", "tensorindex"),
+    *("n_injections", "masked", "non_critical", "critical"),
+)
 _NEEDED = ["layer", "bit", "listed_as", "trial_id", "injected", *CRITICAL]
 
 
 def fault_label(layer: str, index: str, bit: int) -> str:
     """Return what a list of SFI calls a fault: ``conv1 (3, 0, 2, 1) 15``."""
-    return f"{layer} ({', '.join(re.findall('[0-9]+', index))}) {bit}"
+    return f"{layer.strip()} ({', '.join(re.findall('[0-9]+', index))}) {bit}"
+
+
+def place_labels(rows: pd.DataFrame) -> list[str]:
+    """Return what the faults of rows are called that have no name: ``conv1 kernel 339 15``.
+
+    Args:
+        rows: The columns ``PLACE``, as far as the list has them; null or -1 is nothing.
+    """
+    words = [rows[name].tolist() for name in PLACE if name in rows]
+    return [
+        " ".join(str(word) for word in row if word == word and word not in (None, -1))
+        for row in zip(*words, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +114,8 @@ def compare_published(
         run: A run whose campaign has the list as its ``sites``.
         file: CSV with the faults and, for each, the predictions that were ``critical``, and all:
             ``n_injections``, or ``masked`` and ``non_critical`` beside. The faults are told as in
-            the list: by ``Layer``, ``TensorIndex`` and ``Bit`` as SFI does, or by ``trial`` (the
-            row's number without it), ``layer`` and ``bit``.
+            the list: by ``Layer``, ``TensorIndex`` and ``Bit`` as SFI does, or by ``layer``,
+            ``bit`` and ``trial``, without which by ``variable`` and ``element`` too.
         confidence: Two-sided confidence level of the intervals.
 
     Raises:
@@ -141,39 +161,84 @@ def _read(file: Path) -> pd.DataFrame:
     Layers are None for a list of SFI, which has other names for them.
     """
     import pandas as pd
+    import pyarrow as pa
 
     try:
-        given = pd.read_csv(
-            file, sep=None, engine="python", encoding="utf-8-sig", skipinitialspace=True
-        )
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: also of the encoding
-        raise ResultsError(f"the file cannot be read: {error}", place=str(file)) from error
-    given.columns = given.columns.str.strip().str.lower()
-    is_sfi = "tensorindex" in given.columns
-    told = ["layer", "tensorindex", "bit"] if is_sfi else ["layer", "bit"]
-    counted = ["n_injections"] if "n_injections" in given.columns else list(_COUNTED[1:])
-    missing = [name for name in [*told, "critical", *counted] if name not in given.columns]
-    if missing:
-        raise ResultsError(
-            f"the file has the columns {', '.join(given.columns)}, and not {', '.join(missing)}",
-            place=str(file),
-            hint="expected the faults, by Layer, TensorIndex and Bit or by layer, bit and trial, "
-            "and critical with n_injections, or with masked and non_critical",
-        )
-    labels: Any = given["trial"] if "trial" in given.columns else given.index
-    if is_sfi:
-        labels = [fault_label(*row) for row in zip(*(given[name] for name in told), strict=True)]
-    images = given[counted].sum(axis=1) + (0 if len(counted) == 1 else given["critical"])
-    found = pd.DataFrame(
+        read = read_delimited(file, _NAMES)
+    except (OSError, UnicodeError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0]
+        raise ResultsError(f"the file cannot be read: {what}", place=str(file)) from error
+    names = [column_name(head) for head in read.cells.column_names]
+    given = pd.DataFrame(
         {
-            "fault": [str(label) for label in labels],
-            "layer_told": None if is_sfi else given["layer"],
-            "bit_told": given["bit"],
-            "critical": given["critical"],
-            "images": images,
+            name: column.to_pandas().str.strip()
+            for name, column in zip(names, read.cells.columns, strict=True)
+            if name in _NAMES
         }
     )
-    return found.drop_duplicates("fault", ignore_index=True)
+    given = given[given.notna().any(axis=1)]
+    is_sfi = "tensorindex" in given
+    told = ["layer", "tensorindex", "bit"] if is_sfi else ["layer", "bit"]
+    told += [] if is_sfi or "trial" in given else ["element"]
+    counted = ["n_injections"] if "n_injections" in given else ["masked", "non_critical"]
+    missing = [name for name in (*told, "critical", *counted) if name not in given]
+    if missing:
+        raise ResultsError(
+            f"the file has the columns {', '.join(names)}, and not {', '.join(missing)}",
+            place=str(file),
+            hint="expected the faults, by Layer, TensorIndex and Bit, or by layer, bit and trial "
+            "or element; and critical with n_injections, or with masked and non_critical",
+        )
+    for name in (*told, *(["trial"] if "trial" in given else [])):
+        _refuse(given[name].isna(), file, f"received no {name}; expected one in every row")
+    whole = ["bit", "critical", *counted]
+    whole += [name for name in ("sample", "element") if name in given and name in told]
+    numbers = {name: _whole_numbers(given[name], file) for name in whole}
+    images = sum(numbers[name] for name in counted)
+    images = images if len(counted) == 1 else images + numbers["critical"]
+    found = pd.DataFrame(
+        {
+            "fault": _labels(given.assign(**numbers), is_sfi=is_sfi),
+            "layer_told": None if is_sfi else given["layer"],
+            "bit_told": numbers["bit"],
+            "critical": numbers["critical"],
+            "images": images,
+        },
+        index=given.index,
+    )
+    over = (found["critical"] > found["images"]) | (found["images"] == 0)
+    _refuse(over, file, "received more critical predictions than there are, or no prediction")
+    found = found.drop_duplicates()
+    again = found["fault"].duplicated()
+    _refuse(again, file, "the fault is there before, with other outcomes")
+    return found.reset_index(drop=True)
+
+
+def _labels(given: pd.DataFrame, *, is_sfi: bool) -> list[str]:
+    """Return what the list calls each fault, as a run of it has it in ``listed_as``."""
+    if is_sfi:
+        columns = (given[name] for name in ("layer", "tensorindex", "bit"))
+        return [fault_label(*row) for row in zip(*columns, strict=True)]
+    if "trial" in given:
+        return given["trial"].tolist()
+    return place_labels(given)
+
+
+def _whole_numbers(texts: pd.Series[Any], file: Path) -> pd.Series[int]:
+    """Return a column of whole numbers from 0, each of which has to be there."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(texts, errors="coerce")
+    wrong = ~(numbers >= 0) | (numbers != numbers.round()) | (numbers >= 2**53)
+    _refuse(wrong, file, f"the {texts.name} is no whole number from 0")
+    return numbers.astype(np.int64)
+
+
+def _refuse(wrong: pd.Series[bool], file: Path, message: str) -> None:
+    """Refuse the first of the rows that are wrong."""
+    if wrong.any():
+        row = int(wrong.index[int(wrong.to_numpy(np.bool_).argmax())])
+        raise ResultsError(message, place=row_place(file, row))
 
 
 def _check_same(both: pd.DataFrame, file: str | Path) -> None:

@@ -221,7 +221,7 @@ REFUSED = {
     "a name that the mapping lacks": (
         'a,"(1, 1)",1',
         {"layers": {"b": "logits"}},
-        "row 1: the layer 'a' of the list: `layers` of `sites` names none for it",
+        "row 1: `layers` of `sites` has no layer for 'a' of the list",
     ),
     "a layer without such weights": (
         'a,"(1, 1)",1',
@@ -242,6 +242,23 @@ REFUSED = {
         'stem,"(1, -1, 0, 0)",1',
         {},
         "row 1: received the TensorIndex '(1, -1, 0, 0)' of 'stem'; expected 4 whole numbers",
+    ),
+    "two layers that are one": (
+        'a,"(1, 1)",1\n1,b,"(2, 1)",1',
+        {"layers": {"a": "logits", "b": "logits"}},
+        "row 2: 'a' and 'b' of the list are both 'logits'",
+    ),
+    "a vector": (
+        'stem,"(1,)",1',
+        {},
+        "row 1: received the TensorIndex '(1,)' of 'stem'; expected 2 whole numbers from 0, such "
+        "as (3, 0, 2, 1)\n  vectors, such as biases, are not taken: leave them out",
+    ),
+    "layers in the order of letters": (
+        'f.0,"(3, 2, 1, 0)",30\n1,f.10,"(5, 7, 0, 0)",0\n2,f.2,"(4, 5)",12',
+        {},
+        "row 1: the layers of the list are in the order of their letters, which is not that of a "
+        "model\n  say which is which",
     ),
     "no index": ('stem,"(1, 1, 0, 0)",1\n1,stem,,1', {}, "row 2: received no TensorIndex"),
     "no layer": (',"(1, 1, 0, 0)",1', {}, "row 1: received no Layer"),
@@ -266,6 +283,60 @@ def test_a_list_without_bits_is_refused(refused: Any) -> None:
     message = refused('Injection,Layer,TensorIndex\n0,stem,"(1, 1, 0, 0)"\n')
     assert "'bit' 0 times" in message
     assert "expected Injection, Layer, TensorIndex and Bit" in message
+
+
+def test_weights_are_not_taken_for_smaller_ones(refused: Any) -> None:
+    """Draws of a 1 x 1 kernel fit a 3 x 3 one, of which 40 would not all be in a corner."""
+    rows = "".join(f'{n},a,"({n % 4}, {n % 3}, 0, 0)",1\n' for n in range(40))
+    assert "'a', with indices up to (3, 2, 0, 0), fits none" in refused(HEAD + rows, order="torch")
+
+
+def test_which_of_a_layers_weights_is_meant_can_be_said(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.SeparableConv2D(4, (3, 5), name="sep"), layers.Flatten()]
+    )
+    graph = ModelGraph.of(model)
+    file = tmp_path / "list.csv"
+    file.write_text(f'{HEAD}0,deep,"(2, 0, 1, 4)",1\n1,wide,"(3, 2, 0, 0)",1\n')
+    names = {"deep": "sep depthwise_kernel", "wide": "sep pointwise_kernel"}
+    spec = FaultListSpec(file=str(file), format="sfi", layers=names, order="torch")
+    rows = read_fault_list(spec, graph).rows
+    assert rows["variable"].tolist() == ["depthwise_kernel", "pointwise_kernel"]
+    assert rows["element"].tolist() == [(1 * 5 + 4) * 3 + 2, 2 * 4 + 3]
+    spec = spec.model_copy(update={"layers": {"deep": "sep", "wide": "sep"}})
+    with pytest.raises(CampaignError, match=r"say which in `layers`: deep: sep depthwise_kernel"):
+        read_fault_list(spec, graph)
+    keras.utils.clear_session(free_memory=False)
+
+
+def other_layouts() -> keras.Model:
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(3, 3, padding="same", name="conv")(inputs)
+    x = layers.Dropout(0.1)(layers.Flatten(name="flat")(x))
+    x = layers.Dense(8, name="hidden")(x)
+    x = layers.Reshape((2, 4))(x)
+    x = layers.GRU(5, name="gru")(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "index", "why"),
+    [
+        ("hidden", "(7, 11)", "the inputs of 'hidden' are a flattened image, channels last"),
+        ("gru", "(14, 3)", "'gru' is a GRU, whose weights PyTorch lays out otherwise"),
+    ],
+)
+def test_weights_that_pytorch_lays_out_otherwise_are_refused(
+    tmp_path: Path, layer: str, index: str, why: str
+) -> None:
+    graph = ModelGraph.of(other_layouts())
+    file = tmp_path / "list.csv"
+    file.write_text(f'{HEAD}0,{layer},"{index}",1\n')
+    names = {"gru": "gru kernel"}.get(layer, layer)
+    spec = FaultListSpec(file=str(file), format="sfi", layers={layer: names}, order="torch")
+    with pytest.raises(CampaignError, match=why):
+        read_fault_list(spec, graph)
+    keras.utils.clear_session(free_memory=False)
 
 
 def test_how_it_was_read_is_told(tmp_path: Path, graph: ModelGraph) -> None:

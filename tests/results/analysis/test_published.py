@@ -209,3 +209,45 @@ def test_a_file_that_cannot_be_read_is_refused(
 def test_metric_is_not_for_a_file(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="metric is 'due'"):
         compare(run, written(tmp_path), metric="due")
+
+
+PLAIN = "layer,variable,element,bit,n_injections,critical\n"
+
+
+def test_faults_without_a_name_are_told_by_their_place(
+    made: Make, trials: Table, tmp_path: Path
+) -> None:
+    """Whatever the order of the file: it may have been sorted or filtered."""
+    run = made(
+        trials(0, **outcomes(sdc=5), layer="stem", bit=30, listed_as="stem kernel 4 30"),
+        trials(1, **outcomes(sdc=1), layer="stem", bit=30, listed_as="stem kernel 5 30"),
+    )
+    file = tmp_path / "published.csv"
+    file.write_text(f"{PLAIN}stem,kernel,5,30,10,1\nstem,kernel,4.0,30,10,5\n,,,,,\n")
+    assert compare(run, file).faults["difference"].tolist() == [0.0, 0.0]
+    file.write_text(file.read_text(), encoding="utf-16")
+    assert compare(run, file).faults["fault"].tolist() == ["stem kernel 5 30", "stem kernel 4 30"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("stem,kernel,5,30,10,11", "row 2: received more critical predictions than there are, or"),
+        ("stem,kernel,5,30,0,0", "row 2: received more critical predictions than there are, or no"),
+        ("stem,kernel,5,30,10,-1", "row 2: the critical is no whole number from 0"),
+        ("stem,kernel,5,30,10,0.5", "row 2: the critical is no whole number from 0"),
+        ("stem,kernel,5,30,10,", "row 2: the critical is no whole number from 0"),
+        ("stem,kernel,5,30,many,1", "row 2: the n_injections is no whole number from 0"),
+        ("stem,kernel,5,,10,1", "row 2: received no bit; expected one in every row"),
+        ("stem,kernel,4,30,10,6", "row 2: the fault is there before, with other outcomes"),
+        ("stem,kernel,4,30,10", "row 2: received 5 cells"),
+    ],
+)
+def test_outcomes_that_cannot_be_are_refused(
+    run: Run, tmp_path: Path, row: str, message: str
+) -> None:
+    file = tmp_path / "published.csv"
+    file.write_text(f"{PLAIN}stem,kernel,4,30,10,5\n{row}\n")
+    with pytest.raises(ResultsError) as caught:
+        compare(run, file)
+    assert message in str(caught.value)
