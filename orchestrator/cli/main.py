@@ -521,22 +521,17 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="What to write.")] = Path(
         "campaign.yaml"
     ),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model that it is for.", metavar="M")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Data set that it is for.", metavar="D")
+    ] = None,
 ) -> None:
-    """Write a commented campaign to start from."""
-    from importlib.resources import files
+    """Write a commented campaign to start from, for a model and data if they are given."""
+    from orchestrator.cli.new_campaign import write_campaign
 
-    from injecttf2.errors import CampaignError
-
-    text = files("orchestrator.cli").joinpath("template.yaml").read_text()
-    try:
-        with file.open("x") as new:
-            new.write(text)
-    except FileExistsError:
-        raise CampaignError(
-            "the file exists and is left as it is", place=str(file), hint="give another name"
-        ) from None
-    except OSError as error:
-        raise CampaignError(f"it cannot be written: {error.strerror}", place=str(file)) from error
+    write_campaign(file, model, dataset)
     with after_work():
         screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
 
