@@ -6,6 +6,7 @@ for. Importing it does not load TensorFlow; :class:`InjectTF2` and :class:`Injec
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ __all__ = [
     "open_run",
     "run",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _LOADING_TENSORFLOW = {
     "InjectTF2": "injecttf2.compat.injector",

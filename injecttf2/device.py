@@ -20,6 +20,8 @@ from injecttf2.errors import ModelError, UserError
 
 logger = logging.getLogger("injecttf2")
 
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
 
 def configure(*, threads: int = 1, gpu: bool = True) -> str:
     """Load TensorFlow quietly and set it up; call it before anything else uses TensorFlow.
@@ -42,12 +44,26 @@ def configure(*, threads: int = 1, gpu: bool = True) -> str:
     import tensorflow as tf
 
     _set_threads(tf, threads)
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _gpus(tf)
     if not gpu:
         tf.config.set_visible_devices([], "GPU")
     elif gpus:
         return _configure_gpu(tf, gpus[0])
     return "CPU"
+
+
+def gpus() -> int:
+    """Return how many GPUs TensorFlow could use here, hidden from this process or not."""
+    load()
+    import tensorflow as tf
+
+    return len(_gpus(tf))
+
+
+def _gpus(tf: Any) -> list[Any]:
+    with _quiet_stderr():  # it tells each time that there is no driver
+        found: list[Any] = tf.config.list_physical_devices("GPU")
+    return found
 
 
 def cores() -> int:
@@ -77,9 +93,8 @@ def load() -> None:
         UserError: There is no folder for temporary files.
     """
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "tensorflow":
-        with _quiet_stderr():
+        with _quiet_logs(), _quiet_stderr():
             keras = _keras()  # first: TensorFlow has the same settings, and asserts them
         set_graphs_up()
         backend = keras.backend.backend()
@@ -125,6 +140,22 @@ def _configure_gpu(tf: Any, gpu: Any) -> str:
     tf.config.experimental.enable_op_determinism()
     details = tf.config.experimental.get_device_details(gpu)
     return f"GPU: {details.get('device_name', gpu.name)}"
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Have TensorFlow, which reads its level of logs once, leave out what is no error of a user's.
+
+    The environment stays as it is, and a level that it names is kept.
+    """
+    if _LOG_LEVEL in os.environ:
+        yield
+        return
+    os.environ[_LOG_LEVEL] = "3"
+    try:
+        yield
+    finally:
+        del os.environ[_LOG_LEVEL]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ are used, so that the command line stays quick.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.campaign.campaign import Campaign, load_campaign
 
 __all__ = ["Campaign", "load_campaign", "run"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,8 @@ class InjectTF2:
         tf_dataset: Unbatched ``tf.data.Dataset`` of (input, label); labels are classes or one-hot.
         batch_size: Samples, 1 or more, in a batch of :meth:`evaluate_golden_run_model` and
             :meth:`get_top_k_from_layer`; it does not change any result.
-        logging_level: Level of the logger ``injecttf2``.
+        logging_level: Level of the logger ``injecttf2``; where logs go is what the script sets up,
+            with ``logging.basicConfig()`` for example.
         seed: Seed of the draws.
 
     Raises:
@@ -62,7 +63,6 @@ class InjectTF2:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: received {batch_size}, expected 1 or more")
-        logging.basicConfig()
         logger.setLevel(logging_level)
         config = read_config(Path(path_to_config))
         self._model = model if isinstance(model, keras.Model) else load_file(Path(model))
