@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from injecttf2.config.plain_values import plain_values
 from injecttf2.levels import LEVELS, Level
 from orchestrator.campaign.campaign import Campaign
-from orchestrator.cli.console import messages
+from orchestrator.cli.console import messages, told_logs
 from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.session.launch import launch
@@ -23,7 +24,7 @@ def run(
     campaign: Campaign,
     output: str | Path | None = None,
     *,
-    executor: str = "ray",
+    executor: str = "auto",
     workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: float | None = None,
@@ -52,7 +53,8 @@ def run(
             file paths are relative to the current folder then.
         output: The run directory, local or ``s3://``, ``gs://``, ``abfs://``; default
             ``runs/NAME``.
-        executor: ``ray``, or ``inline`` for this process.
+        executor: ``ray``, ``inline`` for this process, or ``auto``: Ray where there is more work
+            than its start takes, or where what is given here asks for it.
         workers: Workers to start; None for as many as fit.
         cpus_per_worker: CPUs of a worker.
         gpus_per_worker: GPUs of a worker, may be a fraction; None for one where there are any.
@@ -94,8 +96,10 @@ def run(
         retry_failed=retry_failed,
         patience=patience,
     )
-    console = Console(file=io.StringIO()) if quiet else messages()
-    summary = launch(campaign.located(), options, console)
+    # A notebook would show a console of rich's whatever its file is.
+    console = Console(file=io.StringIO(), force_jupyter=False) if quiet else messages()
+    with nullcontext() if quiet else told_logs():
+        summary = launch(campaign.located(), options, console)
     if summary.stopped is not None:
         raise StoppedError(
             f"{summary.done:,} of {summary.trials:,} trials are done: {summary.stopped}"
@@ -109,8 +113,8 @@ def _check(executor: str, levels: Sequence[str] | None, counts: Mapping[str, obj
     Raises:
         ValueError: One is not.
     """
-    if executor not in ("ray", "inline"):
-        raise ValueError(f"executor is {executor!r}, expected 'ray' or 'inline'")
+    if executor not in ("auto", "ray", "inline"):
+        raise ValueError(f"executor is {executor!r}, expected 'auto', 'ray' or 'inline'")
     for level in levels or ():
         if level not in LEVELS:
             raise ValueError(f"levels names {level!r}, expected some of {', '.join(LEVELS)}")

@@ -104,6 +104,31 @@ def shown_warnings() -> Iterator[None]:
             handler.setFormatter(before)
 
 
+class _Told(logging.Handler):
+    """Prints what is logged as a message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line of a record."""
+        messages().print(self.format(record), style="yellow")
+
+
+@contextmanager
+def told_logs() -> Iterator[None]:
+    """Print warnings that this program logs, unless a script has said where logs go."""
+    if logging.root.handlers:
+        yield
+        return
+    handler = _Told(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("injecttf2", "orchestrator")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
 IDS = ("trial_id", "cell_id")
 """Keys whose numbers have 64 bits; most readers of JSON know 53."""
 

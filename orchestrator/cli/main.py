@@ -25,6 +25,7 @@ from orchestrator.cli.console import (
     screen,
     shown_warnings,
     tell_summary,
+    told_logs,
 )
 from orchestrator.cli.exit_codes import EXIT_INTERRUPTED, EXIT_WRONG_INPUT, GOES_ON, end_by, end_of
 from orchestrator.cli.streams import standard_streams
@@ -100,6 +101,7 @@ def _options(
 class ExecutorName(StrEnum):
     """Where workers run."""
 
+    auto = "auto"
     ray = "ray"
     inline = "inline"
 
@@ -120,10 +122,9 @@ def _of_ray(context: typer.Context, option: typer.CallbackParam, value: Any) -> 
 def main() -> None:
     """Run the command line and exit with its code; errors meant for the user have no traceback."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     before = {number: signal.signal(number, _interrupted) for number in stop_signals()}
     try:
-        with standard_streams(), shown_warnings():
+        with standard_streams(), shown_warnings(), told_logs():
             code = _code()
     finally:
         for number, handler in before.items():
@@ -221,9 +222,9 @@ def run(
         typer.Option(
             envvar="INJECTTF2_EXECUTOR",
             is_eager=True,
-            help="Ray actors, or inline: in this process.",
+            help="Ray actors, or inline: in this process; auto: what is sooner done.",
         ),
-    ] = ExecutorName.ray,
+    ] = ExecutorName.auto,
     levels: Annotated[
         str | None,
         typer.Option(

@@ -19,6 +19,7 @@ from results.shown import shown, shown_address
 if TYPE_CHECKING:
     from injecttf2.graph.layer_info import LayerInfo
     from injecttf2.graph.weights import Counted
+    from orchestrator.planning.adaptive_sampling import CellsReached
     from orchestrator.planning.estimate import Estimate
     from orchestrator.planning.expectation import Expectation
     from orchestrator.planning.plan import Plan
@@ -39,7 +40,9 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
         cells = "cell has" if summary.unmet == 1 else "cells have"
         line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"
     where = [f"results: {shown_address(run)}"] + ([f"report: {report}"] if report else [])
-    known = map(_line, precision_lines(summary.reached))
+    known = [*map(_line, precision_lines(summary.reached))]
+    if summary.cells_reached is not None:
+        known.append(_line(_cells_line(summary.cells_reached)))
     return Group(
         _line(line), *known, *(_line(one, no_wrap=True, overflow="ignore") for one in where)
     )
@@ -60,6 +63,18 @@ def precision_lines(reached: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 f"width {one['half_width']:.3%}, asked {one['asked']:.3%}"
             )
         yield f"{line}: {states[one['state']]}"
+
+
+def _cells_line(reached: CellsReached) -> str:
+    """Return how well the rates of cells are known, and what that took."""
+    each = f"{reached.most:,}"
+    if reached.fewest < reached.most:
+        each = f"{reached.fewest:,} to {each}"
+    line = f"{reached.cells:,} cells: {reached.trials:,} trials, {each} each"
+    if reached.half_width is None:
+        return line
+    width = f"widest half width {reached.half_width:.3%}, asked {reached.asked:.3%}"
+    return f"{line}; {reached.metric}: {width}"
 
 
 def cells_entry(cells: Sequence[Expectation]) -> dict[str, Any]:

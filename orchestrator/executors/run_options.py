@@ -13,7 +13,7 @@ class RunOptions:
 
     Args:
         output: The run directory.
-        executor: ``ray`` or ``inline``.
+        executor: ``ray``, ``inline`` for this process, or ``auto`` for what is sooner done.
         workers: Workers to start; None for as many as fit.
         cpus: CPUs a worker.
         gpus: GPUs a worker, may be a fraction; None for one where there are any.
@@ -28,7 +28,7 @@ class RunOptions:
     """
 
     output: str
-    executor: str = "ray"
+    executor: str = "auto"
     workers: int | None = None
     cpus: int = 1
     gpus: float | None = None
@@ -39,3 +39,16 @@ class RunOptions:
     retry_failed: bool = False
     patience: float | None = None
     metrics_port: int | None = None
+
+    def ray_options(self) -> list[str]:
+        """Return the options given that only Ray has, as the command names them."""
+        values = {
+            "--workers": self.workers,
+            "--gpus-per-worker": self.gpus,
+            "--cpu-workers": self.cpu_workers or None,
+            "--patience": self.patience,
+            "--address": self.address,
+            "--metrics-port": self.metrics_port,
+            "--cpus-per-worker": None if self.cpus == 1 else self.cpus,
+        }
+        return [name for name, value in values.items() if value is not None]

@@ -11,7 +11,7 @@ A pool one of whose trials is given up on gets no further; `--retry-failed` may 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,28 @@ from orchestrator.scheduling.events import Range
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class CellsReached(NamedTuple):
+    """How well the rates of cells are known, each by itself.
+
+    Args:
+        metric: The rate.
+        cells: How many cells there are.
+        trials: Trials of all that count so far.
+        fewest: Of one cell.
+        most: Of one cell.
+        half_width: The widest, beside what is asked; None where nothing is known.
+        asked: What is asked of that cell.
+    """
+
+    metric: str
+    cells: int
+    trials: int
+    fewest: int
+    most: int
+    half_width: float | None
+    asked: float | None
 
 
 class AdaptiveSampling:
@@ -79,6 +101,27 @@ class AdaptiveSampling:
             it may have did not do. None of cells.
         """
         return [pool.reached(self._precision) for pool in self._pools if self._precision.pools]
+
+    def cells_reached(self) -> CellsReached | None:
+        """Return how well the rates of cells are known; None of cells that are asked for together.
+
+        The half width is that of the cell that is the furthest from what is asked.
+        """
+        if self._precision.pools or not self._pools:
+            return None
+        every = [pool.reached(self._precision) for pool in self._pools]
+        trials = [one["trials"] for one in every]
+        known = [one for one in every if one["half_width"] is not None and one["asked"]]
+        widest = max(known, key=lambda one: one["half_width"] / one["asked"], default=None)
+        return CellsReached(
+            metric=self._precision.metric,
+            cells=len(every),
+            trials=sum(trials),
+            fewest=min(trials),
+            most=max(trials),
+            half_width=None if widest is None else widest["half_width"],
+            asked=None if widest is None else widest["asked"],
+        )
 
     def withheld(self) -> Iterator[Range]:
         """Yield the positions that are not released, ascending."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.planning.adaptive_sampling import AdaptiveSampling, without
+from orchestrator.planning.adaptive_sampling import AdaptiveSampling, CellsReached, without
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.trial_grid import Grid
 from orchestrator.scheduling.events import Range
@@ -81,6 +81,11 @@ class Backlog:
     def reached(self) -> list[dict[str, Any]]:
         """How well rates are known that were asked for together."""
         return [] if self.looks is None else self.looks.reached()
+
+    @property
+    def cells_reached(self) -> CellsReached | None:
+        """How well rates are known that were asked for of each cell; None where none were."""
+        return None if self.looks is None else self.looks.cells_reached()
 
     def planned(self, grid: Grid) -> Counter[str]:
         """Return how many trials of each layer are done, given up on or to be done by now."""

@@ -1,4 +1,8 @@
-"""What a plan will take: seconds on this machine and bytes of results."""
+"""What a plan will take: seconds on this machine and bytes of results.
+
+``estimate`` times each segment of the model, which takes seconds itself; ``evaluation_seconds``
+only counts, so that a run can ask it before it starts.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from injecttf2.engine import GOLDEN_BYTES
 from injecttf2.errors import ModelError, todo, told
 from injecttf2.evaluation.chain import Chain
 from injecttf2.evaluation.golden_cache import GoldenCache
+from injecttf2.graph.cost import work
 from injecttf2.graph.weights import weights_in
 from injecttf2.trial import WEIGHTS, Scope
+from orchestrator.planning.backlog import Backlog, by_group
 from orchestrator.planning.plan import Plan
 
 START_SECONDS = 4.0, 20.0
@@ -28,6 +34,12 @@ DRAW_SECONDS = 2e-8
 
 LEAVING = 0.3
 """Share of the dense work behind a fault that is left where samples leave early, at least."""
+
+PACE = 1e11
+"""Counted work (``injecttf2.graph.cost``) that a process with two cores does in a second."""
+
+PREPARATION_SECONDS = 0.15
+"""Compiling what a further layer, or layers together, come in with."""
 
 TRIAL_BYTES = 35
 """A trial's row in Parquet: 32 MB for a million, and what small files cost."""
@@ -78,6 +90,42 @@ def estimate(plan: Plan) -> Estimate:
     if plan.campaign.record == "injections":
         size += int(plan.injections) * INJECTION_BYTES
     return Estimate(least, most, size)
+
+
+def evaluation_seconds(plan: Plan, backlog: Backlog, *, levels: bool = True) -> float:
+    """Return what the trials that are left take in one process, once its golden run is done.
+
+    With a precision these are all that it may come to. A process with more than two cores is
+    quicker, as Ray is with as many workers.
+
+    Args:
+        plan: The plan.
+        backlog: What of it is left.
+        levels: Whether samples may leave early; those of a fault in weights hardly do.
+    """
+    graph, samples = plan.graph, len(plan.dataset)
+    chain = Chain(graph, samples, GOLDEN_BYTES)
+    works = [
+        sum(work(one, graph.shapes) for one in graph.flow.path[segment.start : segment.stop])
+        for segment in chain.segments
+    ]
+    withheld = by_group(plan.grid, [] if backlog.looks is None else backlog.looks.withheld())
+    seconds = 0.0
+    for group, spans in zip(
+        plan.grid.groups, zip(backlog.todo, withheld, strict=True), strict=True
+    ):
+        left = sum(stop - start for span in spans for start, stop in span)
+        if not left:
+            continue
+        cells = list(plan.cells(group))
+        most = sum(trials for _, trials in cells)
+        trials = min(left, most)
+        hits = trials / most * sum(count * plan.hits(cell) for cell, count in cells)
+        behind = sum(works[_first(chain, group.scope) :]) / graph.samples
+        may_leave = levels and group.scope.target != WEIGHTS
+        evaluated = hits * behind * (LEAVING if may_leave else 1.0) / PACE
+        seconds += PREPARATION_SECONDS + evaluated + trials * samples * DRAW_SECONDS
+    return seconds
 
 
 def _first(chain: Chain, scope: Scope) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -204,16 +204,21 @@ class Plan:
         return {info.layer: info for info in self.layers}
 
 
-def make_plan(campaign: Campaign) -> Plan:
+def make_plan(campaign: Campaign, stage: Callable[[str], None] = lambda _: None) -> Plan:
     """Load the model and the data and lay out the grid; TensorFlow must have been configured.
 
     Keras' settings are those of the model then.
+
+    Args:
+        campaign: The campaign.
+        stage: Hears what is done next.
 
     Raises:
         UserError: The model, the data or the grid is wrong.
     """
     if campaign.model is None or campaign.dataset is None:
         raise CampaignError("a campaign needs a model and a dataset")
+    stage("loading the model")
     with placed(campaign.place("model")):
         portable, model = resolve_model(
             campaign.model.source,
@@ -224,8 +229,10 @@ def make_plan(campaign: Campaign) -> Plan:
             signature=campaign.model.signature,
         )
     keras_settings = KerasSettings.current()
+    stage("loading the data")
     with placed(campaign.place("dataset")):
         loaded = _load_data(campaign, model)
+    stage("tracing the model")
     graph = ModelGraph.of(model, loaded.inputs, output=campaign.judge.output)
     with placed(campaign.place("model")):
         dependence.check(graph, loaded)

@@ -19,6 +19,8 @@ class RunCounters:
     Attributes:
         trials: Trials done in this run.
         injections: Samples that were injected in it.
+        sdc: Those of them whose outcome is sdc.
+        due: Those of them whose outcome is due.
         reevaluated: Those of them that a faster level left to level ``dense``.
         given_up: Trials that it gave up on.
         workers: Workers that are ready.
@@ -31,6 +33,8 @@ class RunCounters:
     given_up_before: int
     trials: int = 0
     injections: int = 0
+    sdc: int = 0
+    due: int = 0
     reevaluated: int = 0
     given_up: int = 0
     workers: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import reduce
 from operator import or_
@@ -20,6 +21,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.planning.first_look import look
 from orchestrator.scheduling.settings import Settings
+from orchestrator.session.progress import Progress, make_progress
 from orchestrator.session.provenance import provenance
 from results import (
     ResultsError,
@@ -36,6 +38,7 @@ from results.writing import agreement
 
 if TYPE_CHECKING:
     from orchestrator.executors.executor import Executor
+    from orchestrator.planning.backlog import Backlog
     from orchestrator.planning.plan import Plan
     from orchestrator.session.listeners import Listener
     from orchestrator.session.session import Summary
@@ -66,23 +69,25 @@ def launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary
     """
     _check(options)
     look(campaign)
-    inline = options.executor == "inline"
-    device.configure(threads=device.cores() if inline else 1, gpu=inline)
-    from injecttf2.models.keras_settings import defaults_undone
+    with closing(make_progress(console)) as progress:
+        progress.stage("loading TensorFlow")
+        here = options.executor != "ray"
+        device.configure(threads=device.cores() if here else 1, gpu=options.executor == "inline")
+        from injecttf2.models.keras_settings import defaults_undone
 
-    with defaults_undone():  # the model brings its own
-        return _launch(campaign, options, console)
+        with defaults_undone():  # the model brings its own
+            return _launch(campaign, options, progress)
 
 
-def _launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary:
+def _launch(campaign: Campaign, options: RunOptions, progress: Progress) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.planning.backlog import take_stock
     from orchestrator.planning.plan import make_plan
     from orchestrator.session.event_recorder import EventRecorder
-    from orchestrator.session.progress import make_progress
     from orchestrator.session.session import Session, Summary
 
-    plan = make_plan(campaign)
+    console = progress.console
+    plan = make_plan(campaign, progress.stage)
     for line in plan.skipped_lines():
         console.print(line, style="yellow")
     for line in plan.reading_lines():
@@ -109,11 +114,10 @@ def _launch(campaign: Campaign, options: RunOptions, console: Console) -> Summar
                     backlog.given_up,
                     unmet=backlog.unmet,
                     reached=reached,
+                    cells_reached=backlog.cells_reached,
                     outputs=plan.outputs,
                 )
-            executor = stack.enter_context(_executor(plan, options))
-            progress = make_progress(console)
-            stack.callback(progress.close)
+            executor = stack.enter_context(_chosen(plan, backlog, options, progress))
             session = Session(
                 plan,
                 backlog,
@@ -167,23 +171,13 @@ def _check(options: RunOptions) -> None:
     if not options.output:
         raise CampaignError("received an empty text, expected a folder or a URI", place="--output")
     open_storage(options.output)
-    ray_only = {
-        "--workers": options.workers,
-        "--gpus-per-worker": options.gpus,
-        "--cpu-workers": options.cpu_workers or None,
-        "--patience": options.patience,
-        "--address": options.address,
-        "--metrics-port": options.metrics_port,
-        "--cpus-per-worker": None if options.cpus == 1 else options.cpus,
-    }
-    given = [name for name, value in ray_only.items() if value is not None]
     if options.address and options.metrics_port is not None:
         raise CampaignError(
             "a cluster that is joined serves its metrics where its owner has said",
             place="--metrics-port",
             hint="leave it out; `ray start --metrics-export-port` sets the port of a cluster",
         )
-    if options.executor == "inline" and given:
+    if options.executor == "inline" and (given := options.ray_options()):
         raise CampaignError(
             "the inline executor runs in this process alone and takes no such option",
             place=", ".join(given),
@@ -265,7 +259,30 @@ def _metrics(options: RunOptions) -> list[Listener]:
     return [RayMetrics()]
 
 
-def _executor(plan: Plan, options: RunOptions) -> Executor:
+def _chosen(plan: Plan, backlog: Backlog, options: RunOptions, progress: Progress) -> Executor:
+    """Return the executor that was asked for, or the one by which it is sooner done.
+
+    Where only the work speaks for Ray, a machine on which it cannot start does it in this process.
+    """
+    from orchestrator.session.executor_choice import asked_of_ray, by_work
+
+    if options.executor != "auto":
+        return _executor(plan, options, progress)
+    name, reason = "ray", asked_of_ray(options, os.environ, device.gpus())
+    is_asked = reason is not None
+    if reason is None:
+        name, reason = by_work(plan, backlog, options)
+    progress.console.print(f"executor: {name}, {reason}")
+    try:
+        return _executor(plan, replace(options, executor=name), progress)
+    except StoppedError as error:
+        if is_asked:
+            raise
+        progress.console.print(f"executor: inline, {error}", style="yellow")
+        return _executor(plan, replace(options, executor="inline"), progress)
+
+
+def _executor(plan: Plan, options: RunOptions, progress: Progress) -> Executor:
     from orchestrator.executors.worker import WorkerSettings
 
     record = plan.campaign.record == "injections"
@@ -280,8 +297,12 @@ def _executor(plan: Plan, options: RunOptions) -> Executor:
     if options.executor == "inline":
         from orchestrator.executors.inline import InlineExecutor
 
+        progress.stage("golden run")
         settings = replace(settings, threads=device.cores())
         return InlineExecutor(settings, plan.model, plan.dataset)
+    progress.stage("joining Ray" if options.address else "starting Ray")
     from orchestrator.executors.ray import RayExecutor
 
-    return RayExecutor(settings, plan.model, plan.dataset, options)
+    executor = RayExecutor(settings, plan.model, plan.dataset, options)
+    progress.stage("starting workers: TensorFlow, the model and a golden run in each")
+    return executor

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from orchestrator.executors.worker import ChunkResult, Ready
 from orchestrator.session.counters import RunCounters
+
+if TYPE_CHECKING:
+    from orchestrator.executors.worker import ChunkResult, Ready
 
 
 class Listener:

@@ -1,4 +1,8 @@
-"""Telling the user how far a run is: live on a terminal, in plain lines elsewhere."""
+"""Telling the user how far a run is, from its first second on.
+
+On a terminal there is one bar, in a notebook one line, both redrawn in place; elsewhere come plain
+lines. What happens is told above them, a line each.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +10,63 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text
 
-from orchestrator.executors.worker import ChunkResult, Ready
 from orchestrator.session.counters import RunCounters
 from orchestrator.session.listeners import Listener
 from results.run_folder.golden import golden_warning
 from results.shown import shown
 
+if TYPE_CHECKING:
+    from orchestrator.executors.worker import ChunkResult, Ready
+
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
+
+NOTEBOOK_SECONDS = 0.5
+"""Between two changes of the line in a notebook."""
+
+BAR_WIDTH = 30
 
 ENOUGH = 0.01
 """Share of the trials that must be done before the time left is worth telling."""
 
-SHOWN_LAYERS = 12
-"""Layers shown at a time on a terminal."""
-
 
 class Progress(Listener, ABC):
-    """Tells what happens; subclasses show how far it is."""
+    """Tells what happens; subclasses show how far it is.
+
+    Args:
+        console: Where.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.counters = RunCounters(Counter(), 0, 0, 0)  # until it starts
+        self._begin = time.monotonic()
+        self._stage = ""
+        self._left: Counter[str] = Counter()
         self._first: float | None = None
         self._errors: set[str] = set()
+
+    def stage(self, name: str) -> None:
+        """Hear what is done next, before the first trial."""
+        self._stage = name
+        self.show_stage()
 
     def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:
         """Hear how many trials of each layer are to be done, and how many are settled."""
         super().start(todo, counters)
+        self._left.update(todo)
         done, planned = counters.done_before, counters.planned.total()
         if counters.todo < planned:
             self.console.print(f"resuming: {done:,} of {planned:,} trials are done")
-        self.show_start(todo)
 
     def worker_started(self, ready: Ready) -> None:
         """Hear that a worker is ready."""
@@ -63,57 +85,78 @@ class Progress(Listener, ABC):
 
     def chunk_done(self, layer: str, result: ChunkResult) -> None:
         """Hear that trials of a layer are done."""
-        self.show_layer(layer, len(result.trials))
+        self._left[layer] -= len(result.trials)
 
     def trials_given_up(self, layer: str, trials: int, error: str) -> None:
         """Hear that so many trials of a layer were given up on."""
+        self._left[layer] -= trials
         if error not in self._errors:
             self._errors.add(error)
             self.console.print(f"gave up on trials of {layer}: {error.strip()}", style="red")
-        self.show_layer(layer, trials)
 
     def trials_released(self, layer: str, trials: int) -> None:
         """Hear that more trials of a layer are to be done."""
-        self.show_more(layer, trials)
+        self._left[layer] += trials
 
     @property
-    def rate(self) -> float:
-        """Trials per second since the first worker was ready."""
-        elapsed = time.monotonic() - self._first if self._first else 0.0
-        return self.counters.trials / elapsed if elapsed > 0 else 0.0
+    def is_working(self) -> bool:
+        """Whether trials are done by now, or could be."""
+        return bool(self.counters.workers or self.counters.trials)
 
     @property
     def line(self) -> str:
         """One line on how far it is."""
+        return " | ".join([*self.extent(), *self.details()])
+
+    def extent(self) -> list[str]:
+        """Return what it is at, how many trials are done, and times."""
+        elapsed = f"{_duration(time.monotonic() - self._begin)} elapsed"
+        if not self.is_working:
+            return [self._stage, elapsed]
         counters = self.counters
-        if not counters.workers and not counters.trials:
-            return "starting workers ..."
         parts = [
             f"{counters.done_before + counters.trials:,} of {counters.planned.total():,} trials",
-            f"{self.rate:,.0f} trials/s",
-            f"{counters.injections:,} injections",
-            f"{counters.workers} worker{'s' if counters.workers != 1 else ''}",
+            elapsed,
         ]
         if counters.trials > ENOUGH * counters.todo:
-            left = (counters.todo - counters.trials - counters.given_up) / self.rate
-            parts.insert(2, f"{_duration(left)} left")
+            rest = counters.todo - counters.trials - counters.given_up
+            parts.append(f"{_duration(rest * self._seconds / counters.trials)} left")
+        return parts
+
+    def details(self) -> list[str]:
+        """Return how fast it is, what this run has found, and on what it works."""
+        if not self.is_working:
+            return []
+        counters, parts = self.counters, []
+        if counters.injections:
+            parts = [
+                f"{counters.injections / max(self._seconds, 1e-9):,.0f} injections/s",
+                f"sdc {counters.sdc / counters.injections:.2%}",
+                f"due {counters.due / counters.injections:.2%}",
+            ]
+        done = sum(1 for layer in counters.planned if self._left[layer] <= 0)
+        parts += [
+            f"layers {done:,} of {len(counters.planned):,}",
+            f"{counters.workers} worker{'s' if counters.workers != 1 else ''}",
+        ]
         if counters.lost:
             parts.append(f"{counters.lost:,} lost")
         if counters.given_up:
-            parts.append(f"{counters.given_up} given up")
-        return " | ".join(parts)
+            parts.append(f"{counters.given_up:,} given up")
+        return parts
+
+    @property
+    def _seconds(self) -> float:
+        """Seconds since the first worker was ready."""
+        return time.monotonic() - self._first if self._first else 0.0
 
     @abstractmethod
-    def show_start(self, todo: Mapping[str, int]) -> None:
-        """Show the layers and their trials to do."""
+    def show_stage(self) -> None:
+        """Show that something begins, as ``extent`` tells it."""
 
     @abstractmethod
-    def show_layer(self, layer: str, trials: int) -> None:
-        """Show that trials of a layer are settled."""
-
-    @abstractmethod
-    def show_more(self, layer: str, trials: int) -> None:
-        """Show that there are more trials of a layer to do."""
+    def tick(self) -> None:
+        """Show how far it is by now."""
 
     @abstractmethod
     def close(self) -> None:
@@ -121,20 +164,16 @@ class Progress(Listener, ABC):
 
 
 class LineProgress(Progress):
-    """A line every ten seconds, for logs."""
+    """A line for each stage, and one every ten seconds, for logs."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._last = self._begin
+
+    def show_stage(self) -> None:
+        """Print it."""
         self._last = time.monotonic()
-
-    def show_start(self, todo: Mapping[str, int]) -> None:
-        """Show nothing yet."""
-
-    def show_layer(self, layer: str, trials: int) -> None:
-        """Show nothing; the next line counts it."""
-
-    def show_more(self, layer: str, trials: int) -> None:
-        """Show nothing; the next line counts it."""
+        self.console.print(self._stage)
 
     def tick(self) -> None:
         """Print a line if the last is ten seconds old."""
@@ -147,54 +186,76 @@ class LineProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """Bars for the layers at work and a line for the whole, redrawn in place."""
+    """A bar, redrawn in place; it redraws itself, also while a chunk is evaluated here."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=console,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._spinner = Spinner("dots")
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=4, transient=True
         )
 
-    def show_start(self, todo: Mapping[str, int]) -> None:
-        """Begin to draw."""
-        for layer, trials in todo.items():
-            if trials:
-                visible = len(self._tasks) < SHOWN_LAYERS
-                self._tasks[layer] = self._bars.add_task(
-                    shown(layer), total=trials, visible=visible
-                )
+    def show_stage(self) -> None:
+        """Begin to draw, or draw anew."""
         self._live.start()
+        self._live.refresh()
 
-    def show_layer(self, layer: str, trials: int) -> None:
-        """Move the layer's bar; where there are many layers, show those still at work."""
-        self._bars.update(self._tasks[layer], advance=trials, visible=True)
-        shown = [task for task in self._bars.tasks if task.visible]
-        finished = [task for task in shown if task.finished]
-        for task in finished[: max(0, len(shown) - SHOWN_LAYERS)]:
-            self._bars.update(task.id, visible=False)
-
-    def show_more(self, layer: str, trials: int) -> None:
-        """Make the layer's bar longer."""
-        (bar,) = (task for task in self._bars.tasks if task.id == self._tasks[layer])
-        self._bars.update(bar.id, total=(bar.total or 0) + trials)
+    def tick(self) -> None:
+        """It redraws itself."""
 
     def close(self) -> None:
         """Take the display off the screen."""
         self._live.stop()
 
     def _render(self) -> RenderableType:
-        return Group(self._bars, Text(self.line))
+        counters = self.counters
+        bar: RenderableType = self._spinner
+        if self.is_working:
+            settled = counters.done_before + counters.given_up_before
+            settled += counters.trials + counters.given_up
+            bar = ProgressBar(counters.planned.total(), settled, width=BAR_WIDTH)
+        row = Table.grid(padding=(0, 1))
+        row.add_row(bar, Text(shown(" | ".join(self.extent()))))
+        return Group(row, *(Text(" | ".join(part)) for part in [self.details()] if part))
+
+
+class NotebookProgress(Progress):
+    """A line in the output of a notebook's cell, which changes in place and stays at the end."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._line: Any = None
+        self._last = self._begin
+
+    def show_stage(self) -> None:
+        """Show it at once."""
+        self._show()
+
+    def tick(self) -> None:
+        """Change the line, if it has stood a moment."""
+        if time.monotonic() - self._last >= NOTEBOOK_SECONDS:
+            self._show()
+
+    def close(self) -> None:
+        """Leave the last line."""
+        if self._line is not None:
+            self._show()
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        self._last = time.monotonic()
+        text = {"text/plain": shown(self.line)}
+        if self._line is None:
+            self._line = display(text, raw=True, display_id=True)
+        else:
+            self._line.update(text, raw=True)
 
 
 def make_progress(console: Console) -> Progress:
-    """Return a live display on a terminal, plain lines elsewhere."""
+    """Return what fits the console: a bar, a notebook's line, or plain lines."""
+    if console.is_jupyter:
+        return NotebookProgress(console)
     return LiveProgress(console) if console.is_terminal else LineProgress(console)
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
+
 from injecttf2.errors import InjectTF2Error
 from injecttf2.judging.output_kind import OutputKind, as_columns
 from injecttf2.trial import run_ids
 from orchestrator.executors import result_rows
 from orchestrator.executors.executor import Executor
 from orchestrator.executors.worker import ChunkResult
+from orchestrator.planning.adaptive_sampling import CellsReached
 from orchestrator.planning.backlog import Backlog, Released
 from orchestrator.planning.plan import Plan
 from orchestrator.scheduling.events import (
@@ -65,6 +68,7 @@ class Summary:
         unmet: Cells, layers or networks that have had all their trials and are not known as asked.
         reached: How well the rates of layers or of the network are known, as
             ``AdaptiveSampling.reached`` tells it; empty where it was not asked for.
+        cells_reached: The same of cells; None where it was not asked for.
         outputs: What the model's outputs were taken for; None where nothing depends on it.
         stopped: Why it stopped before all was done; None when it did not.
     """
@@ -78,6 +82,7 @@ class Summary:
     busy: float | None = None
     unmet: int = 0
     reached: Sequence[Mapping[str, Any]] = ()
+    cells_reached: CellsReached | None = None
     outputs: OutputKind | None = None
     stopped: str | None = None
 
@@ -161,6 +166,7 @@ class Session:
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
             unmet=self._backlog.unmet,
             reached=self._backlog.reached,
+            cells_reached=self._backlog.cells_reached,
             outputs=self._plan.outputs,
             stopped=stopped,
         )
@@ -245,6 +251,8 @@ class Session:
         self._engine_seconds += result.preparation + result.seconds
         self._counters.trials += len(result.trials)
         self._counters.injections += result.injected
+        self._counters.sdc += _sum(result.trials["sdc"])
+        self._counters.due += _sum(result.trials["due"])
         self._counters.reevaluated += result.reevaluated
         layer = result.trials["layer"][0].as_py()
         self._tell(lambda one: one.chunk_done(layer, result))
@@ -302,6 +310,11 @@ class Session:
         self._counters.given_up += count
         layer = given_up[0].trial["layer"]
         self._tell(lambda one: one.trials_given_up(layer, count, error))
+
+
+def _sum(column: pa.ChunkedArray) -> int:
+    """Return the sum of a column without nulls, int64 [trials]."""
+    return int(column.to_numpy().sum())
 
 
 @contextmanager

@@ -171,6 +171,11 @@ class Ended:
     err: str
 
     @property
+    def error(self) -> str:
+        """What is said from the error on, behind the stages that a run went through."""
+        return self.err[self.err.find("error: ") :]
+
+    @property
     def json(self) -> Any:
         return json.loads(self.out)
 

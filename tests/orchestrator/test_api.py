@@ -78,7 +78,7 @@ def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"executor": "inlin"}, "executor is 'inlin', expected 'ray' or 'inline'"),
+        ({"executor": "inlin"}, "executor is 'inlin', expected 'auto', 'ray' or 'inline'"),
         ({"levels": ["foo"]}, "levels names 'foo', expected some of drop, difference"),
         ({"workers": 0}, "workers is 0, expected 1 or more, or None"),
         ({"workers": True}, "workers is True, expected 1 or more, or None"),

@@ -139,7 +139,7 @@ def test_wrong_data_end_a_plan_with_one_message(
     folder: Any = file.parent
     ended = injecttf2("plan", write(file, dataset.replace("{{", "{").replace("}}", "}")))
     assert ended.code == 2
-    assert ended.err.startswith(f"error: {file}:2:10: {said.format(folder=folder)}")
+    assert ended.error.startswith(f"error: {file}:2:10: {said.format(folder=folder)}")
     assert "Traceback" not in ended.err
 
 
@@ -181,7 +181,7 @@ def test_a_model_made_from_dicts_takes_data_by_key_alone(
     assert (open_run(tmp_path / "run").golden or {})["accuracy"] == 1.0
     ended = injecttf2("plan", file, "--dataset", "keyed_of_mine:in_order")
     assert ended.code == 2
-    assert ended.err.startswith(
+    assert ended.error.startswith(
         "error: --dataset: the model takes 2 inputs, after, before, by key; the data have 2 in an "
         "order\n"
     )
@@ -309,7 +309,7 @@ def test_whether_values_are_pixels_is_asked_for(pixels: Path, injecttf2: Command
     file = of_pixels(pixels, "plain", "levels")
     ended = injecttf2("plan", file)
     assert ended.code == 2
-    assert ended.err.startswith(
+    assert ended.error.startswith(
         f"error: {file}:2:10: the inputs are uint8 0 to 15, 8 x 8 x 1 a sample: it cannot be told "
     )
     source = "{source: 'pixels_of_mine:levels', scale: 1/15}"
@@ -355,7 +355,7 @@ def test_a_wrong_model_file_ends_a_plan_with_what_it_is(file: Path, injecttf2: C
     file.write_text(f"model: exported\ndataset: data.npz\n{GRID}")
     ended = injecttf2("plan", file)
     assert ended.code == 2
-    assert ended.err.startswith(
+    assert ended.error.startswith(
         f"error: {file}:1:8: {file.parent}/exported: TensorFlow cannot load it: "
     )
     file.with_name("model.keras").rename(file.with_name("M.H5"))

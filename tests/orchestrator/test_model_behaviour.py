@@ -110,7 +110,7 @@ def test_a_model_whose_samples_are_not_their_own_is_refused(
     output = () if command == "plan" else ("--output", tmp_path / "run")
     ended = injecttf2(command, file, *output)
     assert ended.code == 2
-    assert ended.err.startswith(
+    assert ended.error.startswith(
         f"error: {file}:1:8: what the model gives out for a sample is not its own: the layer "
         f"{layer} gives out other values {why}\n  let it "
     )

@@ -42,9 +42,7 @@ def test_the_table_tells_faults_apart_by_their_parameters(
     stuck = "{fault: [{type: stuck_at, value: 0}, {type: stuck_at, value: 1}, zero], bits: 30, "
     campaign.write_text(f"{head}grid: {stuck}target: weights, counts: 1}}\n")
     ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
-    assert ended.err.startswith(
-        "skipping pool, flatten, dropout, softmax, each because it has no weights\n"
-    )
+    assert "skipping pool, flatten, dropout, softmax, each because it has no weights\n" in ended.err
     names = {line.partition("%")[0].rpartition(" ")[0].strip() for line in ended.out.splitlines()}
     assert {
         f"{layer} weights {fault}"
@@ -431,7 +429,7 @@ def test_a_mistake_found_late_does_not_claim_the_directory(
         (["--output", "ftp://bucket/run"], "expected a local path or a URI that begins with"),
         (["--executor", "inline", "--patience", "5"], "error: --patience: the inline executor"),
         (["--output", ""], "error: --output: received an empty text"),
-        (["--executor", "dask"], "'dask' is not one of 'ray', 'inline'"),
+        (["--executor", "dask"], "'dask' is not one of 'auto', 'ray', 'inline'"),
         (["--workers", "0"], "'--workers'"),
     ],
 )
@@ -497,7 +495,7 @@ def test_an_interrupt_before_the_workers_are_ready_ends_with_3(
     finally:
         signal.signal(number, before)
     assert ended.code == 3
-    assert ended.err == "interrupted; the same command again goes on from here\n"
+    assert ended.err.splitlines()[-1] == "interrupted; the same command again goes on from here"
 
 
 def test_another_campaigns_directory_is_refused_and_untouched(

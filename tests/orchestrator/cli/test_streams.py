@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli import console
-from orchestrator.session.counters import RunCounters
-from orchestrator.session.progress import make_progress
 from orchestrator.signals import stop_signals
 from results import open_run
 from results.storage.connections import connect
@@ -182,35 +179,23 @@ def test_names_are_shown_and_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None
     assert not {"\x1b", "\u202e"} & {*written.getvalue()}
 
 
-def test_a_live_display_shows_names_and_moves_the_cursor_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    progress = make_progress(console.messages())
-    progress.start({ODD: 3}, RunCounters(Counter({ODD: 3}), 3, 0, 0))
-    progress.close()
-    assert PLAIN in written.getvalue()
-    assert ODD not in written.getvalue()
-    assert "\x1b[?25l" in written.getvalue()  # the cursor is hidden
-
-
 def test_warnings_and_logs_are_shown_and_not_obeyed(capfd: pytest.CaptureFixture[str]) -> None:
     code = (
         "import logging, sys, warnings\n"
-        "from orchestrator.cli.console import shown_warnings\n"
+        "import injecttf2\n"
+        "from orchestrator.cli.console import shown_warnings, told_logs\n"
         "def tell():\n"
         "    warnings.warn(sys.argv[1])\n"
         "    logging.getLogger('injecttf2').warning('the layer %s', sys.argv[1])\n"
-        "with shown_warnings():\n"
+        "    logging.getLogger('another').warning('the tensor %s', sys.argv[1])\n"
+        "with shown_warnings(), told_logs():\n"
         "    tell()\n"
     )
     subprocess.run([sys.executable, "-c", code, ODD], check=True)
     said = capfd.readouterr().err
     assert f"UserWarning: {PLAIN}\n" in said
     assert f"the layer {PLAIN}\n" in said
+    assert f"the tensor {PLAIN}\n" in said
     assert not {"\x1b", "\u202e"} & {*said}
 
 

@@ -110,7 +110,7 @@ def test_a_run_prints_nothing_of_rays_own(campaign: Path, tmp_path: Path) -> Non
     )
     assert len(done.stdout.splitlines()) == 1
     own = re.compile(
-        r"golden accuracy .+|starting workers \.\.\.|.+ trials \| .+|data: .+"
+        r"golden accuracy .+|(loading|tracing|starting) .+|executor: ray, .+|.+ \| .+|data: .+"
         r"|without faults (the classes agree with the labels hardly more|no sample is) .+"
     )
     assert [line for line in done.stderr.splitlines() if not own.fullmatch(line)] == []
