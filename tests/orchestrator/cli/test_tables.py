@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from orchestrator.cli.tables import status_table
+from orchestrator.cli.tables import status_table, summary_lines
+from orchestrator.planning.adaptive_sampling import CellsReached
+from orchestrator.session.session import Summary
 from results import open_run
 from tests.results.report.report_runs import cell_rows, write_run
 
@@ -48,3 +52,20 @@ def test_a_trial_with_two_results_is_told_by_the_status(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(status_table("run", replace(status, contradiction="trial 7 is there\n  Move")))
     assert "trial 7 is there\n  Move\n" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "8 cells: 40 trials, 4 to 6 each; sdc: widest half width 0.980%, asked 1.000%"),
+        ({"fewest": 5, "most": 5}, "8 cells: 40 trials, 5 each; sdc: widest half width 0.980%, "),
+        ({"half_width": None, "asked": None}, "8 cells: 40 trials, 4 to 6 each"),
+    ],
+)
+def test_a_run_says_how_well_cells_are_known_and_what_that_took(
+    changes: Mapping[str, Any], said: str
+) -> None:
+    reached = CellsReached("sdc", 8, 40, 4, 6, 0.0098, 0.01)._replace(**changes)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(summary_lines("run", Summary(40, 40, 0, cells_reached=reached)))
+    assert console.file.getvalue().splitlines()[1].startswith(said)  # type: ignore[attr-defined]

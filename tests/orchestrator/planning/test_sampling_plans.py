@@ -293,8 +293,14 @@ def test_cells_that_stay_unknown_are_told(
     assert ended.json["unmet"] == len(unmet) > 0
     assert all(len(rows) == 2 for rows in unmet)
     again = injecttf2("run", precise, *options)
-    assert f"{len(unmet)} cells have had all trials without being known as asked" in (
-        " ".join(again.out.split())
+    said = " ".join(again.out.split())
+    assert f"{len(unmet)} cells have had all trials without being known as asked" in said
+    trials = [len(cell) for _, cell in rows.groupby("cell_id")]
+    widest = max(half_width(cell) for _, cell in rows.groupby("cell_id"))
+    each = f"{min(trials)} to 2" if min(trials) < 2 else "2"
+    assert (
+        f"8 cells: {len(rows)} trials, {each} each; sdc: widest half width {widest:.3%}, "
+        "asked 4.000%" in said
     )
 
 
