@@ -54,6 +54,31 @@ tf.ones(3) + 1
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_environment_stays_as_it_was_and_a_level_of_logs_that_it_names_counts() -> None:
+    code = """
+import os
+from injecttf2 import device
+device.configure(gpu=False)
+print(os.environ.get("TF_CPP_MIN_LOG_LEVEL"))
+"""
+    assert python(code).stdout == "None\n"
+    assert python(code, TF_CPP_MIN_LOG_LEVEL="1").stdout == "1\n"
+
+
+def test_where_a_script_has_loaded_tensorflow_nothing_more_is_printed() -> None:
+    code = """
+import os
+import tensorflow as tf
+os.dup2(os.open(os.environ["WRITTEN"], os.O_WRONLY), 2)
+from injecttf2 import device
+device.configure(gpu=False)
+tf.ones(3) + 1
+"""
+    with tempfile.NamedTemporaryFile() as written:
+        done = python(code, CUDA_VISIBLE_DEVICES="0", WRITTEN=written.name)
+        assert (done.returncode, written.read()) == (0, b"")
+
+
 def test_rows_do_not_depend_on_how_many_cores_a_process_has() -> None:
     code = """
 import dataclasses, hashlib, os

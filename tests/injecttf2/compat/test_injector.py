@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -52,6 +53,16 @@ def test_accuracy_with_injections_equals_the_reference(tmp_path: Path) -> None:
         expected = reference.evaluate(trial)
         assert itf2.evaluate_layer_with_injections() == expected.accuracy
         assert itf2.evaluate_golden_run_layer() == expected.golden_accuracy
+
+
+def test_where_logs_go_is_the_scripts_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    injector(tmp_path).evaluate_layer_with_injections()
+    assert logging.root.handlers == []
+    own = logging.getLogger("injecttf2")
+    assert [type(one) for one in own.handlers] == [logging.NullHandler]
 
 
 def test_the_batch_size_does_not_change_the_result(tmp_path: Path) -> None:
