@@ -7,6 +7,7 @@ Nothing here imports TensorFlow before an image folder or a ``tf.data.Dataset`` 
 from injecttf2.datasets.arrays import Array, Arrays, Raw, as_arrays
 from injecttf2.datasets.builtin import BUILTIN, load_keras
 from injecttf2.datasets.dataset import Dataset
+from injecttf2.datasets.functions import held
 from injecttf2.datasets.image_folder import INTERPOLATIONS, Images, Interpolation
 from injecttf2.datasets.labels import class_labels, labels_of
 from injecttf2.datasets.loading import check, load
@@ -30,6 +31,7 @@ __all__ = [
     "as_arrays",
     "check",
     "class_labels",
+    "held",
     "labels_of",
     "load",
     "load_keras",

@@ -1,12 +1,14 @@
-"""Data that a user's function returns."""
+"""Data that a user's program holds, or that a function of the user's returns."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from injecttf2.datasets import npz
 from injecttf2.datasets.arrays import Raw, as_arrays
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.shapes import SEVERAL_SIZES
@@ -28,36 +30,58 @@ def read(
     Raises:
         DatasetError: There is no such function, or it raises or returns something else.
     """
-    with (
-        findable(folder),
-        contextlib.redirect_stdout(sys.stderr),  # standard output belongs to the command
-    ):
+    with findable(folder):
         function = import_function(reference, folder, DatasetError)
-        try:
-            result = function()
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise DatasetError(
-                f"the function raised {type(error).__name__}: {error}", place=reference
-            ) from error
-        if hasattr(result, "element_spec"):
+        return held(function, inputs, samples=samples, place=reference)
+
+
+def held(value: Any, inputs: Sequence[ModelInput], *, samples: int | None, place: str) -> Raw:
+    """Return data in memory.
+
+    Args:
+        value: ``(inputs, labels)``, a dict of arrays with the names of an ``.npz`` file, a
+            ``tf.data.Dataset`` of (inputs, labels), or a function that returns one of these.
+        inputs: What the model takes.
+        samples: How many to read of a ``tf.data.Dataset``; None reads all.
+        place: What to call them in errors.
+
+    Raises:
+        DatasetError: They are something else, or the function raises.
+    """
+    with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+        what = "this is"
+        if callable(value) and not hasattr(value, "element_spec"):
+            what, value = "the function returned", _called(value, place)
+        if hasattr(value, "element_spec"):
             from injecttf2.datasets import tf_data
 
-            return tf_data.read(result, inputs, samples=samples, place=reference)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise DatasetError(
-            f"the function returned {type(result).__name__}; "
-            "expected (inputs, labels) or a tf.data.Dataset of them",
-            place=reference,
-        )
+            return tf_data.read(value, inputs, samples=samples, place=place)
     try:
-        return Raw(as_arrays(result[0]), as_arrays(result[1]))
+        if isinstance(value, Mapping):
+            raw = npz.named(value, inputs, place)
+            return Raw(as_arrays(raw.inputs), as_arrays(raw.labels))
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise DatasetError(
+                f"{what} {type(value).__name__}; "
+                "expected (inputs, labels) or a tf.data.Dataset of them"
+            )
+        return Raw(as_arrays(value[0]), as_arrays(value[1]))
     except DatasetError as error:
-        raise DatasetError(error.message, place=reference, hint=error.hint) from None
+        raise DatasetError(error.message, place=place, hint=error.hint) from None
     except ValueError as error:
         raise DatasetError(
-            f"the function returned something else than arrays, (inputs, labels): {error}",
-            place=reference,
+            f"{what} something else than arrays, (inputs, labels): {error}",
+            place=place,
             hint=SEVERAL_SIZES if "inhomogeneous" in str(error) else None,
+        ) from error
+
+
+def _called(function: Callable[[], Any], place: str) -> Any:
+    try:
+        return function()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DatasetError(
+            f"the function raised {type(error).__name__}: {error}", place=place
         ) from error

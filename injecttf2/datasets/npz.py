@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,8 @@ def read_heads(path: Path, inputs: Sequence[Slot] | None) -> Raw:
     return _read(path, inputs, _Heads)
 
 
-class _Heads:
-    """The heads of the arrays in a file, with what is used of ``NpzFile``."""
+class _Heads(Mapping[str, Array]):
+    """The heads of the arrays in a file, as ``NpzFile`` has the arrays."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._archive = ZipFile(stream)
@@ -66,6 +66,12 @@ class _Heads:
 
     def __exit__(self, *_: object) -> None:
         self._archive.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
 
     def __getitem__(self, key: str) -> Array:
         name = f"{key}.npy" if f"{key}.npy" in self._archive.namelist() else key
@@ -93,11 +99,7 @@ def _read(
 ) -> Raw:
     try:
         with path.open("rb") as stream, opened(stream) as file:
-            for x, y in NAMES:
-                found, labels = _inputs(file, x, inputs), _labels(file, y)
-                if found is not None and labels is not None:
-                    return Raw(found, labels)
-            raise _lacking(path, file.files, inputs or ())
+            return named(file, inputs, str(path))
     except FileNotFoundError:
         raise DatasetError("there is no such data file", place=str(path)) from None
     except DatasetError:
@@ -106,10 +108,28 @@ def _read(
         raise _unreadable(path, error) from error
 
 
-def _inputs(file: Any, x: str, inputs: Sequence[Slot] | None) -> Arrays | None:
-    if x in file.files:
+def named(file: Mapping[str, Any], inputs: Sequence[Slot] | None, place: str) -> Raw:
+    """Return the inputs and labels among arrays, by their names.
+
+    Args:
+        file: Arrays by name.
+        inputs: The model's inputs; None where they are not known.
+        place: What to call them in errors.
+
+    Raises:
+        DatasetError: There are no inputs, or no labels.
+    """
+    for x, y in NAMES:
+        found, labels = _inputs(file, x, inputs), _labels(file, y)
+        if found is not None and labels is not None:
+            return Raw(found, labels)
+    raise _lacking(place, [*file], inputs or ())
+
+
+def _inputs(file: Mapping[str, Any], x: str, inputs: Sequence[Slot] | None) -> Arrays | None:
+    if x in file:
         return file[x]  # type: ignore[no-any-return]
-    held = [key.removeprefix(f"{x}_") for key in file.files if key.startswith(f"{x}_")]
+    held = [key.removeprefix(f"{x}_") for key in file if key.startswith(f"{x}_")]
     names = held
     if inputs is not None:
         names = [name for one in inputs if (name := name_in(held, one, inputs)) is not None]
@@ -118,13 +138,13 @@ def _inputs(file: Any, x: str, inputs: Sequence[Slot] | None) -> Arrays | None:
     return None
 
 
-def _labels(file: Any, y: str) -> Arrays | None:
-    if y in file.files:
+def _labels(file: Mapping[str, Any], y: str) -> Arrays | None:
+    if y in file:
         return file[y]  # type: ignore[no-any-return]
-    suffixes = [key.removeprefix(f"{y}_") for key in file.files if key.startswith(f"{y}_")]
+    suffixes = [key.removeprefix(f"{y}_") for key in file if key.startswith(f"{y}_")]
     # ``y_train`` and ``y_test`` are parts of the data, not outputs.
-    named = [one for one in suffixes if one.partition("_")[0] not in ("train", "test")]
-    return {one: file[f"{y}_{one}"] for one in named} or None
+    outputs = [one for one in suffixes if one.partition("_")[0] not in ("train", "test")]
+    return {one: file[f"{y}_{one}"] for one in outputs} or None
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
@@ -143,11 +163,11 @@ def _head(stream: BinaryIO) -> bytes:
     return stream.read(4096)
 
 
-def _lacking(path: Path, found: Sequence[str], inputs: Sequence[Slot]) -> DatasetError:
+def _lacking(place: str, found: Sequence[str], inputs: Sequence[Slot]) -> DatasetError:
     if {"format", "shape", "data"} <= {*found}:
         return DatasetError(
             "it holds a sparse matrix of SciPy, and no labels",
-            place=str(path),
+            place=place,
             hint="give package.module:function, a function that returns "
             "(scipy.sparse.load_npz(path), labels)",
         )
@@ -162,6 +182,6 @@ def _lacking(path: Path, found: Sequence[str], inputs: Sequence[Slot]) -> Datase
         hint = None
     return DatasetError(
         f"it holds the arrays {', '.join(found) or '(none)'}; expected {expected}",
-        place=str(path),
+        place=place,
         hint=hint,
     )

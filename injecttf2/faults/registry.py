@@ -94,7 +94,8 @@ def find(name: str, folder: Path | None = None) -> type:
         raise FaultError(
             f"there is no fault model {name!r}{nearest(name, names())}",
             hint=f"expected one of {', '.join(names())}, or package.module:Class, a class of "
-            "your own",
+            'your own; what stands below @fault("NAME") has that name in the process that defines '
+            "it, and nowhere else",
         )
     kind: Any = import_function(reference, folder, FaultError, what="class")
     check_class(kind, name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from injecttf2.config.applications import APPLICATIONS, application
 from injecttf2.config.paths import on_disk
@@ -29,11 +30,15 @@ from injecttf2.models.portable import (
     FileModel,
     FolderModel,
     FunctionModel,
+    HeldModel,
     Model,
     PortableModel,
+    as_model,
+    call,
     first_line,
     weights_of,
 )
+from injecttf2.models.scoped_model import CONCRETE, FUNCTION
 from injecttf2.user_code.files import code_of
 from injecttf2.user_code.importing import Parcel, code_of_loaded
 from injecttf2.user_code.references import import_function, is_function
@@ -154,17 +159,43 @@ def _resolve_function(reference: str, folder: Path | None) -> tuple[PortableMode
     code = code_of(reference, folder)
     called = FunctionModel(Parcel.of(function, code), None, reference)
     model = called.build()
-    if isinstance(model, keras.Model) and is_subclassed(model) and not model.built:
-        raise ModelError(
-            f"the function returned a subclassed model, {type(model).__name__}, that has not been "
-            "called, so it has no weights yet that other processes could be given",
-            place=reference,
-            hint="call it once on an array of the right shape before it is returned, for example "
-            "model(np.zeros((1, 28, 28, 1)))",
-        )
+    _check_called(model, reference, "the function returned")
     code = code_of(reference, folder)  # what it imports may lie where it has made Python look
     parcel = replace(called.function, code=code | code_of_loaded(_modules(model)))
     return replace(called, function=parcel, weights=weights_of(model)), model
+
+
+def held(given: Any, name: str) -> tuple[PortableModel, Model]:
+    """Return a model that the user's program holds, or that a function of it returns.
+
+    Args:
+        given: The model, as Keras or TensorFlow has it, or a function without arguments.
+        name: What messages call it.
+
+    Returns:
+        As for :func:`resolve`.
+
+    Raises:
+        ModelError: It is no model, or cannot be used as one; or the function raises.
+    """
+    what = "this is"
+    if not isinstance(given, keras.Model | tf.Module | CONCRETE | FUNCTION):
+        what, given = "the function returned", call(given, name)
+    model = as_model(given, name, what)
+    _check_called(model, name, what)
+    return HeldModel(model, given, name, code_of_loaded(_modules(model))), model
+
+
+def _check_called(model: Model, place: str, what: str) -> None:
+    """See that a model has its weights."""
+    if isinstance(model, keras.Model) and is_subclassed(model) and not model.built:
+        raise ModelError(
+            f"{what} a subclassed model, {type(model).__name__}, that has not been "
+            "called, so it has no weights yet that other processes could be given",
+            place=place,
+            hint="call it once on an array of the right shape before it is returned, for example "
+            "model(np.zeros((1, 28, 28, 1)))",
+        )
 
 
 def _resolve_path(path: Path, signature: str | None = None) -> tuple[PortableModel, Model]:

@@ -10,8 +10,9 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from injecttf2.errors import ModelError, UserError
 from injecttf2.graph.traceable import TensorFlowModel
-from injecttf2.models import keras2_files, model_files, saved_models
+from injecttf2.models import configuration, keras2_files, model_files, saved_models
 from injecttf2.models.keras_settings import KerasSettings
 from injecttf2.models.scoped_model import CONCRETE, ScopedModel
 from injecttf2.user_code.files import Code
@@ -142,16 +143,7 @@ class FunctionModel:
         if (keras_2 := sys.modules.get("tf_keras")) is not None:
             keras_2.backend.reset_uids()  # names of layers begin anew, as in clear_session
         self.settings.apply()
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
-                model = self.function.open()()
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ModelError(
-                f"the function raised {type(error).__name__}: {first_line(error)}", place=self.name
-            ) from error
-        model = as_model(model, self.name)
+        model = as_model(call(lambda: self.function.open()(), self.name), self.name)
         if self.weights is not None:
             _set_weights(model, self.weights, self.name)
         return model
@@ -162,16 +154,95 @@ class FunctionModel:
         return self.function.code
 
 
-PortableModel = FileModel | FolderModel | FunctionModel
+@dataclass(frozen=True, eq=False)
+class HeldModel:
+    """A model that the user's program holds; in this process it is that model itself.
+
+    On its way to another process it becomes a :class:`FunctionModel` that makes it again there.
+
+    Args:
+        model: The model.
+        given: It as the user gave it, or a function returned it.
+        name: What messages call it.
+        code: The user's own code of its layers.
+        settings: Keras' settings that it is run with.
+    """
+
+    model: Model
+    given: Any
+    name: str
+    code: Code
+    settings: KerasSettings = field(default_factory=KerasSettings.current)
+
+    def build(self) -> Model:
+        """Return the model; Keras' settings are its own from then on."""
+        self.settings.apply()
+        return self.model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = None
+        try:
+            if isinstance(self.given, keras.Model):
+                make: Any = partial(_made_again, self.name, configuration.of(self.given))
+                weights = weights_of(self.given)
+            else:
+                make = partial(_itself, self.given)
+            parcel = Parcel.of(make, self.code)
+        except Exception as error:
+            raise _cannot_travel(self.name, "be sent to", error) from error
+        return FunctionModel, (parcel, weights, self.name, self.settings)
+
+
+def _made_again(name: str, told: configuration.Configuration) -> keras.Model:
+    try:
+        return told.build()
+    except Exception as error:
+        raise _cannot_travel(name, "be made again in", error) from error
+
+
+def _itself(given: Any) -> Any:
+    return given
+
+
+def _cannot_travel(name: str, how: str, error: Exception) -> ModelError:
+    reason = str(error).rpartition("Exception encountered: ")[2].strip()
+    paragraph = " ".join(reason.partition("\n\n")[0].split())
+    return ModelError(
+        f"the model cannot {how} other processes: {type(error).__name__}: {paragraph}",
+        place=name,
+        hint='choose executor="inline", which works in this process; or write a function that '
+        'returns the model into a module: model="package.module:function"',
+    )
+
+
+PortableModel = FileModel | FolderModel | FunctionModel | HeldModel
 """A model that can be pickled, sent to another process and built there."""
 
 
-def as_model(returned: Any, name: str) -> Model:
-    """Return what a function returned, or a file held, as a model.
+def call(function: Callable[[], Any], name: str) -> Any:
+    """Return what a function of the user's returns.
+
+    Raises:
+        ModelError: It raises.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            return function()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"the function raised {type(error).__name__}: {first_line(error)}", place=name
+        ) from error
+
+
+def as_model(returned: Any, name: str, what: str = "the function returned") -> Model:
+    """Return what a function returned, a file held, or the user gave, as a model.
 
     Args:
         returned: It.
         name: What the user called it.
+        what: How a message that it is no model begins.
 
     Raises:
         ModelError: It is no model, or it is not known what it takes.
@@ -184,7 +255,7 @@ def as_model(returned: Any, name: str) -> Model:
         raise ModelError(error.message, place=name, hint=error.hint) from error
     if model is None:
         raise ModelError(
-            f"the function returned {type(returned).__name__}; expected a keras.Model, a "
+            f"{what} {type(returned).__name__}; expected a keras.Model, a "
             "tf_keras.Model, a tf.Module or a concrete function of TensorFlow",
             place=name,
         )

@@ -38,7 +38,7 @@ from injecttf2.config.plain_values import plain_values
 from injecttf2.config.yaml_file import YamlSource
 from injecttf2.errors import CampaignError
 from injecttf2.levels import DENSE, LEVELS, Level
-from orchestrator.campaign import paths
+from orchestrator.campaign import in_memory, paths
 from orchestrator.campaign.component_spec import ComponentList, JudgeSpec, judge_mapping, typed_list
 from orchestrator.campaign.grid import RATES, GridSpec, every_site
 from orchestrator.campaign.layering import read_layers
@@ -90,7 +90,16 @@ def _levels(value: object) -> object:
 
 
 class Campaign(Schema):
-    """A campaign: a model, a data set and the grid of faults to inject; equal if they agree."""
+    """A campaign: a model, a data set and the grid of faults to inject; equal if they agree.
+
+    Arguments are the keys of a campaign file. A model may also be one in memory, of Keras or
+    TensorFlow, or a function without arguments that returns one; data may be ``(inputs, labels)``,
+    a dict of arrays, a ``tf.data.Dataset``, or a function that returns one of these. ``source`` in
+    a mapping takes them too: ``dataset={"source": (x, y), "samples": 100}``.
+
+    Raises:
+        CampaignError: An argument is unknown or wrong; what is wrong is told with its path.
+    """
 
     extends: Text | None = Field(
         None,
@@ -224,9 +233,47 @@ class Campaign(Schema):
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _options: tuple[str, ...] = PrivateAttr(())
     _overrides: tuple[str, ...] = PrivateAttr(())
+    _held: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **data: Any) -> None:
+        told, held = in_memory.apart(data)
+        super().__init__(**told)
+        self._held = held
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """Return what a mapping says."""
+        told, held = in_memory.apart(obj)
+        campaign = super().model_validate(told, **how)
+        campaign._held = held
+        return campaign
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, which are checked; what is in memory is not copied."""
+        told, held = in_memory.apart(update)
+        copy = super().model_copy(update=told, deep=deep)
+        copy._held = {**self._held, **held}
+        return copy
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Campaign) and self.resolved() == other.resolved()
+        if not isinstance(other, Campaign) or self.resolved() != other.resolved():
+            return False
+        return all(self.held(key) is other.held(key) for key in ("model", "dataset"))
+
+    def held(self, key: Literal["model", "dataset"]) -> Any | None:
+        """Return the model or the data that are in memory; None where a source names them.
+
+        Raises:
+            CampaignError: They were in the memory of another process.
+        """
+        spec = self.model if key == "model" else self.dataset
+        if spec is None or not paths.is_in_memory(spec.source):
+            return None
+        if key not in self._held:
+            raise in_memory.missing(key, spec.source)
+        return self._held[key]
 
     @property
     def folder(self) -> Path:
@@ -334,9 +381,13 @@ def reload_campaign(
         dataset: Replaces the data set; a path is relative to the current folder.
     """
     campaign = Campaign.model_validate(dict(resolved))
+    data = _given(DatasetSpec, "--dataset", dataset)
+    if data and campaign.dataset and paths.is_in_memory(campaign.dataset.source):
+        # what was saved is prepared as it was in memory
+        data = campaign.dataset.model_copy(update={"source": data.source})
     specs = {
         "model": _given(ModelSpec, "--model", model) or campaign.model,
-        "dataset": _given(DatasetSpec, "--dataset", dataset) or campaign.dataset,
+        "dataset": data or campaign.dataset,
     }
     campaign = campaign.model_copy(update=specs)
     campaign._folder = folder

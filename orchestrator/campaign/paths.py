@@ -13,6 +13,14 @@ from injecttf2.user_code.references import installed, is_function
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".npz")
 """Endings that tell a file from the name of something builtin."""
 
+IN_MEMORY = "in memory: "
+"""How the text begins that stands for a model or data in memory, in the place of a source."""
+
+
+def is_in_memory(source: str) -> bool:
+    """Return whether a source is the text that stands for something in memory."""
+    return source.startswith(IN_MEMORY)
+
 
 def checked(source: str, option: str | None) -> str:
     """Return a source that the command line names; what is on another machine is refused.
@@ -40,14 +48,14 @@ def checked(source: str, option: str | None) -> str:
 def may_be_folder(source: str) -> bool:
     """Return whether ``source`` is the name of nothing else than a folder."""
     known = source in datasets.BUILTIN or is_function(source) or installed("datasets", source)
-    return not known and not source.lower().endswith(FILE_SUFFIXES)
+    return not known and not is_in_memory(source) and not source.lower().endswith(FILE_SUFFIXES)
 
 
 def located(source: str, folder: Path) -> str:
     """Return ``source`` as an absolute path if it names a file or a folder, else as it is."""
     if source.startswith(("builtin:", APPLICATIONS)) or is_function(source):
         return source
-    if source in datasets.BUILTIN:
+    if source in datasets.BUILTIN or is_in_memory(source):
         return source
     named = "/" in source or source.lower().endswith(FILE_SUFFIXES)
     is_path = named or on_disk(folder / source).exists()

@@ -199,7 +199,15 @@ class DatasetSpec(SourceSpec):
         )
 
 
-def from_text(value: object) -> object:
+IN_SCRIPTS = {
+    "model": "a model of Keras or TensorFlow, or a function without arguments that returns one",
+    "dataset": "(inputs, labels), a dict of arrays x and y, a tf.data.Dataset, or a function "
+    "without arguments that returns one of these",
+}
+"""What else may be given from Python, by the key of the campaign."""
+
+
+def from_text(value: object, info: ValidationInfo) -> object:
     """Return a mapping, where a text stands for one with a source alone."""
     if isinstance(value, str):
         return {"source": value}
@@ -208,9 +216,6 @@ def from_text(value: object) -> object:
     expected = "text, or a mapping with the key 'source'"
     try:
         plain(value)
-    except ValueError:
-        expected += (
-            "; save what is in memory first (model.save('model.keras'), or "
-            "numpy.savez('data.npz', x=inputs, y=labels)) and give the name of the file"
-        )
+    except ValueError:  # no file could say so
+        expected += f"; or {IN_SCRIPTS[str(info.field_name)]}"
     raise ValueError(expected)

@@ -25,15 +25,16 @@ from injecttf2.judging.names import Named
 from injecttf2.judging.output_kind import OutputKind
 from injecttf2.judging.probabilities import gives_logits
 from injecttf2.judging.registry import AssessmentSpec
+from injecttf2.models import loading
 from injecttf2.models.digest import model_digest
 from injecttf2.models.inputs import model_inputs
 from injecttf2.models.keras_settings import KerasSettings
-from injecttf2.models.loading import resolve as resolve_model
 from injecttf2.models.portable import Model, PortableModel
 from injecttf2.trial import WEIGHTS, Cell, Identity, cell_id
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.component_spec import ComponentSpec
+from orchestrator.campaign.sources import DatasetSpec, ModelSpec
 from orchestrator.planning.adaptive_sampling import AdaptiveSampling
 from orchestrator.planning.allocation import allot
 from orchestrator.planning.pools import Pool, check_pools, is_adaptive, pools_of
@@ -220,18 +221,11 @@ def make_plan(campaign: Campaign, stage: Callable[[str], None] = lambda _: None)
         raise CampaignError("a campaign needs a model and a dataset")
     stage("loading the model")
     with placed(campaign.place("model")):
-        portable, model = resolve_model(
-            campaign.model.source,
-            campaign.folder,
-            weights=campaign.model.weights,
-            input_shape=campaign.model.input_shape,
-            classes=campaign.model.classes,
-            signature=campaign.model.signature,
-        )
+        portable, model = _load_model(campaign, campaign.model)
     keras_settings = KerasSettings.current()
     stage("loading the data")
     with placed(campaign.place("dataset")):
-        loaded = _load_data(campaign, model)
+        loaded = _load_data(campaign, campaign.dataset, model)
     stage("tracing the model")
     graph = ModelGraph.of(model, loaded.inputs, output=campaign.judge.output)
     with placed(campaign.place("model")):
@@ -278,10 +272,22 @@ def make_plan(campaign: Campaign, stage: Callable[[str], None] = lambda _: None)
     )
 
 
-def _load_data(campaign: Campaign, model: Model) -> Dataset:
+def _load_model(campaign: Campaign, spec: ModelSpec) -> tuple[PortableModel, Model]:
+    """Return the model, ready to be sent, and itself."""
+    if (given := campaign.held("model")) is not None:
+        return loading.held(given, spec.source)
+    return loading.resolve(
+        spec.source,
+        campaign.folder,
+        weights=spec.weights,
+        input_shape=spec.input_shape,
+        classes=spec.classes,
+        signature=spec.signature,
+    )
+
+
+def _load_data(campaign: Campaign, spec: DatasetSpec, model: Model) -> Dataset:
     """Return the data as the model takes them, with labels as they were loaded."""
-    spec = campaign.dataset
-    assert spec is not None  # noqa: S101 - checked by the caller
     named = spec.preprocess  # a wrong name is told before the data are read
     how = Preparation(
         samples=spec.samples,
@@ -290,13 +296,13 @@ def _load_data(campaign: Campaign, model: Model) -> Dataset:
         std=spec.std,
         preprocess=datasets.preprocessing(named, campaign.folder) if named else None,
     )
-    raw = datasets.load(
-        spec.source,
-        model_inputs(model),
-        folder=campaign.folder,
-        samples=spec.samples,
-        images=spec.images,
-    )
+    taken, given = model_inputs(model), campaign.held("dataset")
+    if given is not None:
+        raw = datasets.held(given, taken, samples=spec.samples, place=spec.source)
+    else:
+        raw = datasets.load(
+            spec.source, taken, folder=campaign.folder, samples=spec.samples, images=spec.images
+        )
     return datasets.prepare(raw, how, model_inputs(model, raw.inputs), labels=lambda labels: labels)
 
 
