@@ -25,6 +25,9 @@ CELL = ("layer", *IN_A_LAYER)
 NEWCOMBE, SQUARE_AND_ADD = "newcombe", "square and add"
 """How a difference can have been estimated, beside exactly and trial by trial."""
 
+WORST = "worst"
+"""The baseline that is, for each question, the value with the highest rate."""
+
 _SHARING = ("fault", "parameters", "bit", "bit_field", "probability")
 """In what paired cells may differ and yet share their sites."""
 
@@ -50,7 +53,7 @@ def differences(
     others = [name for name in keys if name != of]
     groups = cells.groupby(others, observed=True, dropna=False, sort=False)
     family = np.asarray(groups.ngroup(), np.int64)
-    first, second = _pairs(family, cells[of], baseline)
+    first, second = _pairs(family, cells[of], _floats(cells[f"{metric}_rate"]), baseline)
     rates = difference(cells.iloc[first], cells.iloc[second], metric)
     rates.insert(0, "pairs", 0)
     if of in _SHARING:
@@ -98,22 +101,31 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> pd.Dat
 
 
 def _pairs(
-    family: npt.NDArray[np.int64], values: pd.Series[Any], baseline: object | None
+    family: npt.NDArray[np.int64], values: pd.Series[Any], rates: Floats, baseline: object | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the rows of cells to compare: int64 [pairs], first and second of each.
+
+    Args:
+        family: int64 [cells]; cells of the same one differ in nothing but the value.
+        values: Of each cell, null in those that are left out.
+        rates: float64 [cells].
+        baseline: See ``Run.differences``.
 
     Raises:
         ValueError: No cell has the baseline.
     """
     there = values.notna().to_numpy()
+    worst = baseline == WORST and WORST not in set(values.dropna())
     is_base = (values == baseline).fillna(value=False).to_numpy(np.bool_)
-    if baseline is not None and not is_base.any():
+    if baseline is not None and not worst and not is_base.any():
         known = ", ".join(str(value) for value in sorted(set(values.dropna()))) or "null"
         raise ValueError(f"baseline is {baseline!r}, expected a value that cells have: {known}.")
     pairs = [np.zeros((2, 0), np.int64)]
     order = np.argsort(family, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(family[order])) + 1):
         cells = rows[there[rows]]
+        if worst and len(cells):
+            is_base[cells[np.argmax(np.nan_to_num(rates[cells], nan=-1.0))]] = True
         if baseline is None:
             row, column = np.nonzero(np.tri(len(cells), k=-1, dtype=np.bool_).T)
             pairs.append(np.stack([cells[row], cells[column]]))

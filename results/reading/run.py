@@ -14,7 +14,7 @@ import pyarrow as pa
 from results import frames
 from results.analysis.class_drift import class_drift
 from results.analysis.criticality import METRIC, criticality
-from results.analysis.differences import differences
+from results.analysis.differences import WORST, differences
 from results.analysis.summary import summary
 from results.analysis.vulnerability import Part, vulnerability_map
 from results.errors import ResultsWarning, TrialNotFoundError
@@ -327,7 +327,7 @@ class Run:
     def differences(
         self,
         of: str = "bit",
-        baseline: object | None = None,
+        baseline: object | None = WORST,
         *,
         metric: str = "sdc",
         confidence: float = 0.95,
@@ -341,7 +341,9 @@ class Run:
         Args:
             of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
                 compared whatever their fields; bit fields are those from which bits were drawn.
-            baseline: The value that the others are compared with; None for all pairs.
+            baseline: The value that the others are compared with; ``worst`` for the one that has
+                the highest rate among those that differ in nothing else, the first of equal ones;
+                None for all pairs.
             metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
 

@@ -342,7 +342,7 @@ def test_bits_of_a_paired_campaign_are_compared_across_fields(
     )
     run(campaign, tmp_path / "run")
     opened = open_run(tmp_path / "run")
-    found = opened.differences("bit")
+    found = opened.differences("bit", None)
     assert found["layer"].tolist() == ["conv"] * 3 + ["logits"] * 3
     assert (
         list(zip(found["bit_a"], found["bit_b"], strict=True)) == [(3, 28), (3, 31), (28, 31)] * 2

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import stats
@@ -23,7 +24,7 @@ B = [2, 1, 3, 4, 6, 1, 3, 6, 2, 4, 2, 3]
 def test_cells_that_share_sites_are_compared_trial_by_trial(made: Make, trials: Table) -> None:
     paired = {"sampling": "paired"}
     opened = made(*repetitions_of(3, A, **paired), *repetitions_of(5, B, **paired))
-    row = opened.differences("bit").iloc[0]
+    row = opened.differences("bit", None).iloc[0]
     expected = paired_t((np.array(B) - np.array(A)) / 10)
     assert (row["bit_a"], row["bit_b"], row["pairs"], row["method"]) == (3, 5, 12, "paired t")
     assert row["difference"] == pytest.approx((sum(B) - sum(A)) / 120)
@@ -35,7 +36,7 @@ def test_cells_that_share_sites_are_compared_trial_by_trial(made: Make, trials: 
 def test_only_trials_that_both_cells_have_are_pairs(made: Make, trials: Table) -> None:
     paired = {"sampling": "paired"}
     opened = made(*repetitions_of(3, [*A, 9, 9], **paired), *repetitions_of(5, B, **paired))
-    row = opened.differences("bit").iloc[0]
+    row = opened.differences("bit", None).iloc[0]
     assert (row["pairs"], row["rate_a"]) == (12, sum(A) / 120)
 
 
@@ -65,7 +66,7 @@ def test_nested_hits_are_compared_by_their_ratios(made: Make, trials: Table) -> 
             benign=int(injected[n] - sdc[n]),
         )
     ]
-    row = made(*cells).differences("probability").iloc[0]
+    row = made(*cells).differences("probability", None).iloc[0]
     expected = stats.bootstrap(
         (sdc_few, few, sdc_many, many),
         lambda k, m, j, n, axis: j.sum(axis) / n.sum(axis) - k.sum(axis) / m.sum(axis),
@@ -85,7 +86,7 @@ def test_too_few_pairs_are_taken_as_independent(
     paired = {"sampling": "paired"}
     zeros = [0] * len(counts)
     opened = made(*repetitions_of(3, zeros, **paired), *repetitions_of(5, counts, **paired))
-    row = opened.differences("bit").iloc[0]
+    row = opened.differences("bit", None).iloc[0]
     n = 10 * len(counts)
     expected = square_and_add(0, wilson(0, n), sum(counts) / n, wilson(sum(counts), n))
     assert (row["method"], row["pairs"]) == ("newcombe", len(counts))
@@ -93,14 +94,14 @@ def test_too_few_pairs_are_taken_as_independent(
 
 
 def test_random_cells_are_independent(made: Make, trials: Table) -> None:
-    row = made(*repetitions_of(3, A), *repetitions_of(5, B)).differences("bit").iloc[0]
+    row = made(*repetitions_of(3, A), *repetitions_of(5, B)).differences("bit", None).iloc[0]
     assert (row["method"], row["pairs"]) == ("newcombe", 0)
 
 
 def test_faults_in_weights_are_compared_by_trials(made: Make, trials: Table) -> None:
     cells = [*repetitions_of(3, A, **WEIGHTS), *repetitions_of(5, B, **WEIGHTS)]
     opened = made(*cells)
-    row = opened.differences("bit").iloc[0]
+    row = opened.differences("bit", None).iloc[0]
     both = opened.summary("bit")
     expected = square_and_add(
         both["sdc_rate"][0],
@@ -118,14 +119,14 @@ def test_exact_rates_differ_exactly(made: Make, trials: Table) -> None:
         trials(0, 1, sampling="exhaustive"),
         trials(2, 3, sampling="exhaustive", due=0, due_changed=0, benign=3),
     ]
-    row = made(*tables, plan=plan).differences("bit", metric="due").iloc[0]
+    row = made(*tables, plan=plan).differences("bit", None, metric="due").iloc[0]
     assert row["method"] == "exact"
     assert (row["low"], row["difference"], row["high"]) == (1 / 6, 1 / 6, 1 / 6)
 
 
 def test_all_pairs_or_those_with_the_baseline(made: Make, trials: Table) -> None:
     opened = made(trials(*range(8)), trials(16, 18))
-    every = opened.differences("bit")
+    every = opened.differences("bit", None)
     assert list(zip(every["layer"], every["bit_a"], every["bit_b"], strict=True)) == [
         *(("conv2d", a, b) for a in range(28, 32) for b in range(a + 1, 32)),
         ("dense", 30, 31),
@@ -137,10 +138,29 @@ def test_all_pairs_or_those_with_the_baseline(made: Make, trials: Table) -> None
     ]
 
 
+def test_the_others_are_compared_with_the_worst(made: Make, trials: Table) -> None:
+    """In each layer the bit with the highest rate, and of equal ones the first."""
+    opened = made(
+        *(
+            table
+            for bit, counts in ((3, A), (5, B), (7, B), (9, A))
+            for table in repetitions_of(bit, counts)
+        ),
+        trials(16, 18),
+    )
+    found = opened.differences("bit")
+    assert list(zip(found["layer"], found["bit_a"], found["bit_b"], strict=True)) == [
+        *(("conv2d", 5, b) for b in (3, 7, 9)),
+        ("dense", 30, 31),
+    ]
+    assert found["rate_a"].tolist()[:3] == [sum(B) / 120] * 3
+    pd.testing.assert_frame_equal(found, opened.differences("bit", "worst"))
+
+
 def test_cells_differ_in_nothing_else(made: Make, trials: Table) -> None:
     opened = made(trials(0), trials(2, probability=0.25), trials(4, fault="stuck_at"))
-    assert len(opened.differences("bit")) == 0
-    assert opened.differences("bit").columns.tolist() == [
+    assert len(opened.differences("bit", None)) == 0
+    assert opened.differences("bit", None).columns.tolist() == [
         *("layer", "target", "variable", "fault", "parameters", "probability"),
         *("count", "ber", "sampling", "bit_a", "bit_b", "pairs", "rate_a", "rate_b"),
         *("difference", "low", "high", "method"),
@@ -159,7 +179,7 @@ def test_bits_of_different_fields_are_compared(made: Make, trials: Table) -> Non
         for table in repetitions_of(bit, A, **paired, bit_field=field)
     ]
     drawn = repetitions_of(7, B, **paired, bit=None, bit_field="sign")
-    table = made(*tables, *drawn).differences("bit")
+    table = made(*tables, *drawn).differences("bit", None)
     assert table[["bit_a", "bit_b"]].to_numpy().tolist() == [[0, 30], [0, 31], [30, 31]]
     assert table[["pairs", "method"]].to_numpy().tolist() == [[12, "paired t"]] * 3
     based = made(*tables, *drawn).differences("bit", baseline=31)
@@ -191,13 +211,13 @@ def test_paired_faults_share_their_sites(made: Make, trials: Table) -> None:
         *repetitions_of(3, A, **paired, fault="zero"),
         *repetitions_of(5, B, **paired, fault="negate"),
     ]
-    row = made(*cells).differences("fault").iloc[0]
+    row = made(*cells).differences("fault", None).iloc[0]
     assert (row["fault_a"], row["fault_b"]) == ("negate", "zero")
     assert (row["method"], row["pairs"]) == ("paired t", 12)
 
 
 def test_layers_can_be_compared_too(made: Make, trials: Table) -> None:
-    row = made(trials(0, 16)).differences("layer").iloc[0]
+    row = made(trials(0, 16)).differences("layer", None).iloc[0]
     assert (row["layer_a"], row["layer_b"], row["method"]) == ("conv2d", "dense", "newcombe")
 
 
@@ -219,4 +239,4 @@ def test_wrong_questions_are_named(
 
 
 def test_run_without_trials_has_no_differences(made: Make, trials: Table) -> None:
-    assert len(made(trials()).differences("bit")) == 0
+    assert len(made(trials()).differences("bit", None)) == 0
