@@ -40,15 +40,18 @@ def look(campaign: Campaign) -> None:
     model, dataset = campaign.model, campaign.dataset
     if model is None or dataset is None:
         return
-    with placed(campaign.place("model")):
-        known = look_at_model(model.source)
-    with placed(campaign.place("dataset")):
-        datasets.check(
-            dataset.source,
-            dataset.samples,
-            None if known is None else known.inputs,
-            raw=dataset.preprocess is None,
-        )
+    known = None
+    if campaign.held("model") is None:
+        with placed(campaign.place("model")):
+            known = look_at_model(model.source)
+    if campaign.held("dataset") is None:
+        with placed(campaign.place("dataset")):
+            datasets.check(
+                dataset.source,
+                dataset.samples,
+                None if known is None else known.inputs,
+                raw=dataset.preprocess is None,
+            )
     for index, spec in enumerate(campaign.grid):
         if spec.sites is None:
             _look_at_grid(campaign, index, spec, () if known is None else known.layers)
