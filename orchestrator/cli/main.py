@@ -483,7 +483,7 @@ def replay(
     if (line := foreign_code(recorded)) is not None:
         messages().print(line)
     device.configure()
-    from orchestrator.session.replay import replay as run_again
+    from orchestrator.session.replay import run_again
 
     differences = run_again(recorded)
     if as_json:

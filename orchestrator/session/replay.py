@@ -18,14 +18,21 @@ from injecttf2.user_code.references import is_function
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.executors.worker import Worker, WorkerSettings
 from orchestrator.planning.plan import Plan, make_plan
-from orchestrator.session.recorded import Recorded
+from orchestrator.session.recorded import Recorded, recorded_trial
 from results import PROVENANCE_COLUMNS, Run
 from results.writing.agreement import differing_numerics
 
 Differences = dict[str, tuple[Any, Any]]
 
 
-def replay(recorded: Recorded) -> Differences:
+def replay(
+    path: str, trial_id: int | str, *, model: str | None = None, dataset: str | None = None
+) -> Differences:
+    """Run a trial of a run directory again; see :func:`run_again` and :func:`recorded_trial`."""
+    return run_again(recorded_trial(path, trial_id, model=model, dataset=dataset))
+
+
+def run_again(recorded: Recorded) -> Differences:
     """Run a trial again in this process; TensorFlow must have been configured.
 
     Args:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from injecttf2.models.keras_settings import DEFAULTS, KerasSettings
-from orchestrator.session.recorded import recorded_trial
 from orchestrator.session.replay import replay
 from results import open_run
 from tests.orchestrator.conftest import Run, assert_equal_rows
@@ -78,5 +77,5 @@ def test_a_replay_takes_the_settings_of_the_run(run: Run, tmp_path: Path) -> Non
     run(file, tmp_path / "run")
     DEFAULTS.apply()
     (trial_id,) = open_run(tmp_path / "run").trials()["trial_id"]
-    assert replay(recorded_trial(str(tmp_path / "run"), int(trial_id))) == {}
+    assert replay(str(tmp_path / "run"), int(trial_id)) == {}
     assert KerasSettings.current() == DEFAULTS

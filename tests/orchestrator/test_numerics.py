@@ -61,15 +61,13 @@ def test_a_replay_that_differs_says_that_its_kernels_are_others(
 ) -> None:
     from orchestrator.executors import worker
     from orchestrator.session import replay as replaying
-    from orchestrator.session.recorded import recorded_trial
 
     run(campaign, tmp_path / "run")
     trial_id = int(open_run(tmp_path / "run").trials()["trial_id"].iloc[0])
-    recorded = recorded_trial(str(tmp_path / "run"), trial_id)
-    assert replaying.replay(recorded) == {}
+    assert replaying.replay(str(tmp_path / "run"), trial_id) == {}
     (first,) = open_run(tmp_path / "run").numerics
     monkeypatch.setattr(worker, "kernels_digest", lambda: "others")
-    assert replaying.replay(recorded) == {}  # the row is equal all the same
+    assert replaying.replay(str(tmp_path / "run"), trial_id) == {}  # the row is equal all the same
     monkeypatch.setattr(replaying, "_equal", lambda *_: False)
-    told = replaying.replay(recorded)
+    told = replaying.replay(str(tmp_path / "run"), trial_id)
     assert told["numerics.kernels"] == (first["kernels"], "others")
