@@ -470,7 +470,7 @@ def test_a_machine_that_decides_or_rounds_otherwise_is_left_out_and_the_others_g
 
     made: list[Scripted] = []
 
-    def make(plan: Any, options: Any) -> Scripted:
+    def make(plan: Any, *_: object) -> Scripted:
         settings = WorkerSettings(identity=plan.identity)
         made.append(Scripted(settings, plan.model, plan.dataset, second=other))
         return made[0]
