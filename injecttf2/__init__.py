@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.campaign.campaign import Campaign, load_campaign
     from results.analysis.comparison import compare
     from results.reading.run import open_run
+    from results.report.brief import brief
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ __all__ = [
     "Site",
     "UserError",
     "__version__",
+    "brief",
     "compare",
     "fault",
     "load_campaign",
@@ -61,7 +63,7 @@ _LOADING_TENSORFLOW = {
 
 _ELSEWHERE = {
     **dict.fromkeys(("Campaign", "load_campaign", "run"), "orchestrator"),
-    **dict.fromkeys(("compare", "open_run"), "results"),
+    **dict.fromkeys(("brief", "compare", "open_run"), "results"),
     "fault": "injecttf2.faults",
 }
 

@@ -18,6 +18,7 @@ from results.errors import (
 )
 from results.reading.run import Run, open_run
 from results.reading.status import FailedTrial, LayerStatus, RunStatus
+from results.report.brief import brief
 from results.report.report import write_report
 from results.run_folder.failures import GivenUp
 from results.run_folder.heartbeat import Heartbeat
@@ -61,6 +62,7 @@ __all__ = [
     "RunStatus",
     "RunWriter",
     "TrialNotFoundError",
+    "brief",
     "compact",
     "compare",
     "injections_table",

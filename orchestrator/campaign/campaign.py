@@ -38,7 +38,7 @@ from injecttf2.config.plain_values import plain_values
 from injecttf2.config.yaml_file import YamlSource
 from injecttf2.errors import CampaignError
 from injecttf2.levels import DENSE, LEVELS, Level
-from orchestrator.campaign import in_memory, paths
+from orchestrator.campaign import in_memory, paths, shown
 from orchestrator.campaign.component_spec import ComponentList, JudgeSpec, judge_mapping, typed_list
 from orchestrator.campaign.grid import RATES, GridSpec, every_site
 from orchestrator.campaign.layering import read_layers
@@ -90,16 +90,7 @@ def _levels(value: object) -> object:
 
 
 class Campaign(Schema):
-    """A campaign: a model, a data set and the grid of faults to inject; equal if they agree.
-
-    Arguments are the keys of a campaign file. A model may also be one in memory, of Keras or
-    TensorFlow, or a function without arguments that returns one; data may be ``(inputs, labels)``,
-    a dict of arrays, a ``tf.data.Dataset``, or a function that returns one of these. ``source`` in
-    a mapping takes them too: ``dataset={"source": (x, y), "samples": 100}``.
-
-    Raises:
-        CampaignError: An argument is unknown or wrong; what is wrong is told with its path.
-    """
+    """A campaign: a model, a data set and the grid of faults to inject; equal if they agree."""
 
     extends: Text | None = Field(
         None,
@@ -236,6 +227,16 @@ class Campaign(Schema):
     _held: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **data: Any) -> None:
+        """Check a campaign; arguments are the keys of a campaign file.
+
+        The model may also be one in memory, of Keras or TensorFlow, or a function without arguments
+        that returns one; data may be ``(inputs, labels)``, a dict of arrays, a ``tf.data.Dataset``,
+        or a function that returns one of these. So may ``source`` in a mapping:
+        ``dataset={"source": (x, y), "samples": 100}``.
+
+        Raises:
+            CampaignError: An argument is unknown or wrong; what is wrong is told with its path.
+        """
         told, held = in_memory.apart(data)
         super().__init__(**told)
         self._held = held
@@ -261,6 +262,15 @@ class Campaign(Schema):
         if not isinstance(other, Campaign) or self.resolved() != other.resolved():
             return False
         return all(self.held(key) is other.held(key) for key in ("model", "dataset"))
+
+    def __repr__(self) -> str:
+        return shown.line(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return shown.table(self)
 
     def held(self, key: Literal["model", "dataset"]) -> Any | None:
         """Return the model or the data that are in memory; None where a source names them.

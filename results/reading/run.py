@@ -67,7 +67,15 @@ class Run:
         self._manifest = manifest
 
     def __repr__(self) -> str:
-        return f"open_run({self._storage.path()!r})"
+        from results.report.brief import run_text  # loads pandas
+
+        return run_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from results.report.brief import run_html
+
+        return run_html(self)
 
     @property
     def path(self) -> str:

@@ -1,0 +1,120 @@
+"""Runs and frames at a glance: what a notebook or a terminal of 80 characters shows of them."""
+
+from __future__ import annotations
+
+import warnings
+from html import escape
+from typing import TYPE_CHECKING
+
+from results.errors import NothingToShowError, ResultsError
+from results.report.answer import answer
+from results.report.rankings import Ranking, rankings
+from results.report.tables import columns_of, percent, rate, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from results.reading.run import Run
+
+WIDTH = 80
+"""Characters of a terminal."""
+
+IMPORTANT = (
+    *("rank", "sdc+due_rate", "difference", "sdc_rate", "due_rate", "accuracy_lost_rate"),
+    *("low", "high", "certain", "accuracy", "injected", "trials", "method"),
+)
+"""Columns of summaries, ranks and differences, the most important first; keys come before them."""
+
+ROWS = 10
+"""Layers that a notebook shows of a run."""
+
+
+def brief(frame: pd.DataFrame, width: int = WIDTH) -> pd.DataFrame:
+    """Return the important columns of a frame as texts, rates with their bounds in one.
+
+        print(brief(run.criticality()))
+
+    Args:
+        frame: A summary, ranks or differences, or some of their rows.
+        width: Characters that it takes printed, keys aside.
+
+    Returns:
+        The columns that tell a row, if their values differ, then those of ``IMPORTANT`` and others
+        as far as there is room, in the order of the frame. The index stays.
+    """
+    import pandas as pd
+
+    columns = columns_of(frame)
+    texts = dict(zip(columns, zip(*table_of(frame).rows, strict=True), strict=False))
+    first = next((at for at, one in enumerate(columns) if one.name in IMPORTANT), len(columns))
+    keys = [one for one in columns[:first] if frame[one.name].nunique(dropna=False) > 1]
+    others = [one for one in columns[first:] if one.name in IMPORTANT]
+    chosen = keys or list(columns[:1])
+    room = width - max((len(str(one)) for one in frame.index), default=0)
+    room -= sum(_width(one.label, texts.get(one, ())) for one in chosen)
+    for one in sorted(others, key=lambda one: IMPORTANT.index(one.name)):
+        room -= _width(one.label, texts.get(one, ()))
+        if room < 0:
+            break
+        chosen.append(one)
+    return pd.DataFrame(
+        {one.label: texts.get(one, ()) for one in columns if one in chosen}, index=frame.index
+    )
+
+
+def run_text(run: Run) -> str:
+    """Return what a run says of itself: how far it is, on what, and the answer."""
+    return "\n  ".join([f"Run({run.path!r})", *_lines(run)])
+
+
+def run_html(run: Run) -> str:
+    """Return the same for a notebook, with the layers that are the most critical."""
+    lines = "<br>".join(escape(line) for line in [f"Run {run.path}", *_lines(run)])
+    try:
+        tables = "".join(map(_ranking_html, rankings(run, "layer")))
+    except (NothingToShowError, ResultsError):
+        tables = ""
+    return f"<div>{lines}{tables}</div>"
+
+
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return a table of texts as HTML, escaped."""
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(one)}</td>' for one in row)}</tr>" for row in rows)
+    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{told}<tr>{head}</tr>{body}</table>"
+
+
+def _lines(run: Run) -> list[str]:
+    """Return the state of a run and its answer; what cannot be read is said."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what is damaged, methods tell
+            status = run.status()
+            told = answer(run).splitlines()
+    except ResultsError as error:
+        return [str(error).splitlines()[0]]
+    parts = [f"{status.done:,} of {status.planned:,} trials done"]
+    parts += [f"{status.failures:,} given up on"] if status.failures else []
+    parts += [f"{len(status.layers)} layer{'s' * (len(status.layers) != 1)}"]
+    accuracy = (run.golden or {}).get("accuracy")
+    parts += [f"golden accuracy {percent(accuracy)}"] if accuracy is not None else []
+    return [", ".join(parts), *told]
+
+
+def _ranking_html(one: Ranking) -> str:
+    rows = one.rows.head(ROWS)
+    texts = zip(
+        map(str, rows["place"]),
+        (f"{count:,}" for count in rows["injected"]),
+        map(rate, rows["sdc+due_rate"], rows["sdc+due_low"], rows["sdc+due_high"]),
+        strict=True,
+    )
+    left = len(one.rows) - len(rows)
+    caption = ", ".join(filter(None, [one.label, f"{left} more layers" if left else ""]))
+    return html_table(["layer", "injected", "sdc or due"], texts, caption)
+
+
+def _width(label: str, texts: Iterable[str]) -> int:
+    return 2 + max(map(len, (label, *texts)))
