@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from results.errors import NothingToShowError, ResultsError
 from results.report.answer import answer
 from results.report.rankings import Ranking, rankings
-from results.report.tables import columns_of, percent, rate, table_of
+from results.report.tables import UNKNOWN, Column, columns_of, count, percent, rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,20 +50,20 @@ def brief(frame: pd.DataFrame, width: int = WIDTH) -> pd.DataFrame:
     import pandas as pd
 
     columns = columns_of(frame)
-    texts = dict(zip(columns, zip(*table_of(frame).rows, strict=True), strict=False))
+    texts = {one: _texts(frame, one) for one in columns}
     first = next((at for at, one in enumerate(columns) if one.name in IMPORTANT), len(columns))
     keys = [one for one in columns[:first] if frame[one.name].nunique(dropna=False) > 1]
     others = [one for one in columns[first:] if one.name in IMPORTANT]
     chosen = keys or list(columns[:1])
     room = width - max((len(str(one)) for one in frame.index), default=0)
-    room -= sum(_width(one.label, texts.get(one, ())) for one in chosen)
+    room -= sum(_width(one.label, texts[one]) for one in chosen)
     for one in sorted(others, key=lambda one: IMPORTANT.index(one.name)):
-        room -= _width(one.label, texts.get(one, ()))
+        room -= _width(one.label, texts[one])
         if room < 0:
             break
         chosen.append(one)
     return pd.DataFrame(
-        {one.label: texts.get(one, ()) for one in columns if one in chosen}, index=frame.index
+        {one.label: texts[one] for one in columns if one in chosen}, index=frame.index
     )
 
 
@@ -114,6 +117,28 @@ def _ranking_html(one: Ranking) -> str:
     left = len(one.rows) - len(rows)
     caption = ", ".join(filter(None, [one.label, f"{left} more layers" if left else ""]))
     return html_table(["layer", "injected", "sdc or due"], texts, caption)
+
+
+def _texts(frame: pd.DataFrame, column: Column) -> list[str]:
+    """Return a column as people read it, rates with their bounds."""
+    values = frame[column.name]
+    if column.kind == "text":
+        words = {True: "yes", False: "no"}
+        known = values.astype(object).where(values.notna(), UNKNOWN)
+        return [words.get(value, str(value)) for value in known]
+    if column.kind == "rate":
+        ends = (_floats(frame[name]) for name in (column.name, column.low, column.high))
+        return [rate(*row) for row in zip(*ends, strict=True)]
+    write = {"count": count, "percent": percent, "number": _number}[column.kind]
+    return [write(value) for value in _floats(values)]
+
+
+def _floats(values: pd.Series[Any]) -> list[float]:
+    return [float(value) for value in values.to_numpy(np.float64, na_value=np.nan)]
+
+
+def _number(value: float) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:.4g}"
 
 
 def _width(label: str, texts: Iterable[str]) -> int:
