@@ -126,7 +126,7 @@ def sentence(
         told = _none(run, one, metric, confidence)
     else:
         return ""
-    return f"{label}: {told}" if label else told[0].upper() + told[1:]
+    return f"{label}: {told}" if label and told else told[:1].upper() + told[1:]
 
 
 def _most_critical(rows: pd.DataFrame, by: By, metric: str) -> str:
@@ -142,7 +142,7 @@ def _most_critical(rows: pd.DataFrame, by: By, metric: str) -> str:
     how = f"{percent(value)} (exact)" if exact.iloc[0] else rate(value, low, high)
     told = f"{how} {_TOLD.get(metric, f'of injected samples are {metric}')}"
     if len(rows) == 1:
-        return f"{names[0]}: {told}; no other {noun} was injected."
+        return "" if by == "bit" else f"{names[0]}: {told}; no other {noun} was injected."
     unsure = (rows[JOINT[1]] >= rows[JOINT[0]].iloc[0]).to_numpy()[1:]
     doubt = [name for name, it in zip(names[1:], unsure, strict=True) if it]
     if not doubt:

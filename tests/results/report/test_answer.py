@@ -213,3 +213,9 @@ def test_rates_over_all_sites_are_exact(tmp_path: Path) -> None:
     assert answer(exhaustive(tmp_path / "none", 0, 0)) == (
         "No sdc or due in 200 injected samples: exactly none."
     )
+
+
+def test_the_only_bit_is_no_answer(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", cell_rows("conv", 0, bit=31, sdc=3))
+    assert answer(run, "bit") == ""
+    assert answer(run).startswith("`conv`: 6.00% ")
