@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from results.statistics.intervals import Floats, wilson
+from results.statistics.intervals import Floats
 from results.statistics.strata import Estimate, Strata, add_up, at_size, effective_size
 
 
@@ -25,8 +25,8 @@ def cluster_wilson(
 
     The effective size is the number of independent samples whose mean varies as much as that of the
     clusters' rates (Kish, "Survey Sampling", 1965: the design effect), with one more cluster of the
-    other extreme. It is at least the number of clusters. Of one cell it is what ``clustered``
-    gives, from sums.
+    other extreme. It is at least the number of clusters. It is ``clustered_sums`` of each cell by
+    itself.
 
     Args:
         clusters: Number of clusters n, such as trials with a fault in weights.
@@ -38,19 +38,14 @@ def cluster_wilson(
     Returns:
         Lower and upper bound, float64 of the broadcast shape; NaN where nothing was injected.
     """
-    n, total, k, squared = np.broadcast_arrays(
+    sums = np.broadcast_arrays(
         *(np.asarray(one, np.float64) for one in (clusters, injected, hits, squares))
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        size = total / n
-        rate = k / total
-        opposite = np.where(rate < 0.5, 1.0, 0.0)
-        mean = (n * rate + opposite) / (n + 1)
-        # Of n + 1 rates, the last one the opposite.
-        variance = ((squared / size**2 + opposite**2) - (n + 1) * mean**2) / n
-        effective = np.clip(rate * (1 - rate) * n / variance, n, total)
-    effective = np.where(total > 0, effective, 0.0)
-    return wilson(np.where(total > 0, rate, 0.0) * effective, effective, confidence)
+    shape = sums[0].shape
+    n, total, k, squared = (one.ravel() for one in sums)
+    each = Strata.of(total > 0, group=np.arange(len(total)))
+    found = clustered_sums(n, total, k, squared, each, confidence)
+    return found.low.reshape(shape)[()], found.high.reshape(shape)[()]
 
 
 def clustered(
