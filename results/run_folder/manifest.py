@@ -123,16 +123,16 @@ class Manifest:
         A class of numerics comes to those that are recorded.
 
         By how many places cells count, and the code of a fault, stay known when a narrower plan
-        leaves them out: their trials are still there.
+        leaves them out: their trials are still there. A plan in which cells do not count by their
+        sites makes a run in which none do.
         """
         now = datetime.now(UTC)
         earlier = self.earlier_provenance
         if header is not None and header.provenance != self.header.provenance:
             earlier += ({**self.header.provenance, "until": now.isoformat()},)
-        for key in ("exhaustive", "sites"):
-            if header is not None and key in self.header.plan:
-                header = _with_places(header, key, self.header.plan[key])
         if header is not None:
+            for key in {"exhaustive", "sites"} & {*self.header.plan} & {*header.plan}:
+                header = _with_places(header, key, self.header.plan[key])
             header = header.with_code(self.header.code)
         return replace(
             self,
@@ -298,7 +298,7 @@ def _digest(contents: Json) -> str:
 
 def _with_places(header: RunHeader, key: str, earlier: Json) -> RunHeader:
     """Return the header with the places of cells of an earlier plan beside those of its own."""
-    places = {**earlier, **header.plan.get(key, {})}
+    places = {**earlier, **header.plan[key]}
     return replace(header, plan={**header.plan, key: places})
 
 
