@@ -60,13 +60,15 @@ class Precision(Schema):
     allocation: Allocation | None = Field(
         None,
         description="How the trials of a layer or the network are given to its cells: neyman "
-        "(default), more where outcomes differ more, or proportional to the sites.",
+        "(default), more to bits whose outcomes differ more, or proportional to the sites.",
     )
     metric: Text = Field(
         "sdc", description="The rate that is to be known: sdc (default), due, or sdc_NAME."
     )
     half_width: Share | None = Field(
-        None, description="Half the width of its interval, for example 0.01; or relative."
+        None,
+        description="Half the width of its interval, for example 0.01, or in a layer or the "
+        "network how far its interval may reach from the rate; or relative.",
     )
     relative: Share | None = Field(
         None, description="The same as a share of the rate, for rare events; or half_width."
@@ -94,6 +96,16 @@ class Precision(Schema):
         """Whether the rate that is asked for is one of several cells together."""
         return self.scope != "cell"
 
+    @property
+    def whose(self) -> str:
+        """What has a rate each, as users are told."""
+        return "the network" if self.scope == "network" else f"every {self.scope}"
+
+    @property
+    def is_neyman(self) -> bool:
+        """Whether the cells of a layer or the network get trials by what they have shown."""
+        return self.pools and self.allocation != "proportional"
+
     def looks(self, hits: float, cells: int = 1) -> tuple[int, ...]:
         """Return after how many trials a cell, or several together, are looked at, ascending.
 
@@ -106,10 +118,11 @@ class Precision(Schema):
         if hits <= 0:
             return (lowest,)
         first, last = self._sizes()
-        sizes = [first]
-        while sizes[-1] * GROWTH < last[0]:
+        least = lowest * hits if self.pools else 0.0
+        sizes = [max(first, least)]
+        while sizes[-1] * GROWTH < last[0] + least:
             sizes.append(sizes[-1] * GROWTH)
-        counts = [math.ceil(size / hits) for size in [*sizes, *last]]
+        counts = [math.ceil(size / hits) for size in [*sizes, *(one + least for one in last)]]
         highest = self.maximum or max(counts[-1], lowest)
         inside = {min(max(count, lowest), highest) for count in counts}
         return tuple(sorted({*inside, highest}))
@@ -133,11 +146,22 @@ class Precision(Schema):
 
     def is_met(self, tally: Tally) -> bool:
         """Return whether a rate is known well enough."""
+        return self.margin(tally) <= self.asked(tally)
+
+    def margin(self, tally: Tally) -> float:
+        """Return how well a rate is known; NaN where it is not.
+
+        Half the width of a cell's interval. Of several cells together it is the distance to the
+        farther bound: where few hits are expected, half the width is small by the chance that they
+        have been fewer, and to stop there gives too low a rate, and an interval that does not hold.
+        """
         low, high = tally.interval(self.confidence)
-        return (high - low) / 2 <= self.asked(tally)
+        if self.pools:
+            return max(high - tally.rate, tally.rate - low)
+        return (high - low) / 2
 
     def asked(self, tally: Tally) -> float:
-        """Return the half width that is asked for."""
+        """Return the margin that is asked for."""
         if self.half_width is not None:
             return self.half_width
         assert self.relative is not None  # noqa: S101 - one of them is

@@ -54,13 +54,15 @@ def precision_lines(reached: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         "reached": "reached",
         "open": "goes on",
         "stopped": "not reached: it has had all the trials that it may have",
+        "waiting": "not reached: it waits for trials that were given up on; `injecttf2 run "
+        "--retry-failed` goes on",
     }
     for one in reached:
         line = f"{one['of']}: {one['trials']:,} trials"
         if one["low"] is not None:
             line += (
-                f", {one['metric']} {one['rate']:.3%}, {one['low']:.3%} to {one['high']:.3%}; half "
-                f"width {one['half_width']:.3%}, asked {one['asked']:.3%}"
+                f", {one['metric']} {one['rate']:.3%}, {one['low']:.3%} to {one['high']:.3%}; "
+                f"known to {one['margin']:.3%}, asked {one['asked']:.3%}"
             )
         yield f"{line}: {states[one['state']]}"
 
@@ -140,9 +142,9 @@ def plan_table(plan: Plan, expected: Estimate, cells: Sequence[Expectation] = ()
         f"{plan.injections:,.0f} injections, {_span(expected)} on this machine, "
         f"{_size(expected.bytes)}"
     )
-    if span := plan.trial_range():
-        scope = "cell" if plan.campaign.precision is None else plan.campaign.precision.scope
-        whose = "the network" if scope == "network" else f"every {scope}"
+    precision = plan.campaign.precision
+    if precision is not None and (span := plan.trial_range()):
+        whose = precision.whose
         line = f"at least {span.at_least:,}, at most {line}\n{whose} until it is known as asked"
         if span.fixed is not None:
             line += f"; the sample size by Leveugle et al. for {whose}: {span.fixed:,} trials"

@@ -5,7 +5,7 @@ is asked for as one are a pool: one cell, or those of a layer or of the network.
 have up to its next look is released; when all of that is done, the look decides whether the pool
 has enough, or what each of its cells gets next. So its trials depend on its own rows alone.
 
-A pool one of whose trials is given up on gets no further; `--retry-failed` may change that.
+A pool one of whose trials is given up on waits for it; `--retry-failed` may change that.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class AdaptiveSampling:
             pool = PoolState(label, looks(members))
             for cell, group, start, trials in members:
                 tally = CellTally(clustered=cell.target == WEIGHTS)
-                pool.cells.append(CellState(group, start, trials, weight(cell), tally))
+                bits = cell.fault.bit, cell.fault.bit_field
+                pool.cells.append(CellState(group, start, trials, weight(cell), tally, bits))
                 self._cells[cell_id(identity, cell)] = pool, pool.cells[-1]
             pool.release(precision)
             self._pools.append(pool)
@@ -91,16 +92,22 @@ class AdaptiveSampling:
         """How many pools go no further without being known as well as asked."""
         return sum(not pool.is_open and not pool.is_met for pool in self._pools)
 
-    def reached(self) -> list[dict[str, Any]]:
+    def reached(self, *, ended: bool) -> list[dict[str, Any]]:
         """Return how well the rates of layers or of the network are known, as JSON holds it.
+
+        Args:
+            ended: Whether nothing is left to do.
 
         Returns:
             One for each: ``of``, what it is; ``metric``; ``trials``, of those that count so far;
-            ``rate``, ``low``, ``high``; ``half_width`` and the one that is ``asked``, None where
-            nothing is known; ``state``: ``reached``, ``open``, or ``stopped`` where all trials that
-            it may have did not do. None of cells.
+            ``rate``, ``low``, ``high``; ``margin``, how far the interval reaches from the rate, and
+            the one that is ``asked``, None where nothing is known; ``state``: ``reached``,
+            ``open``, ``waiting`` where nothing is left to do but trials that were given up on, or
+            ``stopped`` where all trials that it may have did not do. None of cells.
         """
-        return [pool.reached(self._precision) for pool in self._pools if self._precision.pools]
+        if not self._precision.pools:
+            return []
+        return [pool.reached(self._precision, ended=ended) for pool in self._pools]
 
     def cells_reached(self) -> CellsReached | None:
         """Return how well the rates of cells are known; None of cells that are asked for together.
@@ -155,8 +162,8 @@ class AdaptiveSampling:
         """
         for _, state, done in self._by_cell(trials):
             state.later = done
-            state.add_later()
         for pool in self._pools:
+            pool.add_later()
             pool.look(self._precision)
 
     def done(self, trials: pa.Table) -> list[tuple[int, Range]]:
@@ -167,7 +174,7 @@ class AdaptiveSampling:
         """
         pools: dict[int, PoolState] = {}
         for pool, state, done in self._by_cell(trials):
-            state.add(done)
+            pool.add(state, done)
             pools[id(pool)] = pool
         return [one for pool in pools.values() for one in pool.go_on(self._precision)]
 

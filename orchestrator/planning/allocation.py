@@ -5,21 +5,25 @@ as a number of trials can: a cell gets them in proportion to its weight and to t
 deviation of its outcomes (J. Neyman, "On the two different aspects of the representative method",
 Journal of the Royal Statistical Society 97 (1934), 558-625).
 
-The deviation is estimated from few trials. In a cell that has shown nothing yet it would be 0, and
-the cell would get nothing more; therefore every cell counts one trial more, which deviates as much
-as those of all cells together do.
+Whoever estimates the deviation of a cell from the cell's own outcomes, and again at every look,
+gets a rate that is too low: a cell that happens to show no hit gets no more trials and stays at 0.
+Three things keep that away. The trials up to the first look alone decide, once. Cells that hit the
+same bit have one deviation, with one success and one failure more (A. Agresti and B. A. Coull, The
+American Statistician 52 (1998), 119-126). And as far as bits differ no more than chance has them
+differ, trials stay in proportion to the sites (W. James and C. Stein, "Estimation with quadratic
+loss", Proc. 4th Berkeley Symposium 1 (1961), 361-379: the positive part).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.campaign.precision import Allocation, CellTally
+from orchestrator.campaign.precision import CellTally
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -52,22 +56,29 @@ class PooledTally:
         found = clustered_sums(units, injected, hits, squares, Strata.of(self.weights), confidence)
         return float(found.low[0]), float(found.high[0])
 
-    def shares(self, allocation: Allocation) -> Floats:
-        """Return in which proportion the cells are to have trials: float64 [cells], above 0."""
+    def shares(self, kinds: Sequence[Hashable]) -> Floats:
+        """Return in which proportion the cells are to have trials: float64 [cells], above 0.
+
+        Args:
+            kinds: Of each cell, what it has in common with those of the same deviation.
+        """
         weights = np.asarray(self.weights, np.float64)
-        units, injected, _, squares = self._sums
-        known = units > 0
-        if allocation == "proportional" or not known.any():
+        units, injected, hits, squares = self._sums
+        size = np.maximum(injected / np.maximum(units, 1), 1)
+        number = {kind: index for index, kind in enumerate(dict.fromkeys(kinds))}
+        of = np.array([number[kind] for kind in kinds])
+        n, k, squared = (np.bincount(of, one) for one in (units, hits / size, squares / size**2))
+        total = max(n.sum(), 1.0)
+        mean = k.sum() / total
+        variance = squared.sum() / total - mean**2
+        spread = ((k - n * mean) ** 2 / np.maximum(n, 1)).sum()
+        if spread <= (by_chance := (np.count_nonzero(n) - 1) * variance):
             return weights
-        proportion = np.where(known, weights, 0.0) / weights[known].sum()
-        there, rates = np.maximum(units, 1), np.nan_to_num(self._rates)
-        size = np.maximum(injected / there, 1)
-        squared = squares / there / size**2 - rates**2
-        variance = np.maximum(squared, 0.0) * there / np.maximum(there - 1, 1)
-        mean = (proportion * rates).sum()
-        overall = (proportion * (variance + (rates - mean) ** 2)).sum()
-        deviation: Floats = np.sqrt((units * variance + overall) / (units + 1))
-        return weights * deviation if overall > 0 else weights
+        deviation = np.sqrt((squared + 1) / (n + 2) - ((k + 1) / (n + 2)) ** 2)[of]
+        neyman = deviation / np.average(deviation, weights=weights)
+        trust = 1 - by_chance / spread
+        shares: Floats = weights * (trust * neyman + 1 - trust)
+        return shares
 
     @cached_property
     def _rates(self) -> Floats:

@@ -77,10 +77,13 @@ class Backlog:
         """How many cells, layers or networks had all their trials and are not known as asked."""
         return 0 if self.looks is None else self.looks.unmet
 
-    @property
-    def reached(self) -> list[dict[str, Any]]:
-        """How well rates are known that were asked for together."""
-        return [] if self.looks is None else self.looks.reached()
+    def reached(self, *, ended: bool) -> list[dict[str, Any]]:
+        """Return how well rates are known that were asked for together.
+
+        Args:
+            ended: Whether nothing is left to do.
+        """
+        return [] if self.looks is None else self.looks.reached(ended=ended)
 
     @property
     def cells_reached(self) -> CellsReached | None:

@@ -149,10 +149,10 @@ class Plan:
     def trial_range(self) -> TrialRange | None:
         """Return how many trials there are at least, at most, and in a plan of one size for all.
 
-        None without a precision.
+        None without a precision, or cells that go on until they are known.
         """
         precision, samples = self.campaign.precision, len(self.dataset)
-        if precision is None:
+        if precision is None or not self._pools:
             return None
         others = sum(trials for cell, trials in self.grid.cells() if not is_adaptive(cell))
         at_least = at_most = fixed = others

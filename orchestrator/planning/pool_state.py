@@ -6,14 +6,14 @@ decides whether the pool has enough, or what each of its cells gets next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from orchestrator.campaign.precision import CellTally, Precision, Tally
-from orchestrator.planning.allocation import PooledTally, allot
+from orchestrator.planning.allocation import Floats, PooledTally, allot
 from orchestrator.scheduling.events import Range
 
 _NONE = np.empty(0, np.int32)
@@ -48,6 +48,7 @@ class CellState:
         trials: How many it may get.
         weight: By how much it counts in its pool.
         tally: What its trials have brought, as far as they are released.
+        kind: What it has in common with cells whose outcomes are as likely to differ: its bits.
         released: How many of its trials are released.
         later: Trials of earlier runs that are done and not released.
     """
@@ -57,6 +58,7 @@ class CellState:
     trials: int
     weight: int
     tally: CellTally
+    kind: Hashable = None
     released: int = 0
     later: Done | None = None
 
@@ -97,6 +99,8 @@ class PoolState:
         cells: The cells.
         next: Which look comes next; ``len(looks)`` when the pool goes no further.
         is_met: Whether its rate is known as well as asked.
+        missing: How many released trials are not done.
+        shares: float64 [cells], in which proportion they have trials; None before a look.
     """
 
     label: str
@@ -104,6 +108,8 @@ class PoolState:
     cells: list[CellState] = field(default_factory=list)
     next: int = 0
     is_met: bool = False
+    missing: int = 0
+    shares: Floats | None = None
 
     @property
     def is_open(self) -> bool:
@@ -132,17 +138,31 @@ class PoolState:
         each = [total] if len(self.cells) == 1 else self._allot(total, precision)
         for cell, count in zip(self.cells, each, strict=True):
             cell.released = min(count, cell.trials)
-            cell.add_later()
+        self.add_later()
 
     def _allot(self, total: int, precision: Precision) -> list[int]:
-        """Return how many of a total of trials each cell gets."""
+        """Return how many of a total of trials each cell gets: by sites up to the first look."""
         counts = np.array([max(one.released, precision.minimum) for one in self.cells], np.int64)
-        shares = self._pooled.shares(precision.allocation or "neyman")
+        if self.next and precision.is_neyman and self.shares is None:
+            self.shares = self._pooled.shares([one.kind for one in self.cells])
+        sites = np.array([one.weight for one in self.cells], np.float64)
+        shares = sites if self.shares is None else self.shares
         return allot(total, counts, shares).tolist()  # type: ignore[no-any-return]
+
+    def add(self, cell: CellState, done: Done) -> None:
+        """Count trials of one of the cells, which are released."""
+        cell.add(done)
+        self.missing -= len(done.hits)
+
+    def add_later(self) -> None:
+        """Count those trials of earlier runs that are released now."""
+        for cell in self.cells:
+            cell.add_later()
+        self.missing = sum(cell.released for cell in self.cells) - self.trials
 
     def look(self, precision: Precision) -> None:
         """Look as often as the trials allow."""
-        while self.is_open and self.trials == sum(cell.released for cell in self.cells):
+        while self.is_open and not self.missing:
             self.next += 1
             if precision.is_met(self.tally):
                 self.is_met = True
@@ -152,6 +172,8 @@ class PoolState:
 
     def go_on(self, precision: Precision) -> list[tuple[int, Range]]:
         """Look, and return what that releases and is not done: groups and positions."""
+        if self.missing:
+            return []
         before = [(cell.released, cell.later) for cell in self.cells]
         self.look(precision)
         return [
@@ -160,15 +182,19 @@ class PoolState:
             for span in cell.ranges(first, _NONE if later is None else later.repetition)
         ]
 
-    def reached(self, precision: Precision) -> dict[str, Any]:
+    def reached(self, precision: Precision, *, ended: bool) -> dict[str, Any]:
         """Return what is known; see ``AdaptiveSampling.reached``."""
+        if self.is_open:
+            state = "waiting" if ended else "open"
+        else:
+            state = "reached" if self.is_met else "stopped"
         tally = self.tally
         low, high = tally.interval(precision.confidence)
         numbers = {
             "rate": tally.rate,
             "low": low,
             "high": high,
-            "half_width": (high - low) / 2,
+            "margin": precision.margin(tally),
             "asked": precision.asked(tally),
         }
         return {
@@ -176,5 +202,5 @@ class PoolState:
             "metric": precision.metric,
             "trials": self.trials,
             **{name: None if np.isnan(one) else one for name, one in numbers.items()},
-            "state": "open" if self.is_open else "reached" if self.is_met else "stopped",
+            "state": state,
         }

@@ -8,7 +8,7 @@ faults, or of different numbers of sites, would be no rate of anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from injecttf2.errors import CampaignError
@@ -79,10 +79,11 @@ def check_pools(grid: Grid, campaign: Campaign, graph: ModelGraph) -> None:
     precision = campaign.precision
     if precision is None or not precision.pools:
         return
+    dtypes = {info.layer: info.dtype for info in graph.layers}
     for pool in pools_of(grid, precision):
         seen: dict[tuple[Any, int | None], Cell] = {}
         for cell in (member.cell for member in pool):
-            for place in _places(cell, graph):
+            for place in _places(cell, graph, dtypes):
                 if (other := seen.setdefault(place, cell)) is not cell:
                     raise CampaignError(
                         f"{_bits(other)} and {_bits(cell)} of {cell.layer} share sites, which "
@@ -106,11 +107,12 @@ def _shared(cell: Cell, precision: Precision) -> dict[str, Any]:
     return {name: value for name, value in cell.to_dict().items() if name not in apart}
 
 
-def _places(cell: Cell, graph: ModelGraph) -> Iterator[tuple[Any, int | None]]:
+def _places(
+    cell: Cell, graph: ModelGraph, dtypes: Mapping[str, str]
+) -> Iterator[tuple[Any, int | None]]:
     """Yield the tensors that a cell hits, each with the bits that it does; None for whole words."""
     if cell.target == OUTPUTS:
-        infos = {info.layer: info for info in graph.layers}
-        hit: list[tuple[Any, str]] = [(one, infos[one].dtype) for one in cell.scope.layers]
+        hit: list[tuple[Any, str]] = [(one, dtypes[one]) for one in cell.scope.layers]
     else:
         named = weights_in(graph, cell.scope.layers)
         hit = [(one.variable.key, one.dtype) for one in named if cell.variable in (None, one.name)]

@@ -108,15 +108,20 @@ class SamplingPlan:
         self, index: int, scope: Scope, faults: Iterable[Fault], rates: Iterable[Rate]
     ) -> None:
         """See that no cell may take more trials than can be numbered."""
+        precision = self._campaign.precision
+        assert precision is not None  # noqa: S101 - by the caller
         for rate in rates:
             most = max(self.most_trials(Cell(scope, fault, rate)) for fault in faults)
             if most >= MOST_TRIALS:
                 key = next(key for key, name in RATE_KEYS.items() if name == rate.name)
+                drawn = scope.target == OUTPUTS
                 raise CampaignError(
-                    f"a cell of the {rate.name} {rate.value:g} would take up to {most:,} trials to "
-                    f"be known that well; expected fewer than {MOST_TRIALS:,}",
+                    f"the {rate.name} {rate.value:g} would take up to {most:,} trials until the "
+                    f"rate of {precision.whose} is known that well; expected fewer than "
+                    f"{MOST_TRIALS:,}",
                     place=self._campaign.place("grid", index, key),
-                    hint="give the precision a `maximum`, or cells that hit more samples",
+                    hint="give the precision a `maximum` or a wider interval"
+                    + (", or cells that hit more samples" if drawn else ""),
                 )
 
     def _exhaustive(

@@ -105,7 +105,8 @@ def _launch(campaign: Campaign, options: RunOptions, progress: Progress) -> Summ
             writer.set_outside(backlog.outside, backlog.failed_outside)
             if backlog.outside:
                 console.print(_stay(backlog.outside), style="yellow")
-            planned, reached = backlog.planned(plan.grid), backlog.reached
+            planned = backlog.planned(plan.grid)
+            reached = backlog.reached(ended=not backlog.trials)
             writer.set_planned(planned, reached)
             if not backlog.trials:
                 return Summary(

@@ -142,7 +142,10 @@ class Session:
         try:
             self._work(begin)
             self._writer.flush()
-            self._writer.set_planned(counters.planned, self._backlog.reached)
+            reached = self._backlog.reached(
+                ended=self._finish is not None and not self._finish.reason
+            )
+            self._writer.set_planned(counters.planned, reached)
             lost = len(self._writer.lost_ids())
         except Exception as error:
             ours = isinstance(error, InjectTF2Error | ResultsError)
@@ -165,7 +168,7 @@ class Session:
             seconds=now - begin,
             busy=self._engine_seconds / worker_seconds if worker_seconds else None,
             unmet=self._backlog.unmet,
-            reached=self._backlog.reached,
+            reached=reached,
             cells_reached=self._backlog.cells_reached,
             outputs=self._plan.outputs,
             stopped=stopped,
@@ -193,7 +196,8 @@ class Session:
         if self._backlog.looks is not None and time.monotonic() >= self._tell_planned_at:
             self._tell_planned_at = time.monotonic() + PLANNED_SECONDS
             with suppress(ResultsError):  # it is told again; rows meet what lasts
-                self._writer.set_planned(self._counters.planned, self._backlog.reached)
+                reached = self._backlog.reached(ended=False)
+                self._writer.set_planned(self._counters.planned, reached)
         self._tell(lambda one: one.tick())
 
     def _weigh(self, start: int, stop: int) -> Iterator[tuple[int, float]]:

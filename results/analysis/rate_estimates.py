@@ -106,7 +106,8 @@ class Estimator:
     def mean(self, values: npt.ArrayLike) -> Floats:
         """Return the mean of the cells' means of ``values``, [trials], by group: float64 [groups].
 
-        Cells count equally, exhaustive ones by ``Places.share``: a value such as the accuracy is
+        Cells count equally, exhaustive ones and those that count by their sites by
+        ``Places.share``: a value such as the accuracy is
         over all samples of a trial, whatever part of them is injected.
         """
         cells = len(self._share)

@@ -27,7 +27,7 @@ from orchestrator.campaign.precision import CellTally, Precision
         (Precision(half_width=0.01, minimum=30), 500, (30,)),
         (Precision(half_width=0.2), 10, (10,)),
         (Precision(half_width=0.01), 0, (1,)),
-        (Precision(half_width=0.01, scope="layer", maximum=8), 500, (1, 2, 3, 5, 7, 8)),
+        (Precision(half_width=0.01, scope="layer", maximum=8), 500, (1, 2, 3, 4, 6, 8)),
         (Precision(half_width=0.01, minimum=3), 0, (3,)),
         (Precision(relative=0.5, maximum=40), 10, (10, 15, 23, 34, 40)),
     ],
@@ -38,9 +38,9 @@ def test_looks(precision: Precision, hits: float, expected: tuple[int, ...]) -> 
 
 def test_cells_that_are_looked_at_together_have_their_minimum_each() -> None:
     precision = Precision(half_width=0.05, scope="network", minimum=2)
-    assert precision.looks(1, 10) == precision.looks(1) == (100, 150, 225, 338, 385, 444)
-    assert precision.looks(1, 100) == (200, 225, 338, 385, 444)
-    assert precision.looks(1, 300) == (600,)
+    assert precision.looks(1, 10) == (100, 150, 225, 338, 405, 464)
+    assert precision.looks(1, 100) == (200, 300, 450, 585, 644)
+    assert precision.looks(1, 300) == (600, 900, 985, 1044)
     assert precision.looks(0, 300) == (600,)
 
 
@@ -72,6 +72,15 @@ def test_a_relative_precision_is_a_share_of_the_rate() -> None:
     assert Precision(relative=share * 1.0001).is_met(tally)
     assert not Precision(relative=share * 0.9999).is_met(tally)
     assert not Precision(relative=0.9).is_met(CellTally(1, 10_000, 0))
+
+
+def test_of_a_layer_the_farther_bound_is_as_near_as_asked() -> None:
+    tally = CellTally(1, 1000, 10)
+    interval = binomtest(10, 1000).proportion_ci(0.95, method="wilson")
+    farther = interval.high - 0.01
+    assert farther > (interval.high - interval.low) / 2
+    assert Precision(scope="layer", half_width=farther * 1.0001).is_met(tally)
+    assert not Precision(scope="layer", half_width=farther * 0.9999).is_met(tally)
 
 
 def test_without_injected_samples_nothing_is_known() -> None:

@@ -45,29 +45,43 @@ def test_all_trials_are_given_and_none_is_taken_away(
     assert (found >= counts).all()
 
 
+def faults(trials: int, grave: int) -> CellTally:
+    """Faults in weights, of which some change all of ten samples and the others none."""
+    return CellTally(trials, 10 * trials, 10 * grave, 100.0 * grave, clustered=True)
+
+
 def test_neyman_gives_in_proportion_to_weight_and_deviation() -> None:
-    """Many trials, so that the one more counts for little: 0.5 x 2 and 0.1 x 1."""
-    cells = [
-        CellTally(10**6, 10**7, 5 * 10**6, 5 * 10**5 * 100.0, clustered=True),  # 0 or all of 10
-        CellTally(10**6, 10**7, 10**5, 10**4 * 100.0, clustered=True),  # 1 % of the trials all
-    ]
-    shares = PooledTally(cells, [2, 1]).shares("neyman")
+    """Many trials, so that one success and one failure more count for little."""
+    cells = [faults(10**6, 5 * 10**5), faults(10**6, 10**4)]
+    shares = PooledTally(cells, [2, 1]).shares(["30", "29"])
     expected = 2 * 0.5 / math.sqrt(0.01 * 0.99)
     assert shares[0] / shares[1] == pytest.approx(expected, rel=1e-3)
-    assert PooledTally(cells, [2, 1]).shares("proportional").tolist() == [2, 1]
 
 
-def test_a_cell_that_showed_nothing_yet_counts_one_trial_as_all_cells_have_them() -> None:
-    quiet, loud = CellTally(9, 9, 0), CellTally(9, 9, 9)
-    shares = PooledTally([quiet, loud, CellTally(9, 9, 0)], [1, 1, 2]).shares("neyman")
-    overall = 0.25 * 0.75  # of the rates 0, 1 and 0, weighing 1, 1 and 2
-    assert shares == pytest.approx(np.array([1, 1, 2]) * math.sqrt(overall / 10))
+def test_cells_of_a_bit_have_one_deviation_whatever_they_have_shown() -> None:
+    """Of 200 trials each, 50 and none: with one more of both kinds 51 of 202 and 1 of 202."""
+    cells = [faults(100, 50), faults(100, 0), faults(100, 0), faults(100, 0)]
+    shares = PooledTally(cells, [1, 1, 1, 3]).shares([30, 30, 29, 29])
+    assert shares[0] == shares[1]
+    assert shares[3] == 3 * shares[2]
+    grave, quiet = math.sqrt(51 * 151) / 202, math.sqrt(1 * 201) / 202
+    mean = (2 * grave + 4 * quiet) / 6
+    by_chance, spread = 0.125 * 0.875, 2 * 25**2 / 200  # each bit is 25 off the 25 expected
+    trust = 1 - by_chance / spread
+    expected = np.array([trust * one / mean + 1 - trust for one in (grave, quiet)])
+    assert shares[[0, 2]] == pytest.approx(expected)
 
 
-def test_without_any_difference_it_is_proportional() -> None:
-    quiet = CellTally(9, 90, 0, clustered=True)
-    assert PooledTally([quiet, quiet], [3, 1]).shares("neyman").tolist() == [3, 1]
-    assert PooledTally([CellTally(), CellTally()], [3, 1]).shares("neyman").tolist() == [3, 1]
+@pytest.mark.parametrize("grave", [(0, 0, 0), (0, 1, 1), (3, 4, 5), (30, 30, 30)])
+def test_where_bits_differ_no_more_than_by_chance_it_is_proportional(
+    grave: tuple[int, ...],
+) -> None:
+    pooled = PooledTally([faults(30, one) for one in grave], [3, 1, 2])
+    assert pooled.shares([0, 1, 2]).tolist() == [3, 1, 2]
+
+
+def test_without_any_trial_it_is_proportional() -> None:
+    assert PooledTally([CellTally(), CellTally()], [3, 1]).shares([0, 1]).tolist() == [3, 1]
 
 
 def test_the_rate_is_that_of_the_sites_and_the_interval_the_summarys() -> None:
@@ -80,8 +94,8 @@ def test_the_rate_is_that_of_the_sites_and_the_interval_the_summarys() -> None:
 
 def test_a_relative_precision_is_a_share_of_the_rate_of_all() -> None:
     pooled = PooledTally([CellTally(1, 10_000, 400), CellTally(1, 10_000, 100)], [1, 3])
-    low, high = pooled.interval(0.95)
-    share = (high - low) / 2 / 0.0175
+    _, high = pooled.interval(0.95)
+    share = (high - 0.0175) / 0.0175  # the upper bound is the farther one
     assert Precision(scope="layer", relative=share * 1.0001).is_met(pooled)
     assert not Precision(scope="layer", relative=share * 0.9999).is_met(pooled)
 
@@ -90,4 +104,4 @@ def test_a_rate_is_not_known_while_one_of_its_cells_was_not_hit() -> None:
     pooled = PooledTally([CellTally(10**6, 10**6, 0), CellTally(5, 0, 0)], [1, 1])
     assert math.isnan(pooled.rate)
     assert not Precision(scope="layer", half_width=0.5).is_met(pooled)
-    assert (pooled.shares("neyman") > 0).all()
+    assert (pooled.shares([0, 1]) > 0).all()

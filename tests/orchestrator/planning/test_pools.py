@@ -90,6 +90,34 @@ def test_what_makes_no_sense_together_is_refused(
     assert injecttf2("plan", campaign).code == 0
 
 
+@pytest.mark.parametrize("scope", ["cell", "network"])
+def test_of_a_list_of_faults_alone_nothing_goes_on_until_it_is_known(
+    scope: str, campaign: Path, injecttf2: Command
+) -> None:
+    (campaign.parent / "faults.csv").write_text(
+        "layer,sample,element,bit\nconv,3,255,31\nconv,0,1,22\n"
+    )
+    campaign.write_text(
+        f"{HEAD}precision: {{scope: {scope}, half_width: 0.1}}\ngrid: {{sites: faults.csv}}\n"
+    )
+    told = injecttf2("plan", campaign).out
+    assert "2 trials" in told
+    assert "known as asked" not in told
+
+
+def test_what_would_take_more_trials_than_can_be_numbered_is_refused(
+    campaign: Path, injecttf2: Command
+) -> None:
+    campaign.write_text(
+        f"{HEAD}precision: {{scope: network, half_width: 1.0e-5}}\n"
+        "grid: {layers: conv, target: weights, bits: 3, counts: 1}\n"
+    )
+    said = " ".join(injecttf2("plan", campaign).err.split())
+    assert "until the rate of the network is known that well" in said
+    assert "give the precision a `maximum` or a wider interval" in said
+    assert "hit more samples" not in said
+
+
 def test_a_maximum_that_is_less_than_all_cells_get_is_refused(
     campaign: Path, injecttf2: Command
 ) -> None:
