@@ -139,7 +139,8 @@ def test_settings_that_keras_refuses_are_named_with_their_file(
     setting: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "keras.json").write_text(f"{{{setting}}}")
-    code = "import sys; sys.argv[1:] = ['layers', 'builtin:digits_cnn']; import injecttf2.__main__ as it; it.main()"
+    code = "import sys; sys.argv[1:] = ['layers', 'builtin:digits_cnn']\n"
+    code += "import injecttf2.__main__ as it; it.main()"
     done = python(code, KERAS_HOME=str(tmp_path))
     assert done.returncode == 2
     told = " ".join(done.stderr.split())
