@@ -73,9 +73,9 @@ def _cells_line(reached: CellsReached) -> str:
     if reached.fewest < reached.most:
         each = f"{reached.fewest:,} to {each}"
     line = f"{reached.cells:,} cells: {reached.trials:,} trials, {each} each"
-    if reached.half_width is None:
+    if reached.margin is None:
         return line
-    width = f"widest half width {reached.half_width:.3%}, asked {reached.asked:.3%}"
+    width = f"widest half width {reached.margin:.3%}, asked {reached.asked:.3%}"
     return f"{line}; {reached.metric}: {width}"
 
 

@@ -36,7 +36,7 @@ class CellsReached(NamedTuple):
         trials: Trials of all that count so far.
         fewest: Of one cell.
         most: Of one cell.
-        half_width: The widest, beside what is asked; None where nothing is known.
+        margin: Of the cell that is the furthest from what is asked; None where nothing is known.
         asked: What is asked of that cell.
     """
 
@@ -45,7 +45,7 @@ class CellsReached(NamedTuple):
     trials: int
     fewest: int
     most: int
-    half_width: float | None
+    margin: float | None
     asked: float | None
 
 
@@ -112,21 +112,21 @@ class AdaptiveSampling:
     def cells_reached(self) -> CellsReached | None:
         """Return how well the rates of cells are known; None of cells that are asked for together.
 
-        The half width is that of the cell that is the furthest from what is asked.
+        The margin is that of the cell that is the furthest from what is asked.
         """
         if self._precision.pools or not self._pools:
             return None
-        every = [pool.reached(self._precision) for pool in self._pools]
+        every = [pool.reached(self._precision, ended=False) for pool in self._pools]
         trials = [one["trials"] for one in every]
-        known = [one for one in every if one["half_width"] is not None and one["asked"]]
-        widest = max(known, key=lambda one: one["half_width"] / one["asked"], default=None)
+        known = [one for one in every if one["margin"] is not None and one["asked"]]
+        widest = max(known, key=lambda one: one["margin"] / one["asked"], default=None)
         return CellsReached(
             metric=self._precision.metric,
             cells=len(every),
             trials=sum(trials),
             fewest=min(trials),
             most=max(trials),
-            half_width=None if widest is None else widest["half_width"],
+            margin=None if widest is None else widest["margin"],
             asked=None if widest is None else widest["asked"],
         )
 

@@ -59,7 +59,7 @@ def test_a_trial_with_two_results_is_told_by_the_status(tmp_path: Path) -> None:
     [
         ({}, "8 cells: 40 trials, 4 to 6 each; sdc: widest half width 0.980%, asked 1.000%"),
         ({"fewest": 5, "most": 5}, "8 cells: 40 trials, 5 each; sdc: widest half width 0.980%, "),
-        ({"half_width": None, "asked": None}, "8 cells: 40 trials, 4 to 6 each"),
+        ({"margin": None, "asked": None}, "8 cells: 40 trials, 4 to 6 each"),
     ],
 )
 def test_a_run_says_how_well_cells_are_known_and_what_that_took(
