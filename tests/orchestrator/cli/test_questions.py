@@ -118,7 +118,7 @@ def test_a_run_is_compared_with_published_outcomes(injecttf2: Command, tmp_path:
         cell_rows("dense", 0, bit=31, sdc=5, repetitions=1, listed_as="0", **weights),
     )
     file = tmp_path / "published.csv"
-    file.write_text("layer,bit,n_injections,critical\ndense,31,1000,90\n")
+    file.write_text("trial,layer,bit,n_injections,critical\n0,dense,31,1000,90\n")
     ended = injecttf2("compare", tmp_path / "run", file)
     assert "31       1 10.0000" in ended.out
     assert injecttf2("compare", tmp_path / "run", file, "--json").json[0]["published"] == 0.09
