@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from injecttf2.datasets import npz
 from injecttf2.datasets.arrays import Raw, as_arrays
 from injecttf2.datasets.model_input import ModelInput
 from injecttf2.datasets.shapes import SEVERAL_SIZES
-from injecttf2.errors import DatasetError, UserError
-from injecttf2.user_code.references import findable, import_function
+from injecttf2.errors import DatasetError
+from injecttf2.user_code.references import call, findable, import_function
 
 
 def read(
@@ -51,7 +51,7 @@ def held(value: Any, inputs: Sequence[ModelInput], *, samples: int | None, place
     with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
         what = "this is"
         if callable(value) and not hasattr(value, "element_spec"):
-            what, value = "the function returned", _called(value, place)
+            what, value = "the function returned", call(value, place, DatasetError)
         if hasattr(value, "element_spec"):
             from injecttf2.datasets import tf_data
 
@@ -73,15 +73,4 @@ def held(value: Any, inputs: Sequence[ModelInput], *, samples: int | None, place
             f"{what} something else than arrays, (inputs, labels): {error}",
             place=place,
             hint=SEVERAL_SIZES if "inhomogeneous" in str(error) else None,
-        ) from error
-
-
-def _called(function: Callable[[], Any], place: str) -> Any:
-    try:
-        return function()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise DatasetError(
-            f"the function raised {type(error).__name__}: {error}", place=place
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from injecttf2.config.applications import APPLICATIONS, application
 from injecttf2.datasets.arrays import Arrays, as_arrays, parts
 from injecttf2.datasets.preparation import Preprocess
-from injecttf2.errors import DatasetError, UserError
-from injecttf2.user_code.references import findable, import_function, is_function
+from injecttf2.errors import DatasetError
+from injecttf2.user_code.references import call, findable, import_function, is_function
 
 
 def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:
@@ -40,21 +39,16 @@ def preprocessing(reference: str, folder: Path | None = None) -> Preprocess:
         )
 
     def preprocess(inputs: Arrays) -> Arrays:
-        try:
-            with (
-                findable(folder),
-                contextlib.redirect_stdout(sys.stderr),  # standard output belongs to the command
-            ):
-                result = function(inputs)
-            if result is not None:
-                return as_arrays(result)
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise DatasetError(
-                f"preprocess raised {type(error).__name__}: {error}", place=reference
-            ) from error
-        raise DatasetError("preprocess returned nothing; expected the inputs", place=reference)
+        def arrays() -> Arrays:
+            result = function(inputs)
+            if result is None:
+                told = "preprocess returned nothing; expected the inputs"
+                raise DatasetError(told, place=reference)
+            return as_arrays(result)
+
+        with findable(folder):
+            found: Arrays = call(arrays, reference, DatasetError, what="preprocess")
+        return found
 
     return preprocess
 

@@ -34,14 +34,12 @@ from injecttf2.models.portable import (
     Model,
     PortableModel,
     as_model,
-    call,
-    first_line,
     weights_of,
 )
 from injecttf2.models.scoped_model import CONCRETE, FUNCTION
 from injecttf2.user_code.files import code_of
 from injecttf2.user_code.importing import Parcel, code_of_loaded
-from injecttf2.user_code.references import import_function, is_function
+from injecttf2.user_code.references import call, first_line, import_function, is_function
 
 BUILTIN: dict[str, Callable[[], keras.Model]] = {"digits_cnn": trained_model}
 """Models by the name after ``builtin:``."""
@@ -180,7 +178,7 @@ def held(given: Any, name: str) -> tuple[PortableModel, Model]:
     """
     what = "this is"
     if not isinstance(given, keras.Model | tf.Module | CONCRETE | FUNCTION):
-        what, given = "the function returned", call(given, name)
+        what, given = "the function returned", call(given, name, ModelError)
     model = as_model(given, name, what)
     _check_called(model, name, what)
     return HeldModel(model, given, name, code_of_loaded(_modules(model))), model

@@ -6,11 +6,9 @@ for which there is no such mode, are read for code before they are loaded.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from injecttf2.models.keras_settings import KerasSettings
 from injecttf2.models.scoped_model import CONCRETE, ScopedModel
 from injecttf2.user_code.files import Code
 from injecttf2.user_code.importing import Parcel
+from injecttf2.user_code.references import call, first_line
 
 Model: TypeAlias = keras.Model | TensorFlowModel
 """A model of Keras 3, or another as the engine takes it."""
@@ -143,7 +142,7 @@ class FunctionModel:
         if (keras_2 := sys.modules.get("tf_keras")) is not None:
             keras_2.backend.reset_uids()  # names of layers begin anew, as in clear_session
         self.settings.apply()
-        model = as_model(call(lambda: self.function.open()(), self.name), self.name)
+        model = as_model(call(lambda: self.function.open()(), self.name, ModelError), self.name)
         if self.weights is not None:
             _set_weights(model, self.weights, self.name)
         return model
@@ -219,23 +218,6 @@ PortableModel = FileModel | FolderModel | FunctionModel | HeldModel
 """A model that can be pickled, sent to another process and built there."""
 
 
-def call(function: Callable[[], Any], name: str) -> Any:
-    """Return what a function of the user's returns.
-
-    Raises:
-        ModelError: It raises.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
-            return function()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"the function raised {type(error).__name__}: {first_line(error)}", place=name
-        ) from error
-
-
 def as_model(returned: Any, name: str, what: str = "the function returned") -> Model:
     """Return what a function returned, a file held, or the user gave, as a model.
 
@@ -300,9 +282,3 @@ def _set_weights(model: Model, weights: Weights, name: str) -> None:
         )
     for variable, value in zip(model.variables, weights, strict=True):
         variable.assign(value)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of the reason, which Keras gives last and with the configuration."""
-    reason = str(error).rpartition("Exception encountered: ")[2].strip()
-    return re.split(r"\n| Full object config: ", reason)[0] or type(error).__name__

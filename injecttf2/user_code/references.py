@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,38 @@ def installed(group: str, name: str) -> str | None:
 def installed_names(group: str) -> list[str]:
     """Return the names that installed packages give in a group, alphabetically."""
     return sorted(importlib.metadata.entry_points(group=f"injecttf2.{group}").names)
+
+
+def call(
+    function: Callable[[], Any],
+    place: str,
+    error_type: type[UserError],
+    *,
+    what: str = "the function",
+) -> Any:
+    """Return what a function of the user's returns; what it prints goes to the standard error.
+
+    Args:
+        function: The function.
+        place: What the user calls it.
+        error_type: What to raise when it raises; errors of the user's pass as they are.
+        what: How the message then begins.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            return function()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise error_type(
+            f"{what} raised {type(error).__name__}: {first_line(error)}", place=place
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the reason, which Keras gives last and with the configuration."""
+    reason = str(error).rpartition("Exception encountered: ")[2].strip()
+    return re.split(r"\n| Full object config: ", reason)[0] or type(error).__name__
 
 
 def import_function(
