@@ -14,7 +14,7 @@ from orchestrator.cli.fitting import Column, FittedTable
 from results.frames import check_columns, differing
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.tables import count, percent
-from results.run_folder.schema import OUTCOMES, RATES
+from results.run_folder.schema import DRAWN, OUTCOMES, RATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from results import Run
 
-_TOLD = (*PLACE, "bit_field", "bit", *RATES, "sampling", "repetition", "listed_as")
+_TOLD = (*PLACE, "bit_field", "bit", *DRAWN, "repetition", "listed_as")
 
 
 def chosen_trials(

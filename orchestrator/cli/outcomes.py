@@ -16,7 +16,7 @@ from results.report.answer import answer
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.tables import count, percent, rate
 from results.run_folder.golden import golden_warning
-from results.run_folder.schema import RATE_ENDS, RATES
+from results.run_folder.schema import DRAWN, RATE_ENDS
 from results.shown import shown
 
 if TYPE_CHECKING:
@@ -83,12 +83,15 @@ def ranked_table(
         shown_rows: How many rows are shown, at least ``LEAST`` of each rate; default all.
     """
     every = run.criticality(by, metric=metric)
-    rates = [name for name in RATES if name in every and name not in by]
+    rates = [name for name in DRAWN if name in every and name not in by]
     kept = _worst(every, rates, shown_rows)
-    columns = [*_named(kept, by), *_rate_column(kept, rates), *_measured(kept, metric)]
+    shared = run.trials(DRAWN).head(1)
+    same = {name: shared[name].repeat(len(kept)).array for name in DRAWN if name not in every}
+    labels = rate_labels(kept.assign(**same))
+    columns = [*_named(kept, by), *([Column("rate", labels)] if rates else [])]
+    columns += _measured(kept, metric)
     title = f"{_plural(by)}, most critical first by {metric}"
-    if not rates and (label := _only_rate(run)):
-        title += f"; {label}"
+    title += "" if rates else f"; {rate_labels(shared)[0]}"
     title += "; exact: every site was hit" if _is_exact(kept) else "; 95% intervals"
     table = FittedTable(title, columns, _ends_of(kept, rates))
     if len(kept) == len(every):
@@ -115,13 +118,6 @@ def _named(table: pd.DataFrame, by: Sequence[str]) -> list[Column]:
     others = [name for name in by if name not in place]
     columns += [Column(name.replace("_", " "), [*map(_word, table[name])]) for name in others]
     return columns
-
-
-def _rate_column(table: pd.DataFrame, rates: Sequence[str]) -> list[Column]:
-    if not rates:
-        return []
-    told = table.reindex(columns=[*RATES]).assign(sampling="chosen")
-    return [Column("rate", rate_labels(told))]
 
 
 def _measured(table: pd.DataFrame, metric: str) -> list[Column]:
@@ -157,11 +153,6 @@ def _ends_of(table: pd.DataFrame, rates: Sequence[str]) -> frozenset[int]:
         return frozenset()
     groups = table.groupby(list(rates), dropna=False, sort=False).indices.values()
     return frozenset(int(max(rows)) for rows in groups)
-
-
-def _only_rate(run: Run) -> str:
-    """Return the rate that all trials have."""
-    return rate_labels(run.trials([*RATES, "sampling"]).head(1))[0]
 
 
 def _plural(by: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from results.analysis.accuracy import mean_accuracy
 from results.analysis.summary import NEEDED, RATED, grouping, summarise
 from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.frames import check_columns, differing
-from results.run_folder.schema import RATE_ENDS, RATES, criteria_of
+from results.run_folder.schema import DRAWN, RATE_ENDS, criteria_of
 from results.statistics.intervals import Floats, check_confidence
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def criticality(
     """Return groups of trials, the most critical first; see ``Run.criticality``."""
     keys = grouping(by)
     # What is hit more often is not more critical: ranks are within a rate, but for ranks of rates.
-    rates = [] if set(keys) <= set(RATES) else differing(run.trials(RATES), RATES)
+    rates = [] if {*keys} <= {*DRAWN} else differing(run.trials(DRAWN), DRAWN)
     found = ranked(run, keys, within=rates, metric=metric, confidence=confidence)
     return found.drop(columns=list(JOINT))
 

@@ -261,8 +261,8 @@ class Run:
 
         Groups are ranked by the lower bound of their rate, so that one of which little is known
         does not stand first. Where the run has several rates of injection (``probability``,
-        ``count`` or ``ber``), ranks are within each: a layer that is hit more often is not more
-        critical.
+        ``count`` or ``ber``) or sampling plans, ranks are within each: a layer that is hit more
+        often is not more critical.
 
         Args:
             by: See ``summary``.
@@ -271,7 +271,7 @@ class Run:
             confidence: Two-sided confidence level of each interval, and of all ranks together.
 
         Returns:
-            One row a group, with these columns: rates of injection, if there are several; ``by``;
+            One row a group, with these columns: rates and ``sampling``, if several; ``by``;
             ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
             rate and bounds as in ``summary``, and so the criterion if that is the metric;
             ``accuracy_lost_rate``, ``accuracy_lost_low`` and ``accuracy_lost_high`` if that is;

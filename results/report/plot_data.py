@@ -10,7 +10,7 @@ from results.analysis.trial_source import sites_of_cells
 from results.errors import NothingToShowError
 from results.report.labels import PLACE
 from results.report.rankings import NO_HITS, NO_TRIALS, WITHIN, layer_labels
-from results.run_folder.schema import RATES
+from results.run_folder.schema import DRAWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from results.analysis.vulnerability import Part
     from results.reading.run import Run
 
-CELL = (*PLACE, "bit_field", "bit", *RATES, "sampling")
+CELL = (*PLACE, "bit_field", "bit", *DRAWN)
 """Columns that tell cells apart."""
 
 FIELDS = ("sign", "exponent", "mantissa", "any")

@@ -15,7 +15,7 @@ from results.analysis.criticality import METRIC, ranked
 from results.errors import NothingToShowError
 from results.frames import differing
 from results.report.labels import fault_label, place_labels, rate_labels
-from results.run_folder.schema import RATES
+from results.run_folder.schema import DRAWN, RATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KIND = ("target", "fault", "parameters")
 """Columns that tell kinds of faults apart."""
 
-WITHIN = (*KIND, *RATES, "sampling")
+WITHIN = (*KIND, *DRAWN)
 """Columns in which the rows of a ranking are equal."""
 
 NO_TRIALS = "No trial is finished yet."
@@ -92,7 +92,7 @@ def rankings(
     if by == "bit":
         table = _told_apart(table)
     apart = differing(trials, KIND)
-    several = bool(differing(trials, [*RATES, "sampling"]))
+    several = bool(differing(trials, DRAWN))
     mixed = trials.groupby(list(RATES), dropna=False)["sampling"].nunique().gt(1).any()
     found = []
     for _, rows in table.groupby(list(WITHIN), observed=True, dropna=False, sort=False):

@@ -161,6 +161,9 @@ METRIC, CRITERION = "metric_", "sdc_"
 RATES = ("probability", "count", "ber")
 """Columns of which at most one tells how often a trial injects."""
 
+DRAWN = (*RATES, "sampling")
+"""Columns that tell how a trial's sites were chosen: how often, and by what plan."""
+
 RATE_ENDS = ("rate", "low", "high")
 """What the names of a rate and its bounds end with, in a summary."""
 

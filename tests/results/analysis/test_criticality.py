@@ -165,3 +165,11 @@ def test_true_ranks_are_all_within_their_bounds_as_often_as_asked() -> None:
         _, first, last = ranks(counts / 300, interval)
         right += bool(((first <= true_rank) & (true_rank <= last)).all())
     assert right / 2_000 >= 0.945
+
+
+def test_ranks_are_within_a_sampling_plan(made: Make, trials: Table) -> None:
+    """Sites that were all hit, and sites that were drawn, are no sample of the same."""
+    few = {"probability": None, "sampling": "exhaustive"}
+    table = made(trials(0, 1), trials(16, **few)).criticality("layer")
+    assert table.columns[:3].tolist() == ["probability", "sampling", "layer"]
+    assert table["rank"].tolist() == [1, 1]
