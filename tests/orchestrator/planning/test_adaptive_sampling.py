@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -90,13 +90,12 @@ def test_the_first_look_is_released_at_once_and_what_is_exhaustive_all() -> None
     assert due(looks(), []) == [*first, *every]
 
 
-@given(st.randoms(use_true_random=False), st.data())
-def test_the_trials_do_not_depend_on_the_order_or_on_interruptions(
-    random: object, data: st.DataObject
-) -> None:
-    """Chunks of any size in any order, and now and then a new run that goes on."""
+def in_any_order(
+    start: Callable[[], AdaptiveSampling], random: object, data: st.DataObject
+) -> tuple[AdaptiveSampling, list[int]]:
+    """Do chunks of any size in any order, and now and then go on in a new run."""
     done: list[int] = []
-    state = looks()
+    state = start()
     todo = due(state, done)
     while todo:
         random.shuffle(todo)  # type: ignore[attr-defined]
@@ -104,9 +103,17 @@ def test_the_trials_do_not_depend_on_the_order_or_on_interruptions(
         done += chunk
         todo += positions([span for _, span in state.done(rows(chunk))])
         if data.draw(st.booleans()):
-            state = looks()
+            state = start()
             state.resume(rows(done))
             todo = due(state, done)
+    return state, done
+
+
+@given(st.randoms(use_true_random=False), st.data())
+def test_the_trials_do_not_depend_on_the_order_or_on_interruptions(
+    random: object, data: st.DataObject
+) -> None:
+    _, done = in_any_order(looks, random, data)
     every = [cell * LOOKS[-1] + trial for cell in range(CELLS) for trial in range(expected(cell))]
     assert sorted(done) == [*every, *range(CELLS * LOOKS[-1], len(grid()))]
 
@@ -146,19 +153,7 @@ def network() -> AdaptiveSampling:
 def test_cells_that_are_asked_for_together_get_the_same_trials_in_any_order(
     random: object, data: st.DataObject
 ) -> None:
-    """Chunks of any size in any order, and now and then a new run that goes on."""
-    done: list[int] = []
-    state = network()
-    todo = due(state, done)
-    while todo:
-        random.shuffle(todo)  # type: ignore[attr-defined]
-        chunk = [todo.pop() for _ in range(data.draw(st.integers(1, len(todo))))]
-        done += chunk
-        todo += positions([span for _, span in state.done(rows(chunk))])
-        if data.draw(st.booleans()):
-            state = network()
-            state.resume(rows(done))
-            todo = due(state, done)
+    state, done = in_any_order(network, random, data)
     counts = [sum(one // LOOKS[-1] == cell for one in done) for cell in range(CELLS)]
     assert counts == TRIALS_TOGETHER
     assert len({*done}) == len(done)
