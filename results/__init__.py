@@ -5,7 +5,7 @@ campaign writes one. Nothing here loads TensorFlow, and pandas only what returns
 """
 
 from results.analysis.comparison import compare
-from results.analysis.published import PublishedComparison
+from results.analysis.published_outcomes import PublishedComparison
 from results.errors import (
     NothingToShowError,
     ResultsError,

@@ -20,6 +20,11 @@ EXIT_INTERRUPTED = 3
 EXIT_UNEXPECTED = os.EX_SOFTWARE
 EXIT_NOT_PRINTED = os.EX_IOERR
 
+
+class Interrupted(BaseException):
+    """A signal to stop; typer would turn a KeyboardInterrupt into an exit code of its own."""
+
+
 GOES_ON = "the same command again goes on from here"
 
 

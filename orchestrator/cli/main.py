@@ -6,8 +6,6 @@ import io
 import os
 import signal
 import sys
-import warnings
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -17,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from injecttf2.config.paths import run_on_disk
-from orchestrator.cli import questions
+from orchestrator.cli import run_commands
 from orchestrator.cli.console import (
     after_work,
     messages,
@@ -27,7 +25,22 @@ from orchestrator.cli.console import (
     tell_summary,
     told_logs,
 )
-from orchestrator.cli.exit_codes import EXIT_INTERRUPTED, EXIT_WRONG_INPUT, GOES_ON, end_by, end_of
+from orchestrator.cli.exit_codes import (
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_INPUT,
+    GOES_ON,
+    Interrupted,
+    end_by,
+    end_of,
+)
+from orchestrator.cli.options import (
+    CampaignFile,
+    DatasetOption,
+    Json,
+    ModelOption,
+    Overrides,
+    Sort,
+)
 from orchestrator.cli.streams import standard_streams
 from orchestrator.signals import stop_signals
 
@@ -56,28 +69,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(questions.app)
-
-CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
-RunFolder = Annotated[
-    str, typer.Argument(metavar="RUN", help="Run directory.", callback=run_on_disk)
-]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
-]
-DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Data set in place of the file's.", metavar="D")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-o",
-        "--override",
-        metavar="PATH=VALUE",
-        help="A value in place of the file's, such as grid.bits=[30]; may be repeated.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
+app.add_typer(run_commands.app)
 
 
 def _version(asked: bool) -> None:
@@ -136,7 +128,7 @@ def _code() -> int:
     """Run the command line and return its exit code."""
     try:
         return app(standalone_mode=False) or 0
-    except _Interrupted:
+    except Interrupted:
         messages().print(f"interrupted; {GOES_ON}")
         return EXIT_INTERRUPTED
     except UsageError as error:
@@ -148,13 +140,9 @@ def _code() -> int:
         return end_by(error)
 
 
-class _Interrupted(BaseException):
-    """A signal to stop; typer would turn a KeyboardInterrupt into an exit code of its own."""
-
-
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
     """End where no session is under way, which handles both signals itself."""
-    raise _Interrupted
+    raise Interrupted
 
 
 @app.command()
@@ -263,7 +251,7 @@ def run(
         bool,
         typer.Option("--report/--no-report", help="Write report.html into the run directory."),
     ] = True,
-    sort: questions.Sort = "sdc+due",
+    sort: Sort = "sdc+due",
     as_json: Json = False,
 ) -> None:
     """Run a campaign; the same command again goes on where it stopped."""
@@ -302,7 +290,7 @@ def _report_of(run: str) -> str | None:
 
     try:
         return leave_report(run, messages())
-    except _Interrupted:
+    except Interrupted:
         messages().print("interrupted: the report was not written", style="yellow")
         return None
 
@@ -354,89 +342,6 @@ def plan(
 
 
 @app.command()
-def status(
-    run: RunFolder,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run ends.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Say how far a run is, from its directory alone."""
-    from dataclasses import asdict
-
-    from results import open_run
-    from results.shown import shown_address
-
-    shown = shown_address(run)
-    if watch:
-        from orchestrator.cli.watch import watch as look
-
-        with suppress(_Interrupted):
-            for state in look(run, None if as_json else screen()):
-                if as_json:
-                    print_json({"run": shown, **asdict(state)})
-        return
-    state = open_run(run).status()
-    if as_json:
-        print_json({"run": shown, **asdict(state)})
-        return
-    from orchestrator.cli.tables import status_table
-
-    screen().print(status_table(shown, state))
-
-
-@app.command()
-def report(
-    run: RunFolder,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE.html",
-            help="What to write [default: report.html in the run directory, for a run on object "
-            "storage in the current folder].",
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="A run of the same cells to compare it with."),
-    ] = None,
-) -> None:
-    """Write the report of a run: one HTML file, to be opened in a browser."""
-    from orchestrator.session.automatic_report import report_file
-    from results import ResultsWarning, open_run, write_report
-
-    opened = open_run(run)
-    other = None if against is None else open_run(against)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ResultsWarning)
-        file = output if output is not None else report_file(run)
-        file = write_report(opened, file, against=other)
-    with after_work():
-        for warning in dict.fromkeys(str(one.message) for one in told):
-            messages().print(warning, style="yellow")
-        screen().print(f"report: {file}", soft_wrap=True)
-
-
-@app.command()
-def compact(run: RunFolder, as_json: Json = False) -> None:
-    """Put the many small files of a run into few large ones; the results stay the same."""
-    from dataclasses import asdict
-
-    from orchestrator.cli.tables import compacted_line
-    from results import compact as put_together
-    from results.shown import shown_address
-
-    compacted = put_together(run)
-    with after_work():
-        for warning in compacted.warnings:
-            messages().print(warning, style="yellow")
-        if as_json:
-            print_json({"run": shown_address(run), **asdict(compacted)})
-        else:
-            screen().print(compacted_line(compacted))
-
-
-@app.command()
 def layers(
     model: Annotated[str, typer.Argument(help="Model file, SavedModel folder, builtin:NAME, ...")],
     signature: Annotated[
@@ -465,56 +370,6 @@ def layers(
         return
 
     screen().print(layers_table(model, graph.layers, weights))
-
-
-@app.command()
-def replay(
-    run: RunFolder,
-    trial_id: Annotated[str, typer.Argument(metavar="TRIAL_ID", help="As in the results.")],
-    model: ModelOption = None,
-    dataset: DatasetOption = None,
-    as_json: Json = False,
-) -> None:
-    """Run one trial again and compare it with its row; exit code 1 if they differ."""
-    from injecttf2 import device
-    from orchestrator.session.recorded import foreign_code, recorded_trial
-
-    recorded = recorded_trial(run, trial_id, model=model, dataset=dataset)
-    if (line := foreign_code(recorded)) is not None:
-        messages().print(line)
-    device.configure()
-    from orchestrator.session.replay import run_again
-
-    differences = run_again(recorded)
-    if as_json:
-        said = {"trial_id": trial_id, "equal": not differences, "differences": differences}
-        print_json({**said, "row": recorded.row})
-    else:
-        from orchestrator.cli.tables import trial_lines
-
-        out = screen()
-        out.print(trial_lines(recorded.row))
-        for column, (recorded, now) in differences.items():
-            out.print(f"{column}: recorded {recorded}, now {now}")
-        verdict = "differs from its row" if differences else "is equal to its row"
-        out.print(f"trial {trial_id} {verdict}")
-    if differences:
-        raise typer.Exit(1)
-
-
-@app.command("export-sites")
-def export_sites(
-    run: RunFolder,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .parquet or .csv file to write.")
-    ] = Path("sites.parquet"),
-) -> None:
-    """Write the recorded sites of a run as a fault list, for `sites:` in a campaign."""
-    from orchestrator.cli.export_sites import export_sites as export
-
-    count = export(run, output)
-    with after_work():
-        screen().print(f"{count:,} sites: {output}", soft_wrap=True)
 
 
 @app.command()

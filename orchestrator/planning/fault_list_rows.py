@@ -19,7 +19,7 @@ from injecttf2.sampling.sites import NO_BIT
 from orchestrator.campaign.grid import FaultListSpec
 from orchestrator.planning.fault_list_columns import MISSING, NONE
 from orchestrator.planning.sfi_fault_lists import read_fault_list
-from results.analysis.published import place_labels
+from results.analysis.published_outcomes import place_labels
 
 BIT_FAULTS = ("bit_flip", "stuck_at_0", "stuck_at_1")
 KINDS = (*BIT_FAULTS, SetValue.name)

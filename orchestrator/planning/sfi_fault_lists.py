@@ -36,7 +36,7 @@ from orchestrator.planning.sfi_weights import (
     place_of,
     weights_in_order,
 )
-from results.analysis.published import fault_label
+from results.analysis.published_outcomes import fault_label
 
 ORDERS = ("torch", "keras")
 

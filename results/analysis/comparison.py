@@ -9,7 +9,7 @@ import numpy as np
 
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
-from results.analysis.published import PublishedComparison, compare_published
+from results.analysis.published_outcomes import PublishedComparison, compare_published
 from results.analysis.summary import RATED, outcomes_of, summary
 from results.analysis.trial_source import TrialSource
 from results.frames import check_columns
@@ -41,7 +41,7 @@ def compare(
     """Return how the rates of the same cells differ between two runs.
 
     With a file in place of the second run: how critical the faults of a list are, in the run and in
-    the file; see ``published.compare_published``.
+    the file; see ``published_outcomes.compare_published``.
 
     Cells are the same where layer, target, variable, fault, its parameters, bits and rate are.
     Paired cells of the same data and seed have the same sites in both runs: they are compared trial

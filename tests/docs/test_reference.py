@@ -53,7 +53,7 @@ def test_every_key_and_column_is_there() -> None:
         name for name in TRIALS.names + INJECTIONS.names if f"| `{name}` |" not in results
     ] == []
     commands = (DOCS / "reference" / "command-line.md").read_text()
-    assert re.findall(r"## `injecttf2 ([\w-]+)`", commands)[:3] == ["run", "plan", "status"]
+    assert re.findall(r"## `injecttf2 ([\w-]+)`", commands)[:3] == ["run", "plan", "layers"]
 
 
 def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:

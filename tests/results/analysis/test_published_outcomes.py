@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from results import PublishedComparison, ResultsError, Run, compare
-from results.analysis.published import fault_label
+from results.analysis.published_outcomes import fault_label
 from results.statistics.clusters import cluster_wilson
 from results.statistics.intervals import paired_t
 

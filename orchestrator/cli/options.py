@@ -1,0 +1,52 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from injecttf2.config.paths import run_on_disk
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run directory.", callback=run_on_disk)
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model in place of the file's.", metavar="M")
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Data set in place of the file's.", metavar="D")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="PATH=VALUE",
+        help="A value in place of the file's, such as grid.bits=[30]; may be repeated.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
+
+
+def _metric(name: str) -> str:
+    """Return a metric that a run may have; of criteria only the run knows."""
+    from results.analysis.criticality import ACCURACY_LOST
+    from results.analysis.summary import RATED
+
+    if name not in (*RATED, ACCURACY_LOST) and not name.startswith("sdc_"):
+        known = ", ".join([*RATED, ACCURACY_LOST])
+        raise typer.BadParameter(f"received {name!r}; expected {known} or a criterion, sdc_NAME")
+    return name
+
+
+Sort = Annotated[
+    str,
+    typer.Option(
+        metavar="METRIC",
+        callback=_metric,
+        help="What is ranked by: sdc+due, sdc, due, critical, accuracy_lost or a criterion.",
+    ),
+]
