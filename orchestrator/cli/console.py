@@ -105,11 +105,17 @@ def shown_warnings() -> Iterator[None]:
 
 
 class _Told(logging.Handler):
-    """Prints what is logged as a message."""
+    """Prints what is logged as a message, once: a worker in this process finds the same again."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the line of a record."""
-        messages().print(self.format(record), style="yellow")
+        if (line := self.format(record)) not in self._said:
+            self._said.add(line)
+            messages().print(line, style="yellow")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pty
 import signal
@@ -197,6 +198,19 @@ def test_warnings_and_logs_are_shown_and_not_obeyed(capfd: pytest.CaptureFixture
     assert f"the layer {PLAIN}\n" in said
     assert f"the tensor {PLAIN}\n" in said
     assert not {"\x1b", "\u202e"} & {*said}
+
+
+def test_what_is_logged_twice_is_told_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own: a script that logs itself
+    logger = logging.getLogger("injecttf2")
+    for _ in range(2):  # each command tells it anew
+        with console.told_logs():
+            logger.warning("one %s", "thread")
+            logger.warning("one thread")
+            logger.warning("two threads")
+    assert capsys.readouterr().err.splitlines() == ["one thread", "two threads"] * 2
 
 
 def test_json_holds_no_secret_and_no_control_character(
