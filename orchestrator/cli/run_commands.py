@@ -126,11 +126,12 @@ def compare(
             else:
                 screen().print(str(published))
             return
-        found = differences(a, open_run(other), metric=metric)
-    if as_json:
-        print_json(records(found))
-        return
-    screen().print(comparison_table(found, metric, limit))
+        b = open_run(other)
+        if as_json:
+            print_json(records(differences(a, b, metric=metric)))
+            return
+        table = comparison_table(a, b, metric, limit)
+    screen().print(table)
 
 
 @app.command()

@@ -11,6 +11,8 @@ from rich.text import Text
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import UserError
 from orchestrator.cli.fitting import Column, FittedTable
+from results.analysis.comparison import compare
+from results.analysis.differences import surest_first
 from results.frames import check_columns, differing
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.tables import count, percent
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results import Run
+
+CONFIDENCE = 0.95
+"""Of the interval of each cell, and of all that is called certain together."""
 
 _TOLD = (*PLACE, "bit_field", "bit", *DRAWN, "repetition", "listed_as")
 
@@ -78,19 +83,24 @@ def trials_table(trials: pd.DataFrame, rows: int) -> RenderableType:
     return Group(FittedTable("trials", columns), Text(told))
 
 
-def comparison_table(differences: pd.DataFrame, metric: str, rows: int) -> RenderableType:
+def comparison_table(run: Run, other: Run, metric: str, rows: int) -> RenderableType:
     """Return how cells differ between two runs, those that differ most certainly first.
 
     Args:
-        differences: What ``results.compare`` gives.
+        run: The first run.
+        other: The second, less the first.
         metric: Whose rates.
         rows: How many cells are shown.
+
+    Raises:
+        ValueError: The metric is none of both runs.
     """
-    both = differences[differences["runs"] == "both"]
-    low, high = (both[end].to_numpy(np.float64) for end in ("low", "high"))
-    certain = np.maximum(np.nan_to_num(low, nan=-1.0), np.nan_to_num(-high, nan=-1.0))
-    apart = np.abs(both["difference"].to_numpy(np.float64))
-    kept = both.iloc[np.lexsort([-apart, -certain])[:rows]]
+    every = compare(run, other, metric=metric)
+    is_both = (every["runs"] == "both").to_numpy()
+    joint = CONFIDENCE ** (1 / max(1, int(is_both.sum())))
+    wide = compare(run, other, joint, metric=metric)[is_both]
+    both = surest_first(every[is_both], wide)
+    kept, certain = both.head(rows), both[both["certain"]]
     place = ["layer", *differing(both, PLACE[1:])]
     columns = [Column("layer", place_labels(kept, place))]
     columns += [_told(kept, name) for name in differing(both, ["bit", "bit_field"])]
@@ -100,14 +110,16 @@ def comparison_table(differences: pd.DataFrame, metric: str, rows: int) -> Rende
         Column("first", [*map(percent, kept["rate_a"])], 3),
         Column("second", [*map(percent, kept["rate_b"])], 3),
         Column("difference", _points(kept), 5),
+        Column("certain", ["yes" if one else "no" for one in kept["certain"]], 4),
         Column("method", [*map(str, kept["method"])], 1),
     ]
+    more = int((certain["difference"] > 0).sum())
     line = (
-        f"of {len(both):,} cells in both runs {(low > 0).sum():,} have a higher rate of {metric} "
-        f"in the second, {(high < 0).sum():,} a lower one; of the others it is not known"
+        f"of {len(both):,} cells in both runs {more:,} certainly have a higher rate of {metric} in "
+        f"the second, {len(certain) - more:,} a lower one"
     )
     title = f"{metric}, second run against first, in percentage points with 95% intervals"
-    return Group(*map(Text, [line, *_only(differences)]), FittedTable(title, columns))
+    return Group(*map(Text, [line, *_only(every)]), FittedTable(title, columns))
 
 
 def _told(rows: pd.DataFrame, name: str) -> Column:

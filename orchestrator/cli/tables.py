@@ -12,8 +12,10 @@ from rich.text import Text
 
 from orchestrator.cli.fitting import Column, FittedTable
 from results import Compacted, RunStatus
+from results.analysis.differences import CELL
 from results.report.labels import fault_label
 from results.report.tables import percent
+from results.run_folder.schema import OUTCOMES
 from results.shown import shown, shown_address
 
 if TYPE_CHECKING:
@@ -229,17 +231,13 @@ def _failures(status: RunStatus) -> Iterator[RenderableType]:
         yield _line(f"and {rest:,} more: all of them, with tracebacks, are in failures/")
 
 
-CELL = ("layer", "target", "variable", "fault", "bit", "bit_field", "probability", "count", "ber")
-"""Columns that say what a trial does, as far as they are given."""
-
-
 def trial_lines(row: Mapping[str, Any]) -> RenderableType:
     """Return what a trial does, and what became of the samples that it hits."""
     told = {name: row[name] for name in (*CELL, "repetition") if row[name] is not None}
-    told["fault"] = fault_label(row["fault"], row["parameters"])
-    if row["bit"] is not None:
+    told["fault"] = fault_label(row["fault"], told.pop("parameters", None))
+    if "bit" in told:
         told.pop("bit_field", None)
-    outcomes = ", ".join(f"{row[name]:,} {name}" for name in ("masked", "benign", "sdc", "due"))
+    outcomes = ", ".join(f"{row[name]:,} {name}" for name in OUTCOMES)
     return Group(
         _line(", ".join(f"{name} {value}" for name, value in told.items())),
         _line(

@@ -100,6 +100,20 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> pd.Dat
     )
 
 
+def surest_first(rows: pd.DataFrame, wide: pd.DataFrame) -> pd.DataFrame:
+    """Return differences with the column ``certain``, those first that are the furthest from 0.
+
+    Args:
+        rows: As ``differences`` or ``compare`` give them.
+        wide: The same with bounds that hold for all of them together.
+    """
+    low, high = (wide[name].to_numpy(np.float64) for name in ("low", "high"))
+    found = rows.assign(certain=(low > 0) | (high < 0))
+    sure = np.fmax(rows["low"].to_numpy(np.float64), -rows["high"].to_numpy(np.float64))
+    apart = np.abs(rows["difference"].to_numpy(np.float64))
+    return found.iloc[np.lexsort([-apart, -sure])].reset_index(drop=True)
+
+
 def _pairs(
     family: npt.NDArray[np.int64], values: pd.Series[Any], rates: Floats, baseline: object | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

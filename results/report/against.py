@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from results.analysis.comparison import as_texts, compare
 from results.analysis.criticality import METRIC
-from results.analysis.differences import CELL, difference
+from results.analysis.differences import CELL, WORST, difference, surest_first
 from results.errors import NothingToShowError, ResultsError
 from results.frames import differing
 from results.reading.snapshot import Snapshot
@@ -96,7 +94,7 @@ def paired_cells(run: Snapshot) -> tuple[str, pd.DataFrame]:
     trials = run.trials([*SHARED, "sampling", "sdc", "due", "injected"])
     paired = trials[trials["sampling"] == "paired"]
     for of in differing(paired, SHARED) if len(paired) else []:
-        base = _most_lost(paired, of) if paired[of].nunique() > MOST_PAIRED else None
+        base = WORST if paired[of].nunique() > MOST_PAIRED else None
         rows = run.differences(of, base, metric=METRIC, confidence=CONFIDENCE)
         rows = rows[(rows["pairs"] > 0) & (rows[["rate_a", "rate_b"]].max(axis=1) > 0)]
         if len(rows):
@@ -107,13 +105,6 @@ def paired_cells(run: Snapshot) -> tuple[str, pd.DataFrame]:
 
 
 _NAMES = [f"{METRIC}_rate", f"{METRIC}_low", f"{METRIC}_high", "method"]
-
-
-def _most_lost(trials: pd.DataFrame, of: str) -> object:
-    """Return the value of a column in whose trials most of the injected samples are lost."""
-    sums = trials.groupby(of, observed=True)[["sdc", "due", "injected"]].sum()
-    found: object = ((sums["sdc"] + sums["due"]) / sums["injected"]).idxmax()
-    return found
 
 
 def _within(run: Snapshot, cells: pd.DataFrame) -> Snapshot:
@@ -174,10 +165,7 @@ def _surest(rows: pd.DataFrame, wide: pd.DataFrame, of: str = "") -> pd.DataFram
         wide: The same with bounds that hold for all of them together.
         of: The column in which cells of one run differ, if they are of one run.
     """
-    low, high = (wide[name].to_numpy(np.float64) for name in ("low", "high"))
-    found = rows.assign(place=_cell_labels(rows, of), certain=(low > 0) | (high < 0))
-    sure = np.fmax(rows["low"].to_numpy(np.float64), -rows["high"].to_numpy(np.float64))
-    return found.iloc[np.argsort(-sure, kind="stable")].reset_index(drop=True)
+    return surest_first(rows.assign(place=_cell_labels(rows, of)), wide)
 
 
 def _cell_labels(rows: pd.DataFrame, of: str) -> list[str]:
