@@ -6,6 +6,7 @@
 # make lint    set up and check style, types and the layering of imports
 # make docs    set up and build the documentation as a site, build/site/index.html
 # make reference  write the pages of docs/reference and docs/campaign.schema.json anew
+# make images  take the pictures of docs/images anew (needs Chromium)
 # make plotly  fetch the cut-down plotly.js of the plotly that is installed (needs npm)
 # make bench   set up and print the benchmark tables
 
@@ -13,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test full chaos mutation lint format docs reference plotly bench install clean
+.PHONY: demo test full chaos mutation lint format docs reference images plotly bench install clean
 
 demo: $(STAMP)
 	$(BIN)/injecttf2 run campaigns/digits.yaml
@@ -54,6 +55,9 @@ docs: $(STAMP)
 
 reference: $(STAMP)
 	$(BIN)/python docs/reference.py
+
+images: $(STAMP)
+	$(BIN)/python docs/images.py
 
 BUNDLE := plotly.js-cartesian-dist-min
 TEMPLATES := results/report/templates

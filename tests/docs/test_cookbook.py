@@ -1,4 +1,4 @@
-"""Every recipe of the cookbook, and the quick start, does what it says."""
+"""Every recipe of the cookbook does what it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from results import open_run
-from tests.docs.pages import Block, blocks, follow, sections
+from tests.docs.pages import follow, sections
 
 RECIPES = sections("docs/guide/cookbook.md")
 
@@ -34,16 +34,3 @@ def test_there_are_a_dozen_recipes_and_each_begins_a_campaign() -> None:
         assert any(
             "injecttf2 run" in block.code or "import Campaign" in block.code for block in steps
         )
-
-
-def test_the_quick_start_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    own = ("injecttf2 layers my_model.keras", "pip install")
-    steps: list[Block] = [
-        block
-        for block in blocks("docs/guide/quick-start.md")
-        if not any(text in block.code for text in own)
-    ]
-    names = follow(steps)
-    assert len(names["trials"]) == 45
-    assert (tmp_path / "runs" / "first" / "campaign.json").exists()
