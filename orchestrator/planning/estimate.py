@@ -7,6 +7,7 @@ only counts, so that a run can ask it before it starts.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from injecttf2.engine import GOLDEN_BYTES
@@ -15,7 +16,7 @@ from injecttf2.evaluation.chain import Chain
 from injecttf2.evaluation.golden_cache import GoldenCache
 from injecttf2.graph.cost import work
 from injecttf2.graph.weights import weights_in
-from injecttf2.trial import WEIGHTS, Scope
+from injecttf2.trial import WEIGHTS, Cell, Scope
 from orchestrator.planning.backlog import Backlog, by_group
 from orchestrator.planning.plan import Plan
 
@@ -30,7 +31,10 @@ that had other work too) took 0.3 to 1.4 times what had been counted.
 """
 
 DRAW_SECONDS = 2e-8
-"""Drawing the sites of a trial, for each sample of the data set."""
+"""Drawing for a trial, for each sample of the data set."""
+
+SITE_SECONDS = 5e-7
+"""Drawing a site and corrupting it, which tells where bit error rates draw millions."""
 
 LEAVING = 0.3
 """Share of the dense work behind a fault that is left where samples leave early, at least."""
@@ -75,17 +79,19 @@ def estimate(plan: Plan) -> Estimate:
     compiling, batch = _timed(plan, chain)
     per_sample = [seconds / size for seconds, size in zip(batch, chain.batch, strict=True)]
     least, most = START_SECONDS
-    fixed = sum(compiling) + samples * sum(per_sample) + plan.trials * samples * DRAW_SECONDS
-    least, most = least + fixed, most + MARGIN * fixed
+    fixed = sum(compiling) + samples * sum(per_sample)
     for group in plan.grid.groups:
         first = _first(chain, group.scope)
-        hits = sum(trials * plan.hits(cell) for cell, trials in plan.cells(group))
+        cells = list(plan.cells(group))
+        fixed += _drawing(plan, cells)
+        hits = sum(trials * plan.hits(cell) for cell, trials in cells)
         if first < len(chain):
             behind = sum(per_sample[first:]) * hits
             # A part of a batch costs a whole one, in each segment.
             entered = compiling[first] + sum(batch[first:])
             least += entered / 2 + LEAVING * behind
             most += MARGIN * (entered + behind)
+    least, most = least + fixed, most + MARGIN * fixed
     size = plan.trials * TRIAL_BYTES
     if plan.campaign.record == "injections":
         size += int(plan.injections) * INJECTION_BYTES
@@ -103,8 +109,8 @@ def evaluation_seconds(plan: Plan, backlog: Backlog, *, levels: bool = True) -> 
         backlog: What of it is left.
         levels: Whether samples may leave early; those of a fault in weights hardly do.
     """
-    graph, samples = plan.graph, len(plan.dataset)
-    chain = Chain(graph, samples, GOLDEN_BYTES)
+    graph = plan.graph
+    chain = Chain(graph, len(plan.dataset), GOLDEN_BYTES)
     works = [
         sum(work(one, graph.shapes) for one in graph.flow.path[segment.start : segment.stop])
         for segment in chain.segments
@@ -119,13 +125,19 @@ def evaluation_seconds(plan: Plan, backlog: Backlog, *, levels: bool = True) -> 
             continue
         cells = list(plan.cells(group))
         most = sum(trials for _, trials in cells)
-        trials = min(left, most)
-        hits = trials / most * sum(count * plan.hits(cell) for cell, count in cells)
+        share = min(left, most) / most
+        hits = share * sum(trials * plan.hits(cell) for cell, trials in cells)
         behind = sum(works[_first(chain, group.scope) :]) / graph.samples
         may_leave = levels and group.scope.target != WEIGHTS
         evaluated = hits * behind * (LEAVING if may_leave else 1.0) / PACE
-        seconds += PREPARATION_SECONDS + evaluated + trials * samples * DRAW_SECONDS
+        seconds += PREPARATION_SECONDS + evaluated + share * _drawing(plan, cells)
     return seconds
+
+
+def _drawing(plan: Plan, cells: Iterable[tuple[Cell, int]]) -> float:
+    """Return what drawing and corrupting the sites of cells' trials takes, in seconds."""
+    each, sites = len(plan.dataset) * DRAW_SECONDS, plan.sampling.sites
+    return sum(trials * (each + sites(cell) * SITE_SECONDS) for cell, trials in cells)
 
 
 def _first(chain: Chain, scope: Scope) -> int:

@@ -190,6 +190,15 @@ class SamplingPlan:
             return self._samples * shares[0]
         return self._samples * (1 - math.prod(1 - share for share in shares))
 
+    def sites(self, cell: Cell) -> float:
+        """Return how many sites a trial of a cell is expected to have."""
+        samples = 1 if cell.target == WEIGHTS else self._samples
+        return sum(
+            cell.rate.expected_sites(samples, elements * choice.sites)
+            for layer in self.populations(cell.scope, cell.variable, cell.fault)
+            for elements, choice in layer
+        )
+
     def check_size(self, index: int, products: Mapping[Scope, Product]) -> None:
         """See that an exhaustive grid is not larger than what is allowed.
 

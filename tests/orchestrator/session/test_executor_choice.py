@@ -13,7 +13,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.executors.ray import RayExecutor
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.planning.backlog import Backlog, by_group
-from orchestrator.planning.estimate import evaluation_seconds
+from orchestrator.planning.estimate import SITE_SECONDS, evaluation_seconds
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.session.executor_choice import asked_of_ray, by_work
 from orchestrator.session.launch import launch
@@ -96,6 +96,17 @@ def test_samples_that_do_not_leave_early_take_longer(campaign: Path) -> None:
         evaluation_seconds(plan, left_of(plan), levels=levels) for levels in (True, False)
     )
     assert fast < dense
+
+
+def test_sites_that_are_drawn_by_the_thousand_take_their_time(campaign: Path) -> None:
+    seconds, sites = {}, {}
+    for rate in (0.1, 1.0):  # nearly every sample is hit, or every one
+        grid = f"grid={{layers: all, bits: random, bers: {rate}}}"
+        plan = make_plan(load_campaign(campaign, overrides=[grid]))
+        seconds[rate] = evaluation_seconds(plan, left_of(plan))
+        sites[rate] = sum(trials * plan.sampling.sites(cell) for cell, trials in plan.grid.cells())
+    assert sites[1.0] == pytest.approx(10 * sites[0.1], rel=1e-12)
+    assert seconds[1.0] - seconds[0.1] >= 0.9 * sites[1.0] * SITE_SECONDS
 
 
 def test_with_a_precision_all_counts_that_it_may_come_to(campaign: Path) -> None:
