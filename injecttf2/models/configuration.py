@@ -6,7 +6,7 @@ of a notebook. Weights are not in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
@@ -56,7 +56,7 @@ def of(model: keras.Model) -> Configuration:
     functions = [one for one in functions if not is_library(module_of(one))]
     kinds = [type(one) for one in [*parts, *held]]
     own: list[Any] = [*functions, *(one for one in kinds if not is_library(one.__module__))]
-    with _named([one for one in functions if one.__name__ == UNNAMED]):
+    with named(functions):
         objects = {
             name: one
             for one in own
@@ -66,12 +66,13 @@ def of(model: keras.Model) -> Configuration:
 
 
 @contextmanager
-def _named(functions: Collection[FunctionType]) -> Iterator[None]:
-    """Give functions without a name one; Keras would write down their bytes and no more."""
-    for number, function in enumerate(functions):
+def named(functions: Iterable[FunctionType]) -> Iterator[None]:
+    """Name functions that have no name; Keras would write down their bytes and no more."""
+    unnamed = [one for one in functions if one.__name__ == UNNAMED]
+    for number, function in enumerate(unnamed):
         function.__name__ = f"function_{number}"
     try:
         yield
     finally:
-        for function in functions:
+        for function in unnamed:
             function.__name__ = UNNAMED

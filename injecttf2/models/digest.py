@@ -20,6 +20,7 @@ from injecttf2.graph.keras_function import function_of
 from injecttf2.graph.keras_steps import inner_layers
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.traceable import Traceable
+from injecttf2.models.configuration import named
 from injecttf2.models.graph_digest import graph_digest
 from injecttf2.models.keras_settings import DEFAULTS, KerasSettings
 from injecttf2.user_code.digest import class_modules
@@ -100,8 +101,11 @@ def code_modules(model: keras.Model) -> set[str]:
 
 def _config(operation: Any) -> Any:
     """Return an operation's configuration, its attributes where a user's own class has none."""
+    parts = [one for one in _parts(operation) if not isinstance(one, keras.layers.Lambda)]
+    held = [one for part in parts for one in vars(part).values() if isinstance(one, FunctionType)]
     try:
-        return _without_bytecode(operation.get_config())
+        with named(held):
+            return _without_bytecode(operation.get_config())
     except NotImplementedError:  # Keras' own, where an argument cannot be serialised
         told = shallow if is_library(type(operation).__module__) else value_of
         return {
@@ -124,9 +128,13 @@ def _without_bytecode(value: Any) -> Any:
 
 def _code_of(operation: Any) -> list[Any]:
     """Return what the users' own classes and functions of an operation, and of layers in it, do."""
-    parts = getattr(operation, "_flatten_layers", lambda: [operation])()
-    told = [[*classes(type(part)), *_held_functions(part)] for part in parts]
+    told = [[*classes(type(part)), *_held_functions(part)] for part in _parts(operation)]
     return told if any(told) else []
+
+
+def _parts(operation: Any) -> list[Any]:
+    """Return an operation and the layers in it."""
+    return list(getattr(operation, "_flatten_layers", lambda: [operation])())
 
 
 def _held_functions(operation: Any) -> list[Any]:

@@ -240,6 +240,7 @@ def build(x):
     x = keras.layers.Dense(4, activation=scaled, name="dense")(x)
     x = keras.layers.Lambda(lambda x: x if x.dtype in {"a", "b", "c"} else x * 3.0, name="l")(x)
     x = keras.layers.Lambda(closed_over(2), output_shape=(4,), name="power")(x)
+    x = keras.layers.Dense(4, activation=lambda x, by=4.0: x - by, name="less")(x)
     inner = keras.Sequential([Mine(name="mine")], name="inner")
     return inner(x)
 """
@@ -264,6 +265,8 @@ def digest_of_code(code: str, file: str = "code_of_mine.py") -> str:
         ("x + 1.0", "x + 2.0"),
         ("self.shift(x) +", "self.shift(x) -"),
         ("x * 3.0", "x * 4.0"),
+        ("by=4.0: x - by", "by=5.0: x - by"),
+        ("by=4.0: x - by", "by=4.0: x + by"),
         ('"c"}', '"d"}'),
     ],
 )
