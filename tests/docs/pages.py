@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,36 +79,19 @@ def sections(page: str) -> dict[str, list[Block]]:
     }
 
 
-def follow(steps: list[Block]) -> dict[str, Any]:
-    """Do in the current folder what blocks say, one after another; return what Python left.
+def follow(
+    steps: Sequence[Block], *, left_out: Collection[str] = (), exact: bool = True
+) -> dict[str, Any]:
+    """Do in the current folder what blocks say, and compare what they show with what is printed.
 
-    Blocks that name a file are saved, whatever their order; Python is executed; our own commands
-    run in this process, without Ray and without a report.
-    """
-    names: dict[str, Any] = {}
-    for block in steps:
-        if block.file is not None:
-            Path(block.file).write_text(block.code)
-    for block in steps:
-        if block.file is not None:
-            continue
-        if block.language == "python":
-            exec(compile(block.code, str(block), "exec"), names)  # noqa: S102
-        elif block.language == "shell":
-            for words in commands(block):
-                command(words)
-    return names
-
-
-def check_outputs(page: str, *, left_out: Sequence[str] = (), exact: bool = True) -> dict[str, Any]:
-    """Do in the current folder what a page says, and compare what it shows with what is printed.
-
-    A block of ``text`` holds lines that the last block before it prints. One that ends with ``...``
-    need only begin so, and ``...`` alone stands for any. Lines are 80 columns wide. A trial id in a
-    command is one that the reader just saw: the first that was printed last.
+    Blocks that name a file are saved first; Python is executed; our own commands run in this
+    process, without Ray and without a report. A block of ``text`` holds lines that the one before
+    it prints, 80 columns wide. One that ends with ``...`` need only begin so, and ``...`` alone
+    stands for any. A trial id in a command is one that the reader just saw: the first that was
+    printed last.
 
     Args:
-        page: The page.
+        steps: The blocks.
         left_out: Texts in blocks that are not to be executed.
         exact: Whether numbers are compared; else their places and all words are.
 
@@ -118,15 +101,16 @@ def check_outputs(page: str, *, left_out: Sequence[str] = (), exact: bool = True
     names: dict[str, Any] = {}
     printed: list[str] = []
     compared = str if exact else _without_numbers
+    for block in steps:
+        if block.file is not None:
+            Path(block.file).write_text(block.code)
     with mock.patch.dict(os.environ, COLUMNS="80"):
-        for block in blocks(page):
-            if block.file is not None:
-                Path(block.file).write_text(block.code)
-            elif block.language == "text":
+        for block in steps:
+            if block.language == "text":
                 lines = [*map(compared, printed)]
                 for line in map(compared, _shown(block)):
                     assert any(one.startswith(line) for one in lines), (str(block), line, lines)
-            elif not any(text in block.code for text in left_out):
+            elif block.file is None and not any(text in block.code for text in left_out):
                 ids = TRIAL_ID.findall("\n".join(printed))
                 code = TRIAL_ID.sub(ids[0], block.code) if ids else block.code
                 printed = _printed(replace(block, code=code), names)

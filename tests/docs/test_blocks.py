@@ -15,9 +15,9 @@ from tests.docs.pages import (
     ROOT,
     Block,
     blocks,
-    check_outputs,
     commands,
     example_is_that_of_the_docs,
+    follow,
 )
 
 PAGES = ["README.md", *(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.md"))]
@@ -157,7 +157,7 @@ def test_pages_that_read_a_run_print_what_they_say(
     page: str, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished)
-    names = check_outputs(page, left_out=LEFT_OUT, exact=example_is_that_of_the_docs())
+    names = follow(blocks(page), left_out=LEFT_OUT, exact=example_is_that_of_the_docs())
     if "sites" in names:  # drawn again from a row, and recorded when they were hit
         recorded = names["run"].injections().query("trial_id == @names['row'].trial_id")
         assert recorded["element"].tolist() == names["sites"].element.tolist()

@@ -9,7 +9,7 @@ import pytest
 
 from injecttf2.datasets import digits
 from injecttf2.models.digits_cnn import trained_model
-from tests.docs.pages import check_outputs, example_is_that_of_the_docs
+from tests.docs.pages import blocks, example_is_that_of_the_docs, follow
 
 
 def test_the_quick_start_prints_what_it_says(
@@ -19,6 +19,6 @@ def test_the_quick_start_prints_what_it_says(
     trained_model().save("my_model.keras")
     images, labels = digits.test_data()
     np.savez("test.npz", x_test=images, y_test=labels)
-    names = check_outputs("docs/guide/quick-start.md", exact=example_is_that_of_the_docs())
+    names = follow(blocks("docs/guide/quick-start.md"), exact=example_is_that_of_the_docs())
     assert len(names["trials"]) == 350
     assert (tmp_path / "campaign.yaml").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from results import open_run
-from tests.docs.pages import check_outputs
+from tests.docs.pages import blocks, follow
 from tests.wild.models import PUBLISHED
 
 PAGE = "docs/guide/published-model.md"
@@ -27,7 +27,7 @@ def test_the_page_prints_what_its_commands_print(
     monkeypatch.chdir(tmp_path)
     shutil.copy(published(PUBLISHED["ResNet-8"].file), "pretrainedResnet.h5")
     shutil.copy(shared_data / "data" / "cifar10_test1000.npz", "cifar10_1000.npz")
-    check_outputs(PAGE, left_out=[DOWNLOADS])
+    follow(blocks(PAGE), left_out=[DOWNLOADS])
     trials = open_run("runs/resnet8").trials()
     assert len(trials) == 290
     assert {*trials["samples"]} == {1000}
