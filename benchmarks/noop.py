@@ -24,7 +24,7 @@ from orchestrator.executors.worker import Ready, WorkerSettings
 from orchestrator.planning.backlog import Backlog
 from orchestrator.planning.trial_grid import Grid, Product
 from orchestrator.scheduling.settings import Settings
-from orchestrator.session.listeners import Listener
+from orchestrator.session.listeners import SessionListener
 from orchestrator.session.session import Session
 from results import RunHeader, RunWriter
 
@@ -72,7 +72,7 @@ class NoopEngine:
         return Evaluation(OutcomeCounts(*counts, correct, no_columns, no_counts), none, None)
 
 
-class Clock(Listener):
+class Clock(SessionListener):
     """Notes when the first worker was ready."""
 
     ready = 0.0

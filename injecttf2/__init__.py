@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from injecttf2.injector import Injector, Result, Site
     from orchestrator.api import run
     from orchestrator.campaign.campaign import Campaign, load_campaign
+    from orchestrator.session.listeners import Listener
     from results.analysis.comparison import compare
     from results.reading.run import open_run
     from results.report.brief import brief
@@ -41,6 +42,7 @@ __all__ = [
     "InjectTF2",
     "InjectTF2Error",
     "Injector",
+    "Listener",
     "ModelError",
     "Result",
     "Site",
@@ -62,7 +64,7 @@ _LOADING_TENSORFLOW = {
 }
 
 _ELSEWHERE = {
-    **dict.fromkeys(("Campaign", "load_campaign", "run"), "orchestrator"),
+    **dict.fromkeys(("Campaign", "Listener", "load_campaign", "run"), "orchestrator"),
     **dict.fromkeys(("brief", "compare", "open_run"), "results"),
     "fault": "injecttf2.faults",
 }

@@ -1,7 +1,7 @@
 """Campaigns: the YAML file, the grid, the scheduler, the workers and the command line.
 
-``Campaign``, ``load_campaign`` and ``run`` are for scripts and notebooks. They are loaded when they
-are used, so that the command line stays quick.
+``Campaign``, ``load_campaign``, ``run`` and ``Listener`` are for scripts and notebooks. They are
+loaded when they are used, so that the command line stays quick.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.api import run
     from orchestrator.campaign.campaign import Campaign, load_campaign
+    from orchestrator.session.listeners import Listener
 
-__all__ = ["Campaign", "load_campaign", "run"]
+__all__ = ["Campaign", "Listener", "load_campaign", "run"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from orchestrator import api
 
         return api.run
+    if name == "Listener":
+        from orchestrator.session.listeners import Listener
+
+        return Listener
     if name in __all__:
         from orchestrator.campaign import campaign
 

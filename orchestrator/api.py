@@ -17,6 +17,7 @@ from orchestrator.cli.console import messages, told_logs
 from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.session.launch import launch
+from orchestrator.session.listeners import Listener
 from results import Run, open_run
 
 
@@ -34,6 +35,7 @@ def run(
     levels: Sequence[Level] | None = None,
     retry_failed: bool = False,
     patience: float | None = None,
+    listeners: Sequence[str | Listener] = (),
     quiet: bool = False,
 ) -> Run:
     """Run a campaign, or what is left of it, and return its results.
@@ -66,13 +68,15 @@ def run(
         retry_failed: Whether to try trials again that were given up on.
         patience: Seconds without any worker after which the run stops; None for 300, on a cluster
             1800.
+        listeners: What follows the run: objects of :class:`Listener`, installed packages' names
+            for one, or ``package.module:Class``.
         quiet: Whether to show no progress.
 
     Returns:
         The results; trials that were given up on are in its ``failures()``.
 
     Raises:
-        UserError: The campaign, its model or its data is wrong.
+        UserError: The campaign, its model, its data or a listener is wrong.
         ResultsError: The run directory is another campaign's, in use, or cannot be written.
         ValueError: An argument is not one of those named.
         StoppedError: Not all is done: no worker could be had, or it was interrupted. The same call
@@ -82,7 +86,8 @@ def run(
     gpus_per_worker, chosen, patience = plain_values([gpus_per_worker, levels, patience])
     levels = cast("Sequence[Level] | None", [chosen] if isinstance(chosen, str) else chosen)
     counts = {"workers": 1 if workers is None else workers, "cpus_per_worker": cpus_per_worker}
-    _check(executor, levels, counts)
+    listeners = [listeners] if isinstance(listeners, str | Listener) else listeners
+    _check(executor, levels, counts, listeners)
     options = RunOptions(
         str(output) if output is not None else f"runs/{campaign.name}",
         executor=executor,
@@ -99,7 +104,7 @@ def run(
     # A notebook would show a console of rich's whatever its file is.
     console = Console(file=io.StringIO(), force_jupyter=False) if quiet else messages()
     with nullcontext() if quiet else told_logs():
-        summary = launch(campaign.located(), options, console)
+        summary = launch(campaign.located(), options, console, listeners)
     if summary.stopped is not None:
         raise StoppedError(
             f"{summary.done:,} of {summary.trials:,} trials are done: {summary.stopped}"
@@ -107,7 +112,12 @@ def run(
     return open_run(options.output)
 
 
-def _check(executor: str, levels: Sequence[str] | None, counts: Mapping[str, object]) -> None:
+def _check(
+    executor: str,
+    levels: Sequence[str] | None,
+    counts: Mapping[str, object],
+    listeners: Sequence[object],
+) -> None:
     """See that arguments are what the command line would take.
 
     Raises:
@@ -118,6 +128,8 @@ def _check(executor: str, levels: Sequence[str] | None, counts: Mapping[str, obj
     for level in levels or ():
         if level not in LEVELS:
             raise ValueError(f"levels names {level!r}, expected some of {', '.join(LEVELS)}")
+    if others := [one for one in listeners if not isinstance(one, str | Listener)]:
+        raise ValueError(f"listeners holds {others[0]!r}, expected names or objects of Listener")
     for name, count in counts.items():
         if type(count) is not int or count < 1:
             raise ValueError(

@@ -1,8 +1,8 @@
 """Functions and classes named in YAML as ``package.module:function``, or by an installed package.
 
-A package names its faults, judges, metrics, criteria and data sets as entry points, in the groups
-``injecttf2.faults``, ``injecttf2.judges``, ``injecttf2.metrics``, ``injecttf2.criteria`` and
-``injecttf2.datasets``.
+A package names its faults, judges, metrics, criteria, data sets and listeners as entry points, in
+the groups ``injecttf2.faults``, ``injecttf2.judges``, ``injecttf2.metrics``,
+``injecttf2.criteria``, ``injecttf2.datasets`` and ``injecttf2.listeners``.
 """
 
 from __future__ import annotations

@@ -247,6 +247,14 @@ def run(
             help="Serve metrics for Prometheus here, to whoever reaches the port.",
         ),
     ] = None,
+    listener: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What follows the run, such as a tracker: an installed package's name for it, or "
+            "package.module:Class; may be repeated.",
+        ),
+    ] = None,
     report: Annotated[
         bool,
         typer.Option("--report/--no-report", help="Write report.html into the run directory."),
@@ -277,7 +285,7 @@ def run(
         patience=patience,
         metrics_port=metrics_port,
     )
-    summary = launch(loaded, options, messages())
+    summary = launch(loaded, options, messages(), listener or ())
     page = _report_of(folder) if report and not summary.stopped else None
     with after_work():
         tell_summary(folder, summary, as_json=as_json, report=page, sort=sort)

@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 
 from orchestrator.executors.worker import Ready
-from orchestrator.session.counters import RunCounters
-from orchestrator.session.listeners import Listener
+from orchestrator.session.listeners import SessionListener
 from results import RunWriter
 
 
-class EventRecorder(Listener):
+class EventRecorder(SessionListener):
     """Writes what happens to workers and chunks into the event log, and keeps the heartbeat up.
 
     Args:
@@ -22,11 +21,10 @@ class EventRecorder(Listener):
         self._writer = writer
         self._begin = time.monotonic()
 
-    def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:
+    def start(self, todo: Mapping[str, int]) -> None:  # noqa: ARG002
         """Log how much there is to do."""
-        super().start(todo, counters)
-        planned = counters.planned.total()
-        self._writer.log("session_started", planned=planned, todo=counters.todo)
+        planned = self.counters.planned.total()
+        self._writer.log("session_started", planned=planned, todo=self.counters.todo)
         self._beat("running")
 
     def worker_started(self, ready: Ready) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import reduce
@@ -21,6 +21,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.planning.first_look import look
 from orchestrator.scheduling.settings import Settings
+from orchestrator.session.own_listeners import check_names, guarded
 from orchestrator.session.progress import Progress, make_progress
 from orchestrator.session.provenance import provenance
 from results import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.executors.executor import Executor
     from orchestrator.planning.backlog import Backlog
     from orchestrator.planning.plan import Plan
-    from orchestrator.session.listeners import Listener
+    from orchestrator.session.listeners import Listener, SessionListener
     from orchestrator.session.session import Summary
 
 
@@ -54,20 +55,27 @@ SLOWEST = 2e9
 """Multiply-accumulates that any worker does in a second; deadlines are made from it."""
 
 
-def launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary:
+def launch(
+    campaign: Campaign,
+    options: RunOptions,
+    console: Console,
+    listeners: Sequence[str | Listener] = (),
+) -> Summary:
     """Run a campaign, or what is left of it, into a run directory.
 
     Args:
         campaign: The campaign.
         options: How to run it.
         console: Where progress is shown.
+        listeners: Those of the user's own, as objects or by name.
 
     Raises:
-        UserError: The campaign, its model or its data is wrong, or no cluster answers.
+        UserError: The campaign, its model, its data or a listener is wrong, or no cluster answers.
         ResultsError: The run directory is another campaign's, in use, or cannot be written.
         StoppedError: It could be written no longer; the same command goes on once it can.
     """
     _check(options)
+    check_names(listeners)
     look(campaign)
     with closing(make_progress(console)) as progress:
         progress.stage("loading TensorFlow")
@@ -75,11 +83,19 @@ def launch(campaign: Campaign, options: RunOptions, console: Console) -> Summary
         device.configure(threads=device.cores() if here else 1, gpu=options.executor == "inline")
         from injecttf2.models.keras_settings import defaults_undone
 
-        with defaults_undone():  # the model brings its own
-            return _launch(campaign, options, progress)
+        with (
+            defaults_undone(),  # the model brings its own
+            guarded(listeners, campaign.folder) as guards,
+        ):
+            return _launch(campaign, options, progress, guards)
 
 
-def _launch(campaign: Campaign, options: RunOptions, progress: Progress) -> Summary:
+def _launch(
+    campaign: Campaign,
+    options: RunOptions,
+    progress: Progress,
+    others: Sequence[SessionListener],
+) -> Summary:
     # TensorFlow must be configured before these modules load it.
     from orchestrator.planning.backlog import take_stock
     from orchestrator.planning.plan import make_plan
@@ -119,12 +135,15 @@ def _launch(campaign: Campaign, options: RunOptions, progress: Progress) -> Summ
                     outputs=plan.outputs,
                 )
             executor = stack.enter_context(_chosen(plan, backlog, options, progress))
+            listeners = [progress, EventRecorder(writer), *_metrics(options), *others]
+            for listener in listeners:
+                listener.campaign, listener.output = plan.campaign.resolved(), options.output
             session = Session(
                 plan,
                 backlog,
                 writer=writer,
                 executor=executor,
-                listeners=[progress, EventRecorder(writer), *_metrics(options)],
+                listeners=listeners,
                 settings=_settings(plan, options, executor.workers),
             )
             began = True
@@ -251,7 +270,7 @@ def _header(plan: Plan, options: RunOptions) -> RunHeader:
     )
 
 
-def _metrics(options: RunOptions) -> list[Listener]:
+def _metrics(options: RunOptions) -> list[SessionListener]:
     """Return what counts for Prometheus; whether a cluster serves it is its owner's choice."""
     if options.executor == "inline" or (options.address is None and options.metrics_port is None):
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.session.counters import RunCounters
 
@@ -12,17 +12,38 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears what happens in a session; does nothing with it unless a subclass does.
+    """Follows a run; a subclass does something with what it hears.
+
+    One of the user's own is called in a thread of its own, one call after another. Nothing that it
+    does changes a row, and a run does not fail because of it.
 
     Attributes:
-        counters: How far the session is; it has counted what it tells.
+        campaign: The campaign with the keys of its file and all defaults, as JSON values.
+        output: The run directory, a path or a URI; ``open_run`` opens it.
+        counters: How far the run is. One of the user's own sees them as they were when it was
+            called.
     """
 
+    campaign: Mapping[str, Any]
+    output: str
     counters: RunCounters
 
-    def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:  # noqa: ARG002
-        """Hear how many trials of each layer are to be done."""
-        self.counters = counters
+    def start(self, todo: Mapping[str, int]) -> None:
+        """Hear that a run begins, and how many trials of each layer are to be done."""
+
+    def tick(self) -> None:
+        """Hear that time goes by: one of the user's own every ten seconds or less often."""
+
+    def finish(self, stopped: str | None) -> None:
+        """Hear that the run has ended, and why if not because all is settled.
+
+        All rows are published by then. One of the user's own hears it last of all: nobody writes
+        to the run directory any more.
+        """
+
+
+class SessionListener(Listener):
+    """Hears all that happens in a session, in its thread; it ticks several times a second."""
 
     def worker_started(self, ready: Ready) -> None:
         """Hear that a worker is ready."""
@@ -41,9 +62,3 @@ class Listener:
 
     def trials_released(self, layer: str, trials: int) -> None:
         """Hear that so many more trials of a layer are to be done."""
-
-    def tick(self) -> None:
-        """Hear that time goes by; called several times a second."""
-
-    def finish(self, stopped: str | None) -> None:
-        """Hear that the session ends, and why if not because all is settled."""

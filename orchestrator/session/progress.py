@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.session.counters import RunCounters
-from orchestrator.session.listeners import Listener
+from orchestrator.session.listeners import SessionListener
 from results.run_folder.golden import golden_warning
 from results.shown import shown
 
@@ -39,7 +39,7 @@ ENOUGH = 0.01
 """Share of the trials that must be done before the time left is worth telling."""
 
 
-class Progress(Listener, ABC):
+class Progress(SessionListener, ABC):
     """Tells what happens; subclasses show how far it is.
 
     Args:
@@ -60,12 +60,11 @@ class Progress(Listener, ABC):
         self._stage = name
         self.show_stage()
 
-    def start(self, todo: Mapping[str, int], counters: RunCounters) -> None:
-        """Hear how many trials of each layer are to be done, and how many are settled."""
-        super().start(todo, counters)
+    def start(self, todo: Mapping[str, int]) -> None:
+        """Hear how many trials of each layer are to be done; tell how many are settled."""
         self._left.update(todo)
-        done, planned = counters.done_before, counters.planned.total()
-        if counters.todo < planned:
+        done, planned = self.counters.done_before, self.counters.planned.total()
+        if self.counters.todo < planned:
             self.console.print(f"resuming: {done:,} of {planned:,} trials are done")
 
     def worker_started(self, ready: Ready) -> None:

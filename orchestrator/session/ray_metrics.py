@@ -5,13 +5,13 @@ from __future__ import annotations
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from orchestrator.executors.worker import ChunkResult
-from orchestrator.session.listeners import Listener
+from orchestrator.session.listeners import SessionListener
 
 CHUNK_SECONDS = [0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 300.0]
 """Upper bounds of the histogram's buckets, in seconds."""
 
 
-class RayMetrics(Listener):
+class RayMetrics(SessionListener):
     """Counts trials, injections, failures and golden data; a Ray must be connected.
 
     Ray puts ``ray_`` before the names.

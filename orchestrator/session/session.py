@@ -42,7 +42,7 @@ from orchestrator.scheduling.events import (
 )
 from orchestrator.scheduling.scheduler import Scheduler, Settings
 from orchestrator.session.counters import RunCounters
-from orchestrator.session.listeners import Listener
+from orchestrator.session.listeners import SessionListener
 from orchestrator.signals import stop_signals
 from results import GivenUp, ResultsError, RunMismatchError, RunWriter
 
@@ -106,7 +106,7 @@ class Session:
         *,
         writer: RunWriter,
         executor: Executor,
-        listeners: Sequence[Listener],
+        listeners: Sequence[SessionListener],
         settings: Settings,
     ) -> None:
         self._plan = plan
@@ -138,7 +138,9 @@ class Session:
         """
         begin = time.monotonic()
         todo, counters = self._remaining_by_layer(), self._counters
-        self._tell(lambda one: one.start(todo, counters))
+        for listener in self._listeners:
+            listener.counters = counters
+        self._tell(lambda one: one.start(todo))
         try:
             self._work(begin)
             self._writer.flush()
@@ -282,7 +284,7 @@ class Session:
         self._counters.lost += 1
         self._tell(lambda one: one.worker_lost(error, was_ready=since is not None))
 
-    def _tell(self, what: Callable[[Listener], None]) -> None:
+    def _tell(self, what: Callable[[SessionListener], None]) -> None:
         for listener in self._listeners:
             what(listener)
 

@@ -30,7 +30,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
     """How campaigns would have been run."""
     found: list[RunOptions] = []
 
-    def noted(campaign: Any, options: RunOptions, console: Any) -> None:
+    def noted(campaign: Any, options: RunOptions, *_: Any) -> None:
         found.append(options)
         raise SystemExit
 

@@ -50,7 +50,8 @@ def at_work(progress: Progress, clock: Clock) -> None:
     planned = Counter({"conv": 1000, "pool": 400, "dense": 600})
     counters = RunCounters(planned, todo=1600, done_before=400, given_up_before=0)
     progress.stage("golden run")
-    progress.start({"conv": 1000, "pool": 0, "dense": 600}, counters)
+    progress.counters = counters
+    progress.start({"conv": 1000, "pool": 0, "dense": 600})
     clock.now += 10
     counters.workers = 2
     progress.worker_started(READY)
@@ -123,7 +124,8 @@ def test_stages_replace_each_other_on_a_terminal(clock: Clock) -> None:
 def test_before_a_layer_is_done_no_rate_and_no_time_left_is_told(clock: Clock) -> None:
     progress = make_progress(Console(file=io.StringIO()))
     counters = RunCounters(Counter(conv=1000), 1000, 0, 0, workers=1)
-    progress.start({"conv": 1000}, counters)
+    progress.counters = counters
+    progress.start({"conv": 1000})
     progress.worker_started(READY)
     clock.now += 3
     assert progress.line == "0 of 1,000 trials | 0:03 elapsed | layers 0 of 1 | 1 worker"
@@ -132,7 +134,8 @@ def test_before_a_layer_is_done_no_rate_and_no_time_left_is_told(clock: Clock) -
 def test_released_trials_open_a_layer_again(clock: Clock) -> None:
     progress = make_progress(Console(file=io.StringIO()))
     counters = RunCounters(Counter(conv=10), 10, 0, 0, workers=1)
-    progress.start({"conv": 10}, counters)
+    progress.counters = counters
+    progress.start({"conv": 10})
     progress.chunk_done("conv", SimpleNamespace(trials=range(10)))  # type: ignore[arg-type]
     assert "layers 1 of 1" in progress.line
     progress.trials_released("conv", 5)
