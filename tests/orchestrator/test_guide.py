@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from results import open_run
+from tests.builders import install_package
 from tests.orchestrator.conftest import Run
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "faults.md"
@@ -46,3 +50,41 @@ def test_faults_and_judges_of_the_users_own(
     assert rows["sdc_Fell"].sum() > 0
     assert rows["metric_Lead"].nunique() > 5
     assert (rows["sdc"] > 0).any()
+
+
+DATA = """
+import numpy as np
+
+
+def plates():
+    with np.load({file!r}) as data:
+        return data["x"], data["y"]
+"""
+
+
+def test_what_a_package_names_is_found(
+    modules: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry_points, grid = re.findall(
+        r"```(?:toml|yaml)\n(.*?)```", GUIDE.read_text().partition("## In a package")[2], re.DOTALL
+    )
+    package = tmp_path / "site" / "my_package"
+    package.mkdir(parents=True)
+    shutil.move(tmp_path / "my_faults.py", package / "faults.py")
+    shutil.move(tmp_path / "my_judges.py", package / "judges.py")
+    (package / "data.py").write_text(DATA.format(file=str(tmp_path / "data.npz")))
+    groups = tomllib.loads(entry_points)["project"]["entry-points"]
+    lines = [
+        line
+        for group, named in groups.items()
+        for line in (f"[{group}]", *(f"{name} = {value}" for name, value in named.items()))
+    ]
+    install_package(package.parent, "\n".join(lines))
+    monkeypatch.syspath_prepend(package.parent)
+    modules.write_text(f"name: packaged\nmodel: model.keras\n{grid}")
+    assert run(modules, tmp_path / "run").failed == 0
+    rows = open_run(tmp_path / "run").trials()
+    assert set(rows["fault"]) == {"drift"}
+    assert {"metric_Lead", "sdc_Fell"} <= {*rows}
+    for name in [name for name in sys.modules if name.startswith("my_package")]:
+        del sys.modules[name]
