@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from injecttf2.user_code import references
 from orchestrator import Campaign, load_campaign, run
 from tests.deploy.commands import PROGRAMS, unknown_options
 from tests.docs.pages import (
@@ -26,7 +28,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUN_ELSEWHERE = {"docs/guide/cookbook.md", "docs/guide/quick-start.md"}
 """Pages whose blocks test_cookbook.py and test_quick_start.py run."""
 
-LANGUAGES = {"", "yaml", "python", "shell", "sql", "text", "csv", "json"}
+LANGUAGES = {"", "yaml", "python", "shell", "bash", "toml", "sql", "text", "csv", "json"}
 
 NOT_RUN = {
     "docs/guide/coming-from.md": "one import, which tests/injecttf2/compat/test_injector.py has",
@@ -36,6 +38,7 @@ NOT_RUN = {
     "docs/guide/models.md": "tests/injecttf2/models/test_scoped_models.py runs such modules",
     "docs/guide/published-model.md": "tests/wild/test_guide.py runs it where the model is there",
     "docs/guide/single-faults.md": "tests/docs/test_single_faults.py runs it",
+    "docs/guide/trackers.md": "tests/docs/test_trackers.py runs the first block",
 }
 """Pages whose Python needs more than a run directory, and why; it is compiled all the same."""
 
@@ -76,6 +79,13 @@ def test_options_of_our_commands_exist(block: Block) -> None:
         if words[0] == "injecttf2":
             assert words[1] in PROGRAMS["injecttf2"].commands
             assert unknown_options(words) == set()
+
+
+@pytest.mark.parametrize("block", of("toml"), ids=str)
+def test_entry_points_are_of_groups_that_are_looked_up(block: Block) -> None:
+    for group, named in tomllib.loads(block.code)["project"]["entry-points"].items():
+        assert f"``{group}``" in str(references.__doc__)
+        assert all(references.is_function(reference) for reference in named.values())
 
 
 FRAGMENTS = {
