@@ -56,6 +56,7 @@ READING = [
     "docs/guide/report.md",
     "docs/guide/run-directory.md",
     "docs/guide/sampling.md",
+    "docs/guide/citing.md",
 ]
 """Pages that ask the run of the quick start."""
 
