@@ -88,7 +88,9 @@ def _close(guards: Sequence[Guard]) -> None:
 class Guard(SessionListener):
     """Calls a listener in a thread of its own; one that has raised is not called any more.
 
-    So the session never waits for it before its end, and a slow one hears fewer ticks.
+    So the session never waits for it before its end, and a slow one hears fewer ticks. In the
+    session's own thread it would hold chunks that are done back until their deadlines are over:
+    workers would be ended, and trials given up on.
 
     Args:
         name: What the user calls it.
@@ -100,7 +102,7 @@ class Guard(SessionListener):
         self._listener = listener
         self._calls: Queue[tuple[str, tuple[Any, ...], RunCounters] | None] = Queue()
         self._thread = Thread(target=self._work, name=f"listener {name}", daemon=True)
-        self._next_tick = time.monotonic() + TICK_SECONDS
+        self._next_tick = 0.0
         self._stopped: str | None = None
 
     def start(self, todo: Mapping[str, int]) -> None:
@@ -108,6 +110,7 @@ class Guard(SessionListener):
         self._listener.campaign, self._listener.output = self.campaign, self.output
         self._thread.start()
         self._put("start", dict(todo))
+        self._next_tick = time.monotonic() + TICK_SECONDS
 
     def tick(self) -> None:
         """Let it hear that time goes by, unless it is still at work."""
