@@ -11,12 +11,14 @@ from rich.text import Text
 from orchestrator.cli.fitting import Column, FittedTable
 from results.analysis.criticality import METRIC
 from results.analysis.rate_estimates import EXACT
+from results.analysis.summary import KIND, WITHIN
 from results.frames import differing
 from results.report.answer import answer
 from results.report.labels import PLACE, place_labels, rate_labels
+from results.report.rankings import NO_TRIALS, bit_names
 from results.report.tables import count, percent, rate
 from results.run_folder.golden import golden_warning
-from results.run_folder.schema import DRAWN, RATE_ENDS
+from results.run_folder.schema import DRAWN, RATE_ENDS, RATES
 from results.shown import shown
 
 if TYPE_CHECKING:
@@ -28,9 +30,19 @@ SHOWN = 20
 """Rows after a run; ``injecttf2 summary`` shows all."""
 
 LEAST = 3
-"""Rows of each rate, however many there are."""
+"""Rows of each kind of fault and rate, however many there are."""
 
 BITS = ("bit_field", "bit")
+
+_NOUNS = {
+    "bit_field": "bits",
+    "parameters": "faults",
+    **dict.fromkeys(RATES, "rates"),
+    "sampling": "sampling plans",
+    "layer_type": "types of layers",
+    "layer_index": "layers",
+}
+"""What groups by a column are called, where that is not the column's name with an s."""
 
 
 def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
@@ -40,15 +52,13 @@ def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
         run: A run.
         metric: What they are ranked by.
     """
-    trials = run.trials([*PLACE, *BITS])
+    trials = run.trials(BITS)
     if trials.empty:
-        return Text("no trial is finished")
-    kinds = _kinds(trials)
-    tables = [ranked_table(run, ["layer", *kinds], metric=metric, shown_rows=SHOWN)]
-    numbered = trials["bit"].notna()
-    bits = ["bit"] if numbered.all() else ["bit_field"] if not numbered.any() else [*BITS]
-    if differing(trials, bits):
-        tables.append(ranked_table(run, [*kinds, *bits], metric=metric, shown_rows=SHOWN // 2))
+        return Text(NO_TRIALS)
+    tables = [ranked_table(run, ["layer"], metric=metric, shown_rows=SHOWN)]
+    if differing(trials, BITS):
+        bits = "bit" if trials["bit"].notna().any() else "bit_field"
+        tables.append(ranked_table(run, [bits], metric=metric, shown_rows=SHOWN // 2))
     told = [line for by in ("layer", "bit") for line in answer(run, by, metric).splitlines()]
     golden = run.trials(["golden_accuracy"])["golden_accuracy"].iloc[0]
     lines = [f"golden accuracy {golden:.2%}"]
@@ -60,63 +70,72 @@ def _texts(lines: Iterable[str]) -> Iterator[Text]:
     return (Text(shown(line)) for line in lines)
 
 
-def _kinds(trials: pd.DataFrame) -> list[str]:
-    """Return the columns that tell target and fault, where these are not the usual ones."""
-    distinct = trials[list(PLACE)].drop_duplicates()
-    return [
-        name
-        for names in (["target"], ["fault", "parameters"])
-        if any(place_labels(distinct, names))
-        for name in names
-    ]
-
-
 def ranked_table(
-    run: Run, by: Sequence[str], *, metric: str = METRIC, shown_rows: int | None = None
+    run: Run,
+    by: Sequence[str],
+    *,
+    metric: str = METRIC,
+    shown_rows: int | None = None,
+    each: int | None = None,
 ) -> RenderableType:
-    """Return groups of a run's trials, the most critical of each rate first.
+    """Return groups of a run's trials, the most critical of each kind of fault and rate first.
 
     Args:
         run: A run.
         by: Columns to group by, as in ``Run.criticality``.
         metric: What they are ranked by.
-        shown_rows: How many rows are shown, at least ``LEAST`` of each rate; default all.
+        shown_rows: How many rows are shown, at least ``LEAST`` of each kind and rate; default all.
+        each: How many of each are shown; default all.
     """
     every = run.criticality(by, metric=metric)
-    rates = [name for name in DRAWN if name in every and name not in by]
-    kept = _worst(every, rates, shown_rows)
-    shared = run.trials(DRAWN).head(1)
-    same = {name: shared[name].repeat(len(kept)).array for name in DRAWN if name not in every}
-    labels = rate_labels(kept.assign(**same))
-    columns = [*_named(kept, by), *([Column("rate", labels)] if rates else [])]
-    columns += _measured(kept, metric)
+    if every.empty:
+        return Text(NO_TRIALS)
+    keys = every.columns[: every.columns.get_loc("trials")].tolist()
+    within = [name for name in WITHIN if name in keys and name not in by]
+    if shown_rows is not None:
+        kinds = every.groupby(within, dropna=False).ngroups if within else 1
+        each = max(LEAST if within else 1, shown_rows // kinds)
+    kept = every if each is None else _first_of(every, within, each)
+    columns = [*_named(kept, keys), *_measured(kept, metric)]
     title = f"{_plural(by)}, most critical first by {metric}"
-    title += "" if rates else f"; {rate_labels(shared)[0]}"
+    shared = run.trials(WITHIN).head(1)
+    if kind := place_labels(shared, [name for name in KIND if name not in keys])[0]:
+        title += f"; {kind}"
+    if not {*DRAWN} & {*keys}:
+        title += f"; {rate_labels(shared)[0]}"
     title += "; exact: every site was hit" if _is_exact(kept) else "; 95% intervals"
-    table = FittedTable(title, columns, _ends_of(kept, rates))
+    table = FittedTable(title, columns, _ends_of(kept, within))
     if len(kept) == len(every):
         return table
     every_row = f"`injecttf2 summary RUN --by {','.join(by)}` has all"
     return Group(table, Text(f"{len(kept)} of {len(every):,} rows; {every_row}"))
 
 
-def _worst(table: pd.DataFrame, rates: Sequence[str], rows: int | None) -> pd.DataFrame:
-    """Return the first rows of each rate."""
-    if rows is None:
-        return table
-    if not rates:
+def _first_of(table: pd.DataFrame, within: Sequence[str], rows: int) -> pd.DataFrame:
+    """Return the first rows of each kind of fault and rate."""
+    if not within:
         return table.head(rows)
-    groups = table.groupby(list(rates), dropna=False, sort=False)
-    each = max(LEAST, rows // groups.ngroups)
-    return groups.head(each).reset_index(drop=True)
+    groups = table.groupby(list(within), dropna=False, sort=False)
+    return groups.head(rows).reset_index(drop=True)
 
 
-def _named(table: pd.DataFrame, by: Sequence[str]) -> list[Column]:
-    """Return the columns that a row is told by: the place in one, the others each by itself."""
-    place = [name for name in PLACE if name in by]
-    columns = [Column(place[0], place_labels(table, place))] if place else []
-    others = [name for name in by if name not in place]
-    columns += [Column(name.replace("_", " "), [*map(_word, table[name])]) for name in others]
+def _named(table: pd.DataFrame, keys: Sequence[str]) -> list[Column]:
+    """Return the columns that a row is told by: place and fault, bit and rate in one each."""
+    columns = []
+    if place := [name for name in PLACE if name in keys]:
+        head = "layer" if "layer" in place else " and ".join(_NOUNS.get(one, one) for one in place)
+        columns.append(Column(head, place_labels(table, place, usual="layer" not in place)))
+    if bits := [name for name in BITS if name in keys]:
+        only = table.assign(**{name: None for name in BITS if name not in bits})
+        columns.append(Column("bit", bit_names(only)))
+    known = {*PLACE, *BITS, *DRAWN}
+    columns += [
+        Column(name.replace("_", " "), [*map(_word, table[name])])
+        for name in keys
+        if name not in known
+    ]
+    if {*DRAWN} & {*keys}:
+        columns.append(Column("rate", rate_labels(table)))
     return columns
 
 
@@ -147,16 +166,16 @@ def _is_exact(table: pd.DataFrame) -> bool:
     return bool(len(table)) and bool((table["method"] == EXACT).all())
 
 
-def _ends_of(table: pd.DataFrame, rates: Sequence[str]) -> frozenset[int]:
-    """Return the last row of each rate."""
-    if not rates:
+def _ends_of(table: pd.DataFrame, within: Sequence[str]) -> frozenset[int]:
+    """Return the last row of each kind of fault and rate."""
+    if not within:
         return frozenset()
-    groups = table.groupby(list(rates), dropna=False, sort=False).indices.values()
+    groups = table.groupby(list(within), dropna=False, sort=False).indices.values()
     return frozenset(int(max(rows)) for rows in groups)
 
 
 def _plural(by: Sequence[str]) -> str:
-    names = ["bits" if name in BITS else f"{name}s" for name in by]
+    names = [_NOUNS.get(name, f"{name.replace('_', ' ')}s") for name in by]
     return " and ".join(dict.fromkeys(names))
 
 

@@ -56,7 +56,10 @@ def summary(
         str, typer.Option(metavar="COLUMNS", help="Columns to group by, with commas between.")
     ] = "layer",
     sort: Sort = "sdc+due",
-    limit: Annotated[int | None, typer.Option(min=1, help="Rows to show [default: all].")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows to show of each kind of fault and rate [default: all]."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank groups of a run's trials, the most critical first: rates with intervals."""
@@ -68,7 +71,7 @@ def summary(
         if as_json:
             print_json(records(opened.criticality(names, metric=sort)))
             return
-        table = ranked_table(opened, names, metric=sort, shown_rows=limit)
+        table = ranked_table(opened, names, metric=sort, each=limit)
     screen().print(table)
 
 

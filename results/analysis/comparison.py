@@ -10,7 +10,7 @@ import numpy as np
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
 from results.analysis.published_outcomes import PublishedComparison, compare_published
-from results.analysis.summary import RATED, outcomes_of, summary
+from results.analysis.summary import RATED, add_up, outcomes_of
 from results.analysis.trial_source import TrialSource
 from results.frames import check_columns
 from results.run_folder.schema import criteria_of
@@ -106,7 +106,7 @@ def _ends(metric: str) -> list[str]:
 
 def _cells(run: TrialSource, confidence: float) -> pd.DataFrame:
     """Return the cells of a run, strings as such: the layers of two models are other categories."""
-    cells = as_texts(summary(run, CELL, confidence))
+    cells = as_texts(add_up(run, CELL, confidence))
     return cells.assign(order=np.arange(len(cells), dtype=np.float64))
 
 

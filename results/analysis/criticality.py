@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from results.analysis.accuracy import mean_accuracy
-from results.analysis.summary import NEEDED, RATED, grouping, summarise
+from results.analysis.summary import NEEDED, RATED, WITHIN, grouping, summarise, told_apart
 from results.analysis.trial_source import TrialSource, sites_of_cells
-from results.frames import check_columns, differing
+from results.frames import check_columns
 from results.run_folder.schema import DRAWN, RATE_ENDS, criteria_of
 from results.statistics.intervals import Floats, check_confidence
 
@@ -38,9 +38,12 @@ def criticality(
 ) -> pd.DataFrame:
     """Return groups of trials, the most critical first; see ``Run.criticality``."""
     keys = grouping(by)
+    apart = told_apart(run, keys)
     # What is hit more often is not more critical: ranks are within a rate, but for ranks of rates.
-    rates = [] if {*keys} <= {*DRAWN} else differing(run.trials(DRAWN), DRAWN)
-    found = ranked(run, keys, within=rates, metric=metric, confidence=confidence)
+    rates = [] if {*keys} <= {*DRAWN} else [name for name in keys if name in DRAWN]
+    within = [name for name in WITHIN if name in {*apart, *rates}]
+    by = [name for name in (*keys, *apart) if name not in within]
+    found = ranked(run, by, within=within, metric=metric, confidence=confidence)
     return found.drop(columns=list(JOINT))
 
 
@@ -72,10 +75,10 @@ def ranked(
         table = table.assign(**_accuracy_lost(trials, keys, confidence, sites))
         wide = wide.assign(**_accuracy_lost(trials, keys, joint, sites))
     bounds = np.array([wide[f"{metric}_{end}"] for end in RATE_ENDS[1:]], np.float64)
-    rate = table[f"{metric}_rate"].to_numpy(np.float64)
+    rate, low = (table[f"{metric}_{end}"].to_numpy(np.float64) for end in RATE_ENDS[:2])
     found = np.zeros((3, len(table)), np.int64)
     for rows in _within(table, within):
-        found[:, rows] = ranks(rate[rows], bounds[:, rows])
+        found[:, rows] = ranks(rate[rows], low[rows], bounds[:, rows])
     for name, values in zip(RANKS, found, strict=True):
         table[name] = values
         table[name] = table[name].astype("Int64").where(~np.isnan(rate))
@@ -87,7 +90,7 @@ def ranked(
     return table[columns].sort_values([*within, "rank"], kind="stable", ignore_index=True)
 
 
-def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
+def ranks(rate: Floats, low: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
     """Return the rank of each rate, and those that its interval allows.
 
     The rank is that of the lower bound, the highest first: a rate of which little is known does not
@@ -95,6 +98,7 @@ def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
 
     Args:
         rate: float64 [n], NaN where there is none; such a row takes no rank from others.
+        low: float64 [n], the lower bound that each is ranked by.
         bounds: float64 [2, n], of intervals that all hold together with the confidence wanted.
 
     Returns:
@@ -104,14 +108,14 @@ def ranks(rate: Floats, bounds: Floats) -> npt.NDArray[np.int64]:
     of populations", Journal of the Royal Statistical Society C 69 (2020), 589-606.
     """
     there = ~np.isnan(rate)
-    low, high = bounds
-    lows, highs = np.sort(low[there]), np.sort(high[there])
+    lowest, highest = bounds
+    lows, highs = np.sort(lowest[there]), np.sort(highest[there])
     pairs = np.stack([np.nan_to_num(low), np.nan_to_num(rate)], axis=1)
     order, place = np.unique(pairs, axis=0, return_inverse=True)
     counts = np.bincount(place.ravel()[there], minlength=len(order))
     above = counts[::-1].cumsum()[::-1] - counts
-    first = 1 + len(lows) - np.searchsorted(lows, high, side="right")
-    last = len(lows) - np.searchsorted(highs, low, side="left")
+    first = 1 + len(lows) - np.searchsorted(lows, highest, side="right")
+    last = len(lows) - np.searchsorted(highs, lowest, side="left")
     return np.stack([1 + above[place.ravel()], first, last])
 
 

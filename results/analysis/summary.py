@@ -8,8 +8,15 @@ import numpy as np
 
 from results.analysis.rate_estimates import DESIGN, Estimator
 from results.analysis.trial_source import TrialSource, sites_of_cells
-from results.frames import check_columns
-from results.run_folder.schema import RATE_ENDS, TALLIES, TRIALS, criteria_of, metrics_of
+from results.frames import check_columns, differing
+from results.run_folder.schema import (
+    DRAWN,
+    RATE_ENDS,
+    TALLIES,
+    TRIALS,
+    criteria_of,
+    metrics_of,
+)
 from results.statistics.intervals import Floats
 
 if TYPE_CHECKING:
@@ -42,6 +49,13 @@ RATED = (*MEASURED, *ADDED_UP)
 """Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
 
 
+KIND = ("target", "fault", "parameters")
+"""Columns that tell kinds of faults apart."""
+
+WITHIN = (*KIND, *DRAWN)
+"""Columns that tell kinds of faults and rates apart: groups are never of several of them."""
+
+
 def outcomes_of(metric: str) -> tuple[str, ...]:
     """Return the columns of trials that are added up for a metric."""
     return ADDED_UP.get(metric, (metric,))
@@ -60,9 +74,29 @@ def grouping(by: str | Sequence[str]) -> list[str]:
     return names
 
 
+def told_apart(run: TrialSource, by: Sequence[str]) -> list[str]:
+    """Return the columns that groups differ in beside those that they are asked by.
+
+    A mean over kinds of faults, or over probabilities, counts or bit error rates, is that of no
+    experiment, and nor is one over bits that were drawn from the sign and from the mantissa.
+    """
+    trials = run.trials([*WITHIN, "bit", "bit_field"])
+    apart = [name for name in differing(trials, WITHIN) if name not in by]
+    drawn = trials[trials["bit"].isna()]
+    if "bit" in by and "bit_field" not in by and differing(drawn, ["bit_field"]):
+        apart.append("bit_field")
+    return apart
+
+
 def summary(run: TrialSource, by: str | Sequence[str], confidence: float) -> pd.DataFrame:
     """Return a run's trials added up by group; see ``Run.summary``."""
-    keys, schema = grouping(by), run.header.schema
+    keys = grouping(by)
+    return add_up(run, [*keys, *told_apart(run, keys)], confidence)
+
+
+def add_up(run: TrialSource, keys: Sequence[str], confidence: float) -> pd.DataFrame:
+    """Return a run's trials added up by group, whatever there is in a group."""
+    schema = run.header.schema
     metrics, criteria = metrics_of(schema), criteria_of(schema)
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *metrics, *criteria])))
     sites = sites_of_cells(run)

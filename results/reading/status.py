@@ -112,6 +112,16 @@ class RunStatus:
     contradiction: str | None = None
     precision: tuple[Json, ...] = ()
 
+    @property
+    def left(self) -> int:
+        """Trials of the plan that are still to be done."""
+        return max(0, self.planned - self.done - self.failures)
+
+    @property
+    def finished(self) -> bool:
+        """Whether none is."""
+        return self.left == 0
+
 
 def make_status(
     rows: pa.Table,

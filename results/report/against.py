@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from results.analysis.comparison import as_texts, compare
 from results.analysis.criticality import METRIC
 from results.analysis.differences import CELL, WORST, difference, surest_first
+from results.analysis.summary import WITHIN
 from results.errors import NothingToShowError, ResultsError
 from results.frames import differing
 from results.reading.snapshot import Snapshot
 from results.report.labels import place_labels, rate_labels
-from results.report.rankings import WITHIN, Ranking, bit_labels, rankings
+from results.report.rankings import Ranking, bit_labels, rankings
 from results.report.tables import percent, rate
 from results.run_folder.schema import RATES
 

@@ -5,13 +5,14 @@ The report and the command line begin with it.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from results.analysis.criticality import ACCURACY_LOST, JOINT, METRIC
 from results.analysis.rate_estimates import EXACT
-from results.analysis.summary import summary
+from results.analysis.summary import WITHIN, summary
 from results.errors import NothingToShowError
-from results.report.rankings import WITHIN, rankings
+from results.report.rankings import rankings
 from results.report.tables import percent, rate
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from results.analysis.trial_source import TrialSource
+    from results.reading.run import Run
     from results.report.rankings import By, Ranking
 
 FEW = 3
@@ -36,9 +37,7 @@ _TOGETHER = " + "
 """Joins the names of layers that are hit together."""
 
 
-def answer(
-    run: TrialSource, by: By = "layer", metric: str = METRIC, confidence: float = 0.95
-) -> str:
+def answer(run: Run, by: By = "layer", metric: str = METRIC, confidence: float = 0.95) -> str:
     """Return which layer or bit is the most critical, and whether that is certain.
 
     Kinds of faults and rates are never pooled: each has a sentence, of more than ``FEW`` rates the
@@ -62,11 +61,15 @@ def answer(
         found = rankings(run, by, metric=metric, confidence=confidence)
     except NothingToShowError as error:
         return error.message if by == "layer" else ""
-    return sentences(run, found, by=by, metric=metric, confidence=confidence)
+    told = sentences(run, found, by=by, metric=metric, confidence=confidence)
+    status = run.status()
+    if by == "layer" and not status.finished:
+        told += f"\n{status.done:,} of {status.planned:,} trials are done; what comes may be worse."
+    return told
 
 
 def sentences(
-    run: TrialSource,
+    run: Run,
     found: Sequence[Ranking],
     *,
     by: By,
@@ -75,39 +78,49 @@ def sentences(
 ) -> str:
     """Return what ``answer`` does, of rankings that are there already."""
     chosen, left = _chosen(found, metric)
+    finished = run.status().finished
     lines = [
-        sentence(run, one, by=by, among=among, metric=metric, confidence=confidence)
-        for one, among in chosen
+        sentence(run, one, by, rates, metric=metric, confidence=confidence, finished=finished)
+        for one, rates in chosen
     ]
     if left and by == "layer":
         lines.append(f"{left} more kinds of faults are not told here.")
     return "\n".join(filter(None, lines))
 
 
-def _chosen(found: Sequence[Ranking], metric: str) -> tuple[list[tuple[Ranking, int]], int]:
-    """Return the rankings to tell, each with of how many rates it is the highest, or 0.
+def _chosen(
+    found: Sequence[Ranking], metric: str
+) -> tuple[list[tuple[Ranking, Sequence[Ranking]]], int]:
+    """Return the rankings to tell, each with those at all rates that it is the highest of.
 
     The second value is how many kinds of faults are left out, those that lose least.
     """
-    kinds: dict[str, list[Ranking]] = {}
-    for one in found:
-        kinds.setdefault(one.kind, []).append(one)
+    kinds = by_kind(found)
     if len(kinds) == 1 and len(found) <= FEW:
-        return [(one, 0) for one in found], 0
-    highest = [(rates[-1], len(rates) if len(rates) > 1 else 0) for rates in kinds.values()]
+        return [(one, ()) for one in found], 0
+    highest: list[tuple[Ranking, Sequence[Ranking]]] = [(one[-1], one) for one in kinds.values()]
     if len(highest) > MOST:
         highest.sort(key=lambda one: -one[0].rows[f"{metric}_rate"].max())
     return highest[:MOST], max(0, len(highest) - MOST)
 
 
+def by_kind(found: Sequence[Ranking]) -> dict[str, list[Ranking]]:
+    """Return rankings by the kind of fault that they are of, rates as they come."""
+    kinds: dict[str, list[Ranking]] = {}
+    for one in found:
+        kinds.setdefault(one.kind, []).append(one)
+    return kinds
+
+
 def sentence(
-    run: TrialSource,
+    run: Run,
     one: Ranking,
-    *,
     by: By,
-    among: int = 0,
+    rates: Sequence[Ranking] = (),
+    *,
     metric: str = METRIC,
     confidence: float = 0.95,
+    finished: bool = True,
 ) -> str:
     """Return the sentence of a ranking; empty where there is none.
 
@@ -115,13 +128,17 @@ def sentence(
         run: The run.
         one: The ranking.
         by: What it ranks.
-        among: Of how many rates its own is the highest, if that is to be told.
+        rates: Those of the same kind of fault at all rates, if what they say is to be told.
         metric: See ``answer``.
         confidence: See ``answer``.
+        finished: Whether all trials are done. If not, nothing is certain.
     """
-    label = f"{one.label} (the highest of {among} rates)" if among else one.label
+    label = one.label
+    if len(rates) > 1 and rates[-1] is one:
+        label += f" (the highest of {len(rates)} rates)"
     if (one.rows[f"{metric}_rate"] > 0).any():
-        told = _most_critical(one.rows, by, metric)
+        told = _most_critical(one.rows, by, metric, finished=finished)
+        told = told and f"{told.removesuffix('.')}{_elsewhere(one, rates, by, metric)}."
     elif by == "layer":
         told = _none(run, one, metric, confidence)
     else:
@@ -129,20 +146,48 @@ def sentence(
     return f"{label}: {told}" if label and told else told[:1].upper() + told[1:]
 
 
-def _most_critical(rows: pd.DataFrame, by: By, metric: str) -> str:
-    """Return the sentence of the row that is ranked first."""
+def _alone(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of layers that are hit alone; all where there are none."""
     single = rows[~rows["place"].str.contains(_TOGETHER, regex=False)]
-    rows = rows if single.empty else single
-    names = [
+    return rows if single.empty else single
+
+
+def _names(rows: pd.DataFrame, by: By) -> list[str]:
+    return [
         name if name.startswith("bit ") and by == "bit" else f"`{name}`" for name in rows["place"]
     ]
-    noun = "bit field" if by == "bit" and rows["bit"].isna().all() else by
+
+
+def _elsewhere(one: Ranking, rates: Sequence[Ranking], by: By, metric: str) -> str:
+    """Return what is the most critical at other rates, as an end of a sentence."""
+    firsts = [
+        (other.rate, _names(_alone(other.rows).head(1), by)[0])
+        for other in rates
+        if (other.rows[f"{metric}_rate"] > 0).any()
+    ]
+    own = _names(_alone(one.rows).head(1), by)[0]
+    told = []
+    for name, some in groupby(firsts, key=lambda first: first[1]):
+        at = [rate for rate, _ in some]
+        if name != own:
+            where = at[0] if len(at) == 1 else f"{at[0]} to {at[-1]}"
+            told.append(f"at {where} it is {name}")
+    return "".join(f"; {part}" for part in told)
+
+
+def _most_critical(rows: pd.DataFrame, by: By, metric: str, *, finished: bool) -> str:
+    """Return the sentence of the row that is ranked first."""
+    rows = _alone(rows)
+    names = _names(rows, by)
+    noun = "bit field" if by == "bit" and rows["bit"].isna().iloc[0] else by
     value, low, high = (float(rows[f"{metric}_{end}"].iloc[0]) for end in ("rate", "low", "high"))
     exact = rows["method"] == EXACT
     how = f"{percent(value)} (exact)" if exact.iloc[0] else rate(value, low, high)
     told = f"{how} {_TOLD.get(metric, f'of injected samples are {metric}')}"
     if len(rows) == 1:
         return "" if by == "bit" else f"{names[0]}: {told}; no other {noun} was injected."
+    if not finished:
+        return f"so far {names[0]} is the most critical {noun}: {told}."
     unsure = (rows[JOINT[1]] >= rows[JOINT[0]].iloc[0]).to_numpy()[1:]
     doubt = [name for name, it in zip(names[1:], unsure, strict=True) if it]
     if not doubt:
@@ -155,7 +200,7 @@ def _most_critical(rows: pd.DataFrame, by: By, metric: str) -> str:
     return f"{names[0]} is the most critical {noun}: {told}, {sure}."
 
 
-def _none(run: TrialSource, one: Ranking, metric: str, confidence: float) -> str:
+def _none(run: Run, one: Ranking, metric: str, confidence: float) -> str:
     """Return the sentence of a ranking in which nothing was lost."""
     if metric == ACCURACY_LOST:
         return "no layer loses accuracy."

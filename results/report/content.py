@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.report import plot_data
 from results.report.against import Against, against
-from results.report.answer import answer, sentence
+from results.report.answer import answer, by_kind, sentence
 from results.report.blocks import blocks
 from results.report.number_tables import number_tables
 from results.report.plots import Plot, each, or_none, plot
@@ -58,7 +58,7 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
         "status": status,
         "state": _state(status),
         "created_at": run.created_at,
-        "sentences": _sentences(run, drawn, ranked["bit"], compared),
+        "sentences": _sentences(run, drawn, ranked, compared, finished=status.finished),
         "facts": _facts(run, status, ranked["layer"]),
         "first": _first(run, drawn, ranked["bit"], missing) if drawn else [],
         "choices": _choices(drawn, start),
@@ -79,16 +79,25 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
 
 
 def _sentences(
-    run: Run, drawn: list[Ranking], bits: list[Ranking], compared: Against | None
+    run: Run,
+    drawn: list[Ranking],
+    ranked: dict[By, list[Ranking]],
+    compared: Against | None,
+    *,
+    finished: bool,
 ) -> list[tuple[int, str]]:
     """Return the answers for layers, for bits and for two runs: the choice, and the sentence."""
     if not drawn:
         return [(0, answer(run))]
-    found = [(number, sentence(run, one, by="layer")) for number, one in enumerate(drawn)]
     numbers = {one.key: number for number, one in enumerate(drawn)}
-    found += [
-        (numbers[one.key], sentence(run, one, by="bit")) for one in bits if one.key in numbers
-    ]
+    found = []
+    for by, rankings_of in ranked.items():
+        rates = by_kind(rankings_of)
+        found += [
+            (numbers[one.key], sentence(run, one, by, rates[one.kind], finished=finished))
+            for one in rankings_of
+            if one.key in numbers
+        ]
     for one, told, _ in compared.layers if compared else ():
         if one.key in numbers:
             found.append((numbers[one.key], told))
@@ -157,14 +166,13 @@ def _first(run: Run, drawn: list[Ranking], bits: list[Ranking], missing: set[str
 
 def _state(status: RunStatus) -> str:
     """Return a sentence on how complete the run is; empty if it is."""
-    left = status.planned - status.done - status.failures
-    if left <= 0:
+    if status.finished:
         return ""
     heartbeat = status.heartbeat
     running = " It was running when this was written." if heartbeat and heartbeat.alive else ""
     return (
-        f"The run is not finished: {left:,} of {status.planned:,} trials are still to be done, and "
-        f"everything here is about the others.{running}"
+        f"The run is not finished: {status.left:,} of {status.planned:,} trials are still to be "
+        f"done, and everything here is about the others.{running}"
     )
 
 

@@ -31,13 +31,16 @@ def fault_label(fault: str, parameters: object) -> str:
     return " ".join([fault, *words])
 
 
-def place_labels(frame: pd.DataFrame, columns: Sequence[str] = PLACE) -> list[str]:
+def place_labels(
+    frame: pd.DataFrame, columns: Sequence[str] = PLACE, *, usual: bool = False
+) -> list[str]:
     """Return, for every row, what is injected: its layer, and what else is not the usual.
 
     Args:
         frame: Rows with the columns ``columns``.
         columns: Some of ``PLACE``, ``layer`` among them or not. ``fault`` and ``parameters`` are
             told together.
+        usual: Whether the usual is told too.
 
     Returns:
         Such as ``conv2d``, ``dense weights kernel`` or ``dense stuck_at value=0``.
@@ -52,7 +55,7 @@ def place_labels(frame: pd.DataFrame, columns: Sequence[str] = PLACE) -> list[st
         labels[row] = " ".join(
             value
             for name, value in told.items()
-            if isinstance(value, str) and value != _USUAL.get(name)
+            if isinstance(value, str) and (usual or value != _USUAL.get(name))
         )
     return [labels[row] for row in rows.itertuples(index=False, name=None)]
 
@@ -63,12 +66,14 @@ def rate_labels(frame: pd.DataFrame) -> list[str]:
     Where there is none, the sites were chosen otherwise, as the column ``sampling`` tells.
 
     Args:
-        frame: Rows with the columns ``RATES`` and ``sampling``.
+        frame: Rows with columns of ``RATES`` and ``sampling``, those that differ.
     """
-    columns = [frame[name].astype("float64") for name in RATES]
+    none = frame.assign(**{name: float("nan") for name in RATES}, sampling="")
+    columns = [frame.get(name, none[name]).astype("float64") for name in RATES]
+    sampling = frame.get("sampling", none["sampling"])
     return [
-        _rate_label(probability, count, ber, sampling)
-        for probability, count, ber, sampling in zip(*columns, frame["sampling"], strict=True)
+        _rate_label(probability, count, ber, how)
+        for probability, count, ber, how in zip(*columns, sampling, strict=True)
     ]
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from results.analysis.accuracy import mean_accuracy
+from results.analysis.summary import WITHIN
 from results.analysis.trial_source import sites_of_cells
 from results.errors import NothingToShowError
 from results.report.labels import PLACE
-from results.report.rankings import NO_HITS, NO_TRIALS, WITHIN, layer_labels
+from results.report.rankings import NO_HITS, NO_TRIALS, layer_labels
 from results.run_folder.schema import DRAWN
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ def by_bit(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
 
     Returns:
         ``place``, then the columns of ``Run.summary`` by ``WITHIN``, ``layer``, ``variable``,
-        ``bit_field`` and ``bit``; bits that were hit.
+        ``bit_field`` and ``bit``; bits that were hit, or fields that they were drawn from.
     """
     keys = [*WITHIN, "layer", "variable", "bit_field", "bit"]
     summary = run.summary(keys, confidence=confidence)
-    return _placed(summary[summary["bit"].notna() & (summary["injected"] > 0)])
+    return _placed(summary[summary["bit_field"].notna() & (summary["injected"] > 0)])
 
 
 def none_of(summary: pd.DataFrame, outcome: str) -> str:

@@ -25,7 +25,7 @@ from results.report.figure_style import (
     row_axis,
     told,
 )
-from results.report.rankings import NO_BITS, By, Ranking, chosen, rankings
+from results.report.rankings import NO_BITS, By, Ranking, bit_names, chosen, rankings
 from results.report.site_figures import HIGHEST
 
 if TYPE_CHECKING:
@@ -92,30 +92,21 @@ def layers_by_rank(one: Ranking, *, shown: int | None = None) -> go.Figure:
 
 
 def bits_in_order(one: Ranking) -> go.Figure:
-    """Return the figure of a ranking of bits, the most significant on the left, or of fields."""
+    """Return the figure of a ranking of bits, the most significant on the left, then of fields."""
     rows = _lost(one)
-    numbered = rows["bit"].notna().all()
-    if numbered:
-        rows = rows.sort_values("bit", ascending=False)
-        places = [str(bit) for bit in rows["bit"]]
-        axis = bit_axis(places)
-    else:
-        place = rows["place"].map(plot_data.FIELDS.index)
-        rows = rows.iloc[place.argsort(kind="stable")]
-        places = rows["place"].tolist()
-        axis = bit_axis(places, "field that the bit was drawn from")
+    names = _in_order(rows)
+    rows = rows.assign(name=bit_names(rows)).set_index("name").loc[names].reset_index()
     figure = new_figure(
         title=_title("Bits over all layers", one),
         height=220,
-        xaxis=axis,
+        xaxis=bit_axis(names),
         yaxis=rate_axis("share that is lost"),
         barmode="stack",
         bargap=0.2,
         meta={},
     )
-    if numbered:
-        _name_fields(figure, rows)
-    return _ranked(figure, rows, {"x": places}, "y", "{place}")
+    _name_fields(figure, rows)
+    return _ranked(figure, rows, {"x": names}, "y", "{place}")
 
 
 def bit_heatmap(run: Run, *, label: str | None = None, confidence: float = 0.95) -> go.Figure:
@@ -152,22 +143,22 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
     _check_lost(values)
     there = {*values["place"]}
     rows = [name for name in one.rows["place"] if name in there]
-    bits = np.unique(values["bit"].to_numpy(np.int64))[::-1]
+    bits = _in_order(values)
     names = [*_ENDS, *_COUNTS]
     cells = np.full((len(rows), len(bits), len(names)), np.nan)
     down = values["place"].map({place: row for row, place in enumerate(rows)}).to_numpy(np.intp)
-    across = np.searchsorted(-bits, -values["bit"].to_numpy(np.int64))
+    across = [bits.index(name) for name in bit_names(values)]
     cells[down, across] = values[names].to_numpy(np.float64)
     figure = new_figure(
         title=_title("Layers and bits", one),
         height=height_of(len(rows), row=MAP_ROW),
-        xaxis=bit_axis([str(bit) for bit in bits]),
+        xaxis=bit_axis(bits),
         yaxis=row_axis(rows),
         meta={"row": MAP_ROW, "columns": ["layer", "bit", *names]},
     )
     figure.add_trace(
         go.Heatmap(
-            x=[str(bit) for bit in bits],
+            x=bits,
             y=escaped(rows),
             customdata=cells,
             hovertemplate=hover(names, "%{y}", "bit %{x}", *_LINES),
@@ -178,10 +169,21 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def bit_axis(names: Sequence[str], title: str = "bit") -> dict[str, Any]:
+def _in_order(rows: pd.DataFrame) -> list[str]:
+    """Return the names of bits, the most significant first, then those of fields."""
+    bits = rows["bit"].dropna().unique().tolist()
+    drawn = {*rows.loc[rows["bit"].isna(), "bit_field"]}
+    return [
+        *(str(bit) for bit in sorted(bits, reverse=True)),
+        *(name for name in plot_data.FIELDS if name in drawn),
+    ]
+
+
+def bit_axis(names: Sequence[str]) -> dict[str, Any]:
     """Return the horizontal axis of the bits that were injected, each of which has its label."""
+    fields = not any(name.isdecimal() for name in names)
     return {
-        "title": {"text": title},
+        "title": {"text": "field that the bit was drawn from" if fields else "bit"},
         "type": "category",
         "categoryorder": "array",
         "categoryarray": list(names),

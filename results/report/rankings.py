@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from results.analysis.criticality import METRIC, ranked
+from results.analysis.summary import KIND, WITHIN
 from results.errors import NothingToShowError
 from results.frames import differing
 from results.report.labels import fault_label, place_labels, rate_labels
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
     from results.analysis.trial_source import TrialSource
 
-KIND = ("target", "fault", "parameters")
-"""Columns that tell kinds of faults apart."""
-
-WITHIN = (*KIND, *DRAWN)
-"""Columns in which the rows of a ranking are equal."""
+ANY = "any"
+"""The field of a bit that was drawn from the whole word."""
 
 NO_TRIALS = "No trial is finished yet."
 NO_HITS = "Nothing was hit: the rates of these trials are 0, or too low for so few samples."
@@ -75,8 +73,8 @@ def rankings(
 ) -> list[Ranking]:
     """Return the rankings of a run, kind by kind, each from the lowest rate to the highest.
 
-    Of bits, those that have trials of their own are ranked; where none has, the fields that bits
-    were drawn from.
+    Of bits, those that have trials of their own are ranked, and the fields that bits were drawn
+    from.
 
     Raises:
         NothingToShowError: No trial is finished, none hit a sample, or there are no bits.
@@ -90,7 +88,7 @@ def rankings(
     table = ranked(run, _RANKED[by], within=WITHIN, metric=metric, confidence=confidence)
     table = table[table["injected"] > 0]
     if by == "bit":
-        table = _told_apart(table)
+        table = _with_bits(table)
     apart = differing(trials, KIND)
     several = bool(differing(trials, DRAWN))
     mixed = trials.groupby(list(RATES), dropna=False)["sampling"].nunique().gt(1).any()
@@ -128,10 +126,13 @@ def layer_labels(rows: pd.DataFrame) -> list[str]:
 
 def bit_labels(rows: pd.DataFrame) -> list[str]:
     """Return the bit of every row, ``bit 30``, or the field that it was drawn from."""
+    return [f"bit {name}" if name.isdecimal() else name for name in bit_names(rows)]
+
+
+def bit_names(rows: pd.DataFrame) -> list[str]:
+    """Return the bit of every row, ``30``, or the field that it was drawn from."""
     pairs = zip(rows["bit"].astype(object), rows["bit_field"].astype(object), strict=True)
-    return [
-        f"bit {bit}" if isinstance(bit, int | np.integer) else str(field) for bit, field in pairs
-    ]
+    return [str(bit if isinstance(bit, int | np.integer) else field) for bit, field in pairs]
 
 
 def _kind(row: Mapping[Any, object], apart: Sequence[str]) -> str:
@@ -142,14 +143,13 @@ def _kind(row: Mapping[Any, object], apart: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of numbered bits or, where there are none, of fields but the whole word.
+def _with_bits(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of numbered bits and of fields that bits were drawn from.
 
     Raises:
-        NothingToShowError: There are neither.
+        NothingToShowError: There are none, or bits were drawn from the whole word alone.
     """
-    numbered = table[table["bit"].notna()]
-    fields = table[table["bit_field"].notna() & (table["bit_field"] != "any")]
-    if numbered.empty and fields.empty:
+    table = table[table["bit_field"].notna()]
+    if (table["bit"].isna() & (table["bit_field"] == ANY)).all():
         raise NothingToShowError(NO_BITS)
-    return fields if numbered.empty else numbered
+    return table

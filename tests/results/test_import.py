@@ -36,5 +36,5 @@ print(len(run.trials()), run.status().done, len(run.summary()))
         capture_output=True,
         text=True,
     )
-    assert (done.stdout, done.stderr) == ("24 24 6\n", "")
+    assert (done.stdout, done.stderr) == ("24 24 12\n", "")
     assert (tmp_path / "report.html").is_file()

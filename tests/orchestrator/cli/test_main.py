@@ -45,10 +45,11 @@ def test_the_table_tells_faults_apart_by_their_parameters(
     assert "skipping pool, flatten, dropout, softmax, each because it has no weights\n" in ended.err
     names = {line.partition("%")[0].rpartition(" ")[0].strip() for line in ended.out.splitlines()}
     assert {
-        f"{layer} weights {fault}"
+        f"{layer} {fault}"
         for layer in ("conv", "logits")
         for fault in ("stuck_at value=0", "stuck_at value=1", "zero")
     } <= names
+    assert "layers, most critical first by sdc+due; weights; 1 site; 95% intervals" in ended.out
 
 
 def test_run_writes_to_runs_and_the_campaigns_name_by_default(
@@ -354,7 +355,7 @@ def test_the_table_names_the_fault_where_it_is_no_bit_flip(
     head = campaign.read_text().partition("grid:")[0]
     campaign.write_text(f"{head}grid: {{layers: conv, fault: zero, counts: 2}}\n")
     ended = injecttf2("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
-    assert "conv zero" in ended.out
+    assert "layers, most critical first by sdc+due; zero; 2 sites; 95% intervals" in ended.out
     assert "bit_flip" not in ended.out
 
 

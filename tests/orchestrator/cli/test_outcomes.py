@@ -110,9 +110,10 @@ def test_targets_and_faults_are_told_where_they_are_not_the_usual(tmp_path: Path
         ],
     )
     lines = printed(outcome_tables(run))
+    assert "layers, most critical first by sdc+due; weights; 1 site; 95% intervals" in lines
     assert [row[:4] for row in rows(lines, "dense")] == [
-        ["dense", "weights", "stuck_at", "value=0"],
-        ["dense", "weights", "6.00%", "(0.18"],
+        ["dense", "6.00%", "(0.18", "to"],
+        ["dense", "stuck_at", "value=0", "18.00%"],
     ]
 
 
@@ -136,4 +137,4 @@ def test_a_narrow_terminal_has_the_names_and_the_rate(tmp_path: Path, width: int
 
 def test_a_run_without_trials_has_none(tmp_path: Path) -> None:
     run: Run = write_run(tmp_path / "run", [])
-    assert printed(outcome_tables(run)) == ["no trial is finished"]
+    assert printed(outcome_tables(run)) == ["No trial is finished yet."]

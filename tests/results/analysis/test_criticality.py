@@ -148,7 +148,7 @@ def test_metric_that_there_is_not_is_refused(made: Make, trials: Table) -> None:
 
 def test_equal_rates_share_a_rank() -> None:
     rate = np.array([0.2, 0.5, 0.5, np.nan, 0.1])
-    place, first, last = ranks(rate, (rate, rate))
+    place, first, last = ranks(rate, rate, np.stack([rate, rate]))
     assert place[[0, 1, 2, 4]].tolist() == [3, 1, 1, 4]
     assert first[[0, 1, 2, 4]].tolist() == [3, 1, 1, 4]
     assert last[[0, 1, 2, 4]].tolist() == [3, 2, 2, 4]
@@ -162,7 +162,7 @@ def test_true_ranks_are_all_within_their_bounds_as_often_as_asked() -> None:
     right = 0
     for counts in rng.binomial(300, truth, (2_000, 12)):
         interval: Interval = wilson(counts, 300, 0.95 ** (1 / 12))
-        _, first, last = ranks(counts / 300, interval)
+        _, first, last = ranks(counts / 300, interval[0], np.stack(interval))
         right += bool(((first <= true_rank) & (true_rank <= last)).all())
     assert right / 2_000 >= 0.945
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
+from results.analysis.summary import add_up
 from results.report.plot_data import accuracy
 
 Table = Callable[..., pa.Table]
@@ -150,9 +151,8 @@ def test_null_is_a_group_beside_every_other_value(
     run: Callable[..., Run], trials: Table, row: Callable[[int], dict[str, object]], by: list[str]
 ) -> None:
     changes = list(CELLS.values())
-    summary = run(
-        *(trials(2 * n, 2 * n + 1, **change) for n, change in enumerate(changes))
-    ).summary(by)
+    made = run(*(trials(2 * n, 2 * n + 1, **change) for n, change in enumerate(changes)))
+    summary = add_up(made, by, 0.95)
     rows = [{**row(2 * n), **change} for n, change in enumerate(changes)]
     expected = Counter(tuple(one[name] for name in by) for one in rows)
     groups = summary[by].astype(object).where(summary[by].notna(), None)
@@ -162,16 +162,30 @@ def test_null_is_a_group_beside_every_other_value(
     assert found == {key: 2 * count for key, count in expected.items()}
 
 
-def test_layer_has_its_outputs_and_weights_in_one_group(
+def test_targets_faults_and_rates_are_told_apart_without_being_asked_for(
     run: Callable[..., Run], trials: Table
 ) -> None:
     weights = trials(2, 3, **CELLS["weights"] | {"sites": 3, "injected": 10, "sdc": 6})
-    opened = run(trials(0, 1), weights)
-    summary = opened.summary(["layer"])
-    assert summary["layer"].tolist() == ["conv2d"]
-    assert (summary["trials"][0], summary["injected"][0], summary["sdc"][0]) == (4, 32, 16)
-    assert summary["sdc_rate"][0] == 16 / 32
-    assert opened.summary(["layer", "target"])["sdc_rate"].tolist() == [4 / 12, 12 / 20]
+    opened = run(trials(0, 1), weights, trials(4, fault="zero", bit=None, bit_field=None))
+    summary = opened.summary("layer")
+    told = summary[["layer", "target", "fault"]].astype(str).to_numpy().tolist()
+    assert told == [
+        ["conv2d", "outputs", "bit_flip"],
+        ["conv2d", "outputs", "zero"],
+        ["conv2d", "weights", "bit_flip"],
+    ]
+    assert (
+        summary.columns.tolist().index("trials") == 5
+    )  # and the rate, which weights have as count
+    assert summary["trials"].tolist() == [2, 1, 2]
+    assert summary["sdc_rate"].tolist()[::2] == [4 / 12, 12 / 20]
+
+
+def test_bits_of_several_fields_are_told_apart(run: Callable[..., Run], trials: Table) -> None:
+    drawn = (trials(2 * n, bit=None, bit_field=one) for n, one in enumerate(("sign", "mantissa")))
+    summary = run(*drawn, trials(5)).summary("bit")
+    assert summary.columns[:2].tolist() == ["bit", "bit_field"]
+    assert summary["trials"].tolist() == [1, 1, 1]
 
 
 def test_accuracy_may_be_a_mean_score(run: Callable[..., Run], trials: Table) -> None:

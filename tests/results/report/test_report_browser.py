@@ -122,7 +122,7 @@ def test_hovering_tells_values_and_n(page: Page) -> None:
 
 def test_another_rate_is_shown_when_it_is_chosen(page: Page) -> None:
     answer = page.locator(".answer:not([hidden])").first
-    expect(answer).to_contain_text("p = 0.5: ")
+    expect(answer).to_contain_text("p = 0.5 ")
     page.locator("#choice").select_option("p = 0.1")
     expect(answer).to_contain_text("p = 0.1: ")
     assert saved(page, "layers", "CSV")[0] == "layers-p-0.1.csv"

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from results import Run, RunHeader, RunWriter, open_run, wilson
+from results.analysis.summary import add_up
 from results.statistics.clusters import cluster_wilson, clustered_sums
 from results.statistics.strata import Strata, stratified
 
@@ -98,9 +99,9 @@ def test_cells_weigh_as_much_as_they_inject_in_a_trial(run: Make, trials: Table)
         "due_changed": 0,
     }
     some = run(trials(0), trials(2, 3, **seldom))
-    assert some.summary("layer")["sdc_rate"][0] == pytest.approx(2 / (6 + 2))
+    assert add_up(some, ["layer"], 0.95)["sdc_rate"][0] == pytest.approx(2 / (6 + 2))
     again = run(trials(1))
-    assert again.summary("layer")["sdc_rate"][0] == 4 / (12 + 4)
+    assert add_up(again, ["layer"], 0.95)["sdc_rate"][0] == 4 / (12 + 4)
 
 
 def test_one_cell_gets_wilson_however_many_trials_it_has(run: Make, trials: Table) -> None:
@@ -131,8 +132,8 @@ def test_weight_faults_that_were_never_seen_are_bounded_by_their_number(
 
 def test_outputs_and_weights_in_one_group_have_trials_as_units(run: Make, trials: Table) -> None:
     opened = run(trials(0, 1), trials(2, 3, **WEIGHTS))
-    assert opened.summary("layer")["method"].tolist() == ["cluster wilson"]
-    assert opened.summary("target")["method"].tolist() == ["wilson", "cluster wilson"]
+    assert add_up(opened, ["layer"], 0.95)["method"].tolist() == ["cluster wilson"]
+    assert add_up(opened, ["target"], 0.95)["method"].tolist() == ["wilson", "cluster wilson"]
 
 
 def test_complete_exhaustive_cells_are_exact(run: Make, trials: Table) -> None:
@@ -173,7 +174,7 @@ def test_exhaustive_cell_that_the_plan_does_not_know_is_not_exact(run: Make, tri
 def test_exhaustive_and_random_cells_share_a_group(run: Make, trials: Table) -> None:
     """The complete one has no error: the interval is narrower than of two random ones."""
     opened = run(trials(0, 1, sampling="exhaustive"), trials(2, 3), complete={"0": 2})
-    row = opened.summary("layer").iloc[0]
+    row = add_up(opened, ["layer"], 0.95).iloc[0]
     assert row["method"] == "stratified wilson"
     assert bounds(row) == pytest.approx((1 / 3, *wilson(48 / 3, 48)))
 
@@ -275,4 +276,4 @@ def test_paired_cells_of_other_counts_are_independent(run: Make, trials: Table) 
         trials(2 * cell, 2 * cell + 1, sampling="paired", probability=None, count=count)
         for cell, count in enumerate((1, 2))
     ]
-    assert bounds(run(*tables).summary("layer").iloc[0]) == (1 / 3, *wilson(8, 24))
+    assert bounds(add_up(run(*tables), ["layer"], 0.95).iloc[0]) == (1 / 3, *wilson(8, 24))
