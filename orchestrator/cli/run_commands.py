@@ -110,8 +110,8 @@ def compare(
         ),
     ],
     metric: Annotated[
-        str, typer.Option(metavar="METRIC", help="sdc, due, sdc+due, critical or a criterion.")
-    ] = "sdc",
+        str, typer.Option(metavar="METRIC", help="sdc+due, sdc, due, critical or a criterion.")
+    ] = "sdc+due",
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from results.analysis.criticality import METRIC
 from results.analysis.differences import CELL, difference, put_pairs
 from results.analysis.paired import AT_ONCE, paired_differences
 from results.analysis.published_outcomes import PublishedComparison, compare_published
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @overload
 def compare(
-    run_a: TrialSource, run_b: TrialSource, confidence: float = 0.95, *, metric: str = "sdc"
+    run_a: TrialSource, run_b: TrialSource, confidence: float = 0.95, *, metric: str = METRIC
 ) -> pd.DataFrame: ...
 
 
@@ -36,7 +37,7 @@ def compare(
     run_b: TrialSource | str | Path,
     confidence: float = 0.95,
     *,
-    metric: str = "sdc",
+    metric: str = METRIC,
 ) -> pd.DataFrame | PublishedComparison:
     """Return how the rates of the same cells differ between two runs.
 
@@ -52,7 +53,7 @@ def compare(
         run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
         run_b: The second; or a CSV file with published outcomes of the first's fault list.
         confidence: Two-sided confidence level of the bounds, between 0 and 1.
-        metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or a criterion that both runs have; not
+        metric: ``sdc+due``, ``sdc``, ``due``, ``critical`` or a criterion that both runs have; not
             for a file.
 
     Returns:
@@ -74,7 +75,7 @@ def compare(
         ):
             raise TypeError(f"{name} is {run!r}, expected a run: open it with open_run(PATH).")
     if isinstance(run_b, str | Path):
-        if metric != "sdc":
+        if metric != METRIC:
             raise ValueError(
                 f"metric is {metric!r}: a file tells critical predictions only (sdc + due_changed)."
             )

@@ -337,7 +337,7 @@ class Run:
         of: str = "bit",
         baseline: object | None = WORST,
         *,
-        metric: str = "sdc",
+        metric: str = METRIC,
         confidence: float = 0.95,
     ) -> pd.DataFrame:
         """Return the differences in rate between cells that differ in nothing but ``of``.
@@ -352,7 +352,7 @@ class Run:
             baseline: The value that the others are compared with; ``worst`` for the one that has
                 the highest rate among those that differ in nothing else, the first of equal ones;
                 None for all pairs.
-            metric: ``sdc``, ``due``, ``sdc+due``, ``critical`` or one of the run's criteria.
+            metric: ``sdc+due``, ``sdc``, ``due``, ``critical`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
 
         Returns:

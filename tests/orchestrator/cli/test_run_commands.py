@@ -26,7 +26,7 @@ def test_summary_ranks_what_it_is_asked_for(injecttf2: Command, folder: Path) ->
     assert next(line.split()[:5] for line in lines if line.startswith((" conv", " dense"))) == [
         *("conv", "30", "p", "=", "0.1")
     ]
-    assert lines[-1] == "6 of 12 rows; `injecttf2 summary RUN --by layer,bit` has all"
+    assert lines[-1] == "4 of 12 rows; `injecttf2 summary RUN --by layer,bit` has all"
 
 
 def test_summary_json_has_all_columns(injecttf2: Command, folder: Path) -> None:
@@ -96,8 +96,8 @@ def test_two_runs_are_compared_cell_by_cell(injecttf2: Command, folder: Path) ->
     ended = injecttf2("compare", folder, other)
     lines = [line.rstrip() for line in ended.out.splitlines()]
     assert lines[:2] == [
-        "of 4 cells in both runs 2 certainly have a higher rate of sdc in the second, 0 a lower "
-        "one",
+        "of 4 cells in both runs 2 certainly have a higher rate of sdc+due in the second, 0 a "
+        "lower one",
         "8 cells are only in the first run",
     ]
     first = next(line.split() for line in lines if line.startswith(" conv"))

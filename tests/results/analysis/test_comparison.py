@@ -32,7 +32,7 @@ def test_cells_of_one_run_only_are_told(made: Make, trials: Table) -> None:
     assert table["bit"].tolist() == [30, 31, 29]
     assert table["runs"].tolist() == ["both", "a", "b"]
     assert table["trials_b"].tolist() == [1, 0, 1]
-    assert table["rate_a"].tolist()[:2] == [1 / 3, 1 / 3]
+    assert table["rate_a"].tolist()[:2] == [1 / 2, 1 / 2]
     assert table["difference"].isna().tolist() == [False, True, True]
     assert table["method"].isna().tolist() == [False, True, True]
 
@@ -108,4 +108,4 @@ def test_paths_are_no_runs(made: Make, trials: Table) -> None:
 def test_run_without_trials_has_no_cells(made: Make, trials: Table) -> None:
     table = compare(made(trials(0), name="a"), made(trials(), name="b"))
     assert table["runs"].tolist() == ["a"]
-    assert table["rate_a"].tolist() == [1 / 3]
+    assert table["rate_a"].tolist() == [1 / 2]
