@@ -6,8 +6,9 @@
     │   ├── ModelError       the model cannot be loaded, walked or cut
     │   ├── DatasetError     the data cannot be loaded or does not fit the model
     │   └── FaultError       there is no such fault model, or one of the user's own is wrong
-    └── EngineError          the engine found itself wrong, for example a cut that does not
-                             reproduce the golden outputs
+    ├── EngineError          the engine found itself wrong, for example a cut that does not
+    │                        reproduce the golden outputs
+    └── StoppedError         of orchestrator.errors: a run had to stop on its way
 
 The package ``results`` has a root of its own (``results.errors.ResultsError``), because reading
 results must not depend on the engine.

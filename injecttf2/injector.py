@@ -41,7 +41,7 @@ class Site:
         layer: Address of the layer.
         element: Index into the layer's output of one sample, or into the variable: one number for
             each axis, or one into the flattened array.
-        sample: Which of the samples; for outputs.
+        sample: Which of the samples, from 0; for outputs.
         variable: Name of the weight, such as ``kernel``; for weights.
         bit: Which bit, counted from the least significant; None where the fault has none.
     """
@@ -81,13 +81,7 @@ class Result:
 
 
 class Injector:
-    """A model and some samples, to inject single faults into.
-
-    Example::
-
-        injector = Injector(model, images)
-        result = injector.flip(layer="conv2d", sample=3, element=(0, 5, 2), bit=30)
-        print(result.outcome, result.outputs, result.golden)
+    """A model and some samples, to inject single faults into. The model is never changed.
 
     Args:
         model: A Keras model, or another that can be traced.
@@ -98,6 +92,16 @@ class Injector:
     Raises:
         ModelError: The model cannot be traced, or its output has no top-1.
         DatasetError: The golden outputs hold NaN or Inf.
+
+    Examples:
+        >>> from injecttf2 import Injector
+        >>> from injecttf2.datasets.digits import test_data
+        >>> from injecttf2.models.digits_cnn import trained_model
+        >>> images, _ = test_data()
+        >>> injector = Injector(trained_model(), images[:50].astype("float32"))
+        >>> result = injector.flip(layer="softmax", sample=3, element=1, bit=30)
+        >>> result.outcome, result.golden.argmax(axis=1), result.outputs.argmax(axis=1)
+        ('sdc', array([7]), array([1]))
     """
 
     def __init__(
@@ -135,16 +139,24 @@ class Injector:
         """Flip one bit, or several at once.
 
         Args:
-            sites: The places; or one of them by the other arguments, see :class:`Site`.
+            *sites: The places; or one of them by the other arguments, those of a ``Site``.
             layer: Address of the layer.
             element: Index of the element.
-            sample: Which of the samples.
+            sample: Which of the samples, from 0.
             variable: Name of the weight.
             bit: Which bit.
+
+        Returns:
+            What came of it: of one sample for a fault in an output, of all for one in a weight.
 
         Raises:
             ModelError: There is no such layer, weight or element, or it cannot be injected.
             FaultError: A bit is missing, or the word has no such bit.
+
+        Examples:
+            >>> kernel = injector.flip(layer="dense", variable="kernel", element=(7, 5), bit=30)
+            >>> len(kernel.outcomes)
+            50
         """
         if layer is not None and element is not None:
             sites = (*sites, Site(layer, element, sample, variable, bit))
@@ -160,12 +172,22 @@ class Injector:
 
         Args:
             fault: What happens at each of them.
-            sites: The places, all in outputs or all in weights.
+            *sites: The places, all in outputs or all in weights.
             seed: Of the numbers that the fault draws, if any.
+
+        Returns:
+            What came of it, for the samples that were hit.
 
         Raises:
             ModelError: There is no such layer, weight or element, or it cannot be injected.
             FaultError: The fault does not fit a place.
+
+        Examples:
+            >>> from injecttf2 import Site
+            >>> from injecttf2.faults import Scale
+            >>> sites = Site("conv2d", (0, 5, 2), sample=3), Site("dense", 5, sample=4)
+            >>> injector.inject(Scale(-20.0), *sites).samples
+            array([3, 4])
         """
         if not sites:
             raise FaultError("received no site; expected at least one")

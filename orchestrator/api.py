@@ -40,19 +40,9 @@ def run(
 ) -> Run:
     """Run a campaign, or what is left of it, and return its results.
 
-        from injecttf2 import Campaign, run
-
-        campaign = Campaign(
-            model="my_model.keras",
-            dataset="test.npz",
-            precision={"half_width": 0.01},
-            grid={"bits": ["0-31"], "probabilities": 1.0},
-        )
-        run(campaign, "runs/first", executor="inline").criticality()
-
     Args:
-        campaign: The campaign, from :func:`load_campaign` or made here with the keys of the file;
-            file paths are relative to the current folder then.
+        campaign: The campaign, from ``load_campaign`` or made here with the keys of the file; file
+            paths are relative to the current folder then.
         output: The run directory, local or ``s3://``, ``gs://``, ``abfs://``; default
             ``runs/NAME``.
         executor: ``ray``, ``inline`` for this process, or ``auto``: Ray where there is more work
@@ -63,8 +53,8 @@ def run(
         cpu_workers: Workers without a GPU beside those with one.
         any_numerics: Whether to take workers that round otherwise than the others.
         address: Of an existing Ray cluster; None starts Ray on this machine.
-        levels: Levels that may be used, none of which changes an outcome; None takes the
-            campaign's, an empty list is level ``dense``.
+        levels: Levels that may be used, ``drop`` and ``difference``, none of which changes an
+            outcome; None takes the campaign's, an empty list is level ``dense``.
         retry_failed: Whether to try trials again that were given up on.
         patience: Seconds without any worker after which the run stops; None for 300, on a cluster
             1800.
@@ -81,6 +71,22 @@ def run(
         ValueError: An argument is not one of those named.
         StoppedError: Not all is done: no worker could be had, or it was interrupted. The same call
             goes on.
+
+    Examples:
+        >>> from injecttf2 import Campaign, run
+        >>> campaign = Campaign(
+        ...     model="builtin:digits_cnn",
+        ...     dataset={"source": "digits", "samples": 50},
+        ...     grid={"layers": "dense", "bits": [23, 30], "probabilities": 1.0},
+        ...     repetitions=2,
+        ... )
+        >>> small = run(campaign, "runs/small", executor="inline", quiet=True)
+        >>> small.trials(["layer", "bit", "repetition", "injected"])
+           layer  bit  repetition  injected
+        0  dense   23           0        50
+        1  dense   23           1        50
+        2  dense   30           0        50
+        3  dense   30           1        50
     """
     workers, cpus_per_worker = plain_values([workers, cpus_per_worker])
     gpus_per_worker, chosen, patience = plain_values([gpus_per_worker, levels, patience])

@@ -5,7 +5,7 @@
     ├── RunMismatchError         the run directory belongs to another campaign
     ├── RunLockedError           another process writes into the run directory
     ├── RunCorruptError          a file in the run directory is not what it must be
-    ├── TrialNotFoundError       the run holds no such trial (also a ``KeyError``)
+    ├── TrialNotFoundError       the run holds no such trial (also a KeyError)
     └── NothingToShowError       a figure would be empty: the message says why
 
     ResultsWarning (UserWarning) something was left out of what a reader returned

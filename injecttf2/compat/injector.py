@@ -38,8 +38,8 @@ class InjectTF2:
         model: A Keras model, or the path of a ``.keras`` or ``.h5`` file.
         path_to_config: The YAML file, with one section ``inject_layer``.
         tf_dataset: Unbatched ``tf.data.Dataset`` of (input, label); labels are classes or one-hot.
-        batch_size: Samples, 1 or more, in a batch of :meth:`evaluate_golden_run_model` and
-            :meth:`get_top_k_from_layer`; it does not change any result.
+        batch_size: Samples, 1 or more, in a batch of ``evaluate_golden_run_model`` and
+            ``get_top_k_from_layer``; it does not change any result.
         logging_level: Level of the logger ``injecttf2``; where logs go is what the script sets up,
             with ``logging.basicConfig()`` for example.
         seed: Seed of the draws.

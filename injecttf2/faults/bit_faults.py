@@ -153,7 +153,15 @@ class BitFault(Fault):
 class BitFlip(BitFault):
     """Bits of the word are inverted (XOR), whatever value the word holds.
 
-    One bit, unless several ``flips`` or a ``burst`` are asked for; see ``BitFault``.
+    Args:
+        bit: The bit, counted from the least significant; or ``bit_field``.
+        bit_field: ``sign``, ``exponent``, ``mantissa`` or ``any``; the bit is uniform over that
+            field at every site.
+        flips: So many different bits of the field, every set of them equally likely.
+        burst: So many adjacent bits, the site's bit being the lowest; or ``flips``.
+
+    Raises:
+        ValueError: An argument is none of these, or they do not go together.
     """
 
     name: ClassVar[str] = "bit_flip"
@@ -168,8 +176,11 @@ class StuckAt(BitFault):
     """Bits of the word read 0 or 1, whatever was written; where they do so anyway, nothing changes.
 
     Args:
-        value: 0 or 1. The other arguments are those of ``BitFault``; of several ``flips`` or a
+        value: 0 or 1. The other arguments are those of ``BitFlip``; of several ``flips`` or a
             ``burst``, all bits are stuck at the same value.
+
+    Raises:
+        ValueError: An argument is none of these, or they do not go together.
     """
 
     name: ClassVar[str] = "stuck_at"

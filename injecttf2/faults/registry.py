@@ -47,13 +47,41 @@ Class = TypeVar("Class", bound=type)
 
 
 def fault(name: str) -> Callable[[Class], Class]:
-    """Return a decorator that makes a frozen dataclass a fault model; see ``custom``.
+    """Return a decorator that makes a frozen dataclass a fault model.
+
+    The class has a method ``corrupt(values, draws)``. ``values`` is [sites] in the layer's dtype;
+    ``draws`` is float64 [sites, n], uniform in [0, 1), where the class says ``draws: ClassVar[int]
+    = n``, by default 0. It returns the new values, of the same shape and dtype. It must be pure and
+    work on each site by itself: sites of any number of trials come together. A fault has no bit, so
+    its sites are whole words. The fields of the class are its parameters.
 
     Args:
         name: Its name in YAML and in the results.
 
+    Returns:
+        The decorator, which returns the class as it is.
+
     Raises:
         FaultError: The name is taken, or the class cannot be a fault model.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from injecttf2 import Campaign, fault, run
+        >>> @fault("attenuate")
+        ... @dataclass(frozen=True)
+        ... class Attenuate:
+        ...     factor: float
+        ...
+        ...     def corrupt(self, values, draws):
+        ...         return (self.factor * values).astype(values.dtype)
+        >>> campaign = Campaign(
+        ...     model="builtin:digits_cnn",
+        ...     dataset="digits",
+        ...     grid={"fault": {"type": "attenuate", "factor": 0.5}, "counts": 100},
+        ... )
+        >>> trials = run(campaign, "runs/attenuate", executor="inline", quiet=True).trials()
+        >>> trials["fault"].unique().tolist(), trials["sites"].tolist()
+        (['attenuate'], [100, 100, 100, 100, 100, 100, 100])
     """
 
     def register(kind: Class) -> Class:

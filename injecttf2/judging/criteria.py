@@ -26,8 +26,8 @@ class Criterion(Component, ABC):
     """A criterion that an injected sample may meet.
 
     One of your own is a subclass, best a frozen dataclass whose fields are its parameters; see
-    :class:`judge.Judge` for the tensors that it gets. The column is ``sdc_`` and its ``name``, by
-    default that of the class.
+    ``Judge`` for the tensors that it gets. The column is ``sdc_`` and its ``name``, by default that
+    of the class.
     """
 
     def check(self, output: Output) -> None:

@@ -61,11 +61,12 @@ class Judge(Component, ABC):
 
     A judge of your own is a subclass, best a frozen dataclass whose fields are the parameters that
     the campaign file gives; a field ``logits`` is filled in, whether the model's outputs are logits
-    and not probabilities: see ``output_kind``. The methods on outputs run in a compiled function,
-    on TensorFlow's tensors, whose first axis is the samples. Outputs come as float32, or as float64
-    where the model's dtype is that or an integer type. They are always finite: a sample whose
-    outputs are not is ``due``, and has its golden outputs in their place. Samples must not depend
-    on one another.
+    and not probabilities. A campaign names it ``package.module:Class``.
+
+    The methods on outputs run in a compiled function, on TensorFlow's tensors, whose first axis is
+    the samples. Outputs come as float32, or as float64 where the model's dtype is that or an
+    integer type. They are always finite: a sample whose outputs are not is ``due``, and has its
+    golden outputs in their place. Samples must not depend on one another.
     """
 
     def check(self, output: Output) -> None:
@@ -80,7 +81,7 @@ class Judge(Component, ABC):
         labels: npt.NDArray[Any],
         output: Output,  # noqa: ARG002 - for subclasses
     ) -> npt.NDArray[Any]:
-        """Return the labels of the data set, [samples, ...], as :meth:`score` takes them.
+        """Return the labels of the data set, [samples, ...], as ``score`` takes them.
 
         Raises:
             DatasetError: They do not fit the model's output.
@@ -105,7 +106,7 @@ class Judge(Component, ABC):
 
         Args:
             outputs: [samples, ...].
-            labels: [samples, ...], as :meth:`labels` returned them.
+            labels: [samples, ...], as the method ``labels`` returned them.
 
         Returns:
             Floating-point [samples]; their mean is the accuracy.

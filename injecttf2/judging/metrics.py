@@ -23,8 +23,8 @@ class Metric(Component, ABC):
     """A number for each sample.
 
     One of your own is a subclass, best a frozen dataclass whose fields are its parameters; see
-    :class:`judge.Judge` for the tensors that it gets. The column is ``metric_`` and its ``name``,
-    by default that of the class.
+    ``Judge`` for the tensors that it gets. The column is ``metric_`` and its ``name``, by default
+    that of the class.
     """
 
     worst: ClassVar[float] = 0.0

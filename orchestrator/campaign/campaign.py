@@ -236,6 +236,18 @@ class Campaign(Schema):
 
         Raises:
             CampaignError: An argument is unknown or wrong; what is wrong is told with its path.
+
+        Examples:
+            >>> from injecttf2 import Campaign
+            >>> campaign = Campaign(
+            ...     model="builtin:digits_cnn",
+            ...     dataset="digits",
+            ...     grid={"bits": [30, 31], "probabilities": 1.0},
+            ... )
+            >>> campaign.grid[0].bits
+            (30, 31)
+            >>> campaign.model_copy(update={"repetitions": 5}).repetitions
+            5
         """
         told, held = in_memory.apart(data)
         super().__init__(**told)
@@ -252,7 +264,15 @@ class Campaign(Schema):
         return campaign
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with other values, which are checked; what is in memory is not copied."""
+        """Return a copy with other values, which are checked; what is in memory is not copied.
+
+        Args:
+            update: Keys of a campaign, and their new values.
+            deep: Whether to copy values too.
+
+        Raises:
+            CampaignError: A value is wrong.
+        """
         told, held = in_memory.apart(update)
         copy = super().model_copy(update=told, deep=deep)
         copy._held = {**self._held, **held}
@@ -353,8 +373,16 @@ def load_campaign(
         dataset: Replaces the file's data set; a path is relative to the current folder.
         overrides: Values in place of the file's, ``PATH=VALUE`` each, such as ``grid.bits=[30]``.
 
+    Returns:
+        The campaign, checked.
+
     Raises:
         CampaignError: The file cannot be read or is wrong, or no model or data set is given.
+
+    Examples:
+        >>> from injecttf2 import load_campaign
+        >>> load_campaign("first.yaml", overrides=["repetitions=2"]).repetitions
+        2
     """
     campaign = _parsed(source := read_layers(on_disk(Path(path)), overrides))
     specs = {

@@ -41,13 +41,14 @@ def compare(
 ) -> pd.DataFrame | PublishedComparison:
     """Return how the rates of the same cells differ between two runs.
 
-    With a file in place of the second run: how critical the faults of a list are, in the run and in
-    the file; see ``published_outcomes.compare_published``.
-
     Cells are the same where layer, target, variable, fault, its parameters, bits and rate are.
     Paired cells of the same data and seed have the same sites in both runs: they are compared trial
-    by trial, where at least ``paired.MIN_PAIRS`` trials show the outcome. Others are taken as
-    independent.
+    by trial, where at least 10 trials show the outcome. Others are taken as independent.
+
+    With a file in place of the second run: how critical the faults of a list are, in the run and in
+    the file. It is a CSV file with the faults as the list tells them (``Layer``, ``TensorIndex``
+    and ``Bit``, or ``layer``, ``bit`` and ``trial``, or ``variable`` and ``element``), the
+    predictions that were ``critical``, and ``n_injections``, or ``masked`` and ``non_critical``.
 
     Args:
         run_a: The first run, as ``open_run`` gives it; its rates are subtracted.
@@ -57,17 +58,29 @@ def compare(
             for a file.
 
     Returns:
-        One row a cell of either run, in the order of the first: the columns ``differences.CELL``;
-        ``runs``, which is ``both``, or ``a`` or ``b`` for a cell that only one of them has;
-        ``trials_a``, ``trials_b``, ``injected_a``, ``injected_b``, 0 where there is none;
-        ``pairs``, the trials that the cells share; ``rate_a``, ``rate_b``, ``difference`` (b - a),
-        ``low``, ``high``, NaN where they are not known; ``method``: ``paired t``, ``newcombe``,
-        ``square and add`` or ``exact``, null but for ``both``.
+        One row a cell of either run, in the order of the first. The columns that say what a cell
+        is: ``layer``, ``target``, ``variable``, ``fault``, ``parameters``, ``bit_field``, ``bit``,
+        ``probability``, ``count``, ``ber``; ``runs``, which is ``both``, or ``a`` or ``b`` for a
+        cell that only one of them has; ``trials_a``, ``trials_b``, ``injected_a``, ``injected_b``,
+        0 where there is none; ``pairs``, the trials that the cells share; ``rate_a``, ``rate_b``,
+        ``difference`` (b - a), ``low``, ``high``, NaN where they are not known; ``method``:
+        ``paired t``, ``newcombe``, ``square and add`` or ``exact``, null but for ``both``. For a
+        file, a ``PublishedComparison``.
 
     Raises:
         TypeError: An argument is no run.
         ValueError: ``metric`` is none of both runs or given with a file, or ``confidence`` is out
             of range.
+        ResultsError: The file cannot be understood, or is of other faults than the run.
+
+    Sources: those of ``paired_t``, ``square_and_add`` and ``cluster_wilson``.
+
+    Examples:
+        >>> from injecttf2 import compare, open_run
+        >>> changes = compare(open_run("runs/first"), open_run("runs/first"))
+        >>> better = changes.query("runs == 'both' and high < 0")  # in the second run
+        >>> len(changes), len(better)
+        (70, 0)
     """
     for name, run in (("run_a", run_a), ("run_b", run_b)):
         if not isinstance(run, TrialSource) and (

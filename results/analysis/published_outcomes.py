@@ -54,15 +54,15 @@ def place_labels(rows: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class PublishedComparison:
-    """Critical predictions of a run beside the published ones.
+    """Critical predictions of a run beside the published ones; ``compare`` makes it.
 
     Critical is a changed argmax, NaN and Inf included: ``sdc + due_changed`` of a run. Both rates
     are means over faults. ``rate``, ``low`` and ``high`` are the run's, with the interval of
     ``cluster_wilson``, in which the fault is the unit; ``published`` is the published mean;
     ``difference`` is the run's less the published, with ``difference_low`` and
-    ``difference_high``, Student's t over the faults, as ``paired_differences`` gives it: NaN where
-    fewer than ``paired.MIN_PAIRS`` faults are critical for any image. These intervals are about
-    faults; that a run has other images, or fewer, is not in them.
+    ``difference_high``, Student's t over the faults: NaN where fewer than 10 faults are critical
+    for any image. These intervals are about faults; that a run has other images, or fewer, is not
+    in them. Printed, it is the tables by bit and by layer, in per cent.
 
     Args:
         faults: One row a fault of both, in the order of the file: ``fault`` (what the list calls
@@ -71,8 +71,8 @@ class PublishedComparison:
         by_bit: One row a bit, the most significant first: ``bit``, ``faults`` and the rates.
         by_layer: One row a layer, in the order of the file.
         total: One row, all faults.
-        correlation: Pearson's, between the rates of the faults of which at least ``FROM_SHARE`` is
-            published; NaN for fewer than two.
+        correlation: Pearson's, between the rates of the faults whose published share is 1 % or
+            more; NaN for fewer than two.
         correlated: How many faults these are.
         only_published: How many faults of the file the run does not have.
         only_run: How many listed faults of the run the file does not have.

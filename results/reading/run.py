@@ -40,19 +40,33 @@ if TYPE_CHECKING:
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
-    """Open the run directory ``path`` for reading.
+    """Open a run directory for reading, also while its campaign runs.
+
+    Args:
+        path: The run directory, local or ``s3://``, ``gs://``, ``abfs://``.
+
+    Returns:
+        The run; its rows are read when they are asked for.
 
     Raises:
         RunNotFoundError: There is no run directory.
         RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: Its ``campaign.json`` cannot be understood.
+        ResultsError: The file system refuses.
+
+    Examples:
+        >>> from injecttf2 import open_run
+        >>> print(open_run("runs/first"))
+        Run('runs/first')
+          350 of 350 trials done, 7 layers, golden accuracy 96.40%
+          ...
     """
     storage = open_storage(path)
     return Run(storage, read_manifest(storage))
 
 
 class Run:
-    """What a run directory holds; made by ``open_run``.
+    """What a run directory holds; ``open_run`` makes it.
 
     What ``campaign.json`` says is read once, when the run is opened; rows and failures are read
     anew by every call.
@@ -60,6 +74,12 @@ class Run:
     Every method that reads rows raises ``RunCorruptError`` for a part that belongs to another
     campaign, and where two rows of a trial have different results. A part that is damaged is left
     out, with a ``ResultsWarning``; ``status`` names it.
+
+    Examples:
+        >>> from injecttf2 import brief, open_run
+        >>> run = open_run("runs/first")
+        >>> run.campaign["repetitions"], run.golden["samples"]
+        (5, 500)
     """
 
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
@@ -140,12 +160,19 @@ class Run:
                 those of metrics and criteria in alphabetical order.
 
         Returns:
-            Rows sorted by ``frames.TRIAL_ORDER``. Ids are uint64, ``bit`` is Int16, ``count``
-            Int64, other numbers are as in ``header.schema``, strings are categories: ``layer`` in
-            model order, the others alphabetically.
+            Rows in the order of the layers and of the grid, the repetitions of a cell together. Ids
+            are uint64, ``bit`` is Int16, ``count`` Int64, other numbers are as in
+            ``header.schema``, strings are categories: ``layer`` in model order, the others
+            alphabetically.
 
         Raises:
             ValueError: There is no such column.
+
+        Examples:
+            >>> run.trials(["layer", "bit", "repetition", "injected"]).tail(2)
+                   layer   bit  repetition  injected
+            348  softmax  <NA>           3       500
+            349  softmax  <NA>           4       500
         """
         schema = self.header.schema
         wanted = schema.names if columns is None else list(columns)
@@ -161,8 +188,9 @@ class Run:
         """Return the recorded injections of the finished trials, one row a site.
 
         Returns:
-            Rows sorted by ``frames.INJECTION_ORDER``; ``bit`` is Int16, the classes are Int32,
-            strings are categories.
+            The columns ``INJECTIONS``, sorted by trial, sample, layer, variable, element and bit;
+            no row where the campaign did not ask for them with ``record: injections``. ``bit`` is
+            Int16, the classes are Int32, strings are categories.
         """
         done, trials_lost = self._done_ids()  # first: a trial's injections are there before its row
         table, unreadable = read_injections(self._storage, self.header)
@@ -204,10 +232,13 @@ class Run:
         return events_frame(read_events(self._storage))
 
     def heartbeat(self, now: datetime | None = None) -> Heartbeat | None:
-        """Return what the writer said last; None if there is nothing or nothing that makes sense.
+        """Return what the writer said last.
 
         Args:
             now: What its age is counted to, in UTC; the present by default.
+
+        Returns:
+            The heartbeat; None if there is none, or none that makes sense.
         """
         return read_heartbeat(self._storage, now)
 
@@ -237,7 +268,10 @@ class Run:
 
         Returns:
             One row a group that occurs (null is a value too), sorted by ``by``, with these
-            columns: ``by``; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
+            columns: ``by``; of ``target``, ``fault``, ``parameters``, ``probability``, ``count``,
+            ``ber`` and ``sampling`` those that differ in the run, since groups are never of
+            several kinds of faults or rates, and with ``bit`` its ``bit_field``, if bits were
+            drawn from several; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
             ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
             ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what is
             lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
@@ -247,6 +281,17 @@ class Run:
 
         Raises:
             ValueError: A column cannot be grouped by, or ``confidence`` is out of range.
+
+        Sources: those of ``wilson``, ``stratified`` and ``clustered``, the functions of
+        ``results.statistics``.
+
+        Examples:
+            >>> by_field = run.summary("bit_field")
+            >>> by_field[["bit_field", "trials", "injected", "sdc_rate", "method"]].round(4)
+              bit_field  trials  injected  sdc_rate  method
+            0  exponent     280    140000    0.1061  wilson
+            1  mantissa      35     17500    0.0001  wilson
+            2      sign      35     17500    0.0347  wilson
         """
         return summary(self, by, confidence)
 
@@ -260,18 +305,18 @@ class Run:
         """Return groups of trials ranked, the most critical first, and how sure the ranks are.
 
         Groups are ranked by the lower bound of their rate, so that one of which little is known
-        does not stand first. Where the run has several rates of injection (``probability``,
-        ``count`` or ``ber``) or sampling plans, ranks are within each: a layer that is hit more
-        often is not more critical.
+        does not stand first. Where the run has several kinds of faults (``target``, ``fault``,
+        ``parameters``), rates of injection (``probability``, ``count`` or ``ber``) or sampling
+        plans, ranks are within each: a layer that is hit more often is not more critical.
 
         Args:
             by: See ``summary``.
-            metric: ``sdc+due``, ``sdc``, ``due``, ``critical``, one of the run's criteria, or
-                ``accuracy_lost``: the accuracy without faults less that with them.
+            metric: ``sdc+due``, the default, ``sdc``, ``due``, ``critical``, one of the run's
+                criteria, or ``accuracy_lost``: the accuracy without faults less that with them.
             confidence: Two-sided confidence level of each interval, and of all ranks together.
 
         Returns:
-            One row a group, with these columns: rates and ``sampling``, if several; ``by``;
+            One row a group, with these columns: kind of fault, rate and ``sampling``, if several; ``by``;
             ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
             rate and bounds as in ``summary``, and so the criterion if that is the metric;
             ``accuracy_lost_rate``, ``accuracy_lost_low`` and ``accuracy_lost_high`` if that is;
@@ -281,6 +326,16 @@ class Run:
 
         Raises:
             ValueError: As for ``summary``, or the metric is unknown.
+
+        Source of the ranks: M. Klein, T. Wright and J. Wieczorek, "A joint confidence region for an
+        overall ranking of populations", Journal of the Royal Statistical Society C 69 (2020),
+        589-606.
+
+        Examples:
+            >>> print(brief(run.criticality("layer").head(2)))
+                 layer                 sdc rate             sdc+due rate rank
+            0  dense_1  15.52% (15.07 to 15.97)  17.16% (16.70 to 17.63)    1
+            1  softmax  14.55% (14.12 to 14.99)  14.55% (14.12 to 14.99)    2
         """
         return criticality(self, by, metric=metric, confidence=confidence)
 
@@ -343,15 +398,17 @@ class Run:
         """Return the differences in rate between cells that differ in nothing but ``of``.
 
         Cells of a paired campaign share their sites: for faults, their parameters, bits, bit fields
-        and probabilities they are compared trial by trial, where at least ``paired.MIN_PAIRS``
-        trials show the outcome. Others are taken as independent.
+        and probabilities they are compared trial by trial, where at least 10 trials show the
+        outcome. Others are taken as independent.
 
         Args:
-            of: A column of ``differences.CELL``. Cells in which it is null are left out. Bits are
-                compared whatever their fields; bit fields are those from which bits were drawn.
-            baseline: The value that the others are compared with; ``worst`` for the one that has
-                the highest rate among those that differ in nothing else, the first of equal ones;
-                None for all pairs.
+            of: A column that tells cells apart: ``layer``, ``target``, ``variable``, ``fault``,
+                ``parameters``, ``bit_field``, ``bit``, ``probability``, ``count`` or ``ber``. Cells
+                in which it is null are left out. Bits are compared whatever their fields; bit
+                fields are those from which bits were drawn.
+            baseline: The value that the others are compared with; ``worst``, the default, for the
+                one that has the highest rate among those that differ in nothing else, the first of
+                equal ones; None for all pairs.
             metric: ``sdc+due``, ``sdc``, ``due``, ``critical`` or one of the run's criteria.
             confidence: Two-sided confidence level of the bounds, between 0 and 1.
 
@@ -364,6 +421,15 @@ class Run:
         Raises:
             ValueError: A column, the baseline or the metric is unknown, or ``confidence`` is out
                 of range.
+
+        Sources: those of ``paired_t`` and ``square_and_add``.
+
+        Examples:
+            >>> found = run.differences("bit").query("layer == 'dense_1'")
+            >>> print(brief(found[["bit_b", "rate_b", "difference", "low", "high"]]).head(2))
+               bit b rate b difference       low      high
+            35    23  0.022    -0.1988   -0.2162   -0.1817
+            36    24  0.204    -0.0168  -0.03946  0.005878
         """
         return differences(self, of, baseline, metric=metric, confidence=confidence)
 
@@ -372,6 +438,15 @@ class Run:
 
         Args:
             now: What the heartbeat's age is counted to, in UTC; the present by default.
+
+        Raises:
+            RunCorruptError: A part belongs to another campaign.
+            ResultsError: The file system refuses.
+
+        Examples:
+            >>> status = run.status()
+            >>> status.done, status.planned, status.layers["dense"].done
+            (350, 350, 50)
         """
         return StatusReader(self._storage).read(self._manifest, now)
 

@@ -83,10 +83,10 @@ class RunStatus:
         done: Trials of the plan in the run directory. Where the plan does not tell what is outside
             of it, all that are in the directory.
         failures: Trials of the plan that were given up on and have not succeeded since.
-        failed: The first ``SHOWN_FAILURES`` of them, oldest first.
+        failed: The first 20 of them, oldest first.
         layers: The same by layer, in the order of the plan.
         outside: Trials in the directory that are no longer in the plan, by layer.
-        trials_per_second: Over the last ``RATE_WINDOW`` with finished trials; None if too few.
+        trials_per_second: Over the last five minutes with finished trials; None if too few.
         seconds_left: Time until the rest of the plan is done at that rate. None if nothing is
             left, if there is no rate, or if the heartbeat tells that nobody works at it.
         last_finished_at: When the last trial was finished, in UTC; None if none was.

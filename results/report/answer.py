@@ -40,22 +40,27 @@ _TOGETHER = " + "
 def answer(run: Run, by: By = "layer", metric: str = METRIC, confidence: float = 0.95) -> str:
     """Return which layer or bit is the most critical, and whether that is certain.
 
-    Kinds of faults and rates are never pooled: each has a sentence, of more than ``FEW`` rates the
+    Kinds of faults and rates are never pooled: each has a sentence, of more than three rates the
     highest. Layers that are hit together are no layer, but where there is nothing else.
 
     Args:
-        run: The run, finished or not.
+        run: The run, finished or not, as ``open_run`` returns it.
         by: ``layer`` or ``bit``. Where bits have no trials of their own, fields are told.
-        metric: See ``Run.criticality``.
-        confidence: Of the intervals, and of what is called certain.
+        metric: ``sdc+due``, the default, or another one of ``Run.criticality``.
+        confidence: Two-sided confidence level of the intervals, and of what is called certain.
 
     Returns:
-        Plain text, a line for each sentence, such as "`dense` is the most critical layer: 8.10%
-        (7.70 to 8.60) of injected samples are lost (sdc or due), certain against all 6 others."
-        Empty for bits where there are none, or where the answer for layers says all there is.
+        Plain text, a line for each sentence. Empty for bits where there are none, or where the
+        answer for layers says all there is.
 
     Raises:
         ValueError: The metric is unknown, or ``confidence`` is out of range.
+
+    Examples:
+        >>> from injecttf2 import open_run
+        >>> from results.report.answer import answer
+        >>> print(answer(open_run("runs/first"), "bit"))
+        Bit 30 is the most critical bit: 47.95% (47.21 to 48.69) of injected ...
     """
     try:
         found = rankings(run, by, metric=metric, confidence=confidence)

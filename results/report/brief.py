@@ -37,15 +37,21 @@ ROWS = 10
 def brief(frame: pd.DataFrame, width: int = WIDTH) -> pd.DataFrame:
     """Return the important columns of a frame as texts, rates with their bounds in one.
 
-        print(brief(run.criticality()))
-
     Args:
         frame: A summary, ranks or differences, or some of their rows.
-        width: Characters that it takes printed, keys aside.
+        width: Characters that it takes printed, keys aside; by default 80.
 
     Returns:
-        The columns that tell a row, if their values differ, then those of ``IMPORTANT`` and others
-        as far as there is room, in the order of the frame. The index stays.
+        The columns that tell a row, if their values differ, then as many of the important others
+        as there is room for, in the order of the frame. The index stays.
+
+    Examples:
+        >>> from injecttf2 import brief, open_run
+        >>> run = open_run("runs/first")
+        >>> print(brief(run.summary("layer").head(2), width=60))
+                   layer              sdc rate          sdc+due rate
+        0         conv2d  6.14% (5.85 to 6.44)  6.14% (5.85 to 6.44)
+        1  max_pooling2d  6.62% (6.31 to 6.93)  6.62% (6.32 to 6.93)
     """
     import pandas as pd
 

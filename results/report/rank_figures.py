@@ -62,13 +62,22 @@ def criticality(
     Args:
         run: The run.
         by: ``layer`` or ``bit``.
-        label: Which kind of faults at which rate, as ``rankings`` calls it; the last by default.
+        label: Which kind of faults at which rate, as the report calls it, such as ``BER 1e-06``;
+            by default the last kind at its highest rate.
         shown: How many layers are shown.
-        confidence: Of the intervals, and of all ranks together.
+        confidence: Two-sided confidence level of each interval, and of all ranks together.
 
     Raises:
         NothingToShowError: No trial is finished, nothing was hit or lost, or there are no bits.
         ValueError: There is no such label.
+
+    Examples:
+        >>> from injecttf2 import open_run
+        >>> from results.report import figures
+        >>> figure = figures.criticality(open_run("runs/first"), "bit")
+        >>> figure.layout.title.text
+        'Bits over all layers'
+        >>> figure.write_html("bits.html")
     """
     one = chosen(rankings(run, by, confidence=confidence), label)
     return layers_by_rank(one, shown=shown) if by == "layer" else bits_in_order(one)
@@ -117,8 +126,8 @@ def bit_heatmap(run: Run, *, label: str | None = None, confidence: float = 0.95)
 
     Args:
         run: The run.
-        label: Which kind of faults at which rate, as ``rankings`` calls it; the last by default.
-        confidence: Of the intervals that the hovers tell.
+        label: Which kind of faults at which rate; see ``criticality``.
+        confidence: Two-sided confidence level of the intervals that the hovers tell.
 
     Raises:
         NothingToShowError: No trial has a bit of its own, nothing was hit or lost.

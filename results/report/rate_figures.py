@@ -53,7 +53,7 @@ def accuracy(
 
     Args:
         run: The run.
-        label: Which kind of faults at which rate, as ``rankings`` calls it; the last by default.
+        label: Which kind of faults at which rate; see ``criticality``.
         shown: How many layers are shown, those that lose most.
         confidence: Two-sided confidence level of the intervals.
 
@@ -133,7 +133,7 @@ def curves(
     Args:
         run: The run.
         value: ``accuracy`` or ``lost``: sdc or due.
-        kind: Which kind of faults, as ``rankings`` calls it; the last by default.
+        kind: Which kind of faults, as the report calls it; the last by default.
         shown: How many layers are shown, those that lose most at the highest rate.
         confidence: Two-sided confidence level of the intervals.
 

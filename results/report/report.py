@@ -41,6 +41,11 @@ def write_report(run: Run, file: str | os.PathLike[str], *, against: Run | None 
     Raises:
         ResultsError: The file cannot be written, a part of the run is damaged, or the two runs
             have no cell in common.
+
+    Examples:
+        >>> from results import open_run, write_report
+        >>> write_report(open_run("runs/first"), "first.html").name
+        'first.html'
     """
     target = Path(file)
     page = render_report(run, against=against)

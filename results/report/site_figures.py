@@ -102,15 +102,16 @@ def vulnerability_map(
         by: ``element``, ``channel`` or ``position``; see ``Run.vulnerability_map``.
         variable: Variable of the layer, for faults in weights.
         outcome: ``sdc`` or ``due``.
-        confidence: Of the intervals.
+        confidence: Two-sided confidence level of the intervals.
 
     Returns:
-        A heat map where positions have two axes, else a row of points; of more than
-        ``MOST_POINTS`` those whose rates are surely the highest.
+        A heat map where positions have two axes, else a row of points; of more than 2,000 those
+        whose rates are surely the highest.
 
     Raises:
         NothingToShowError: No injection was recorded.
-        ResultsError, ValueError: As for ``Run.vulnerability_map``; ``outcome`` is another one.
+        ResultsError: As for ``Run.vulnerability_map``.
+        ValueError: As for it, or ``outcome`` is another one.
     """
     check_outcome(outcome)
     values = plot_data.layer_map(run, layer, by=by, variable=variable, confidence=confidence)

@@ -39,7 +39,7 @@ class RunHeader:
             cells that count by their sites; ``"precision"`` how well the rates of layers or of the
             network are known, a mapping each; ``"data"`` in a line what was done to the data.
         columns: Names of the columns of metrics and criteria, kept in alphabetical order; see
-            ``schema.trials_schema``.
+            ``trials_schema``.
         layers: By address of each layer that is injected, what it is: ``type``; ``shape`` of its
             output for one sample, a list in which null is a size that depends on the data; and
             ``dtype``.

@@ -20,8 +20,12 @@ def trials_table(rows: Rows, columns: Iterable[str] = ()) -> pa.Table:
     A nullable column that is left out is null.
 
     Args:
-        rows: The trials.
+        rows: The trials: a sequence of mappings, or a mapping of columns, lists or 1-d arrays of
+            one length.
         columns: Names of the columns of metrics and criteria.
+
+    Returns:
+        The table, its columns in the order of the schema.
 
     Raises:
         ValueError: A column is unknown or missing, or a value does not fit its column.
@@ -30,7 +34,14 @@ def trials_table(rows: Rows, columns: Iterable[str] = ()) -> pa.Table:
 
 
 def injections_table(rows: Rows) -> pa.Table:
-    """Return ``rows`` as a table with the schema ``INJECTIONS``; see ``trials_table``."""
+    """Return ``rows`` as a table with the schema ``INJECTIONS``.
+
+    Args:
+        rows: As for ``trials_table``.
+
+    Raises:
+        ValueError: As for ``trials_table``.
+    """
     return _table(rows, INJECTIONS)
 
 

@@ -24,9 +24,8 @@ def cluster_wilson(
     """Return Wilson's interval of a rate at the effective size of a sample of equal clusters.
 
     The effective size is the number of independent samples whose mean varies as much as that of the
-    clusters' rates (Kish, "Survey Sampling", 1965: the design effect), with one more cluster of the
-    other extreme. It is at least the number of clusters. It is ``clustered_sums`` of each cell by
-    itself.
+    clusters' rates, with one more cluster of the other extreme. It is at least the number of
+    clusters. It is ``clustered_sums`` of each cell by itself.
 
     Args:
         clusters: Number of clusters n, such as trials with a fault in weights.
@@ -37,6 +36,25 @@ def cluster_wilson(
 
     Returns:
         Lower and upper bound, float64 of the broadcast shape; NaN where nothing was injected.
+
+    Raises:
+        ValueError: ``confidence`` is outside its range.
+
+    Source: L. Kish, Survey Sampling, Wiley 1965: the design effect.
+
+    Examples:
+        Ten faults in weights, each evaluated on 100 samples. One of them spoils 50:
+
+        >>> from results.statistics import cluster_wilson, wilson
+        >>> low, high = cluster_wilson(clusters=10, injected=1000, hits=50, squares=50**2)
+        >>> print(low.round(3), high.round(3))
+        0.005 0.345
+
+        The same as if the samples were independent, which they are not:
+
+        >>> low, high = wilson(50, 1000)
+        >>> print(low.round(3), high.round(3))
+        0.038 0.065
     """
     sums = np.broadcast_arrays(
         *(np.asarray(one, np.float64) for one in (clusters, injected, hits, squares))
@@ -78,7 +96,7 @@ def clustered(
             several cells. By default each is one.
 
     Returns:
-        Rates and bounds; ``variance`` is that of the clusters that are there.
+        Rates and bounds, by group; ``variance`` is that of the clusters that are there.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -143,6 +161,9 @@ def clustered_sums(
         squares: [cells], sum over its clusters of the square of each one's hits.
         strata: The cells; none of them share their sites. Those without any clusters weigh 0.
         confidence: Two-sided confidence level, strictly between 0 and 1.
+
+    Returns:
+        Rates and bounds, by group.
 
     Raises:
         ValueError: ``confidence`` is outside its range.

@@ -33,6 +33,12 @@ def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), 209-212.
+
+    Examples:
+        >>> from results.statistics import wilson
+        >>> low, high = wilson([0, 5], [100, 100])
+        >>> low.round(3), high.round(3)
+        (array([0.   , 0.022]), array([0.037, 0.112]))
     """
     k, n = _counts(successes, trials)
     z = normal_quantile(confidence)
@@ -63,7 +69,7 @@ def square_and_add(
         interval_b: Its bounds.
 
     Returns:
-        Bounds of the difference, within [-1, 1].
+        Lower and upper bound of the difference, float64 of the broadcast shape, within -1 and 1.
 
     Sources: R. G. Newcombe, "Interval estimation for the difference between independent
     proportions: comparison of eleven methods", Statistics in Medicine 17 (1998), 873-890, method
@@ -90,10 +96,12 @@ def paired_t(differences: npt.ArrayLike, confidence: float = 0.95) -> Interval:
         confidence: Two-sided confidence level, strictly between 0 and 1.
 
     Returns:
-        Bounds of the mean, float64 [...]; NaN where there are fewer than two pairs.
+        Lower and upper bound of the mean, float64 [...]; NaN where there are fewer than two pairs.
 
     Raises:
         ValueError: ``confidence`` is outside its range.
+
+    Source: Student, "The probable error of a mean", Biometrika 6 (1908), 1-25.
     """
     from scipy.special import stdtrit
 

@@ -35,6 +35,13 @@ def sample_size(
 
     Source: R. Leveugle, A. Calvez, P. Maistri and P. Vanhauwaert, "Statistical fault injection:
     quantified error and confidence", DATE 2009, equation 1.
+
+    Examples:
+        >>> from results.statistics import sample_size
+        >>> print(sample_size(0.01))
+        9604
+        >>> print(sample_size(0.01, population=10_000))
+        4900
     """
     e, p = _above_zero(margin, "margin"), np.asarray(rate, np.float64)
     if not np.all((p >= 0) & (p <= 1)):

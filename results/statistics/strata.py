@@ -59,7 +59,14 @@ class Strata:
         shared: npt.ArrayLike | None = None,
         sampled: npt.ArrayLike = 0.0,
     ) -> Self:
-        """Return strata, by default of one group and independent; see the class."""
+        """Return strata, by default of one group and independent.
+
+        Args:
+            weight: As in the class, which has dtypes and shapes; and so the others.
+            group: By default all cells are of one.
+            shared: By default cells share no sites.
+            sampled: By default 0; one number, or one a cell.
+        """
         weights = np.asarray(weight, np.float64)
         each = np.arange(len(weights))
         groups = np.zeros_like(each) if group is None else np.asarray(group, np.int64)
@@ -157,6 +164,9 @@ def stratified(
         sizes: [cells], how many outcomes there are.
         strata: The cells.
         confidence: Two-sided confidence level, strictly between 0 and 1.
+
+    Returns:
+        Rates, variances and bounds, by group.
 
     Raises:
         ValueError: An argument is outside its range.

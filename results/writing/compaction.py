@@ -52,7 +52,7 @@ class Compacted:
         merged: Parts that were made out of others; 0 if there was nothing to do.
         parts_before: Parts of trials and injections in the run directory.
         parts_after: The same afterwards.
-        bytes_before: Their size.
+        bytes_before: Their size, in bytes.
         bytes_after: The same afterwards.
         warnings: What was found damaged and set aside, a sentence each.
     """
@@ -75,7 +75,10 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     ids of the others. A part that is found damaged is set aside, as a run does.
 
     Args:
-        path: The run directory.
+        path: The run directory, local or ``s3://``, ``gs://``, ``abfs://``.
+
+    Returns:
+        What was done.
 
     Raises:
         RunNotFoundError: There is no run directory.
@@ -83,6 +86,11 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: A part belongs to another campaign, or contradicts another one.
         ResultsError: The file system refuses; the same command goes on from there.
+
+    Examples:
+        >>> from results import compact
+        >>> compact("runs/first").warnings
+        ()
     """
     storage = open_storage(path)
     header = read_manifest(storage).header

@@ -106,11 +106,16 @@ class RunWriter:
         Args:
             path: The run directory. It need not exist.
             header: What to record about the run; replaces what an earlier writer recorded.
-            flush_rows: See ``write_buffer.Pace``, as the others; by default as ``LOCAL_PACE`` or
-                ``REMOTE_PACE`` has it.
-            flush_seconds: The same.
-            heartbeat_seconds: The same.
-            patience_seconds: The same.
+            flush_rows: Publish when this many trials are waiting; by default 50,000.
+            flush_seconds: Publish when a trial has been waiting this long, in seconds: what a crash
+                may lose. By default 5, on object storage 30.
+            heartbeat_seconds: Time between two heartbeats that tell the same state, in seconds; by
+                default 10, on object storage 30.
+            patience_seconds: How long refusals are borne before the run ends, in seconds; by
+                default 0, on object storage 300.
+
+        Returns:
+            The writer, which holds the directory's lock until it is closed.
 
         Raises:
             RunMismatchError: The directory holds another campaign, something else than a run, or
@@ -182,7 +187,8 @@ class RunWriter:
         """Take finished trials, and publish what waits if it is enough or has waited long enough.
 
         Args:
-            trials: Rows of ``trials_schema`` of the header's columns.
+            trials: Rows of ``trials_schema`` of the header's columns, as ``trials_table`` makes
+                them.
             injections: Rows of ``INJECTIONS``, of these trials: all of them or none.
 
         Raises:
@@ -236,7 +242,7 @@ class RunWriter:
     def log(self, event: str, /, **fields: Any) -> None:
         """Note in the event log that something happened now.
 
-        It is written with the next rows, heartbeat or end; see ``events.EventLog``.
+        It is written with the next rows, heartbeat or end.
 
         Args:
             event: What, in a word or two.
