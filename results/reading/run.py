@@ -271,8 +271,8 @@ class Run:
             columns: ``by``; of ``target``, ``fault``, ``parameters``, ``probability``, ``count``,
             ``ber`` and ``sampling`` those that differ in the run, since groups are never of
             several kinds of faults or rates, and with ``bit`` its ``bit_field``, if bits were
-            drawn from several; ``trials``; the sums of ``injected``, ``masked``, ``benign``, ``sdc``,
-            ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
+            drawn from several; ``trials``; the sums of ``injected``, ``masked``, ``benign``,
+            ``sdc``, ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
             ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what is
             lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
             ``sdc_low``, ``sdc_high`` over the injected samples, NaN where there are none, and the
@@ -316,8 +316,8 @@ class Run:
             confidence: Two-sided confidence level of each interval, and of all ranks together.
 
         Returns:
-            One row a group, with these columns: kind of fault, rate and ``sampling``, if several; ``by``;
-            ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
+            One row a group, with these columns: kind of fault, rate and ``sampling``, if several;
+            ``by``; ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
             rate and bounds as in ``summary``, and so the criterion if that is the metric;
             ``accuracy_lost_rate``, ``accuracy_lost_low`` and ``accuracy_lost_high`` if that is;
             ``accuracy``; ``rank``, 1 for the most critical, which equal ones share; ``rank_low``

@@ -100,7 +100,7 @@ def follow(
     """
     names: dict[str, Any] = {}
     printed: list[str] = []
-    compared = str if exact else _without_numbers
+    compared = str if exact else without_numbers
     for block in steps:
         if block.file is not None:
             Path(block.file).write_text(block.code)
@@ -126,7 +126,7 @@ def example_is_that_of_the_docs() -> bool:
     return hashlib.blake2b(weights, digest_size=8).hexdigest() == EXAMPLE
 
 
-def _without_numbers(line: str) -> str:
+def without_numbers(line: str) -> str:
     """A line whose numbers are all the same, however many digits and blanks they take."""
     return re.sub(r"[\s─]+", " ", re.sub(r"[0-9][0-9,.]*", "0", line))
 

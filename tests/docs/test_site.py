@@ -85,3 +85,6 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere() -> None:
         r"<(?:script|img|iframe)[^>]* src=\"(?:https?:)?//|<link[^>]* href=\"https?:"
     )
     assert [page.name for page in pages if loaded.search(page.read_text())] == []
+    reference = (ROOT / "build" / "site" / "reference" / "python.html").read_text()
+    assert 'id="results.Run.summary"' in reference
+    assert re.findall(r":(?:class|func|meth|mod|attr):", reference) == []  # Sphinx's, not Markdown

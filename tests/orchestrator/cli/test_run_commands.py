@@ -101,7 +101,7 @@ def test_two_runs_are_compared_cell_by_cell(injecttf2: Command, folder: Path) ->
         "8 cells are only in the first run",
     ]
     first = next(line.split() for line in lines if line.startswith(" conv"))
-    assert first[:7] == ["conv", "p", "=", "0.1", "40.00%", "90.00%", "+50.00"]
+    assert first[:7] == ["conv", "p", "=", "0.1", "42.00%", "92.00%", "+50.00"]
     from results import open_run
 
     expected = compare(open_run(folder), b)
