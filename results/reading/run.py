@@ -272,9 +272,9 @@ class Run:
             ``ber`` and ``sampling`` those that differ in the run, since groups are never of
             several kinds of faults or rates, and with ``bit`` its ``bit_field``, if bits were
             drawn from several; ``trials``; the sums of ``injected``, ``masked``, ``benign``,
-            ``sdc``, ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc`` and
-            ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what is
-            lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
+            ``sdc``, ``sdc_critical``, ``due`` and ``due_changed``; ``critical``, the sum of ``sdc``
+            and ``due_changed``: what injectors count that compare argmax alone; ``sdc+due``, what
+            is lost; ``accuracy`` and ``golden_accuracy``, means of the cells; ``sdc_rate``,
             ``sdc_low``, ``sdc_high`` over the injected samples, NaN where there are none, and the
             same for ``due``, ``critical`` and ``sdc+due``; each metric, a mean as the accuracy is;
             for each criterion its sum and rate, as for ``sdc``; ``method``.
@@ -317,8 +317,8 @@ class Run:
 
         Returns:
             One row a group, with these columns: kind of fault, rate and ``sampling``, if several;
-            ``by``; ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each with
-            rate and bounds as in ``summary``, and so the criterion if that is the metric;
+            ``by``; ``trials``, ``injected``; ``sdc``, ``due``, ``critical`` and ``sdc+due``, each
+            with rate and bounds as in ``summary``, and so the criterion if that is the metric;
             ``accuracy_lost_rate``, ``accuracy_lost_low`` and ``accuracy_lost_high`` if that is;
             ``accuracy``; ``rank``, 1 for the most critical, which equal ones share; ``rank_low``
             and ``rank_high``, between which the true rank is; ``certain``, whether they are the
