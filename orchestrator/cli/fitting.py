@@ -77,7 +77,7 @@ class FittedTable:
         yield table
         heads = [one.head for one in columns]
         if left_out := [one.head for one in self.columns if one.head not in heads]:
-            yield Text(f"too narrow for {', '.join(left_out)}", style="dim")
+            yield Text(f"columns left out: {', '.join(left_out)}", style="dim")
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:

@@ -34,10 +34,6 @@ def summary_lines(run: str, summary: Summary, report: str | None = None) -> Rend
         f"{summary.done:,} of {summary.trials:,} trials done, {summary.injections:,} injections "
         f"in {summary.seconds:.1f} s"
     )
-    if summary.reevaluated:
-        line += f"; {summary.reevaluated / summary.injections:.2%} of them evaluated twice"
-    if summary.busy is not None:
-        line += f"; workers busy {summary.busy:.0%}"
     if summary.unmet and not summary.reached:
         cells = "cell has" if summary.unmet == 1 else "cells have"
         line += f"; {summary.unmet:,} {cells} had all trials without being known as asked"

@@ -427,9 +427,9 @@ class Run:
         Examples:
             >>> found = run.differences("bit").query("layer == 'dense_1'")
             >>> print(brief(found[["bit_b", "rate_b", "difference", "low", "high"]]).head(2))
-               bit b rate b difference       low      high
-            35    23  0.022    -0.1988   -0.2162   -0.1817
-            36    24  0.204    -0.0168  -0.03946  0.005878
+               bit b rate b difference      low     high
+            35    23  0.022    -0.3428  -0.3625   -0.323
+            36    24  0.204    -0.1608  -0.1853  -0.1361
         """
         return differences(self, of, baseline, metric=metric, confidence=confidence)
 

@@ -51,7 +51,7 @@ def test_no_line_is_wider_than_the_place_and_none_is_wrapped(width: int) -> None
     assert sum("8.10% (7.70 to 8.60)" in line for line in lines) == 1
     assert sum(line.split()[:1] == ["logits"] for line in lines) == 1
     left_out = {40: "trials, injected", 60: "trials, injected", 80: "", 200: ""}[width]
-    assert (lines[-1] == f"too narrow for {left_out}") == bool(left_out)
+    assert (lines[-1] == f"columns left out: {left_out}") == bool(left_out)
 
 
 def test_what_a_terminal_would_obey_is_written_out() -> None:
