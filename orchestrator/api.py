@@ -58,7 +58,7 @@ def run(
         retry_failed: Whether to try trials again that were given up on.
         patience: Seconds without any worker after which the run stops; None for 300, on a cluster
             1800.
-        listeners: What follows the run: objects of :class:`Listener`, installed packages' names
+        listeners: What follows the run: objects of ``Listener``, installed packages' names
             for one, or ``package.module:Class``.
         quiet: Whether to show no progress.
 
