@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from injecttf2.config.spelling import nearest
@@ -27,8 +30,32 @@ def application(name: str, error_type: type[UserError]) -> Callable[..., Any]:
         if key[0].isupper() and callable(value)
     }
     if name not in builders:
-        raise error_type(
-            f"keras.applications has no model {name!r}{nearest(name, builders)}",
-            place=f"{APPLICATIONS}{name}",
-        )
+        raise _no_model(name, builders, error_type)
     return builders[name]
+
+
+def check_application(name: str, error_type: type[UserError]) -> None:
+    """Refuse a name that is no model's, as :func:`application` would, without loading Keras."""
+    if (known := names()) and name not in known:
+        raise _no_model(name, known, error_type)
+
+
+def names() -> set[str]:
+    """Return the names of all models, as Keras' source has them; nothing where it tells none."""
+    keras = find_spec("keras")
+    if keras is None or keras.origin is None:
+        return set()
+    try:
+        source = (Path(keras.origin).parent / "applications" / "__init__.py").read_bytes()
+        imports = [one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ImportFrom)]
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    found = {alias.asname or alias.name for one in imports for alias in one.names}
+    return {name for name in found if name[0].isupper()}
+
+
+def _no_model(name: str, known: Iterable[str], error_type: type[UserError]) -> UserError:
+    return error_type(
+        f"keras.applications has no model {name!r}{nearest(name, known)}",
+        place=f"{APPLICATIONS}{name}",
+    )

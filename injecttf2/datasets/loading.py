@@ -17,7 +17,7 @@ from injecttf2.datasets.arrays import Raw
 from injecttf2.datasets.builtin import BUILTIN
 from injecttf2.datasets.image_folder import Images
 from injecttf2.datasets.model_input import ModelInput
-from injecttf2.datasets.preparation import check_shapes
+from injecttf2.datasets.preparation import check_finite, check_shapes
 from injecttf2.errors import DatasetError
 from injecttf2.user_code.references import installed, installed_names, is_function
 
@@ -57,12 +57,16 @@ def load(
     raise _none_such(reference, path)
 
 
+SMALL = 2**25
+"""Bytes of arrays that are read and looked through in a fraction of a second."""
+
+
 def check(
     reference: str, samples: int | None, inputs: Sequence[ModelInput] | None, *, raw: bool
 ) -> None:
-    """See that there are data as a model takes them, as far as the heads of arrays tell.
+    """See that there are data as a model takes them, as far as arrays tell that are read soon.
 
-    No code is run, and no TensorFlow loaded.
+    Of large ones these are the heads. No code is run, and no TensorFlow loaded.
 
     Args:
         reference: As for :func:`load`.
@@ -83,6 +87,8 @@ def check(
     heads = npz.read_heads(path, inputs)
     if inputs is not None or not isinstance(heads.inputs, dict):  # one may be no input at all
         check_shapes(heads, samples, inputs if raw else None)
+    if inputs is not None and raw and npz.size(heads) <= SMALL:
+        check_finite(npz.read(path, inputs), samples, inputs)
 
 
 def _none_such(reference: str, path: Path) -> DatasetError:

@@ -12,7 +12,7 @@ from zipfile import ZipFile, is_zipfile
 import numpy as np
 
 from injecttf2.config.file_kinds import kind_of
-from injecttf2.datasets.arrays import Array, Arrays, Raw
+from injecttf2.datasets.arrays import Array, Arrays, Raw, parts
 from injecttf2.datasets.slots import Slot, name_in
 from injecttf2.errors import DatasetError
 
@@ -52,6 +52,11 @@ def read_heads(path: Path, inputs: Sequence[Slot] | None) -> Raw:
     array may be one.
     """
     return _read(path, inputs, _Heads)
+
+
+def size(raw: Raw) -> int:
+    """Return how many bytes the arrays hold, which :func:`read_heads` tells."""
+    return sum(array.nbytes for arrays in (raw.inputs, raw.labels) for array in parts(arrays))
 
 
 class _Heads(Mapping[str, Array]):

@@ -112,6 +112,23 @@ def check_shapes(raw: Raw, samples: int | None, inputs: Sequence[ModelInput] | N
             shapes.fitted(_numbers(array), one.shape)
 
 
+def check_finite(raw: Raw, samples: int | None, inputs: Sequence[ModelInput]) -> None:
+    """See that raw data of the model's shapes hold no NaN or Inf, which no scale makes numbers.
+
+    Args:
+        raw: Inputs and labels.
+        samples: How many samples to keep; None keeps all.
+        inputs: What the model takes, in its order.
+
+    Raises:
+        DatasetError: They do, as :func:`prepare` would say.
+    """
+    for array, one in zip(_in_order(raw.inputs, inputs), inputs, strict=True):
+        if array.dtype.kind == "f" and one.dtype.kind == "f":
+            with _at_input(one, inputs):
+                _check_finite(np.atleast_1d(array)[:samples])
+
+
 @contextmanager
 def _at_input(one: ModelInput, inputs: Sequence[ModelInput]) -> Iterator[None]:
     """Tell errors of an input with its name, where a model has several."""

@@ -104,6 +104,11 @@ def names() -> list[str]:
     return list(dict.fromkeys([*BUILTIN, *_decorated, *installed_names("faults")]))
 
 
+def is_own(name: str) -> bool:
+    """Return whether a fault model is the code of a user or of an installed package."""
+    return name in _decorated or is_function(name) or installed("faults", name) is not None
+
+
 def find(name: str, folder: Path | None = None) -> type:
     """Return the class of a fault model, a subclass of ``Fault`` or a user's own.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_WEIGHTS = "it has no weights"
+"""Why the weights of a layer cannot be injected."""
+
 
 @dataclass(frozen=True)
 class LayerInfo:

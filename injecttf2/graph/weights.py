@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from injecttf2 import bits
-from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.layer_info import NO_WEIGHTS, LayerInfo
 from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.graph.points import LIKE_SEVERAL
 from injecttf2.graph.traceable import Variable
@@ -94,7 +94,7 @@ def reason_of(graph: ModelGraph, layer: str) -> str | None:
     weights = weights_of(graph, layer)
     if not weights:
         unread = unread_of(graph, layer)
-        return "it has no weights that inference reads" if unread else "it has no weights"
+        return "it has no weights that inference reads" if unread else NO_WEIGHTS
     if TOGETHER in layer:
         return LIKE_SEVERAL
     if any(one.variable.key in graph.reading.compiled for one in weights):

@@ -25,7 +25,7 @@ from injecttf2.judging.metrics import (
     Metric,
     TopKAccuracy,
 )
-from injecttf2.judging.names import CRITERIA, METRICS, Named, parsed_name
+from injecttf2.judging.names import CRITERIA, METRICS, Named, class_of, parsed_name
 from injecttf2.judging.per_position import PerPosition
 from injecttf2.judging.regression import Regression
 from injecttf2.judging.threshold import Threshold
@@ -33,12 +33,7 @@ from injecttf2.judging.top_k import Top1, TopK
 from injecttf2.user_code.digest import class_modules
 from injecttf2.user_code.files import Code, code_of
 from injecttf2.user_code.importing import Parcel, code_of_loaded
-from injecttf2.user_code.references import (
-    import_function,
-    installed,
-    installed_names,
-    is_function,
-)
+from injecttf2.user_code.references import import_function, installed, is_function
 
 JUDGES: dict[str, type[Judge]] = {
     kind.name: kind for kind in (Top1, TopK, Threshold, PerPosition, Regression)
@@ -54,10 +49,6 @@ NUMBERED: dict[str, tuple[type[Component], str | None]] = {
     "top<k>": (LeftTop, "k"),
 }
 """Metrics and criteria by the name used in YAML, and the parameter that is the number in it."""
-
-
-GROUPS = {"judge": "judges", "metric": "metrics", "criterion": "criteria"}
-"""What installed packages name them under; see ``references.installed``."""
 
 TAKEN = ("critical", "rate", "low", "high")
 """Ends of ``sdc_...`` that columns of the results and of their summaries have."""
@@ -106,7 +97,7 @@ class Makers:
         elif parsed_name(named.type, CRITERIA) or installed("criteria", named.type):
             made = self.criterion(named)
         else:
-            made = self._own(named, "judge", (Judge, Criterion), (*JUDGES, *CRITERIA))
+            made = self._own(named, "judge", (Judge, Criterion))
         return ByCriterion(made) if isinstance(made, Criterion) else made
 
     def metric(self, named: Named) -> Metric:
@@ -144,21 +135,12 @@ class Makers:
                 given[parameter] = int(number) if parameter == "k" else number
             made = self._made(kind, named.type, given)
         else:
-            made = self._own(named, what, (base,), known)
+            made = self._own(named, what, (base,))
         return made
 
-    def _own(
-        self, named: Named, what: str, bases: tuple[type[Component], ...], known: Sequence[str]
-    ) -> Any:
+    def _own(self, named: Named, what: str, bases: tuple[type[Component], ...]) -> Any:
         """Return an object of a class of the user's own, or of an installed package."""
-        group = GROUPS[what]
-        reference = named.type if is_function(named.type) else installed(group, named.type)
-        if reference is None:
-            names = [*known, *installed_names(group)]
-            raise CampaignError(
-                f"unknown {what} {named.type!r}{nearest(named.type, names)}",
-                hint=f"expected {', '.join(names)}, or package.module:Class",
-            )
+        reference = class_of(what, named.type)
         kind = import_function(reference, self.folder, CampaignError, what="class")
         if not (inspect.isclass(kind) and issubclass(kind, bases)):
             expected = " or ".join(f"{base.__module__}.{base.__name__}" for base in bases)

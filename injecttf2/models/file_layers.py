@@ -37,6 +37,9 @@ PLAIN = WEIGHTED | {
 }
 """Classes of Keras' own with one output and without layers inside."""
 
+WEIGHTLESS = PLAIN - WEIGHTED - {"PReLU", "GroupNormalization"}
+"""Classes among them without any weights."""
+
 GRAPHS = ("Sequential", "Functional", "Model")
 """Classes of models that run a graph of Keras'."""
 
@@ -59,6 +62,7 @@ class FileLayer:
         is_whole: No other address begins with this one and one of ``SEPARATORS``; where one may,
             this one itself may be missing.
         is_library: It is of a class of Keras' own.
+        is_weightless: It has no weights.
     """
 
     layer: str
@@ -67,6 +71,7 @@ class FileLayer:
     is_input: bool = False
     is_whole: bool = True
     is_library: bool = True
+    is_weightless: bool = False
 
     @property
     def in_all(self) -> bool:
@@ -81,10 +86,12 @@ class FileModelLayers:
     Args:
         layers: All addresses, but for what those that are not whole stand for.
         inputs: What the model takes, in its order; None where that is not told.
+        is_library: It is made of what Keras has, so that loading it runs no other code.
     """
 
     layers: tuple[FileLayer, ...]
     inputs: tuple[ModelInput, ...] | None
+    is_library: bool
 
 
 def layers_in(config: Any) -> FileModelLayers | None:
@@ -101,7 +108,8 @@ def layers_in(config: Any) -> FileModelLayers | None:
             return None  # Keras gives it a name when it is loaded
         found = [FileLayer(str(one["name"]), "InputLayer", is_input=True) for one in given]
         found += _layers(config, "", 1)
-        return FileModelLayers(tuple(found), _inputs(config, given))
+        own = {str(one).split(".")[0] for one in _modules(config)} <= {"keras", "builtins"}
+        return FileModelLayers(tuple(found), _inputs(config, given), own)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ModelError):
         return None  # it is broken, or of another version: loading it will tell
 
@@ -125,7 +133,24 @@ def _layers(graph: Any, within: str, calls: int) -> Iterator[FileLayer]:
             name = path if number == 1 else f"{path}#{number}"
             # The weights are those of the first call.
             known = dtypes if number == 1 else dtypes[:1]
-            yield FileLayer(name, kind, known, is_whole=whole, is_library=_is_library(entry))
+            yield FileLayer(
+                name,
+                kind,
+                known,
+                is_whole=whole,
+                is_library=_is_library(entry),
+                is_weightless=whole and kind in WEIGHTLESS,
+            )
+
+
+def _modules(value: Any) -> Iterator[Any]:
+    """Yield the names of modules in a configuration, from which it is made again."""
+    if isinstance(value, dict):
+        yield from (one for key, one in value.items() if key == "module" and one is not None)
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _modules(one)
 
 
 def _inputs(config: Any, given: list[Any]) -> tuple[ModelInput, ...] | None:

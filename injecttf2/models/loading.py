@@ -19,12 +19,11 @@ import tensorflow as tf
 
 from injecttf2.config.applications import APPLICATIONS, application
 from injecttf2.config.paths import on_disk
-from injecttf2.config.spelling import nearest
 from injecttf2.errors import ModelError
 from injecttf2.graph.keras_function import is_subclassed
 from injecttf2.models import model_files, saved_models
+from injecttf2.models.builtin import SCHEME, builtin
 from injecttf2.models.digest import code_modules
-from injecttf2.models.digits_cnn import trained_model
 from injecttf2.models.keras_settings import DEFAULTS
 from injecttf2.models.portable import (
     FileModel,
@@ -40,9 +39,6 @@ from injecttf2.models.scoped_model import CONCRETE, FUNCTION
 from injecttf2.user_code.files import code_of
 from injecttf2.user_code.importing import Parcel, code_of_loaded
 from injecttf2.user_code.references import call, first_line, import_function, is_function
-
-BUILTIN: dict[str, Callable[[], keras.Model]] = {"digits_cnn": trained_model}
-"""Models by the name after ``builtin:``."""
 
 
 def resolve(
@@ -80,7 +76,7 @@ def resolve(
     scheme, _, name = reference.partition(":")
     try:
         if scheme == "builtin":
-            return _resolve_builtin(name)
+            return _as_file(builtin(name), f"{SCHEME}{name}")
         if scheme == "keras.applications":
             return _resolve_application(name, weights, input_shape, classes)
         if is_function(reference):
@@ -101,15 +97,6 @@ def load_file(path: Path) -> Model:
         ModelError: It cannot be read or loaded.
     """
     return _resolve_path(path)[1]
-
-
-def _resolve_builtin(name: str) -> tuple[PortableModel, Model]:
-    if name not in BUILTIN:
-        raise ModelError(
-            f"there is no builtin model {name!r}{nearest(name, BUILTIN)}",
-            hint=f"expected builtin: and one of {', '.join(BUILTIN)}",
-        )
-    return _as_file(BUILTIN[name], f"builtin:{name}")
 
 
 def _resolve_application(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from injecttf2.errors import UserError
-from injecttf2.user_code.files import RESERVED, code_of
+from injecttf2.user_code.files import PRODUCT, RESERVED, Search, code_of
 from injecttf2.user_code.importing import install
 
 
@@ -104,17 +104,35 @@ def import_function(
             hint='put what it does as a script below `if __name__ == "__main__":`',
         ) from error
     except Exception as error:
-        raise error_type(
-            f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
-            place=reference,
-            hint="it is looked up beside the campaign file, then on the Python path",
-        ) from error
+        raise _not_imported(reference, error, error_type) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise error_type(
             f"the module {module_name!r} has no {what} {function_name!r}", place=reference
         )
     return function  # type: ignore[no-any-return]
+
+
+def check_module(reference: str, folder: Path | None, error_type: type[UserError]) -> None:
+    """Refuse a module that is nowhere, as :func:`import_function` would; nothing is imported.
+
+    Only the package is looked for that the module is in: what it holds its own code may decide.
+    """
+    package = reference.partition(":")[0].partition(".")[0]
+    _check_name(package, reference, folder, error_type)
+    path = sys.path if folder is None else [str(folder.absolute()), *sys.path]
+    if package not in {*PRODUCT, *sys.modules} and Search(path).spec(package) is None:
+        missing = ModuleNotFoundError(f"No module named {package!r}")
+        raise _not_imported(reference, missing, error_type)
+
+
+def _not_imported(reference: str, error: Exception, error_type: type[UserError]) -> UserError:
+    return error_type(
+        f"the module {reference.partition(':')[0]!r} cannot be imported: "
+        f"{type(error).__name__}: {error}",
+        place=reference,
+        hint="it is looked up beside the campaign file, then on the Python path",
+    )
 
 
 @contextlib.contextmanager

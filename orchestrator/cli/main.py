@@ -364,7 +364,7 @@ def layers(
     from orchestrator.planning.first_look import look_at_model
 
     reference = locate(model)
-    look_at_model(reference)
+    look_at_model(reference, Path.cwd())
     device.configure(gpu=False)
     from injecttf2.graph.model_graph import ModelGraph
     from injecttf2.graph.weights import all_counted

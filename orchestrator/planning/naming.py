@@ -58,6 +58,11 @@ def names_none(
     return CampaignError(f"the model has {what}", place=place, hint=LIST_HINT)
 
 
+def not_injected(layer: str, reason: str, place: str | None) -> CampaignError:
+    """Return the error of a layer that is named and cannot be injected."""
+    return CampaignError(f"the layer {layer!r} cannot be injected: {reason}", place=place)
+
+
 def matches(selector: str, names: Iterable[str]) -> list[str]:
     """Return the names that a selector stands for: one that is equal to it, else a pattern's."""
     given = list(names)

@@ -26,7 +26,7 @@ from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.grid_faults import check_dtype, faults_of
-from orchestrator.planning.naming import matches, named, names_none
+from orchestrator.planning.naming import matches, named, names_none, not_injected
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
 
@@ -152,9 +152,7 @@ class TargetSelector:
                 if reason is None:
                     found[info.layer] = info
                 elif info.layer == selector:
-                    raise CampaignError(
-                        f"the layer {selector!r} cannot be injected: {reason}", place=place
-                    )
+                    raise not_injected(info.layer, reason, place)
                 else:
                     chosen.skipped[info.layer, reason] = replace(info, reason=reason)
         yield from (info for info in self._infos.values() if info.layer in found)

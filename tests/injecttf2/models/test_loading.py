@@ -18,7 +18,7 @@ from keras import layers
 
 from injecttf2.errors import ModelError
 from injecttf2.graph.model_graph import ModelGraph
-from injecttf2.models import digits_cnn, loading
+from injecttf2.models import builtin, digits_cnn, loading
 from injecttf2.models.digest import model_digest
 from injecttf2.models.model_files import CODE_HINT
 from tests import networks
@@ -435,7 +435,7 @@ def test_a_full_disk_for_temporary_files_is_named(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(loading.BUILTIN, "digits_cnn", digits_cnn.example_cnn)
+    monkeypatch.setitem(builtin.BUILTIN, "digits_cnn", digits_cnn.example_cnn)
     monkeypatch.setattr(keras.Model, "save", full)
     message = refusal("builtin:digits_cnn")
     assert message.startswith(
