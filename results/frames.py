@@ -33,6 +33,9 @@ TRIAL_ORDER = ("layer_index", *IN_A_LAYER, "repetition", "trial_id")
 INJECTION_ORDER = ("trial_id", "sample", "layer", "variable", "element", "bit")
 """The columns that injections are sorted by."""
 
+MOST_TOLD = 50
+"""Names that a message lists; trials have fewer columns."""
+
 
 def trials_frame(table: pa.Table) -> pd.DataFrame:
     """Return trials with one row an id, sorted by ``TRIAL_ORDER``, index 0 and up.
@@ -98,9 +101,11 @@ def check_columns(names: Sequence[str], valid: Sequence[str], argument: str) -> 
     """Check that every name is valid.
 
     Raises:
-        ValueError: One is not; the message says which are nearest.
+        ValueError: One is not; the message says which are, the nearest first. Of very many it says
+            those that are near.
     """
     for name in names:
         if name not in valid:
-            near = get_close_matches(str(name), valid) or valid
-            raise ValueError(f"{argument} names {name!r}, expected one of: {', '.join(near)}.")
+            near = get_close_matches(str(name), valid)
+            told = near if near and len(valid) > MOST_TOLD else dict.fromkeys([*near, *valid])
+            raise ValueError(f"{argument} names {name!r}, expected one of: {', '.join(told)}.")

@@ -103,12 +103,16 @@ def _of_ray(context: typer.Context, option: typer.CallbackParam, value: Any) -> 
 
     The environment speaks for all runs, a command for one.
     """
-    assert option.name is not None  # noqa: S101 - every option has a name
-    source = context.get_parameter_source(option.name)
-    from_environment = source is not None and source.name == "ENVIRONMENT"
-    if from_environment and context.params.get("executor") == ExecutorName.inline:
+    inline = context.params.get("executor") == ExecutorName.inline
+    if inline and _is_of_environment(context, option.name):
         return option.get_default(context)
     return value
+
+
+def _is_of_environment(context: typer.Context, name: str | None) -> bool:
+    """Return whether a variable has given an option."""
+    source = None if name is None else context.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
 
 
 def main() -> None:
@@ -147,6 +151,7 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 @app.command()
 def run(
+    context: typer.Context,
     campaign: CampaignFile,
     output: Annotated[
         str | None,
@@ -284,12 +289,20 @@ def run(
         retry_failed=retry_failed,
         patience=patience,
         metrics_port=metrics_port,
+        metric=sort,
+        variables=_variables(context),
     )
     summary = launch(loaded, options, messages(), listener or ())
     page = _report_of(folder) if report and not summary.stopped else None
     with after_work():
         tell_summary(folder, summary, as_json=as_json, report=page, sort=sort)
     raise typer.Exit(end_of(summary, shown_address(folder)))
+
+
+def _variables(context: typer.Context) -> dict[str, str]:
+    """Return the variables that have given options, by the options."""
+    given = [one for one in context.command.params if _is_of_environment(context, one.name)]
+    return {one.opts[0]: str(one.envvar) for one in given}
 
 
 def _report_of(run: str) -> str | None:

@@ -64,10 +64,13 @@ def summary(
 ) -> None:
     """Rank groups of a run's trials, the most critical first: rates with intervals."""
     from orchestrator.cli.outcomes import ranked_table
+    from orchestrator.cli.run_tables import GROUPED
     from results import open_run
+    from results.frames import check_columns
 
     opened, names = open_run(run), [name.strip() for name in by.split(",")]
     with _asked():
+        check_columns(names, GROUPED, "by")
         if as_json:
             print_json(records(opened.criticality(names, metric=sort)))
             return
@@ -119,6 +122,8 @@ def compare(
     from orchestrator.cli.run_tables import comparison_table
     from results import compare as differences
     from results import open_run
+    from results.reading.snapshot import Snapshot
+    from results.report.against import against
 
     a = open_run(run)
     with _asked():
@@ -130,8 +135,11 @@ def compare(
                 screen().print(str(published))
             return
         b = open_run(other)
+        rows = differences(a, b, metric=metric)
+        if not (rows["runs"] == "both").any():
+            against(Snapshot(a), Snapshot(b))  # says what they are apart in
         if as_json:
-            print_json(records(differences(a, b, metric=metric)))
+            print_json(records(rows))
             return
         table = comparison_table(a, b, metric, limit)
     screen().print(table)

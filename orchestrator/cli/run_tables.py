@@ -13,6 +13,7 @@ from injecttf2.errors import UserError
 from orchestrator.cli.fitting import Column, FittedTable
 from results.analysis.comparison import compare
 from results.analysis.differences import surest_first
+from results.analysis.summary import KEYS
 from results.frames import check_columns, differing
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.tables import count, percent
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 """Of the interval of each cell, and of all that is called certain together."""
+
+GROUPED = tuple(
+    name
+    for name in KEYS
+    if name not in ("trial_id", "cell_id", "repetition", "seconds", "worker", "finished_at")
+)
+"""Columns that ``summary`` groups by: what trials are of, not which of them they are."""
 
 _TOLD = (*PLACE, "bit_field", "bit", *DRAWN, "repetition", "listed_as")
 

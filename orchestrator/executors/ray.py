@@ -92,7 +92,10 @@ class RayExecutor(Executor):
         # Whoever asks for more workers than there are CPUs gets them.
         asked = (options.workers or 0) + options.cpu_workers
         self._connection = Connection(
-            options.address, cpus=asked * options.cpus, metrics_port=options.metrics_port
+            options.address,
+            place=options.named("--address"),
+            cpus=asked * options.cpus,
+            metrics_port=options.metrics_port,
         )
         self._ray = self._connection.ray
         try:

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 METRICS = "RAY_enable_metrics_collection"
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
+ADDRESS = "--address"
+"""The option of the address."""
+
 KNOCK_SECONDS = 5.0
 """Time that a cluster has to take up a connection."""
 
@@ -71,6 +74,7 @@ class Connection:
 
     Args:
         address: Of an existing cluster; None starts Ray on this machine.
+        place: What gives the address.
         cpus: Logical CPUs of a Ray that is started here; no fewer than there are.
         metrics_port: Where a Ray that is started here serves Prometheus; None for nowhere.
 
@@ -83,7 +87,12 @@ class Connection:
     """
 
     def __init__(
-        self, address: str | None, *, cpus: int = 0, metrics_port: int | None = None
+        self,
+        address: str | None,
+        *,
+        place: str = ADDRESS,
+        cpus: int = 0,
+        metrics_port: int | None = None,
     ) -> None:
         self._before = dict(os.environ)
         self._folder: Path | None = None
@@ -91,7 +100,7 @@ class Connection:
         self._next_look = 0.0
         try:
             if address:
-                self.ray = _join(address)
+                self.ray = _join(address, place)
             else:
                 self._folder = private_folder(os.environ)
                 self._held = hold(self._folder)
@@ -213,13 +222,13 @@ def _start(cpus: int, metrics_port: int | None, folder: Path) -> Any:
     return ray
 
 
-def _join(address: str) -> Any:
+def _join(address: str, place: str) -> Any:
     """Join a cluster.
 
     Raises:
         CampaignError: No cluster answers, or it refuses.
     """
-    _knock(address)
+    knock(address, place)
     os.environ.update(QUIET)
     os.environ[MODE] = authentication(os.environ, Path.home())
     ray = _quiet_ray()
@@ -231,11 +240,11 @@ def _join(address: str) -> Any:
     except ray.exceptions.AuthenticationError as error:
         raise CampaignError(
             f"the cluster at {shown_address(address)!r} takes calls with its token only",
-            place="--address",
+            place=place,
             hint=f"set {MODE}=token, and {TOKEN} or {TOKEN_PATH} to the cluster's token",
         ) from error
     except (ray.exceptions.RpcError, OSError, ValueError, RuntimeError) as error:
-        raise _no_cluster(address, error) from error
+        raise _no_cluster(address, place, error) from error
     return ray
 
 
@@ -291,8 +300,12 @@ def _signals_later() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
-def _knock(address: str) -> None:
+def knock(address: str, place: str = ADDRESS) -> None:
     """Check that something like Ray listens at HOST:PORT; Ray itself would try for many minutes.
+
+    Args:
+        address: The address; nothing is known of ``auto``.
+        place: What gives it.
 
     Raises:
         CampaignError: Nothing does, or something else, or the address has another form.
@@ -301,14 +314,15 @@ def _knock(address: str) -> None:
         return
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
-        raise _no_cluster(address, ValueError("this is not HOST:PORT"))
+        raise _no_cluster(address, place, ValueError("this is not HOST:PORT"))
     try:
         with socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS) as door:
             if os.environ.get("RAY_USE_TLS", "0") not in ("0", "") or _greets(door):
                 return
     except (OSError, OverflowError, UnicodeError) as error:
-        raise _no_cluster(address, error) from error
-    raise _no_cluster(address, ValueError("something else than a head node of Ray listens there"))
+        raise _no_cluster(address, place, error) from error
+    other = ValueError("something else than a head node of Ray listens there")
+    raise _no_cluster(address, place, other)
 
 
 def _greets(door: socket.socket) -> bool:
@@ -324,10 +338,10 @@ def _greets(door: socket.socket) -> bool:
     return frame[3:4] == bytes((SETTINGS,))
 
 
-def _no_cluster(address: str, error: Exception) -> CampaignError:
+def _no_cluster(address: str, place: str, error: Exception) -> CampaignError:
     return CampaignError(
         f"no Ray cluster answers at {shown_address(address)!r}: {first_sentence(error)}",
-        place="--address",
+        place=place,
         hint="expected HOST:PORT of a running head node, or auto on a machine of the cluster",
     )
 

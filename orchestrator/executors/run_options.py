@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from injecttf2.levels import Level
+from results.analysis.criticality import METRIC
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class RunOptions:
         patience: Seconds without any worker after which the run stops; None for
             ``launch.PATIENCE``, or ``launch.CLUSTER_PATIENCE`` on a cluster.
         metrics_port: Where to serve metrics for Prometheus, for a Ray on this machine.
+        metric: What the answer is going to be ranked by.
+        variables: Of the options that the environment gives, the variables, such as
+            ``{"--address": "RAY_ADDRESS"}``; messages name these.
     """
 
     output: str
@@ -39,9 +44,15 @@ class RunOptions:
     retry_failed: bool = False
     patience: float | None = None
     metrics_port: int | None = None
+    metric: str = METRIC
+    variables: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def named(self, option: str) -> str:
+        """Return what gives an option: itself, or a variable."""
+        return self.variables.get(option, option)
 
     def ray_options(self) -> list[str]:
-        """Return the options given that only Ray has, as the command names them."""
+        """Return the options given that only Ray has, as they were given."""
         values = {
             "--workers": self.workers,
             "--gpus-per-worker": self.gpus,
@@ -51,4 +62,4 @@ class RunOptions:
             "--metrics-port": self.metrics_port,
             "--cpus-per-worker": None if self.cpus == 1 else self.cpus,
         }
-        return [name for name, value in values.items() if value is not None]
+        return [self.named(name) for name, value in values.items() if value is not None]

@@ -18,6 +18,7 @@ from injecttf2.errors import CampaignError
 from injecttf2.user_code.files import Code
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.errors import StoppedError
+from orchestrator.executors.ray_connection import knock
 from orchestrator.executors.run_options import RunOptions
 from orchestrator.planning.first_look import look
 from orchestrator.scheduling.settings import Settings
@@ -33,6 +34,10 @@ from results import (
     RunWriter,
     open_run,
 )
+from results.analysis.criticality import ACCURACY_LOST
+from results.analysis.summary import RATED
+from results.frames import check_columns
+from results.run_folder.schema import CRITERION
 from results.shown import shown_address
 from results.storage.opening import open_storage
 from results.writing import agreement
@@ -75,6 +80,8 @@ def launch(
         StoppedError: It could be written no longer; the same command goes on once it can.
     """
     _check(options)
+    if not campaign.criteria:
+        _check_metric(options)
     check_names(listeners)
     look(campaign)
     with closing(make_progress(console)) as progress:
@@ -104,6 +111,7 @@ def _launch(
 
     console = progress.console
     plan = make_plan(campaign, progress.stage)
+    _check_metric(options, [f"{CRITERION}{one.name}" for one in plan.assessment.criteria])
     for line in plan.skipped_lines():
         console.print(line, style="yellow")
     for line in plan.reading_lines():
@@ -194,7 +202,7 @@ def _check(options: RunOptions) -> None:
     if options.address and options.metrics_port is not None:
         raise CampaignError(
             "a cluster that is joined serves its metrics where its owner has said",
-            place="--metrics-port",
+            place=options.named("--metrics-port"),
             hint="leave it out; `ray start --metrics-export-port` sets the port of a cluster",
         )
     if options.executor == "inline" and (given := options.ray_options()):
@@ -203,6 +211,24 @@ def _check(options: RunOptions) -> None:
             place=", ".join(given),
             hint="leave it out, or use --executor ray",
         )
+    if options.address and options.executor != "inline":
+        knock(options.address, options.named("--address"))
+
+
+def _check_metric(options: RunOptions, criteria: Sequence[str] = ()) -> None:
+    """Refuse to rank by what trials will not tell, before anything is run.
+
+    Args:
+        options: How to run the campaign.
+        criteria: Columns of the campaign's criteria.
+
+    Raises:
+        CampaignError: It is none of the metrics, as the finished run would say.
+    """
+    try:
+        check_columns([options.metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
+    except ValueError as error:
+        raise CampaignError(str(error)) from error
 
 
 def _check_record(plan: Plan, options: RunOptions) -> None:

@@ -413,8 +413,9 @@ def test_bad_campaigns_are_one_message_and_nothing_is_run(
 
 
 def test_a_mistake_found_late_does_not_claim_the_directory(
-    campaign: Path, injecttf2: Command, tmp_path: Path
+    campaign: Path, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("orchestrator.session.launch.knock", lambda *_: None)
     options = ["--output", tmp_path / "run"]
     refused = injecttf2("run", campaign, *options, "--address", "127.0.0.1:1")
     assert refused.code == 2

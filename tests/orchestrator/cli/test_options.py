@@ -68,6 +68,38 @@ def test_the_environment_says_how_to_run(
     assert launched[0] == first
     assert (launched[1].workers, launched[1].address) == (7, None)
     assert launched[2:] == [inline, inline]
+    assert launched[0].named("--address") == "RAY_ADDRESS"
+    assert launched[1].named("--address") == "--address"
+    assert launched[1].named("--patience") == "INJECTTF2_PATIENCE"
+
+
+def test_an_address_that_is_none_is_told_at_once_with_its_variable(
+    campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.session.launch.look", lambda _: pytest.fail("too late"))
+    told = "no Ray cluster answers at 'nonsense': this is not HOST:PORT\n  expected HOST:PORT of a "
+    told += "running head node, or auto on a machine of the cluster\n"
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    ended = injecttf2("run", campaign)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"error: RAY_ADDRESS: {told}")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    ended = injecttf2("run", campaign, "--address", "nonsense")
+    assert (ended.code, ended.out, ended.err) == (2, "", f"error: --address: {told}")
+
+
+def test_what_the_answer_cannot_be_ranked_by_is_told_before_anything_runs(
+    campaign: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    command = ("run", campaign, "--executor", "inline", "--output", tmp_path / "run")
+    expected = "sdc, due, critical, sdc+due, accuracy_lost"
+    ended = injecttf2(*command, "--sort", "sdc_top5")
+    told = f"error: metric names 'sdc_top5', expected one of: {expected}.\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", told)
+    campaign.write_text(f"{campaign.read_text()}criteria: top3\n")
+    ended = injecttf2(*command, "--sort", "sdc_top5")
+    told = f"error: metric names 'sdc_top5', expected one of: sdc_top3, {expected}.\n"
+    assert (ended.code, ended.out, ended.error) == (2, "", told)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_option_of_the_command_that_does_not_go_with_inline_is_still_refused(

@@ -11,6 +11,9 @@ from results import compare
 from tests.orchestrator.conftest import Command
 from tests.results.report.report_runs import cell_rows, usual_rows, write_run
 
+SINGLE = ("seconds", "cell_id", "repetition", "worker", "finished_at", "trial_id")
+"""Columns that tell trials apart: no groups."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -43,7 +46,13 @@ def test_summary_json_has_all_columns(injecttf2: Command, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--by", "layr"), "by names 'layr', expected one of: layer"),
+        (
+            ("--by", "layr"),
+            "error: by names 'layr', expected one of: layer, layer_index, layer_type, target, "
+            "variable, fault, bit, bit_field, parameters, probability, count, ber, sampling, "
+            "sites, listed_as.\n",
+        ),
+        *((("--by", f"layer,{name}"), f"by names '{name}', expected one of: ") for name in SINGLE),
         (("--by", ""), "by names ''"),
         (("--sort", "sdx"), "Invalid value for '--sort': received 'sdx'; expected sdc, due, "),
         (("--sort", "sdc_top5"), "metric names 'sdc_top5', expected one of: sdc"),
@@ -73,7 +82,10 @@ def test_trials_with_most_of_an_outcome_come_first(injecttf2: Command, folder: P
     [
         (("--layer", "dens"), "the run has no trial with the layer 'dens'; did you mean 'dense'"),
         (("--bit", 29), "the run has no trial with the bit 29"),
-        (("--outcome", "sdcs"), "outcome names 'sdcs', expected one of: sdc"),
+        (
+            ("--outcome", "sdcs"),
+            "error: outcome names 'sdcs', expected one of: sdc, masked, benign, due.\n",
+        ),
     ],
 )
 def test_trials_that_a_run_has_not_are_refused(
@@ -109,6 +121,24 @@ def test_two_runs_are_compared_cell_by_cell(injecttf2: Command, folder: Path) ->
     assert rows["difference"].tolist()[:1] == expected["difference"].tolist()[:1]
     ended = injecttf2("compare", folder, other, "--metric", "sdcs")
     assert (ended.code, "metric names 'sdcs'" in ended.err) == (2, True)
+
+
+def test_runs_without_common_cells_are_refused_as_a_report_refuses_them(
+    injecttf2: Command, folder: Path
+) -> None:
+    other = folder.parent / "other"
+    write_run(other, cell_rows("head", 0, bit=30, sdc=5, probability=0.1))
+    ended = injecttf2("compare", folder, other)
+    assert (ended.code, ended.out, ended.err) == (
+        2,
+        "",
+        f"error: {other}: no cell is in both this run and {folder}: layer is head here and conv, "
+        "dense there\n"
+        "  Compare runs of the same campaign: layers, faults, bits and rates have to be the "
+        "same.\n",
+    )
+    assert injecttf2("compare", folder, other, "--json") == ended
+    assert injecttf2("report", folder, "--against", other) == ended
 
 
 def test_a_run_is_compared_with_published_outcomes(injecttf2: Command, tmp_path: Path) -> None:

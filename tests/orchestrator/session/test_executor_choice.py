@@ -31,6 +31,12 @@ NOTHING = RunOptions("run")
         (RunOptions("run", workers=2), {}, 0, "--workers given"),
         (RunOptions("run", cpus=2, patience=9.0), {}, 0, "--patience, --cpus-per-worker given"),
         (RunOptions("run", gpus=0.0), {}, 0, "--gpus-per-worker given"),
+        (
+            RunOptions("run", workers=2, address="h:1", variables={"--address": "RAY_ADDRESS"}),
+            {"RAY_ADDRESS": "h:1"},
+            0,
+            "--workers, RAY_ADDRESS given",
+        ),
         (RunOptions("run", cpu_workers=1), {}, 1, "--cpu-workers given"),
         (RunOptions("run", metrics_port=80), {}, 0, "--metrics-port given"),
         (RunOptions("run", address="auto"), {"RAY_JOB_ID": "01"}, 0, "--address given"),
