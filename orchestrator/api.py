@@ -45,8 +45,8 @@ def run(
             paths are relative to the current folder then.
         output: The run directory, local or ``s3://``, ``gs://``, ``abfs://``; default
             ``runs/NAME``.
-        executor: ``ray``, ``inline`` for this process, or ``auto``: Ray where there is more work
-            than its start takes, or where what is given here asks for it.
+        executor: ``ray``, ``inline`` for this process, or ``auto``: Ray where its workers, one a
+            core, are done sooner with their start, or where what is given here asks for it.
         workers: Workers to start; None for as many as fit.
         cpus_per_worker: CPUs of a worker.
         gpus_per_worker: GPUs of a worker, may be a fraction; None for one where there are any.

@@ -1,8 +1,8 @@
 """Where workers run if nobody has said it: in this process, or as Ray actors.
 
 Rows are the same. In this process there is nothing to start; Ray brings one worker a core, other
-machines and GPUs. So Ray is taken where something asks for it, or where the work is longer than its
-start.
+machines and GPUs. So Ray is taken where something asks for it, or where the work is done sooner by
+several workers, their start included.
 """
 
 from __future__ import annotations
@@ -34,17 +34,26 @@ def asked_of_ray(options: RunOptions, environment: Mapping[str, str], gpus: int)
     return "there is a GPU" if gpus else None
 
 
-def by_work(plan: Plan, backlog: Backlog, options: RunOptions) -> tuple[str, str]:
+def by_work(plan: Plan, backlog: Backlog, options: RunOptions, cores: int) -> tuple[str, str]:
     """Return the executor for what is left of a plan, and why.
+
+    Work of ``t`` seconds takes ``start + t / workers`` in Ray, which is less than ``t`` from
+    ``start * workers / (workers - 1)`` on.
 
     Args:
         plan: The plan.
         backlog: What of it is left.
         options: How to run it.
+        cores: Of this machine; Ray would have a worker on each.
     """
     levels = plan.campaign.levels if options.levels is None else options.levels
     seconds = evaluation_seconds(plan, backlog, levels=bool(levels))
-    work, start = f"about {max(1.0, seconds):,.0f} s of work", f"{START_SECONDS[1]:.0f} s"
-    if seconds < START_SECONDS[1]:
-        return "inline", f"{work}, and Ray takes up to {start} to start"
-    return "ray", f"{work}, more than the {start} that Ray takes to start"
+    work, start = f"about {max(1.0, seconds):,.0f} s of work", START_SECONDS[1]
+    if cores < 2:
+        return "inline", f"{work}; with one core Ray is no sooner"
+    sooner = start * cores / (cores - 1)
+    reason = (
+        f"{work}; with {cores} workers and up to {start:.0f} s to start, Ray is sooner from about "
+        f"{sooner:.0f} s on"
+    )
+    return "inline" if seconds < sooner else "ray", reason

@@ -317,7 +317,7 @@ def _chosen(plan: Plan, backlog: Backlog, options: RunOptions, progress: Progres
     name, reason = "ray", asked_of_ray(options, os.environ, device.gpus())
     is_asked = reason is not None
     if reason is None:
-        name, reason = by_work(plan, backlog, options)
+        name, reason = by_work(plan, backlog, options, device.cores())
     progress.console.print(f"executor: {name}, {reason}")
     try:
         return _executor(plan, replace(options, executor=name), progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from injecttf2 import device
 from orchestrator.campaign.campaign import load_campaign
 from orchestrator.errors import StoppedError
 from orchestrator.executors.ray import RayExecutor
@@ -20,6 +21,8 @@ from orchestrator.session.launch import launch
 from tests.orchestrator.conftest import Command, Run, assert_equal_rows
 
 NOTHING = RunOptions("run")
+
+SOONER = "with 2 workers and up to 20 s to start, Ray is sooner from about 40 s on"
 
 
 @pytest.mark.parametrize(
@@ -75,15 +78,41 @@ def left_of(plan: Plan, start: int = 0, stop: int | None = None) -> Backlog:
 
 def test_little_work_is_done_in_this_process(campaign: Path) -> None:
     plan = plan_of(campaign)
-    name, reason = by_work(plan, left_of(plan), NOTHING)
-    assert (name, reason) == ("inline", "about 1 s of work, and Ray takes up to 20 s to start")
+    name, reason = by_work(plan, left_of(plan), NOTHING, 2)
+    assert (name, reason) == ("inline", f"about 1 s of work; {SOONER}")
 
 
 def test_much_work_is_rays(campaign: Path) -> None:
     plan = plan_of(campaign, repetitions=10_000_000)
-    name, reason = by_work(plan, left_of(plan), NOTHING)
+    name, reason = by_work(plan, left_of(plan), NOTHING, 2)
     assert name == "ray"
-    assert reason.endswith(" s of work, more than the 20 s that Ray takes to start")
+    assert reason.endswith(f" s of work; {SOONER}")
+
+
+@pytest.mark.parametrize(
+    ("cores", "seconds", "name"),
+    [
+        *((2, 39.9, "inline"), (2, 40.0, "ray")),
+        *((5, 24.9, "inline"), (5, 25.0, "ray")),
+        (1, 1e6, "inline"),
+    ],
+)
+def test_ray_is_taken_where_its_workers_are_done_sooner_with_their_start(
+    cores: int, seconds: float, name: str, campaign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "orchestrator.session.executor_choice.evaluation_seconds", lambda *_, **__: seconds
+    )
+    plan = plan_of(campaign)
+    found, reason = by_work(plan, left_of(plan), NOTHING, cores)
+    assert found == name
+    if cores == 1:
+        assert reason == "about 1,000,000 s of work; with one core Ray is no sooner"
+    else:
+        sooner = f"with {cores} workers and up to 20 s to start, Ray is sooner from about "
+        assert (
+            reason == f"about {seconds:.0f} s of work; {sooner}{20 * cores / (cores - 1):.0f} s on"
+        )
 
 
 def test_only_what_is_left_counts(campaign: Path) -> None:
@@ -92,7 +121,7 @@ def test_only_what_is_left_counts(campaign: Path) -> None:
     end = len(plan.grid)
     a_tenth = evaluation_seconds(plan, left_of(plan, end - end // 10))
     assert a_tenth < everything / 5
-    assert by_work(plan, left_of(plan, end - 100), NOTHING)[0] == "inline"
+    assert by_work(plan, left_of(plan, end - 100), NOTHING, 2)[0] == "inline"
     assert evaluation_seconds(plan, left_of(plan, end)) == 0.0
 
 
@@ -124,7 +153,7 @@ def test_with_a_precision_all_counts_that_it_may_come_to(campaign: Path) -> None
     released = [*plan_ranges(plan)]
     backlog = Backlog(by_group(plan.grid, released), looks=looks)
     assert backlog.trials < plan.trials / 10
-    assert by_work(plan, backlog, NOTHING)[0] == "ray"
+    assert by_work(plan, backlog, NOTHING, 2)[0] == "ray"
 
 
 def plan_ranges(plan: Plan) -> list[tuple[int, int]]:
@@ -139,12 +168,13 @@ def plan_ranges(plan: Plan) -> list[tuple[int, int]]:
 def test_the_command_says_what_it_chose_and_gives_the_rows_of_an_inline_run(
     campaign: Path, run: Run, injecttf2: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(device, "cores", lambda: 2)
     for name in ("RAY_ADDRESS", "RAY_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
     run(campaign, tmp_path / "inline")
     ended = injecttf2("run", campaign, "--no-report", "--output", tmp_path / "auto")
     assert ended.code == 0
-    said = "executor: inline, about 1 s of work, and Ray takes up to 20 s to start"
+    said = f"executor: inline, about 1 s of work; {SOONER}"
     assert said in ended.err.splitlines()
     assert_equal_rows(tmp_path / "inline", tmp_path / "auto")
 
@@ -182,6 +212,7 @@ def test_where_ray_cannot_start_much_work_is_done_in_this_process(
     monkeypatch.setattr("orchestrator.executors.ray.RayExecutor.__init__", cannot)
     assert RayExecutor.__init__ is cannot
     monkeypatch.setattr("orchestrator.session.executor_choice.START_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(device, "cores", lambda: 2)
     for name in ("RAY_ADDRESS", "RAY_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
     written = io.StringIO()
