@@ -92,17 +92,25 @@ def percent(value: float) -> str:
     """Return a share as a percentage: two decimals, or two digits where it is smaller."""
     if math.isnan(value):
         return UNKNOWN
-    return f"{100 * value:.2g}%" if 0 < value < 0.0001 else f"{100 * value:.2f}%"
+    size = abs(value)
+    decimals = 1 - math.floor(math.log10(100 * size)) if 0 < size < 0.0001 else 2
+    return f"{100 * value:.{decimals}f}%"
 
 
 def rate(value: float, low: float, high: float) -> str:
-    """Return a rate with its bounds: ``7.53% (7.21 to 7.86)``."""
+    """Return a rate with its bounds: ``7.53% (7.21 to 7.86)``.
+
+    They have two decimals, or as many as the interval has two digits with.
+    """
     if math.isnan(value):
         return UNKNOWN
-    if math.isnan(low) or math.isnan(high):
+    if math.isnan(low) or math.isnan(high) or high <= low:
         return percent(value)
-    ends = [percent(end).removesuffix("%") for end in (low, high)]
-    return f"{percent(value)} ({ends[0]} to {ends[1]})"
+    decimals = max(2, 1 - math.floor(math.log10(100 * (high - low))))
+    told, *ends = (f"{100 * one:.{decimals}f}" for one in (value, low, high))
+    if value > 0 and not float(told):
+        told = f"<{10**-decimals:.{decimals}f}"
+    return f"{told}% ({ends[0]} to {ends[1]})"
 
 
 def count(value: float) -> str:

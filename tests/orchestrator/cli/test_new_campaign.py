@@ -30,7 +30,7 @@ def given(folder: Path, name: str, samples: int, labels: Any) -> tuple[Path, Pat
     ("name", "samples", "bits", "repetitions"),
     [
         ("mixed_bfloat16", 300, ("random",), 5),
-        ("convolutions", 20, tuple(range(32)), 15),
+        ("convolutions", 4, tuple(range(32)), 8),
         ("convolutions", 100, tuple(range(32)), 5),
     ],
 )
@@ -42,7 +42,7 @@ def test_bits_and_repetitions_fit_the_model_and_the_data(
     injecttf2: Command,
     tmp_path: Path,
 ) -> None:
-    """Words of several widths get drawn bits; 15 repetitions of 20 samples at 0.1 hit 30."""
+    """Words of several widths get drawn bits; 8 repetitions of 4 samples hit 32."""
     model, data = given(tmp_path, name, samples, {"y": np.zeros(samples, int)})
     file = tmp_path / "new.yaml"
     assert injecttf2("init", file, "--model", model, "--dataset", data).code == 0
