@@ -328,19 +328,23 @@ def plan(
     from injecttf2 import device
     from orchestrator.campaign.campaign import load_campaign
     from orchestrator.planning.first_look import look
+    from orchestrator.session.progress import LOADING, stages
 
     loaded = load_campaign(campaign, model=model, dataset=dataset, overrides=override or ())
     look(loaded)
-    device.configure(gpu=False)
-    from injecttf2.judging.output_kind import as_columns
-    from orchestrator.cli.tables import cells_entry, plan_table
-    from orchestrator.planning.estimate import estimate
-    from orchestrator.planning.expectation import expectations, warnings_of
-    from orchestrator.planning.plan import make_plan
+    with stages(messages()) as stage:
+        stage(LOADING)
+        device.configure(gpu=False)
+        from injecttf2.judging.output_kind import as_columns
+        from orchestrator.cli.tables import cells_entry, plan_table
+        from orchestrator.planning.estimate import estimate
+        from orchestrator.planning.expectation import expectations, warnings_of
+        from orchestrator.planning.plan import make_plan
 
-    planned = make_plan(loaded)
-    expected = estimate(planned)
-    cells = expectations(planned)
+        planned = make_plan(loaded, stage)
+        stage("timing the model")
+        expected = estimate(planned)
+        cells = expectations(planned)
     if as_json:
         print_json(
             {
@@ -375,17 +379,23 @@ def layers(
     from injecttf2 import device
     from orchestrator.campaign.campaign import locate
     from orchestrator.planning.first_look import look_at_model
+    from orchestrator.session.progress import LOADING, stages
 
     reference = locate(model)
     look_at_model(reference, Path.cwd())
-    device.configure(gpu=False)
-    from injecttf2.graph.model_graph import ModelGraph
-    from injecttf2.graph.weights import all_counted
-    from injecttf2.models.loading import resolve
-    from orchestrator.cli.tables import layer_entry, layers_table
+    with stages(messages()) as stage:
+        stage(LOADING)
+        device.configure(gpu=False)
+        from injecttf2.graph.model_graph import ModelGraph
+        from injecttf2.graph.weights import all_counted
+        from injecttf2.models.loading import resolve
+        from orchestrator.cli.tables import layer_entry, layers_table
 
-    graph = ModelGraph.of(resolve(reference, Path.cwd(), signature=signature)[1])
-    weights = all_counted(graph)
+        stage("loading the model")
+        found = resolve(reference, Path.cwd(), signature=signature)[1]
+        stage("tracing the model")
+        graph = ModelGraph.of(found)
+        weights = all_counted(graph)
     if as_json:
         print_json([layer_entry(info, weights[info.layer]) for info in graph.layers])
         return
@@ -407,8 +417,10 @@ def init(
 ) -> None:
     """Write a commented campaign to start from, for a model and data if they are given."""
     from orchestrator.cli.new_campaign import write_campaign
+    from orchestrator.session.progress import stages
 
-    write_campaign(file, model, dataset)
+    with stages(messages()) as stage:
+        write_campaign(file, model, dataset, stage)
     with after_work():
         screen().print(f"wrote {file}; run it with: injecttf2 run {file}", soft_wrap=True)
 

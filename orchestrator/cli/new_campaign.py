@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 
 from injecttf2.errors import CampaignError, UserError
 from orchestrator.campaign.campaign import load_campaign, locate
+from orchestrator.session.progress import LOADING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.planning.plan import Plan
 
 Judge = dict[str, str]
@@ -40,13 +43,19 @@ KEYS = {
 """What in the template gives way to a value."""
 
 
-def write_campaign(file: Path, model: str | None = None, dataset: str | None = None) -> None:
+def write_campaign(
+    file: Path,
+    model: str | None = None,
+    dataset: str | None = None,
+    stage: Callable[[str], None] = lambda _: None,
+) -> None:
     """Write a commented campaign; without model and data one for those that are built in.
 
     Args:
         file: What to write.
         model: The model; a path is relative to the current folder.
         dataset: The data; a path is relative to the current folder.
+        stage: Hears what is done next.
 
     Raises:
         UserError: The file exists or cannot be written; or model and data do not fit each other.
@@ -64,24 +73,28 @@ def write_campaign(file: Path, model: str | None = None, dataset: str | None = N
     if model is None and dataset is None:
         return
     try:
-        file.write_text(_fitted(text, file, model, dataset))
+        file.write_text(_fitted(text, file, model, dataset, stage))
     except BaseException:
         file.unlink()
         raise
 
 
-def _fitted(text: str, file: Path, model: str | None, dataset: str | None) -> str:
+def _fitted(
+    text: str, file: Path, model: str | None, dataset: str | None, stage: Callable[[str], None]
+) -> str:
     """Return the template for a model and data; the file is written again and again."""
     for key, source in (("model", model), ("dataset", dataset)):
         if source is not None:
             text = _with(text, key, _written(locate(source), file.parent))
-    plan, judge = _planned(text, file, model, dataset)
+    plan, judge = _planned(text, file, model, dataset, stage)
     if judge != JUDGES[0]:
         text = _with(text, "judge", _mapping(judge))
     return _sized(text, plan)
 
 
-def _planned(text: str, file: Path, model: str | None, dataset: str | None) -> tuple[Plan, Judge]:
+def _planned(
+    text: str, file: Path, model: str | None, dataset: str | None, stage: Callable[[str], None]
+) -> tuple[Plan, Judge]:
     """Return a plan of all layers, and the first judge that it can be made with.
 
     Raises:
@@ -92,9 +105,11 @@ def _planned(text: str, file: Path, model: str | None, dataset: str | None) -> t
 
     file.write_text(_with(text, "bits", "random"))
     look(load_campaign(file, model=model, dataset=dataset))
+    stage(LOADING)
     device.configure(gpu=False)
     from orchestrator.planning.plan import make_plan
 
+    stage("planning: which judge, bits and repetitions fit")
     first: UserError | None = None
     output = _output(file, model, dataset)
     for one in JUDGES:

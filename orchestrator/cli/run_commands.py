@@ -212,15 +212,18 @@ def replay(
 ) -> None:
     """Run one trial again and compare it with its row; exit code 1 if they differ."""
     from injecttf2 import device
+    from orchestrator.session.progress import LOADING, stages
     from orchestrator.session.recorded import foreign_code, recorded_trial
 
     recorded = recorded_trial(run, trial_id, model=model, dataset=dataset)
     if (line := foreign_code(recorded)) is not None:
         messages().print(line)
-    device.configure()
-    from orchestrator.session.replay import run_again
+    with stages(messages()) as stage:
+        stage(LOADING)
+        device.configure()
+        from orchestrator.session.replay import run_again
 
-    differences = run_again(recorded)
+        differences = run_again(recorded, stage)
     if as_json:
         said = {"trial_id": trial_id, "equal": not differences, "differences": differences}
         print_json({**said, "row": recorded.row})

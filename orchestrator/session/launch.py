@@ -23,7 +23,7 @@ from orchestrator.executors.run_options import RunOptions
 from orchestrator.planning.first_look import look
 from orchestrator.scheduling.settings import Settings
 from orchestrator.session.own_listeners import check_names, guarded
-from orchestrator.session.progress import Progress, make_progress
+from orchestrator.session.progress import LOADING, Progress, make_progress
 from orchestrator.session.provenance import provenance
 from results import (
     ResultsError,
@@ -85,7 +85,7 @@ def launch(
     check_names(listeners)
     look(campaign)
     with closing(make_progress(console)) as progress:
-        progress.stage("loading TensorFlow")
+        progress.stage(LOADING)
         here = options.executor != "ray"
         device.configure(threads=device.cores() if here else 1, gpu=options.executor == "inline")
         from injecttf2.models.keras_settings import defaults_undone

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -26,6 +27,9 @@ from results.shown import shown
 
 if TYPE_CHECKING:
     from orchestrator.executors.worker import ChunkResult, Ready
+
+LOADING = "loading TensorFlow"
+"""The stage that most commands begin with."""
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -256,6 +260,17 @@ def make_progress(console: Console) -> Progress:
     if console.is_jupyter:
         return NotebookProgress(console)
     return LiveProgress(console) if console.is_terminal else LineProgress(console)
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Callable[[str], None]]:
+    """Have a command that runs no trials say what it does next; what it has said goes at its end.
+
+    Args:
+        console: Where.
+    """
+    with closing(make_progress(console)) as progress:
+        yield progress.stage
 
 
 def _duration(seconds: float) -> str:

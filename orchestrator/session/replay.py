@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ def replay(
     return run_again(recorded_trial(path, trial_id, model=model, dataset=dataset))
 
 
-def run_again(recorded: Recorded) -> Differences:
+def run_again(recorded: Recorded, stage: Callable[[str], None] = lambda _: None) -> Differences:
     """Run a trial again in this process; TensorFlow must have been configured.
 
     Args:
         recorded: The trial, as the run holds it.
+        stage: Hears what is done next.
 
     Returns:
         For each column that differs the recorded and the new value; timing and provenance are
@@ -50,9 +51,10 @@ def run_again(recorded: Recorded) -> Differences:
     _check_code(run, campaign.folder, _code_by_its_names(run, campaign))
     with kept():
         _apply(run.provenance.get("keras", {}), recorded.place)
-        plan = make_plan(campaign)
+        plan = make_plan(campaign, stage)
         _check_code(run, campaign.folder, plan.code)
         _check_identity(plan, run.identity)
+        stage("running the trial")
         now, numerics = _evaluate(plan, _trial_of(plan, row))
     differences = {
         name: (row[name], value)

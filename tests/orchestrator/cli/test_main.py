@@ -198,6 +198,27 @@ def test_replay_equals_the_row_and_finds_a_forged_one(
     }
 
 
+def test_commands_that_load_tensorflow_say_what_they_are_at(
+    campaign: Path, run: Run, injecttf2: Command, tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "run")
+    model = campaign.with_name("model.keras")
+    trial = open_run(tmp_path / "run").trials(["trial_id"])["trial_id"].iloc[0]
+    new = ("init", tmp_path / "new.yaml", "--model", model)
+    planning = ["loading the model", "loading the data", "tracing the model"]
+    for command, stages in (
+        (("layers", model), ["loading the model", "tracing the model"]),
+        (("replay", tmp_path / "run", trial), [*planning, "running the trial"]),
+        (("plan", campaign), [*planning, "timing the model"]),
+        (
+            (*new, "--dataset", campaign.with_name("data.npz")),
+            ["planning: which judge, bits and repetitions fit"],
+        ),
+    ):
+        ended = injecttf2(*command)
+        assert (ended.code, ended.err.splitlines()) == (0, ["loading TensorFlow", *stages])
+
+
 def test_replay_says_what_the_trial_does_and_what_became_of_it(
     campaign: Path, run: Run, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -280,7 +301,7 @@ def test_replay_tells_what_was_edited_in_a_runs_description(
         file.write_text(json.dumps(contents))
         ended = injecttf2("replay", tmp_path / "run", trial)
         assert ended.code == 2
-        assert ended.err.startswith(f"error: {file}: ")
+        assert ended.error.startswith(f"error: {file}: ")
         assert reason in ended.err
         assert "Traceback" not in ended.err
 
