@@ -140,11 +140,14 @@ def golden_verdict(
     Raises:
         ModelError: A score is not from 0 to 1, or a metric is not finite.
     """
-    compiled = tf.function(assessment.verdict, autograph=False)
+    judge, compiled = tf.function(assessment.verdict, autograph=False), None
     parts = []
     for start, stop in batches(len(outputs), batch):
         rows = tf.constant(padded(outputs[start:stop], batch))
-        parts.append(compiled(rows, rows, tf.constant(padded(labels[start:stop], batch))))
+        marks = tf.constant(padded(labels[start:stop], batch))
+        # Traced by itself: of calls that trace TensorFlow warns, from the fifth run on.
+        compiled = compiled or judge.get_concrete_function(rows, rows, marks)
+        parts.append(Verdict(*compiled(rows, rows, marks)))
     golden = Verdict.joined(parts).first(len(outputs))
     check(assessment, golden)
     return golden

@@ -67,9 +67,11 @@ def kernels_digest() -> str:
     They compute in float32: oneDNN ends the process where it has no kernel for 16 bits. It does not
     depend on threads, as long as an operation has one. The first call takes a tenth of a second.
     """
-    compute = tf.function(_kernels, autograph=False)
+    inputs = [*map(tf.constant, _inputs())]
+    # Traced by itself: of calls that trace TensorFlow warns, from the fifth run of a process on.
+    compute = tf.function(_kernels, autograph=False).get_concrete_function(*inputs)
     result = hashlib.blake2b(digest_size=8)
-    for given in compute(*map(tf.constant, _inputs())):
+    for given in compute(*inputs):
         result.update(given.numpy().tobytes())
     return result.hexdigest()
 

@@ -14,7 +14,7 @@ from injecttf2.errors import CampaignError
 from orchestrator import Campaign, load_campaign, run
 from orchestrator.errors import StoppedError
 from orchestrator.session.session import Session
-from results import open_run
+from results import RunNotFoundError, open_run
 from tests.orchestrator.conftest import assert_equal_rows
 
 
@@ -73,6 +73,56 @@ def test_what_is_wrong_is_raised(campaign: Path, tmp_path: Path) -> None:
     wrong = made(tmp_path).model_copy(update={"dataset": None})
     with pytest.raises(CampaignError, match="a campaign needs a model and a dataset"):
         run(wrong, tmp_path / "run", executor="inline", quiet=True)
+
+
+def test_a_campaign_may_be_its_file_or_its_keys(campaign: Path, tmp_path: Path) -> None:
+    keys = made(tmp_path).resolved()
+    found = run(keys, tmp_path / "keys", executor="inline", quiet=True)
+    assert len(found.trials()) == 8
+    head = campaign.read_text().partition("grid:")[0]
+    campaign.write_text(f"{head}grid: {{layers: logits, bits: 30, probabilities: [0.2, 1]}}\n")
+    assert len(run(str(campaign), tmp_path / "a", executor="inline", quiet=True).trials()) == 6
+    assert len(run(campaign, tmp_path / "a", executor="inline", quiet=True).trials()) == 6
+    with pytest.raises(CampaignError) as caught:
+        run(3)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "campaign: received 3, expected a Campaign, the path of a campaign file, or a mapping with "
+        "its keys"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "objects"),
+    [
+        ("model", 5, "a model of Keras or TensorFlow, or a function without arguments that "),
+        ("dataset", 7, "(inputs, labels), a dict of arrays x and y, a tf.data.Dataset, or a "),
+        ("dataset", [1], "(inputs, labels), a dict of arrays x and y, a tf.data.Dataset, or a "),
+    ],
+)
+def test_what_is_no_model_or_data_is_told_what_may_be(key: str, value: Any, objects: str) -> None:
+    with pytest.raises(CampaignError) as caught:
+        Campaign(grid={"bits": 3, "probabilities": 1}, **{key: value})
+    assert str(caught.value).startswith(
+        f"{key}: received {value!r}, expected text, or a mapping with the key 'source'; or "
+        f"{objects}"
+    )
+
+
+def test_a_run_is_opened_by_a_path() -> None:
+    with pytest.raises(RunNotFoundError) as caught:
+        open_run(3)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "open_run: received 3, expected the path or the URI of a run directory"
+    )
+
+
+def test_many_runs_of_a_process_make_tensorflow_complain_of_nothing(
+    campaign: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = made(tmp_path).model_copy(update={"repetitions": 1})
+    for number in range(6):
+        run(one, tmp_path / f"run{number}", executor="inline", quiet=True)
+    assert [record.message for record in caplog.records if record.name == "tensorflow"] == []
 
 
 @pytest.mark.parametrize(
