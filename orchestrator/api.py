@@ -6,13 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rich.console import Console
 
 from injecttf2.config.plain_values import plain_values
+from injecttf2.errors import CampaignError
 from injecttf2.levels import LEVELS, Level
-from orchestrator.campaign.campaign import Campaign
+from orchestrator.campaign.campaign import Campaign, load_campaign
 from orchestrator.cli.console import messages, told_logs
 from orchestrator.errors import StoppedError
 from orchestrator.executors.run_options import RunOptions
@@ -22,7 +23,7 @@ from results import Run, open_run
 
 
 def run(
-    campaign: Campaign,
+    campaign: Campaign | str | Path | Mapping[str, Any],
     output: str | Path | None = None,
     *,
     executor: str = "auto",
@@ -41,8 +42,8 @@ def run(
     """Run a campaign, or what is left of it, and return its results.
 
     Args:
-        campaign: The campaign, from ``load_campaign`` or made here with the keys of the file; file
-            paths are relative to the current folder then.
+        campaign: The campaign, from ``load_campaign`` or made here with the keys of the file;
+            file paths are relative to the current folder then. Or its file, or those keys.
         output: The run directory, local or ``s3://``, ``gs://``, ``abfs://``; default
             ``runs/NAME``.
         executor: ``ray``, ``inline`` for this process, or ``auto``: Ray where its workers, one a
@@ -88,6 +89,7 @@ def run(
         2  dense   30           0        50
         3  dense   30           1        50
     """
+    campaign = _campaign(campaign)
     workers, cpus_per_worker = plain_values([workers, cpus_per_worker])
     gpus_per_worker, chosen, patience = plain_values([gpus_per_worker, levels, patience])
     levels = cast("Sequence[Level] | None", [chosen] if isinstance(chosen, str) else chosen)
@@ -116,6 +118,25 @@ def run(
             f"{summary.done:,} of {summary.trials:,} trials are done: {summary.stopped}"
         )
     return open_run(options.output)
+
+
+def _campaign(given: Any) -> Campaign:
+    """Return the campaign that is given, by its file or by its keys.
+
+    Raises:
+        CampaignError: It is something else, or wrong.
+    """
+    if isinstance(given, Campaign):
+        return given
+    if isinstance(given, str | Path):
+        return load_campaign(given)
+    if isinstance(given, Mapping):
+        return Campaign.model_validate(given)
+    raise CampaignError(
+        f"received {given!r}, expected a Campaign, the path of a campaign file, or a mapping with "
+        "its keys",
+        place="campaign",
+    )
 
 
 def _check(

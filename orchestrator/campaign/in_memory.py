@@ -9,9 +9,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from injecttf2.config.parameters import shown
+from injecttf2.config.problems import AS_IN_A_FILE
 from injecttf2.errors import CampaignError
 from orchestrator.campaign.paths import IN_MEMORY
-from orchestrator.campaign.sources import SourceSpec
+from orchestrator.campaign.sources import SourceSpec, expected_in_scripts
 
 LIBRARIES = ("keras", "tf_keras", "tensorflow")
 """Packages whose classes models are of; which of them are models, the loader knows."""
@@ -23,6 +25,9 @@ def apart(data: Any) -> tuple[Any, dict[str, Any]]:
     Args:
         data: The values; what is no mapping stays as it is, and so does what could be no model or
             data set.
+
+    Raises:
+        CampaignError: A model or a data set is neither.
     """
     held: dict[str, Any] = {}
     if not isinstance(data, Mapping):
@@ -39,6 +44,12 @@ def apart(data: Any) -> tuple[Any, dict[str, Any]]:
         if (text := name(value)) is not None:
             held[key] = value
             told[key] = {**said, "source": IN_MEMORY + text}
+        elif not said and not isinstance(value, Mapping):
+            raise CampaignError(
+                f"received {shown(value)}, expected {expected_in_scripts(key)}",
+                place=key,
+                hint=AS_IN_A_FILE,
+            )
     return told, held
 
 

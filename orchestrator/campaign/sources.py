@@ -207,15 +207,23 @@ IN_SCRIPTS = {
 """What else may be given from Python, by the key of the campaign."""
 
 
+SOURCE = "text, or a mapping with the key 'source'"
+"""What may be given in a file."""
+
+
 def from_text(value: object, info: ValidationInfo) -> object:
     """Return a mapping, where a text stands for one with a source alone."""
     if isinstance(value, str):
         return {"source": value}
     if value is None or isinstance(value, dict | SourceSpec):
         return value
-    expected = "text, or a mapping with the key 'source'"
     try:
         plain(value)
     except ValueError:  # no file could say so
-        expected += f"; or {IN_SCRIPTS[str(info.field_name)]}"
-    raise ValueError(expected)
+        raise ValueError(expected_in_scripts(str(info.field_name))) from None
+    raise ValueError(SOURCE)
+
+
+def expected_in_scripts(key: str) -> str:
+    """Return what the model or the data of a campaign may be in Python."""
+    return f"{SOURCE}; or {IN_SCRIPTS[key]}"

@@ -6,6 +6,7 @@ while its campaign is running or its parts are being compacted.
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from results.analysis.criticality import METRIC, criticality
 from results.analysis.differences import WORST, differences
 from results.analysis.summary import summary
 from results.analysis.vulnerability import Part, vulnerability_map
-from results.errors import ResultsWarning, TrialNotFoundError
+from results.errors import ResultsWarning, RunNotFoundError, TrialNotFoundError
 from results.ids import Ids, as_texts, ascending, contains, difference, parsed, rounded_to
 from results.reading.published import read_injections, read_trials
 from results.reading.status import StatusReader
@@ -29,7 +30,6 @@ from results.run_folder.parts import ID, ids_of
 from results.storage.opening import open_storage
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
@@ -49,7 +49,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         The run; its rows are read when they are asked for.
 
     Raises:
-        RunNotFoundError: There is no run directory.
+        RunNotFoundError: There is no run directory, or ``path`` is no path.
         RunMismatchError: A version of this package with another schema wrote it.
         RunCorruptError: Its ``campaign.json`` cannot be understood.
         ResultsError: The file system refuses.
@@ -61,6 +61,10 @@ def open_run(path: str | os.PathLike[str]) -> Run:
           350 of 350 trials done, 7 layers, golden accuracy 96.40%
           ...
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RunNotFoundError(
+            f"received {path!r}, expected the path or the URI of a run directory", place="open_run"
+        )
     storage = open_storage(path)
     return Run(storage, read_manifest(storage))
 

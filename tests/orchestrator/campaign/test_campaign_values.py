@@ -190,7 +190,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "names": (
         {"dataset": ("x.npy", "y.npy")},
-        "dataset: received ['x.npy', 'y.npy'], expected text, or a mapping with the key 'source'\n",
+        "dataset: received ('x.npy', 'y.npy'), expected text, or a mapping with the key "
+        "'source'; or (inputs, labels), ",
     ),
     "batches": ({"dataset": batches()}, "dataset: received <generator object batches at 0x"),
 }  # fmt: skip

@@ -58,9 +58,9 @@ def test_few_injections_are_warned_of_with_what_to_do(campaign: Path, injecttf2:
     stages = "loading TensorFlow\nloading the model\nloading the data\n"
     stages += "tracing the model\ntiming the model\n"
     assert ended.err == (
-        f"{stages}39 of 78 cells in outputs will have fewer than 30 injections, of which a rate of "
-        "10 % may show none: `repetitions: 3` gives 30 to each, `precision: {half_width: 0.05}` as many as "
-        "it takes\n"
+        f"{stages}39 of 78 cells in outputs will have fewer than 30 injections, of which "
+        "a rate of 10 % may show none: `repetitions: 3` gives 30 to each, "
+        "`precision: {half_width: 0.05}` as many as it takes\n"
     )
     told = " ".join(ended.out.split())
     assert (
