@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from injecttf2.config.problems import KeyPath, problems_of
 from injecttf2.config.yaml_text import (
-    CORRECT_HINT,
     EXAMPLE_HINT,
     LARGE_HINT,
     Origin,
@@ -84,15 +83,16 @@ class YamlSource:
                 self.places(problem.path).origin.name,
                 self.position(problem.path, key=problem.is_unknown),
                 self.place(problem.path, key=problem.is_unknown),
+                self.places(problem.path).origin.hint,
                 problem.sentence,
             )
             for problem in problems_of(error, schema)
         }
-        (*_, place, first), *others = sorted(problems)
-        told = [f"{at}: {also}" for *_, at, also in others[: MAX_PROBLEMS - 1]]
+        (*_, place, hint, first), *others = sorted(problems)
+        told = [f"{at}: {also}" for *_, at, _, also in others[: MAX_PROBLEMS - 1]]
         if rest := len(others) - len(told):
             told.append(f"and {rest:,} problems more")
-        return CampaignError("\n".join([first, *told]), place=place, hint=CORRECT_HINT)
+        return CampaignError("\n".join([first, *told]), place=place, hint=hint)
 
 
 def read_yaml(file: Path) -> YamlSource:
@@ -144,6 +144,7 @@ def _other(missing: Path) -> str:
     folder = missing.parent
     if not folder.is_dir():
         return f"there is no folder {str(folder)!r} either; {EXAMPLE_HINT}"
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in (".yaml", ".yml"))
-    close = difflib.get_close_matches(missing.name, names, n=1, cutoff=0)
+    files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".yml")]
+    names = {path.stem: path.name for path in files}
+    close = [names[stem] for stem in difflib.get_close_matches(missing.stem, names, n=1)]
     return f"did you mean {str(folder / close[0])!r}? {EXAMPLE_HINT}" if close else EXAMPLE_HINT

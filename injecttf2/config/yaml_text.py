@@ -39,7 +39,7 @@ LARGE_HINT = (
 )
 
 EXAMPLE_HINT = "`injecttf2 init` writes a commented campaign to start from"
-CORRECT_HINT = "correct the file and run the command again"
+CORRECT_HINT = "correct the {what} and run the command again"
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _MERGE_TAG = f"{_TAG_PREFIX}merge"
@@ -65,6 +65,11 @@ class Origin:
     name: str
     folder: Path
     is_file: bool = True
+
+    @property
+    def hint(self) -> str:
+        """What to do about something wrong in it."""
+        return CORRECT_HINT.format(what="file" if self.is_file else "override")
 
     def place(self, position: Position) -> str:
         """Return ``file:line:column``, or the option."""
@@ -349,7 +354,7 @@ def _bad_yaml(origin: Origin, text: str, error: yaml.YAMLError) -> CampaignError
             message += f" (see line {error.context_mark.line + 1})"
     else:
         message, place = f"this is no valid YAML: {error}", origin.name
-    return CampaignError(message, place=place, hint=CORRECT_HINT)
+    return CampaignError(message, place=place, hint=origin.hint)
 
 
 def _odd_line(
@@ -376,4 +381,4 @@ def _odd_line(
 
 def _bad_character(origin: Origin, at: Position, odd: Odd, otherwise: str = "") -> CampaignError:
     message = f"received a character that is not what it looks like, {odd.name}: {odd.remedy}"
-    return CampaignError(f"{message}{otherwise}", place=origin.place(at), hint=CORRECT_HINT)
+    return CampaignError(f"{message}{otherwise}", place=origin.place(at), hint=origin.hint)

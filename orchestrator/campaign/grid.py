@@ -243,7 +243,8 @@ class GridSpec(Schema):
                 raise ValueError(f"no {', '.join(extra)} beside sites, which says all of that")
             return self
         if len(given) != 1:
-            raise ValueError(f"one rate: {', '.join(RATES[:-1])} or {RATES[-1]}")
+            several = f", not {' and '.join(given)}" if given else ""
+            raise ValueError(f"one rate{several}: {', '.join(RATES[:-1])} or {RATES[-1]}")
         if self.exhaustive and self.layers_together:
             raise ValueError("a rate: layers together have too many sites to go through")
         if self.bits is None and any(fault.type in BIT_FAULTS for fault in self.fault):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,9 +53,30 @@ class _Console(Console):
             yield segment if segment.control else segment._replace(text=shown(segment.text))
 
 
+class _Messages(_Console):
+    """A console whose lines are wrapped between words, and a word that is longer not at all."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as it may be shown, and wrapped."""
+        return super().render_str("\n".join(map(self._wrapped, text.split("\n"))), **options)
+
+    def _wrapped(self, line: str) -> str:
+        return textwrap.fill(
+            line,
+            self.width,
+            subsequent_indent=line[: len(line) - len(line.lstrip())],
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
 def messages() -> Console:
-    """Return the console for progress and errors: the standard error. Its prints never fail."""
-    return _Console(file=best_effort(sys.stderr), stderr=True, soft_wrap=True)
+    """Return the console for progress and errors: the standard error. Its prints never fail.
+
+    Lines are wrapped to the width of a terminal; elsewhere they stay whole.
+    """
+    kind = _Messages if sys.stderr.isatty() else _Console
+    return kind(file=best_effort(sys.stderr), stderr=True, soft_wrap=True)
 
 
 def screen() -> Console:

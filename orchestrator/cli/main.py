@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from injecttf2.config.paths import run_on_disk
+from injecttf2.config.spelling import nearest
+from injecttf2.errors import UserError
 from orchestrator.cli import run_commands
 from orchestrator.cli.console import (
     after_work,
@@ -136,12 +138,36 @@ def _code() -> int:
         messages().print(f"interrupted; {GOES_ON}")
         return EXIT_INTERRUPTED
     except UsageError as error:
+        if (wrong := _wrong_value(error)) is not None:
+            return end_by(wrong)
         usage = io.StringIO()
         error.show(usage)
         messages().print(usage.getvalue(), end="")
         return EXIT_WRONG_INPUT
     except Exception as error:  # noqa: BLE001 - its exit code would be that of trials given up on
         return end_by(error)
+
+
+def _wrong_value(error: Any) -> UserError | None:
+    """Return the error of a value that an option cannot have; None of another misuse."""
+    if (errors := getattr(error.__cause__, "errors", None)) is None:  # pydantic's
+        return None
+    found = errors()[0]
+    words = _EXPECTED.get(found["type"], found["msg"].rpartition(" is not ")[2].rstrip("."))
+    option, given = error.param, _is_of_environment(error.ctx, error.param.name)
+    return UserError(
+        f"received {found['input']!r}, expected {words.format(**found.get('ctx', {}))}",
+        place=option.envvar if given else option.opts[0],
+    )
+
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+}
+"""What was expected, by pydantic's type of error; of a choice the message says it."""
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -274,6 +300,7 @@ def run(
     from orchestrator.session.launch import launch
     from results.shown import shown_address
 
+    _warn_of_variables(context)
     loaded = load_campaign(campaign, model=model, dataset=dataset, overrides=override or ())
     folder = output if output is not None else f"runs/{loaded.name}"
     options = RunOptions(
@@ -303,6 +330,15 @@ def _variables(context: typer.Context) -> dict[str, str]:
     """Return the variables that have given options, by the options."""
     given = [one for one in context.command.params if _is_of_environment(context, one.name)]
     return {one.opts[0]: str(one.envvar) for one in given}
+
+
+def _warn_of_variables(context: typer.Context) -> None:
+    """Warn of variables that look like those of options and mean nothing."""
+    known = [str(one.envvar) for one in context.command.params if getattr(one, "envvar", None)]
+    for name in sorted(os.environ):
+        if name.startswith("INJECTTF2_") and name not in (*known, "INJECTTF2_DATA"):
+            told = f"the variable {name} means nothing{nearest(name, known, at_most=1)}"
+            messages().print(told, style="yellow")
 
 
 def _report_of(run: str) -> str | None:

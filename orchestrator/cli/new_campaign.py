@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from injecttf2.errors import CampaignError, UserError
 from orchestrator.campaign.campaign import load_campaign, locate
+from orchestrator.cli.options import check_new_file
 from orchestrator.session.progress import LOADING
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def write_campaign(
     Raises:
         UserError: The file exists or cannot be written; or model and data do not fit each other.
     """
+    check_new_file(file)
     text = files("orchestrator.cli").joinpath("template.yaml").read_text()
     try:
         with file.open("x") as new:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from injecttf2.config.paths import run_on_disk
+from injecttf2.errors import UserError
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file.")]
 RunFolder = Annotated[
@@ -29,6 +30,24 @@ Overrides = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on the standard output.")]
+
+
+def check_new_file(file: Path) -> None:
+    """See that a file may be written: it is no folder, and lies in one that there is.
+
+    Raises:
+        UserError: It may not.
+    """
+    if file.is_dir():
+        raise UserError(
+            "this is a folder; expected the name of a file", place=str(file), hint="add a name"
+        )
+    if not file.parent.is_dir():
+        raise UserError(
+            f"there is no folder {str(file.parent)!r}",
+            place=str(file),
+            hint="make it first, or give another file",
+        )
 
 
 def _metric(name: str) -> str:

@@ -14,7 +14,14 @@ from injecttf2.config.paths import run_on_disk
 from injecttf2.errors import UserError
 from orchestrator.cli.console import after_work, messages, print_json, records, screen
 from orchestrator.cli.exit_codes import Interrupted
-from orchestrator.cli.options import DatasetOption, Json, ModelOption, RunFolder, Sort
+from orchestrator.cli.options import (
+    DatasetOption,
+    Json,
+    ModelOption,
+    RunFolder,
+    Sort,
+    check_new_file,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -171,6 +178,8 @@ def report(
     from orchestrator.session.automatic_report import report_file
     from results import ResultsWarning, open_run, write_report
 
+    if output is not None:
+        check_new_file(output)
     opened = open_run(run)
     other = None if against is None else open_run(against)
     with warnings.catch_warnings(record=True) as told:
@@ -250,6 +259,7 @@ def export_sites(
     """Write the recorded sites of a run as a fault list, for `sites:` in a campaign."""
     from orchestrator.cli.export_sites import export_sites as export
 
+    check_new_file(output)
     count = export(run, output)
     with after_work():
         screen().print(f"{count:,} sites: {output}", soft_wrap=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from injecttf2.errors import CampaignError
 from orchestrator.campaign.campaign import Campaign, load_campaign, locate
 from orchestrator.campaign.component_spec import ComponentSpec, JudgeSpec
-from orchestrator.campaign.grid import GridSpec, LayerType
+from orchestrator.campaign.grid import RATES, GridSpec, LayerType
 from orchestrator.campaign.precision import Precision
 from orchestrator.campaign.sources import DatasetSpec, ModelSpec
 from results import ResultsError, open_run
@@ -385,7 +385,9 @@ ONE_RATE = "expected one rate: probabilities, counts, bers or exhaustive"
 def test_a_grid_has_one_rate(file: Path, rates: str) -> None:
     text = f"{HEAD}grid: {{bits: 1{rates}}}\n"
     assert problem(file, text).startswith("3:7: grid: received {'bits': 1")
-    assert problem(file, text).endswith(ONE_RATE)
+    given = [key for key in RATES if f"{key}:" in rates]
+    told = f", not {' and '.join(given)}" if given else ""
+    assert problem(file, text).endswith(ONE_RATE.replace("rate:", f"rate{told}:"))
 
 
 def test_a_missing_key_is_explained(file: Path) -> None:

@@ -248,3 +248,18 @@ def test_a_run_tells_what_it_was_put_together_from(
     }
     planned = injecttf2("plan", file, "-o", "grid.bits=[30, 31]", "--json").json
     assert planned["trials"] == 3 * 2 * 3
+
+
+def test_of_a_missing_file_only_a_near_name_is_suggested(folder: Path) -> None:
+    """What there is: base.yaml and variants/variant.yaml."""
+    for name, hint in (
+        ("../bsae.yaml", f"did you mean '{folder / 'variants' / '..' / 'base.yaml'}'? "),
+        ("../gone.yaml", ""),
+    ):
+        file = variant(folder, f"extends: {name}\n")
+        with pytest.raises(CampaignError) as caught:
+            load_campaign(file)
+        assert str(caught.value).endswith(
+            f"there is no such file\n  {hint}`injecttf2 init` writes a commented campaign to start "
+            "from"
+        )

@@ -452,8 +452,8 @@ def test_a_mistake_found_late_does_not_claim_the_directory(
         (["--output", "ftp://bucket/run"], "expected a local path or a URI that begins with"),
         (["--executor", "inline", "--patience", "5"], "error: --patience: the inline executor"),
         (["--output", ""], "error: --output: received an empty text"),
-        (["--executor", "dask"], "'dask' is not one of 'auto', 'ray', 'inline'"),
-        (["--workers", "0"], "'--workers'"),
+        (["--executor", "dask"], "received 'dask', expected one of 'auto', 'ray', 'inline'"),
+        (["--workers", "0"], "error: --workers: received '0', expected 1 or more"),
     ],
 )
 def test_options_that_cannot_be_followed_are_refused(

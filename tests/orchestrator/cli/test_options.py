@@ -115,8 +115,50 @@ def test_a_wrong_value_in_the_environment_is_told_with_its_variable(
 ) -> None:
     monkeypatch.setenv("INJECTTF2_WORKERS", "many")
     ended = injecttf2("run", campaign)
-    assert ended.code == 2
-    assert "'--workers' (env var: 'INJECTTF2_WORKERS'): " in ended.err
+    told = "error: INJECTTF2_WORKERS: received 'many', expected a whole number\n"
+    assert (ended.code, ended.err) == (2, told)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--workers", "many", "a whole number"),
+        ("--workers", "0", "1 or more"),
+        ("--gpus-per-worker", "half", "a number"),
+        ("--metrics-port", "99999", "65535 or less"),
+        ("--executor", "rya", "one of 'auto', 'ray', 'inline'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_told_with_what_was_expected(
+    option: str, value: str, expected: str, campaign: Path, injecttf2: Command
+) -> None:
+    ended = injecttf2("run", campaign, option, value)
+    told = f"error: {option}: received {value!r}, expected {expected}\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", told)
+
+
+def test_a_variable_that_means_nothing_is_told_once_with_the_near_one(
+    campaign: Path,
+    injecttf2: Command,
+    launched: list[RunOptions],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INJECTTF2_WORKERZ", "3")
+    monkeypatch.setenv("INJECTTF2_DATA", "data")
+    ended = injecttf2("run", campaign)
+    assert ended.err == (
+        "the variable INJECTTF2_WORKERZ means nothing; did you mean 'INJECTTF2_WORKERS'?\n"
+    )
+    assert launched[0].workers is None
+
+
+def test_a_wrong_override_is_to_be_corrected_itself(campaign: Path, injecttf2: Command) -> None:
+    hint = "  correct the override and run the command again\n"
+    for override in ("repetitions=-1", "grid.bits=[1"):
+        ended = injecttf2("run", campaign, "-o", override)
+        assert ended.code == 2
+        assert ended.err.startswith(f"error: -o {override.partition('=')[0]}: ")
+        assert ended.err.endswith(hint)
 
 
 def test_help_is_not_cut(injecttf2: Command) -> None:

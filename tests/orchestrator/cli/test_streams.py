@@ -284,3 +284,25 @@ def test_no_command_tells_the_secret_of_an_address(
     assert len(kept) > 8
     assert not [one for one in SECRETS for content in kept if one.encode() in content]
     assert repr(open_run(uri)).startswith(f"Run('s3://{place}')\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_messages_are_wrapped_at_words_on_a_terminal_only(
+    stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = stream()
+    monkeypatch.setattr(sys, "stderr", written)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "xterm")
+    todo = "give a number, or leave it out"
+    long = "/a/very/long/path/that/nobody/may/break.yaml"
+    console.messages().print(f"error: {long}: received a text, expected a number\n  {todo}")
+    whole = f"error: {long}: received a text, expected a number\n  {todo}\n"
+    wrapped = f"error:\n{long}:\nreceived a text, expected a\nnumber\n"
+    wrapped += "  give a number, or leave it\n  out\n"
+    assert written.getvalue() == (wrapped if stream is Terminal else whole)

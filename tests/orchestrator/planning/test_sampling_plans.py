@@ -244,7 +244,8 @@ def test_exhaustive_trials_can_be_replayed(
         ),
         (
             "{layers: logits, bits: 3, exhaustive: true, counts: 1}",
-            "expected one rate: probabilities, counts, bers or exhaustive",
+            "expected one rate, not counts and exhaustive: probabilities, counts, bers or "
+            "exhaustive",
         ),
     ],
 )

@@ -31,6 +31,22 @@ def test_a_run_leaves_no_report_where_none_is_wanted(
     assert not (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.parametrize("command", [("report", "run"), ("export-sites", "run"), ("init",)])
+def test_a_file_that_cannot_be_is_told(
+    command: tuple[str, ...], injecttf2: Command, tmp_path: Path
+) -> None:
+    option = [] if command == ("init",) else ["-o"]
+    ended = injecttf2(*command, *option, tmp_path)
+    told = f"error: {tmp_path}: this is a folder; expected the name of a file\n  add a name\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", told)
+    file = tmp_path / "gone" / "x.html"
+    ended = injecttf2(*command, *option, file)
+    told = f"error: {file}: there is no folder '{file.parent}'\n"
+    told += "  make it first, or give another file\n"
+    assert (ended.code, ended.out, ended.err) == (2, "", told)
+    assert not file.parent.exists()
+
+
 def test_a_report_that_fails_is_a_warning(
     campaign: Path, injecttf2: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
