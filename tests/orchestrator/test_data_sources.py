@@ -102,9 +102,15 @@ def test_a_model_of_any_size_takes_the_size_of_the_data(file: Path) -> None:
     assert plan.graph.info("conv").shape == (6, 4, 2)
 
 
-def test_a_plan_of_a_folder_prints_nothing_else(file: Path, injecttf2: Command) -> None:
+def test_a_plan_of_a_folder_prints_its_stages_alone(file: Path, injecttf2: Command) -> None:
     ended = injecttf2("plan", write(file, "photos"), "--json")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err.splitlines()) == (
+        0,
+        [
+            *("loading TensorFlow", "loading the model", "loading the data", "tracing the model"),
+            "timing the model",
+        ],
+    )
     assert {key: ended.json[key] for key in ("trials", "injections")} == {
         "trials": 2,
         "injections": 10,

@@ -157,7 +157,9 @@ def test_a_run_whose_code_has_changed_is_refused_with_the_file(
     assert (said.code, said.err) == (
         0,
         "running code that the run names: nets:build, data_of_mine:data, faults:Gain, "
-        f"judges:Best, metrics:Lead, criteria:Fell, of {mine.parent}\n",
+        f"judges:Best, metrics:Lead, criteria:Fell, of {mine.parent}\n"
+        "loading TensorFlow\nloading the model\nloading the data\ntracing the model\n"
+        "running the trial\n",
     )
     for file in EDITED.values():
         mine.with_name(file).write_text(f"{MODULES[file]}# edited\n")
