@@ -77,8 +77,7 @@ def test_due_samples_are_lost_too_unless_sdc_is_asked_for(told: Any) -> None:
 
 def test_accuracy_that_is_lost_can_be_told(told: Any) -> None:
     assert told(cells(0, 20), metric="accuracy_lost") == [
-        "`b` is the most critical layer: 20.00% of accuracy is lost, certain "
-        "against `a`."
+        "`b` is the most critical layer: 20.00% of accuracy is lost, certain against `a`."
     ]
     assert told(cells(0), metric="accuracy_lost") == ["No layer loses accuracy."]
 
