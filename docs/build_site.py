@@ -2,16 +2,15 @@
 
 The pages are plain Markdown with links that work on a code host too, some of them to files outside
 ``docs/``. Here they are gathered in ``build/docs``, the files that they link to below
-``repository/`` in it, the notebook turned into Markdown, and a list of the decisions made. Then
-Zensical builds ``build/site``; a link or an anchor that leads nowhere is an error.
+``repository/`` in it, the notebook executed and turned into Markdown, and a list of the decisions
+made. Then Zensical builds ``build/site``; a link or an anchor that leads nowhere is an error.
 
 Nothing in the site is loaded from elsewhere: the one script that Zensical fetches, for searching in
-files without a server, is replaced by a copy.
+files without a server, is replaced by a copy, and figures are drawn by the report's plotly.js.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -20,6 +19,14 @@ import tomllib
 from collections.abc import Iterator
 from os.path import relpath
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+import plotly.io
+from nbclient import NotebookClient
+
+from injecttf2 import load_campaign, run
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,6 +42,14 @@ ALSO = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README
 FETCHED, COPY = "https://unpkg.com/iframe-worker/shim", "iframe-worker.js"
 """A script that Zensical's pages fetch, and the copy of it."""
 
+PLOTLY = ROOT / "results" / "report" / "templates" / "plotly-cartesian.min.js"
+"""What draws the figures; the package has it for the report."""
+
+FIGURE = "application/vnd.plotly.v1+json"
+MANY_TICKS = 20
+
+CAMPAIGN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+PANDAS_STYLE = re.compile(r"<style.*?</style>| border=\"1\" class=\"dataframe\"", re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
 CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
@@ -42,6 +57,7 @@ CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 def main() -> int:
     """Gather the pages and build the site; return the exit code."""
     shutil.rmtree(GATHERED, ignore_errors=True)
+    GATHERED.mkdir(parents=True)
     pages = [file for file in DOCS.rglob("*") if file.suffix in KINDS]
     missing = gather([*pages, *(ROOT / name for name in ALSO)])
     write(GATHERED / "decisions" / "index.md", decisions())
@@ -129,13 +145,58 @@ def with_links(page: Path, text: str) -> str:
 
 
 def from_notebook(file: Path) -> str:
-    """Return the cells of a notebook as Markdown."""
-    cells = json.loads(file.read_text())["cells"]
-    texts = ["".join(cell["source"]) for cell in cells]
-    return "\n\n".join(
-        f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
-        for cell, text in zip(cells, texts, strict=True)
+    """Return a notebook as Markdown: each cell, and what it prints and shows."""
+    shutil.copyfile(PLOTLY, GATHERED / PLOTLY.name)
+    script = relpath(GATHERED / PLOTLY.name, place(file).parent)
+    parts = [f'<script src="{script}"></script>']
+    for cell in executed(file).cells:
+        parts.append(fenced(cell.source, ".python") if cell.cell_type == "code" else cell.source)
+        for output in cell.get("outputs", []):
+            parts.append(shown(output, f"output-{len(parts)}"))
+    return "\n\n".join(parts)
+
+
+def executed(file: Path) -> nbformat.NotebookNode:
+    """Return a notebook with its outputs, on a run of the campaign in its first cell."""
+    notebook = nbformat.read(file, as_version=4)
+    found = CAMPAIGN.search(notebook.cells[0].source)
+    if found is None:
+        raise ValueError(f"{file}: the first cell has no campaign, a block of yaml.")
+    with TemporaryDirectory() as folder:
+        Path(folder, "campaign.yaml").write_text(found[1])
+        campaign = load_campaign(Path(folder, "campaign.yaml"))
+        run(campaign, Path(folder, "runs", campaign.name), executor="inline", quiet=True)
+        where = {"metadata": {"path": folder}}
+        quiet = ["--log-level=ERROR"]  # a kernel warns that others on this machine could listen
+        NotebookClient(notebook, resources=where, extra_arguments=quiet).execute()
+    return notebook
+
+
+def shown(output: nbformat.NotebookNode, name: str) -> str:
+    """Return an output as Markdown or HTML; ``name`` is the anchor of a figure."""
+    if output.output_type == "stream":
+        return fenced(output.text, f".text .output .{output.name}")
+    if FIGURE in output.data:
+        return with_figure(output.data[FIGURE], name)
+    if "text/html" in output.data:
+        table = PANDAS_STYLE.sub("", output.data["text/html"])
+        return f'<div class="output">\n{table}\n</div>'
+    return fenced(output.data["text/plain"], ".text .output")
+
+
+def with_figure(figure: dict[str, Any], name: str) -> str:
+    """Return a figure of Plotly as HTML; one of many ticks is wide, and scrolls on a phone."""
+    settings = {"displayModeBar": False, "responsive": True}
+    drawn = plotly.io.to_html(
+        figure, settings, include_plotlyjs=False, full_html=False, div_id=name
     )
+    many = len(figure["layout"]["xaxis"].get("tickvals", ())) > MANY_TICKS
+    return f'<div class="figure{" wide" if many else ""}">\n{drawn}\n</div>'
+
+
+def fenced(text: str, classes: str) -> str:
+    """Return text as a block of code."""
+    return f"``` {{ {classes} }}\n{text.rstrip()}\n```"
 
 
 def decisions() -> str:

@@ -9,36 +9,18 @@ from types import ModuleType
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.docs.scripts import load
-
-CONFIGURATION = """
-[project]
-site_name = "small"
-docs_dir = "build/docs"
-site_dir = "build/site"
-use_directory_urls = false
-nav = [{ "Home" = "index.md" }]
-"""
+from tests.docs.scripts import load, small_site
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script for a repository with one page and one file outside ``docs/``."""
-    script = load("build_site")
-    for name, path in {
-        "ROOT": "",
-        "DOCS": "docs",
-        "GATHERED": "build/docs",
-        "SITE": "build/site",
-    }.items():
-        monkeypatch.setattr(script, name, tmp_path / path)
-    monkeypatch.setattr(script, "ALSO", ())
-    (tmp_path / "docs" / "decisions").mkdir(parents=True)
+    script = small_site(tmp_path, monkeypatch)
+    (tmp_path / "docs" / "decisions").mkdir()
     (tmp_path / "docs" / "decisions" / "0001-x.md").write_text("# Because\n")
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy" / "README.md").write_text("# Deploy\n\n[job](job.yaml)\n")
     (tmp_path / "deploy" / "job.yaml").write_text("kind: Job\n")
-    (tmp_path / "zensical.toml").write_text(CONFIGURATION)
     return script
 
 
@@ -88,3 +70,5 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere() -> None:
     reference = (ROOT / "build" / "site" / "reference" / "python.html").read_text()
     assert 'id="results.Run.summary"' in reference
     assert re.findall(r":(?:class|func|meth|mod|attr):", reference) == []  # Sphinx's, not Markdown
+    notebook = (ROOT / "build" / "site" / "notebooks" / "analysis.html").read_text()
+    assert notebook.count('class="plotly-graph-div"') == 6
