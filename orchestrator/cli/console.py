@@ -202,6 +202,7 @@ def tell_summary(
     from orchestrator.cli.outcomes import outcome_tables
     from orchestrator.cli.tables import summary_lines
     from results import open_run
+    from results.reading.snapshot import Snapshot
     from results.shown import shown_address
 
     if as_json:
@@ -227,7 +228,7 @@ def tell_summary(
         )
         return
     try:
-        screen().print(outcome_tables(open_run(folder), metric=sort))
+        screen().print(outcome_tables(Snapshot(open_run(folder)), metric=sort))
     except (ResultsError, ValueError) as error:  # ValueError: it has no such criterion
         messages().print(f"the outcomes cannot be shown: {error}", style="yellow")
     screen().print(summary_lines(folder, summary, report), crop=False)  # a long path stays whole

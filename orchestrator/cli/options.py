@@ -52,12 +52,13 @@ def check_new_file(file: Path) -> None:
 
 def _metric(name: str) -> str:
     """Return a metric that a run may have; of criteria only the run knows."""
-    from results.analysis.criticality import ACCURACY_LOST
-    from results.analysis.summary import RATED
+    from results.analysis.criticality import METRICS
+    from results.run_folder.schema import CRITERION
 
-    if name not in (*RATED, ACCURACY_LOST) and not name.startswith("sdc_"):
-        known = ", ".join([*RATED, ACCURACY_LOST])
-        raise typer.BadParameter(f"received {name!r}; expected {known} or a criterion, sdc_NAME")
+    if name not in METRICS and not name.startswith(CRITERION):
+        known = ", ".join(METRICS)
+        told = f"received {name!r}; expected {known} or a criterion, {CRITERION}NAME"
+        raise typer.BadParameter(told)
     return name
 
 

@@ -74,8 +74,9 @@ def summary(
     from orchestrator.cli.run_tables import GROUPED
     from results import open_run
     from results.frames import check_columns
+    from results.reading.snapshot import Snapshot
 
-    opened, names = open_run(run), [name.strip() for name in by.split(",")]
+    opened, names = Snapshot(open_run(run)), [name.strip() for name in by.split(",")]
     with _asked():
         check_columns(names, GROUPED, "by")
         if as_json:

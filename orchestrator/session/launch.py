@@ -34,8 +34,7 @@ from results import (
     RunWriter,
     open_run,
 )
-from results.analysis.criticality import ACCURACY_LOST
-from results.analysis.summary import RATED
+from results.analysis.criticality import METRICS
 from results.frames import check_columns
 from results.run_folder.schema import CRITERION
 from results.shown import shown_address
@@ -226,7 +225,7 @@ def _check_metric(options: RunOptions, criteria: Sequence[str] = ()) -> None:
         CampaignError: It is none of the metrics, as the finished run would say.
     """
     try:
-        check_columns([options.metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
+        check_columns([options.metric], [*METRICS, *criteria], "metric")
     except ValueError as error:
         raise CampaignError(str(error)) from error
 

@@ -25,6 +25,9 @@ METRIC = "sdc+due"
 ACCURACY_LOST = "accuracy_lost"
 """The metric that is no share of injected samples: accuracy without faults, less that with them."""
 
+METRICS = (*RATED, ACCURACY_LOST)
+"""What every run may be ranked by, beside its own criteria."""
+
 RANKS = ("rank", "rank_low", "rank_high")
 """Columns of ``criticality``, int64 from 1, null where nothing was injected."""
 
@@ -63,7 +66,7 @@ def ranked(
         The columns of ``Run.criticality``, ``within`` first, and ``JOINT``.
     """
     criteria = criteria_of(run.header.schema)
-    check_columns([metric], [*RATED, ACCURACY_LOST, *criteria], "metric")
+    check_columns([metric], [*METRICS, *criteria], "metric")
     keys = list(dict.fromkeys([*within, *by]))
     trials = run.trials(list(dict.fromkeys([*keys, *NEEDED, *criteria])))
     sites = sites_of_cells(run)

@@ -66,8 +66,10 @@ def answer(run: Run, by: By = "layer", metric: str = METRIC, confidence: float =
         found = rankings(run, by, metric=metric, confidence=confidence)
     except NothingToShowError as error:
         return error.message if by == "layer" else ""
-    told = sentences(run, found, by=by, metric=metric, confidence=confidence)
     status = run.status()
+    told = sentences(
+        run, found, by=by, metric=metric, confidence=confidence, finished=status.finished
+    )
     if by == "layer" and not status.finished:
         told += f"\n{status.done:,} of {status.planned:,} trials are done; what comes may be worse."
     return told
@@ -80,10 +82,10 @@ def sentences(
     by: By,
     metric: str = METRIC,
     confidence: float = 0.95,
+    finished: bool = True,
 ) -> str:
-    """Return what ``answer`` does, of rankings that are there already."""
+    """Return what ``answer`` does, of rankings that are there already; see ``sentence``."""
     chosen, left = _chosen(found, metric)
-    finished = run.status().finished
     lines = [
         sentence(run, one, by, rates, metric=metric, confidence=confidence, finished=finished)
         for one, rates in chosen
