@@ -12,6 +12,7 @@ import numpy as np
 from results.errors import NothingToShowError, ResultsError
 from results.report.answer import answer
 from results.report.rankings import Ranking, rankings
+from results.report.report import marked
 from results.report.tables import UNKNOWN, Column, columns_of, count, percent, rate
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ def run_text(run: Run) -> str:
 
 
 def run_html(run: Run) -> str:
-    """Return the same for a notebook, with the layers that are the most critical."""
-    lines = "<br>".join(escape(line) for line in [f"Run {run.path}", *_lines(run)])
+    """Return the same for a notebook, with the layers that are the most critical.
+
+    They are those of the highest rate of the faults that lose most, as in the report.
+    """
+    lines = "<br>".join(marked(line) for line in [f"Run {run.path}", *_lines(run)])
     try:
-        tables = "".join(map(_ranking_html, rankings(run, "layer")))
+        highest = {one.kind: one for one in rankings(run, "layer")}.values()
+        table = _ranking_html(max(highest, key=lambda one: one.rows["sdc+due_rate"].max()))
     except (NothingToShowError, ResultsError):
-        tables = ""
-    return f"<div>{lines}{tables}</div>"
+        table = ""
+    return f"<div>{lines}{table}</div>"
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -121,7 +126,8 @@ def _ranking_html(one: Ranking) -> str:
         strict=True,
     )
     left = len(one.rows) - len(rows)
-    caption = ", ".join(filter(None, [one.label, f"{left} more layers" if left else ""]))
+    more = f"{left} more layer{'s' * (left != 1)}" if left else ""
+    caption = ", ".join(filter(None, [one.label, more]))
     return html_table(["layer", "injected", "sdc or due"], texts, caption)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 
 from results import Run, brief
+from tests.results.report.report_runs import usual_rows, write_run
 
 Table = Callable[..., pa.Table]
 Make = Callable[..., Run]
@@ -26,8 +28,19 @@ def test_a_notebook_shows_layers_and_nothing_that_is_html(made: Make, trials: Ta
     shown = made(trials(0, layer="<i>"), plan=plan)._repr_html_()
     assert "1 of 1 trials done, 1 layer" in shown
     assert "<th>layer</th><th>injected</th><th>sdc or due</th>" in shown
-    assert "&lt;i&gt;" in shown
+    assert "<code>&lt;i&gt;</code>" in shown
+    assert "`" not in shown
     assert "<i>" not in shown
+
+
+def test_a_notebook_shows_ten_layers_of_the_rate_that_the_report_begins_with(
+    tmp_path: Path,
+) -> None:
+    opened = write_run(tmp_path / "run", usual_rows([f"layer_{at}" for at in range(12)]))
+    shown = opened._repr_html_()
+    assert shown.count("<table>") == 1
+    assert "<caption>p = 0.5, 2 more layers</caption>" in shown
+    assert shown.count("<tr>") == 1 + 10
 
 
 def test_a_run_without_trials_is_told_too(made: Make, trials: Table) -> None:
