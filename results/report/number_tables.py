@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from results.report import plot_data
 from results.report.plots import or_none
+from results.report.rankings import KIND
 from results.report.tables import arranged, json_of
+from results.run_folder.schema import RATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,11 @@ _ROW = (
 
 
 def number_tables(run: Run, ranked: Mapping[By, list[Ranking]]) -> dict[str, Any]:
-    """Return the tables that can be sorted and filtered: of layers, of bits and of cells."""
+    """Return the tables that can be sorted and filtered: of layers, of bits and of cells.
+
+    Kind by kind, they begin with the highest rate of faults; within it, as ranks do, with the
+    highest lower bound of what is lost.
+    """
     import pandas as pd
 
     tables: dict[str, Any] = {}
@@ -33,7 +39,9 @@ def number_tables(run: Run, ranked: Mapping[By, list[Ranking]]) -> dict[str, Any
         if found:
             rows = [
                 one.rows[["place", *_ROW]].assign(faults=one.kind or None, rate=one.rate)
-                for one in found
+                for kind in dict.fromkeys(one.kind for one in found)
+                for one in reversed(found)
+                if one.kind == kind
             ]
             frame = pd.concat(rows, ignore_index=True).rename(columns={"place": by})
             keys = [name for name in ("faults", "rate") if frame[name].nunique() > 1]
@@ -42,8 +50,11 @@ def number_tables(run: Run, ranked: Mapping[By, list[Ranking]]) -> dict[str, Any
     cells = or_none(lambda: plot_data.by_cell(run))
     if cells is not None:
         total = len(cells)
-        if total > SHOWN_CELLS:
-            cells = cells.nlargest(SHOWN_CELLS, "sdc+due_rate").sort_index()
+        cells = cells.nlargest(min(total, SHOWN_CELLS), "sdc+due_low")
+        cells = cells.sort_values(
+            [*KIND, *RATES, "sdc+due_low"],
+            ascending=[True] * len(KIND) + [False] * (len(RATES) + 1),
+        )
         different = [name for name in plot_data.CELL[1:] if cells[name].nunique(dropna=False) > 1]
         shared = [name for name in plot_data.CELL[1:] if name not in different]
         told = [f"{name} {cells[name].iloc[0]}" for name in shared if cells[name].notna().all()]

@@ -78,7 +78,7 @@ def json_of(frame: pd.DataFrame) -> dict[str, Any]:
     for column in columns_of(frame):
         entry: dict[str, Any] = {"name": column.name, "label": column.label, "kind": column.kind}
         if column.kind == "text":
-            codes, levels = frame[column.name].astype(object).factorize()
+            codes, levels = _levels(frame[column.name])
             entry |= {"values": codes.tolist(), "levels": [_word(level) for level in levels]}
         else:
             entry["values"] = _numbers(frame[column.name])
@@ -140,6 +140,16 @@ def _columns(frame: pd.DataFrame) -> Iterator[Column]:
         else:
             whole = pd.api.types.is_integer_dtype(frame[name])
             yield Column(name, label, "count" if whole else "number")
+
+
+def _levels(values: pd.Series[Any]) -> tuple[Any, Any]:
+    """Return the codes of texts and what they stand for, categories in the order that they have."""
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        used = values.cat.remove_unused_categories().cat
+        return used.codes, used.categories
+    return values.astype(object).factorize()
 
 
 def _word(value: object) -> str:

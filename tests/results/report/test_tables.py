@@ -49,6 +49,11 @@ def test_json_holds_what_the_table_shows() -> None:
     assert certain["levels"] == ["yes", "no"]
 
 
+def test_levels_have_the_order_of_categories_whatever_that_of_the_rows() -> None:
+    layer = json_of(FRAME[::-1])["columns"][0]
+    assert (layer["values"], layer["levels"]) == ([1, 0], ["conv", "dense"])
+
+
 def test_columns_without_a_value_are_left_out() -> None:
     frame = FRAME.assign(ber=np.nan)
     assert "ber" not in [column.name for column in columns_of(frame)]
