@@ -4,6 +4,7 @@
 
 const PAGE = 25;
 const MOST_CHOICES = 300;
+const LONG = 26; // characters of a name that a phone has room for
 
 function percent(value) {
   if (value === null) return "-";
@@ -20,11 +21,19 @@ function text(column, row) {
   return percent(value);
 }
 
+// A name that is too long for a phone may break there, between its words.
+function breakable(element) {
+  const words = element.textContent.split(/(?<=[/_.])/);
+  element.className = "long";
+  element.replaceChildren(...words.flatMap((word) => [word, document.createElement("wbr")]));
+}
+
 function cell(column, row, first) {
   const element = document.createElement(first ? "th" : "td");
   if (first) element.scope = "row";
   if (column.kind !== "text") element.className = "number";
   element.textContent = text(column, row);
+  if (first && element.textContent.length > LONG) breakable(element);
   if (column.kind === "rate" && column.low[row] !== null) {
     const bounds = [column.low[row], column.high[row]].map((end) => percent(end).slice(0, -1));
     const interval = document.createElement("span");
@@ -74,10 +83,8 @@ class Numbers {
     this.table.tHead.replaceWith(head.parentElement);
     this.choices = new Map();
     field("columns").replaceChildren(...columns.filter(isChoice).map((column) => this.choice(column)));
-    const place = columns.findIndex((column) => column.name === "sdc+due_rate");
-    this.order = null;
-    if (place >= 0) this.sortBy(columns[place], head.cells[place]);
-    else this.find();
+    this.order = null; // they come in an order: by rate of faults, and within it as ranks do
+    this.find();
   }
 
   header(column) {
@@ -168,7 +175,7 @@ class Numbers {
         return column.kind === "rate" ? [value, column.low[row], column.high[row]] : [value];
       }),
     );
-    saveCsv(`${field("table-name").value}.csv`, [head, ...lines]);
+    saveCsv(fileName("csv", "numbers", field("table-name").value), [head, ...lines]);
   }
 }
 
