@@ -17,8 +17,12 @@ from results.report.rank_figures import bits_in_order, layers_and_bits, layers_b
 from results.report.rankings import By, Ranking, rankings
 from results.report.sections import against_section, sections_of
 from results.report.tables import percent
+from results.run_folder.heartbeat import RUNNING
+from results.run_folder.schema import RATES
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from results.reading.run import Run
     from results.reading.snapshot import Snapshot
     from results.reading.status import RunStatus
@@ -50,8 +54,6 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
     start = _start(drawn)
     missing: set[str] = set()
     sections = sections_of(run, drawn, drawn[start], missing) if drawn else []
-    if compared and other:
-        sections.insert(0, against_section(compared, drawn, other))
     filled = {
         "name": str(run.campaign.get("name", "campaign")),
         "place": run.path,
@@ -61,8 +63,9 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
         "sentences": _sentences(run, drawn, ranked, compared, finished=status.finished),
         "facts": _facts(run, status, ranked["layer"]),
         "first": _first(run, drawn, ranked["bit"], missing) if drawn else [],
-        "choices": _choices(drawn, start),
+        "choices": _choices(run, drawn, start),
         "every": len(ranked["layer"]),
+        "against": against_section(compared, drawn, other) if compared and other else None,
         "sections": sections,
         "tables": number_tables(run, ranked),
         "missing": sorted(missing),
@@ -86,11 +89,12 @@ def _sentences(
     *,
     finished: bool,
 ) -> list[tuple[int, str]]:
-    """Return the answers for layers, for bits and for two runs: the choice, and the sentence."""
+    """Return the answers for two runs, for layers and for bits: the choice, and the sentence."""
     if not drawn:
         return [(0, answer(run))]
     numbers = {one.key: number for number, one in enumerate(drawn)}
-    found = []
+    both = compared.layers if compared else ()
+    found = [(numbers[one.key], told) for one, told, _ in both if one.key in numbers]
     for by, rankings_of in ranked.items():
         rates = by_kind(rankings_of)
         found += [
@@ -98,9 +102,6 @@ def _sentences(
             for one in rankings_of
             if one.key in numbers
         ]
-    for one, told, _ in compared.layers if compared else ():
-        if one.key in numbers:
-            found.append((numbers[one.key], told))
     return [one for one in found if one[1]]
 
 
@@ -118,11 +119,15 @@ def _start(drawn: list[Ranking]) -> int:
     )
 
 
-def _choices(drawn: list[Ranking], start: int) -> dict[str, Any]:
-    """Return what the page can be asked to show: kinds and rates, and blocks of layers."""
+def _choices(run: Run, drawn: list[Ranking], start: int) -> dict[str, Any]:
+    """Return what the page can be asked to show: kinds and rates, and blocks of layers.
+
+    Files that it saves are called after the run.
+    """
     names = list(dict.fromkeys(name for one in drawn for name in one.rows["place"]))
     block_of = blocks(names) if len(names) > FOLDED else {}
     return {
+        "run": run.path.rstrip("/").rpartition("/")[2],
         "labels": [one.label for one in drawn],
         "start": start,
         "rows": FOLDED,
@@ -157,23 +162,32 @@ def _first(run: Run, drawn: list[Ranking], bits: list[Ranking], missing: set[str
         *plot(
             "map",
             "Layers and bits",
-            "Share that is lost, logarithmic. Grey: none seen in the n that pointing at it tells.",
+            f"Share that is lost, logarithmic. Grey: none seen{_among(by_bit)}.",
             each(drawn, lambda one: layers_and_bits(one, by_bit)),
             missing,
         ),
     ]
 
 
+def _among(by_bit: pd.DataFrame) -> str:
+    """Return in how many samples none was seen, if that is the same everywhere."""
+    each = by_bit["injected"].unique()
+    return f" in {each[0]:,}" if len(each) == 1 else ""
+
+
 def _state(status: RunStatus) -> str:
-    """Return a sentence on how complete the run is; empty if it is."""
+    """Return how complete the run is, and when it last said that it runs; empty if it is."""
     if status.finished:
         return ""
+    left = f"{status.left:,} of {status.planned:,} trials"
+    told = f"The run is not finished: {left} are still to be done"
+    told += ", and everything here is about the others." if status.done else "."
     heartbeat = status.heartbeat
-    running = " It was running when this was written." if heartbeat and heartbeat.alive else ""
-    return (
-        f"The run is not finished: {status.left:,} of {status.planned:,} trials are still to be "
-        f"done, and everything here is about the others.{running}"
-    )
+    if heartbeat and heartbeat.state == RUNNING:
+        told += f" Its last sign of life is of {heartbeat.at:%Y-%m-%d %H:%M:%S} UTC"
+        age = max(0, round(heartbeat.age))
+        told += f", {age:,} s before this was written." if heartbeat.alive else "."
+    return told
 
 
 def _facts(run: Run, status: RunStatus, found: list[Ranking]) -> list[tuple[str, str, str]]:
@@ -188,8 +202,7 @@ def _facts(run: Run, status: RunStatus, found: list[Ranking]) -> list[tuple[str,
         facts.append(("accuracy without faults", percent(golden), of))
         injected, layers = trials["injected"].sum(), trials["layer"].nunique()
         where = "1 layer" if layers == 1 else f"{layers:,} layers"
-        rates = list(dict.fromkeys(one.rate for one in found))
-        at = f", at {_listed(rates)}" if rates else ""
+        at = f", at {_rates(found)}" if found else ""
         facts.append(("injected samples", f"{injected:,}", f"in {where}{at}"))
     given_up = f"{status.failures:,} given up on" if status.failures else ""
     facts.append(("trials", f"{status.done:,} of {status.planned:,}", given_up))
@@ -198,6 +211,15 @@ def _facts(run: Run, status: RunStatus, found: list[Ranking]) -> list[tuple[str,
         told = f"not reached: {'; '.join(rest)}" if rest else "all rates are known as asked"
         facts.append(("precision", f"{len(known) - len(rest):,} of {len(known):,} reached", told))
     return facts
+
+
+def _rates(found: list[Ranking]) -> str:
+    """Return the rates of rankings, those of each kind together."""
+    kinds: dict[str, dict[str, None]] = {}
+    for one in found:
+        known = one.rows[list(RATES)].iloc[0].dropna()
+        kinds.setdefault(str(known.index[0]) if len(known) else "", {})[one.rate] = None
+    return " and ".join(_listed([*rates]) for rates in kinds.values())
 
 
 def _listed(rates: list[str]) -> str:

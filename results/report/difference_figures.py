@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.analysis.criticality import METRIC
+from results.errors import NothingToShowError
 from results.report.figure_style import (
     SERIES,
     error_bars,
@@ -28,9 +29,15 @@ ROW = 24
 """Pixels that a row of a figure is high."""
 
 SHOWN = 30
-"""Cells that a figure of differences shows."""
+"""Cells that a figure of differences shows, of those that differ certainly."""
 
-_CHANGE = "difference {difference:.3~p} ({low:.3~p} to {high:.3~p})"
+OTHERS = 5
+"""Cells that it shows of the others, beside those."""
+
+_POINTS = ["points", "points_low", "points_high"]
+"""The columns of a difference and its bounds, in percentage points."""
+
+_CHANGE = "{points:.3~g} percentage points ({points_low:.3~g} to {points_high:.3~g})"
 
 
 def two_runs(rows: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
@@ -45,7 +52,8 @@ def two_runs(rows: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
     places = rows["place"].tolist()
     ends = ("rate", "low", "high")
     rates = {side: [f"{METRIC}_{end}_{side}" for end in ends] for side in "ab"}
-    columns = ["place", *rates["a"], *rates["b"], "difference", "low", "high", "method"]
+    columns = ["place", *rates["a"], *rates["b"], *_POINTS, "method"]
+    rows = _in_points(rows)
     figure = new_figure(
         title="Two runs by layer",
         height=height_of(len(places), row=ROW),
@@ -82,37 +90,32 @@ def cell_differences(rows: pd.DataFrame, *, a: str, b: str) -> go.Figure:
     """Return the differences of cells, with intervals; filled where they are certain.
 
     Args:
-        rows: As ``against`` and ``paired_cells`` give them; the first ``SHOWN`` are drawn.
+        rows: As ``against`` and ``paired_cells`` give them; ``drawn_of`` them are drawn.
         a: What ``rate_a`` is of.
         b: What ``rate_b`` is of.
+
+    Raises:
+        NothingToShowError: None of them differ certainly.
     """
     import plotly.graph_objects as go
 
-    rows = rows.head(SHOWN)
-    columns = [
-        "place",
-        "rate_a",
-        "rate_b",
-        "difference",
-        "low",
-        "high",
-        "pairs",
-        "method",
-        "certain",
-    ]
+    if not rows["certain"].any():
+        raise NothingToShowError(f"None of the {len(rows):,} cells differs certainly.")
+    rows = _in_points(drawn_of(rows))
+    columns = ["place", "rate_a", "rate_b", *_POINTS, "pairs", "method", "certain"]
     places = rows["place"].tolist()
     figure = new_figure(
         title="Differences of cells",
         height=height_of(len(rows), row=ROW),
-        xaxis={"title": {"text": "difference of what is lost"}, "tickformat": "~%"},
+        xaxis={"title": {"text": "difference of what is lost, in percentage points"}},
         yaxis=row_axis(places),
         meta={"columns": columns},
     )
     figure.add_trace(
         go.Scatter(
-            x=rows["difference"].to_numpy(),
+            x=rows["points"].to_numpy(),
             y=escaped(places),
-            error_x=error_bars(rows, "difference", "low", "high"),
+            error_x=error_bars(rows, *_POINTS),
             mode="markers",
             marker={
                 "size": 8,
@@ -131,3 +134,16 @@ def cell_differences(rows: pd.DataFrame, *, a: str, b: str) -> go.Figure:
     )
     figure.add_vline(x=0, line={"width": 1.5, "dash": "dot", "color": "#808080"})
     return figure
+
+
+def drawn_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences that are drawn: those that are certain, and the surest others."""
+    import pandas as pd
+
+    sure = rows["certain"].astype(bool)
+    return pd.concat([rows[sure].head(SHOWN), rows[~sure].head(OTHERS)])
+
+
+def _in_points(rows: pd.DataFrame) -> pd.DataFrame:
+    values = 100 * rows[["difference", "low", "high"]].astype("float64")
+    return rows.assign(**dict(zip(_POINTS, values.to_numpy().T, strict=True)))

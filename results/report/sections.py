@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from results.errors import NothingToShowError
 from results.report import plot_data
 from results.report.against import Against, paired_cells
-from results.report.difference_figures import SHOWN, cell_differences, two_runs
+from results.report.difference_figures import cell_differences, drawn_of, two_runs
 from results.report.plots import Section, each, or_none, plot
 from results.report.rankings import Ranking
 from results.report.rate_figures import LINES, accuracy_by_layer, against_rate
@@ -47,15 +47,15 @@ def sections_of(
     )
     part = run.only(first.select(run.trials()))
     at = f", {first.label}" if first.label else ""
+    paired = _paired_section(run)
     found = [
         Section(
             "accuracy",
             "Accuracy under faults",
-            "Means over trials with 95% intervals; dotted: without faults."
-            + (f" Lines are those of the {LINES} layers that lose most." if curves else ""),
+            _accuracy_note(accuracy, lines=bool(curves)),
             (*curves, *by_layer),
         ),
-        _paired_section(run),
+        paired,
         Section(
             "drift",
             f"Where wrong decisions go{at}",
@@ -64,7 +64,17 @@ def sections_of(
         ),
         _map_section(part, at, missing),
     ]
-    return [section for section in found if section and section.plots]
+    return [one for one in found if one and (one.plots or one is paired)]
+
+
+def _accuracy_note(accuracy: pd.DataFrame, *, lines: bool) -> str:
+    """Return how the figures of accuracy are to be read."""
+    note = "Means over trials with 95% intervals; dotted: without faults."
+    if accuracy["accuracy_low"].isna().any():
+        note += f" Of fewer than {plot_data.FEW} trials there is no interval."
+    if lines and accuracy["place"].nunique() > LINES:
+        note += f" Lines are those of the {LINES} layers that lose most."
+    return note
 
 
 def _curves(
@@ -101,7 +111,7 @@ def _map_section(part: Snapshot, at: str, missing: set[str]) -> Section | None:
 
 
 def _paired_section(run: Snapshot) -> Section | None:
-    """Return the section of cells that share their sites."""
+    """Return the section of cells that share their sites; its note tells if none differ."""
     found = or_none(lambda: paired_cells(run))
     if found is None:
         return None
@@ -117,9 +127,12 @@ def _paired_section(run: Snapshot) -> Section | None:
 
 
 def _which(rows: pd.DataFrame) -> str:
-    """Return which differences are drawn, and what filled ones are."""
-    some = f"The {SHOWN} surest of {len(rows):,}. " if len(rows) > SHOWN else ""
-    return f"{some}Filled: certain among all of them at once."
+    """Return how many of the differences are certain, and which are drawn."""
+    sure, drawn = int(rows["certain"].sum()), len(drawn_of(rows))
+    if not sure:
+        return f"None of the {len(rows):,} differs certainly."
+    some = f"; here the {drawn:,} surest" if drawn < len(rows) else ""
+    return f"{sure:,} of {len(rows):,} differ certainly, all at once: filled{some}."
 
 
 def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section:
@@ -136,6 +149,8 @@ def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section
     note += f", its accuracy without faults {percent(accuracy)}. " if accuracy else ". "
     note += f"{len(found.cells):,} cells are in both"
     note += f"; {found.left_out:,} are in one only and left out here." if found.left_out else "."
+    if not found.cells["certain"].any():
+        note += " None of them differs certainly."
     return Section(
         "against",
         f"Against {found.names[1]}",

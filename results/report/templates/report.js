@@ -72,6 +72,12 @@ function rowsOf(names) {
   });
 }
 
+// What a file that is saved is called: after the run, and after what it holds.
+function fileName(kind, ...words) {
+  const parts = [choices.run, ...words].flatMap((word) => word.split(/[^\w.]+/));
+  return `${parts.filter(Boolean).join("-")}.${kind}`;
+}
+
 function saveAs(name, address) {
   const link = document.createElement("a");
   link.download = name;

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from results import NothingToShowError, ResultsError, Run
 from results.reading.snapshot import Snapshot
 from results.report.against import against, paired_cells
 from results.report.content import content
+from results.report.difference_figures import cell_differences
 from tests.results.conftest import Row
 from tests.results.report.report_runs import cell_rows, write_run
 
@@ -94,11 +96,41 @@ def test_a_run_without_trials_cannot_be_compared(two: Any) -> None:
 def test_the_report_has_a_section_for_the_other_run(two: Any) -> None:
     here, there = two(rows_of(20, 1), rows_of(5, 1))
     page = content(here, there)
-    section = page["sections"][0]
+    section = page["against"]
     assert section.title == "Against there"
-    assert page["sentences"][-1][1].startswith("`here` loses 21.00% ")
+    assert page["sentences"][0][1].startswith("`here` loses 21.00% ")
     assert [plot.name for plot in section.plots] == ["two-runs", "changes"]
+    assert section.plots[1].note == "1 of 2 differ certainly, all at once: filled."
     assert section.note == f"The other run is {there.path}. 2 cells are in both."
+
+
+def test_cells_that_do_not_differ_have_no_figure_but_a_sentence(two: Any) -> None:
+    section = content(*two(rows_of(20, 1), rows_of(20, 1)))["against"]
+    assert [plot.name for plot in section.plots] == ["two-runs"]
+    assert section.note.endswith("2 cells are in both. None of them differs certainly.")
+
+
+def test_the_surest_cells_are_drawn_in_percentage_points_and_few_others() -> None:
+    rows = pd.DataFrame(
+        {
+            "place": [f"cell {at}" for at in range(50)],
+            **dict.fromkeys(("rate_a", "rate_b"), 0.5),
+            "difference": -0.25,
+            "low": -0.5,
+            "high": -0.125,
+            "pairs": 0,
+            "method": "newcombe",
+            "certain": [*[True] * 35, *[False] * 15],
+        }
+    )
+    figure = cell_differences(rows, a="here", b="there")
+    (points,) = figure.data
+    assert list(points.y) == [f"cell {at}" for at in (*range(30), *range(35, 40))]
+    assert set(points.x) == {-25}
+    assert (points.error_x.array[0], points.error_x.arrayminus[0]) == (12.5, 25)
+    assert figure.layout.xaxis.title.text == "difference of what is lost, in percentage points"
+    few = cell_differences(rows[30:], a="here", b="there")
+    assert list(few.data[0].marker.symbol) == ["circle"] * 5 + ["circle-open"] * 5
 
 
 def paired(folder: Path) -> Run:
@@ -145,3 +177,11 @@ def test_cells_that_share_no_sites_are_not_compared(tmp_path: Path) -> None:
 def test_the_report_has_a_section_for_paired_cells(tmp_path: Path) -> None:
     sections = content(Snapshot(paired(tmp_path)))["sections"]
     assert [section.name for section in sections] == ["accuracy", "paired"]
+
+
+def test_paired_cells_that_do_not_differ_have_a_sentence_alone(tmp_path: Path) -> None:
+    same = {"sampling": "paired", "bit": 31, "sdc": 5}
+    rows = [*cell_rows("a", 0, **same), *cell_rows("a", 0, fault="zero", **same)]
+    section = content(Snapshot(write_run(tmp_path / "run", rows)))["sections"][-1]
+    assert (section.name, section.plots) == ("paired", ())
+    assert section.note.endswith("with 95% intervals. None of the 1 differs certainly.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from results import ResultsError, Run, write_report
 from results.reading.snapshot import Snapshot
 from results.report import report
 from results.report.report import in_script, publish_report, render_report
+from results.run_folder.heartbeat import Heartbeat
 from results.storage.opening import open_storage
 from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
@@ -84,7 +87,7 @@ def test_a_full_run_begins_with_the_answer_and_has_a_figure_in_each_section(
     rows = usual_rows()
     page = page_of(write_run(tmp_path / "run", rows, sites=site_rows(rows)))
     assert list(page.sections)[1:] == [
-        *("summary", "accuracy", "drift", "inside", "tables", "provenance", "reading"),
+        *("summary", "first", "accuracy", "drift", "inside", "tables", "provenance", "reading"),
     ]
     assert page.figures == {
         "layers": ["0", "1"],
@@ -131,7 +134,7 @@ def test_of_many_rates_some_have_figures_and_the_page_says_so(
     assert page.choices["labels"] == ["p = 0.1", "p = 0.3", "p = 0.5"]
     assert "3 of 5 kinds of faults and rates have figures" in page.sections["summary"]
     rate = next(one for one in page.tables["layers"]["columns"] if one["name"] == "rate")
-    assert rate["levels"] == [f"p = {p}" for p in rates]
+    assert rate["levels"] == [f"p = {p}" for p in reversed(rates)]
 
 
 def test_many_layers_are_folded_by_blocks(tmp_path: Path) -> None:
@@ -196,10 +199,79 @@ def test_what_failed_and_what_is_missing_is_told(tmp_path: Path) -> None:
 
 def test_a_run_without_trials_says_so_and_has_no_empty_section(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", [], planned=24))
-    assert "24 of 24 trials are still to be done" in page.sections["summary"]
+    assert "24 of 24 trials are still to be done. No trial is" in page.sections["summary"]
     assert "No trial is finished yet." in page.sections["summary"]
     assert list(page.sections)[1:] == ["summary", "provenance", "reading"]
     assert page.figures == {}
+
+
+@pytest.mark.parametrize(("age", "told"), [(14, ", 14 s before this was written."), (999, ".")])
+def test_a_run_that_was_killed_tells_its_last_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: int, told: str
+) -> None:
+    run = write_run(tmp_path / "run", usual_rows(), planned=40)
+    heartbeat = Heartbeat(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), age, "here", 1, "running")
+    status = replace(run.status(), heartbeat=heartbeat)
+    monkeypatch.setattr(Run, "status", lambda _: status)
+    said = f"Its last sign of life is of 2026-01-02 03:04:05 UTC{told} "
+    assert said in page_of(run).sections["summary"]
+
+
+def test_rates_of_each_kind_are_told_together(tmp_path: Path) -> None:
+    rows = [
+        *(row for p in (0.1, 0.2) for row in cell_rows("a", 0, bit=31, sdc=1, probability=p)),
+        *(
+            row
+            for count in (1, 2, 4, 10)
+            for row in cell_rows("a", 0, bit=31, sdc=1, probability=None, count=count)
+        ),
+    ]
+    page = page_of(write_run(tmp_path / "run", rows))
+    told = "in 1 layer, at p = 0.1, p = 0.2 and 4 rates, 1 site to 10 sites"
+    assert told in page.sections["summary"]
+
+
+@pytest.mark.parametrize(("layers", "told"), [(6, False), (7, True)])
+def test_lines_of_some_layers_are_told_only_of_some(
+    tmp_path: Path, layers: int, told: bool
+) -> None:
+    page = page_of(write_run(tmp_path / "run", usual_rows([f"l{at}" for at in range(layers)])))
+    assert ("the 6 layers that lose most" in page.sections["accuracy"]) is told
+
+
+def test_captions_tell_n_where_it_is_the_same_and_where_intervals_are_missing(
+    tmp_path: Path,
+) -> None:
+    rows = [*cell_rows("a", 0, bit=31, sdc=1), *cell_rows("b", 1, bit=30, sdc=1)]
+    page = page_of(write_run(tmp_path / "same", rows))
+    assert "Grey: none seen in 100." in page.sections["first"]
+    assert "Of fewer than 5 trials there is no interval." in page.sections["accuracy"]
+    page = page_of(write_run(tmp_path / "other", [*rows, *cell_rows("b", 1, bit=29, sdc=1)[:1]]))
+    assert "Grey: none seen. " in page.sections["first"] + " "
+
+
+def test_where_one_bit_was_injected_the_map_is_missing_and_the_reason_told(tmp_path: Path) -> None:
+    rows = [row for at in range(3) for row in cell_rows(f"l{at}", at, bit=30, sdc=at)]
+    page = page_of(write_run(tmp_path / "run", rows))
+    assert list(page.figures) == ["layers", "by-layer"]
+    assert "Not shown: A map of layers and bits has several" in page.sections["reading"]
+
+
+def test_numbers_begin_with_the_highest_rate_and_in_it_with_the_highest_lower_bound(
+    tmp_path: Path,
+) -> None:
+    ber = {"probability": None, "bit": None}
+    rows = [
+        *cell_rows("surer", 0, ber=1e-5, sdc=9, **ber),
+        *cell_rows("fewer", 1, ber=1e-5, sdc=1, repetitions=1, injected=5, masked=4, **ber),
+        *cell_rows("surer", 0, ber=1e-2, sdc=1, **ber),
+    ]
+    page = page_of(write_run(tmp_path / "run", rows))
+    for name, rate in (("layers", "sdc+due_rate"), ("cells", "sdc+due_rate")):
+        columns = {one["name"]: one for one in page.tables[name]["columns"]}
+        layers = [columns["layer"]["levels"][at] for at in columns["layer"]["values"]]
+        assert layers == ["surer", "surer", "fewer"]
+        assert columns[rate]["values"] == [0.02, 0.18, 0.2]
 
 
 def test_where_nothing_was_lost_the_bound_is_told(tmp_path: Path) -> None:
