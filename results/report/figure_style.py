@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+import re
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +22,8 @@ Floats = npt.NDArray[np.float64]
 OUTCOME_COLOURS = {"sdc": "#D55E00", "due": "#0072B2"}
 """The outcomes whose rates are shown, and their colours; they are among ``SERIES``."""
 
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Colours of categories, those that show on white and on black.
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Colours of categories, those that have a contrast of 3:1 with white and with the dark page.
 
 Source: M. Okabe and K. Ito, "Color universal design" (2008).
 """
@@ -34,6 +36,12 @@ PERCENT = ".3~p"
 
 DIGITS = 5
 """Significant digits of the numbers that a figure holds in the report."""
+
+_BELOW_BAR = 17
+"""Pixels below a horizontal colour bar, in which its labels stand; as in figures.js."""
+
+_MOST_DECADES = 5
+"""Powers of ten that have a label at a colour bar."""
 
 _LONGEST = 26
 """Characters of a label at an axis; hovers tell it in full."""
@@ -100,11 +108,12 @@ def heat_colours(rates: Floats, *, power: int = 2) -> dict[str, Any]:
     }
 
 
-def log_heat(rates: Floats) -> dict[str, Any]:
+def log_heat(rates: Floats, *, height: int) -> dict[str, Any]:
     """Return values, colours and colour bar of a heat map on a logarithmic scale.
 
     Args:
         rates: float64 [rows, columns], from 0 to 1, NaN where nothing is known; some are above 0.
+        height: Of the figure, in pixels.
 
     Returns:
         ``z``, the logarithm of the rate to the base 10, NaN where nothing is known; rates of 0 lie
@@ -116,7 +125,7 @@ def log_heat(rates: Floats) -> dict[str, Any]:
         z = np.log10(rates)
     seen = z[np.isfinite(z)]
     low, high = math.floor(seen.min()), max(float(seen.max()), math.floor(seen.min()) + 1)
-    below = 0.15 * (high - low)
+    below = 0.35 * (high - low)  # room for a label
     bottom = below / (below + high - low)
     colours = sequential.Viridis
     scale = [
@@ -124,6 +133,7 @@ def log_heat(rates: Floats) -> dict[str, Any]:
         for step, colour in enumerate(colours)
     ]
     decades = list(range(low, math.floor(high) + 1))
+    decades = decades[:: math.ceil(len(decades) / _MOST_DECADES)]
     ticks = [f"{100 * 10.0**decade:.6g}%" for decade in decades]
     return {
         "z": np.where(np.isneginf(z), low - below, z),
@@ -133,8 +143,19 @@ def log_heat(rates: Floats) -> dict[str, Any]:
         **_heat_map(
             tickvals=[low - below / 2, *decades],
             ticktext=["none", *ticks],
+            orientation="h",
             lenmode="pixels",
-            len=190,
+            len=300,
+            x=1,
+            xanchor="right",
+            xpad=0,
+            yref="container",
+            y=_BELOW_BAR / height,
+            yanchor="bottom",
+            ypad=0,
+            tickangle=0,
+            ticklabeloverflow="allow",
+            tickfont={"size": 11},
         ),
     }
 
@@ -144,9 +165,14 @@ def _heat_map(**bar: Any) -> dict[str, Any]:
     return {"hoverongaps": False, "xgap": 1, "ygap": 1, "colorbar": {**place, **bar}}
 
 
-def rate_axis(title: str) -> dict[str, Any]:
-    """Return an axis of rates, from 0."""
-    return {"title": {"text": title}, "tickformat": "~%", "rangemode": "tozero"}
+def rate_axis(title: str, *, zero: bool = True) -> dict[str, Any]:
+    """Return an axis of rates, from 0 or from the lowest of them, never beyond 0 to 100 %."""
+    return {
+        "title": {"text": title},
+        "tickformat": "~%",
+        "rangemode": "tozero" if zero else "normal",
+        "autorangeoptions": {"clipmin": 0, "clipmax": 1},
+    }
 
 
 def height_of(rows: int, *, row: int = 20) -> int:
@@ -157,23 +183,62 @@ def height_of(rows: int, *, row: int = 20) -> int:
 def row_axis(names: Sequence[str]) -> dict[str, Any]:
     """Return the vertical axis of rows with these names, from the top.
 
-    Rows are told by ``escape`` of their names. At the axis, long names lose their beginning, which
-    layers of the same block share.
+    Rows are told by ``escape`` of their names; at the axis, long names are ``shortened``.
     """
     return {
         "type": "category",
         "categoryorder": "array",
         "categoryarray": escaped(names),
         "tickvals": escaped(names),
-        "ticktext": [escape(shortened(name)) for name in names],
+        "ticktext": escaped(shortened(names)),
         "range": [len(names) - 0.5, -0.5],
         "showgrid": False,
     }
 
 
-def shortened(label: str) -> str:
-    """Return a label that fits at an axis."""
-    return label if len(label) <= _LONGEST else "…" + label[1 - _LONGEST :]
+def shortened(labels: Sequence[str]) -> list[str]:
+    """Return labels that fit at an axis; those that differ stay different.
+
+    Long ones lose their middle, their end or their beginning, whichever leaves them different. If
+    none does, they lose first what all of them begin and end with; and more is left of them.
+    """
+    long = [label for label in labels if len(label) > _LONGEST]
+    whole = {label: label for label in long}
+    bare = {label: f"…{label[at]}…" for at in [_apart(long)] for label in long}
+    lengths = range(_LONGEST, max(map(len, labels), default=0) + 1)
+    for length, names in [(_LONGEST, whole), *((length, bare) for length in lengths)]:
+        for cut in (_without_middle, _without_end, _without_beginning):
+            short = {label: cut(name, length) for label, name in names.items()}
+            if len({*short.values()}) == len(short):
+                return [short.get(label, label) for label in labels]
+    return list(labels)
+
+
+def _apart(labels: Sequence[str]) -> slice:
+    """Return where labels are, whole words of them, that differ: without what all have."""
+    words = [re.findall(r"[^/_.]*[/_.]?", label) for label in labels]
+    start, end = (_shared(one) for one in (words, [word[::-1] for word in words]))
+    room = _LONGEST - 2 - max((len(label) - start - end for label in labels), default=0)
+    return slice(max(0, start - max(0, room)), -end or None)
+
+
+def _shared(labels: Sequence[list[str]]) -> int:
+    """Return how many characters the first words take that all labels have."""
+    same = takewhile(lambda words: len({*words}) == 1, zip(*labels, strict=False))
+    return sum(len(words[0]) for words in same)
+
+
+def _without_middle(label: str, length: int) -> str:
+    half = (length - 1) // 2
+    return label if len(label) <= length else f"{label[:half]}…{label[half + 1 - length :]}"
+
+
+def _without_end(label: str, length: int) -> str:
+    return label if len(label) <= length else f"{label[: length - 1]}…"
+
+
+def _without_beginning(label: str, length: int) -> str:
+    return label if len(label) <= length else f"…{label[1 - length :]}"
 
 
 def escape(text: str) -> str:

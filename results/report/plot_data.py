@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CELL = (*PLACE, "bit_field", "bit", *DRAWN)
 """Columns that tell cells apart."""
 
+FEW = 5
+"""Trials, of fewer of which an accuracy has no interval."""
+
 FIELDS = ("sign", "exponent", "mantissa", "any")
 """The order in which bit fields are shown."""
 
@@ -30,7 +33,8 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     """Return the mean accuracy by layer, kind of fault and rate; see ``mean_accuracy``.
 
     Returns:
-        ``place``, ``WITHIN``, ``layer``, ``variable``, then the columns of ``mean_accuracy``.
+        ``place``, ``WITHIN``, ``layer``, ``variable``, then the columns of ``mean_accuracy``; of
+        fewer than ``FEW`` trials, which tell next to no variance, without bounds.
 
     Raises:
         NothingToShowError: No trial is finished.
@@ -39,7 +43,9 @@ def accuracy(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:
     trials = run.trials([*keys, "cell_id", "accuracy", "golden_accuracy"])
     if trials.empty:
         raise NothingToShowError(NO_TRIALS)
-    return _placed(mean_accuracy(trials, keys, confidence=confidence, sites=sites_of_cells(run)))
+    means = mean_accuracy(trials, keys, confidence=confidence, sites=sites_of_cells(run))
+    means.loc[means["trials"] < FEW, ["accuracy_low", "accuracy_high"]] = float("nan")
+    return _placed(means)
 
 
 def by_cell(run: Run, *, confidence: float = 0.95) -> pd.DataFrame:

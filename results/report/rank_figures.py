@@ -107,7 +107,7 @@ def bits_in_order(one: Ranking) -> go.Figure:
     rows = rows.assign(name=bit_names(rows)).set_index("name").loc[names].reset_index()
     figure = new_figure(
         title=_title("Bits over all layers", one),
-        height=220,
+        height=200,
         xaxis=bit_axis(names),
         yaxis=rate_axis("share that is lost"),
         barmode="stack",
@@ -130,7 +130,8 @@ def bit_heatmap(run: Run, *, label: str | None = None, confidence: float = 0.95)
         confidence: Two-sided confidence level of the intervals that the hovers tell.
 
     Raises:
-        NothingToShowError: No trial has a bit of its own, nothing was hit or lost.
+        NothingToShowError: No trial has a bit of its own, nothing was hit or lost, or there is one
+            layer or one bit, of which ``criticality`` tells the same.
         ValueError: There is no such label.
     """
     one = chosen(rankings(run, "layer", confidence=confidence), label)
@@ -153,6 +154,10 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
     there = {*values["place"]}
     rows = [name for name in one.rows["place"] if name in there]
     bits = _in_order(values)
+    if len(rows) == 1 or len(bits) == 1:
+        raise NothingToShowError(
+            "A map of layers and bits has several of both; of one, the bars tell the same."
+        )
     names = [*_ENDS, *_COUNTS]
     cells = np.full((len(rows), len(bits), len(names)), np.nan)
     down = values["place"].map({place: row for row, place in enumerate(rows)}).to_numpy(np.intp)
@@ -160,7 +165,8 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
     cells[down, across] = values[names].to_numpy(np.float64)
     figure = new_figure(
         title=_title("Layers and bits", one),
-        height=height_of(len(rows), row=MAP_ROW),
+        height=height_of(len(rows), row=MAP_ROW) + 8,
+        margin={"l": 8, "r": 20, "t": 48, "b": 90},
         xaxis=bit_axis(bits),
         yaxis=row_axis(rows),
         meta={"row": MAP_ROW, "columns": ["layer", "bit", *names]},
@@ -171,7 +177,7 @@ def layers_and_bits(one: Ranking, values: pd.DataFrame) -> go.Figure:
             y=escaped(rows),
             customdata=cells,
             hovertemplate=hover(names, "%{y}", "bit %{x}", *_LINES),
-            **log_heat(cells[:, :, 0]),
+            **log_heat(cells[:, :, 0], height=figure.layout.height),
         )
     )
     _name_fields(figure, values)
@@ -192,7 +198,10 @@ def bit_axis(names: Sequence[str]) -> dict[str, Any]:
     """Return the horizontal axis of the bits that were injected, each of which has its label."""
     fields = not any(name.isdecimal() for name in names)
     return {
-        "title": {"text": "field that the bit was drawn from" if fields else "bit"},
+        "title": {
+            "text": "field that the bit was drawn from" if fields else "bit",
+            "standoff": 4,
+        },
         "type": "category",
         "categoryorder": "array",
         "categoryarray": list(names),
@@ -219,9 +228,7 @@ def _ranked(
 
     for outcome, colour in OUTCOME_COLOURS.items():
         bars = {**along, value: rows[f"{outcome}_rate"].to_numpy()}
-        figure.add_trace(
-            go.Bar(name=outcome, **bars, marker={"color": colour}, opacity=0.55, hoverinfo="skip")
-        )
+        figure.add_trace(go.Bar(name=outcome, **bars, marker={"color": colour}, hoverinfo="skip"))
     columns = ["place", *_ENDS, "rank", "rank_low", "rank_high", "certain", *_COUNTS]
     along = {name: at for name, at in along.items() if name != "orientation"}
     points = {**along, value: rows[_ENDS[0]].to_numpy()}
@@ -268,7 +275,7 @@ def _title(what: str, one: Ranking) -> str:
 def _name_fields(figure: go.Figure, values: pd.DataFrame) -> None:
     """Write the names of bit fields above a figure whose horizontal axis has bits.
 
-    A name has room above three bits; left of the first, there is always room for one.
+    The page shortens those that have no room: annotations say above how many bits they stand.
     """
     bits = values[["bit", "bit_field"]].dropna().drop_duplicates()
     if bits["bit"].duplicated().any():
@@ -276,17 +283,15 @@ def _name_fields(figure: go.Figure, values: pd.DataFrame) -> None:
     fields = bits.sort_values("bit", ascending=False)["bit_field"].astype(str).tolist()
     for field in dict.fromkeys(fields):
         first, count = fields.index(field), fields.count(field)
-        if count > 2 or first == 0:
-            figure.add_annotation(
-                x=first + (count - 1) / 2 if count > 2 else count - 0.5,
-                y=1,
-                yref="paper",
-                xanchor="center" if count > 2 else "right",
-                yanchor="bottom",
-                text=escape(field),
-                showarrow=False,
-                name=None if count > 2 else "narrow",
-            )
+        figure.add_annotation(
+            x=first + (count - 1) / 2,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=escape(field),
+            showarrow=False,
+            name=f"above {count}",
+        )
         if first > 0:
             line = {"width": 1, "dash": "dot", "color": "#8A929A"}
             figure.add_vline(x=first - 0.5, line=line)

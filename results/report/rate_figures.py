@@ -13,13 +13,16 @@ from results.analysis.criticality import METRIC
 from results.errors import NothingToShowError
 from results.report import plot_data
 from results.report.figure_style import (
+    SERIES,
     error_bars,
     escape,
     escaped,
     height_of,
     hover,
     new_figure,
+    rate_axis,
     row_axis,
+    shortened,
     told,
 )
 from results.report.rank_figures import ROW
@@ -82,11 +85,10 @@ def accuracy_by_layer(one: Ranking, values: pd.DataFrame, *, shown: int | None =
     figure = new_figure(
         title="Accuracy under faults" + (f", {escape(one.label)}" if one.label else ""),
         height=height_of(len(names), row=ROW),
-        xaxis={"title": {"text": "accuracy"}, "tickformat": "~%"},
+        xaxis=rate_axis("accuracy", zero=False),
         yaxis=row_axis(names),
         meta={"row": ROW, "columns": columns},
     )
-    bounds = " ({accuracy_low:.2%} to {accuracy_high:.2%})"
     figure.add_trace(
         go.Scatter(
             x=values["accuracy"].to_numpy(),
@@ -99,11 +101,11 @@ def accuracy_by_layer(one: Ranking, values: pd.DataFrame, *, shown: int | None =
                 hover(
                     columns,
                     "{place}",
-                    f"accuracy {{accuracy:.2%}}{'' if lone else bounds}",
+                    _accuracy_told(unknown),
                     "without faults {golden_accuracy:.2%}",
                     "{trials:,} trials in {cells:,} cells",
                 )
-                for lone in values["accuracy_low"].isna()
+                for unknown in values["accuracy_low"].isna()
             ],
         )
     )
@@ -188,44 +190,52 @@ def against_rate(
                 {"tickvals": each, "ticktext": [f"{at:g}" for at in each]} if len(each) < 12 else {}
             ),
         },
-        yaxis={
-            "title": {
-                "text": value if value == "accuracy" else "share of injected samples, sdc or due"
-            },
-            "tickformat": "~%",
-            "rangemode": "normal" if value == "accuracy" else "tozero",
-        },
-        meta={"lines": LINES, "columns": columns},
+        yaxis=rate_axis("accuracy", zero=False)
+        if value == "accuracy"
+        else rate_axis("share of injected samples, sdc or due"),
     )
-    for place in found[-1].rows["place"].head(shown or len(rows)):
+    places = found[-1].rows["place"].head(shown or len(rows)).tolist()
+    figure.layout.meta = {"lines": LINES, "places": escaped(places), "columns": columns}
+    for number, (place, name) in enumerate(zip(places, shortened(places), strict=True)):
         line = rows[rows["place"] == place]
         figure.add_trace(
             go.Scatter(
-                name=escape(str(place)),
+                name=escape(name),
+                line={"dash": "solid" if number < len(SERIES) else "dash"},
                 x=line[rate].to_numpy(np.float64),
                 y=line[names[0]].to_numpy(),
                 error_y=error_bars(line, *names),
                 mode="lines+markers",
                 customdata=told(line, columns),
-                hovertemplate=hover(
-                    columns,
-                    "{place}",
-                    f"{_RATES[rate]} {{{rate}}}",
-                    *(
-                        ["accuracy {accuracy:.2%} ({accuracy_low:.2%} to {accuracy_high:.2%})"]
-                        if value == "accuracy"
-                        else [
-                            f"lost {{{METRIC}%}}",
-                            "{sdc:,} sdc and {due:,} due of n = {injected:,}",
-                        ]
-                    ),
-                ),
+                hovertemplate=[
+                    hover(
+                        columns,
+                        "{place}",
+                        f"{_RATES[rate]} {{{rate}}}",
+                        *(
+                            [_accuracy_told(unknown)]
+                            if value == "accuracy"
+                            else [
+                                f"lost {{{METRIC}%}}",
+                                "{sdc:,} sdc and {due:,} due of n = {injected:,}",
+                            ]
+                        ),
+                    )
+                    for unknown in line[names[1]].isna()
+                ],
             )
         )
     if value == "accuracy":
         golden = values["golden_accuracy"].iloc[0]
         figure.add_hline(y=golden, line={"dash": "dot", "width": 1.5, "color": "#808080"})
     return figure
+
+
+def _accuracy_told(unknown: bool) -> str:
+    """Return the line of a hover, with bounds unless they are not known."""
+    return "accuracy {accuracy:.2%}" + (
+        "" if unknown else " ({accuracy_low:.2%} to {accuracy_high:.2%})"
+    )
 
 
 def _in_order(one: Ranking, values: pd.DataFrame) -> pd.DataFrame:

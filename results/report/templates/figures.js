@@ -2,7 +2,8 @@
 
 // The figures: of the one for the choice, the rows that are asked for, in the page's colours.
 
-const BASE = 110; // pixels of a figure beside its rows, as in figure_style.height_of
+const LEGEND = 24; // pixels that a legend takes in a figure; on the page it stands below
+const BELOW_BAR = 17; // pixels below a colour bar, for its labels
 const LIGHT = { ink: "#1b2128", paper: "#ffffff", line: "#d6dce2" };
 
 function pageColours() {
@@ -32,11 +33,17 @@ function picked(trace, rows) {
   return found;
 }
 
+// A colour bar as far above the bottom as its labels need, in a figure of another height.
+function raised(colorbar, height) {
+  return colorbar && { colorbar: { ...colorbar, y: BELOW_BAR / height } };
+}
+
 // The figure with the rows or lines that are asked for.
 function chosen({ data, layout }) {
   if (layout.meta?.lines) {
-    const rows = rowsOf(data.map((trace) => plain(trace.name))).slice(0, layout.meta.lines);
-    return { data: rows.map((row) => data[row]), layout };
+    const rows = rowsOf(layout.meta.places.map(plain)).slice(0, layout.meta.lines);
+    const dash = (number) => (number < layout.colorway.length ? "solid" : "dash");
+    return { data: rows.map((row, number) => ({ ...data[row], line: { dash: dash(number) } })), layout };
   }
   if (!layout.meta?.row) return { data, layout };
   const { categoryarray, tickvals, ticktext } = layout.yaxis;
@@ -49,8 +56,10 @@ function chosen({ data, layout }) {
     ticktext: take(ticktext),
     range: [rows.length - 0.5, -0.5],
   };
-  const height = BASE + layout.meta.row * Math.max(3, rows.length);
-  return { data: data.map((trace) => picked(trace, rows)), layout: { ...layout, yaxis, height } };
+  const high = (count) => layout.meta.row * Math.max(3, count);
+  const height = layout.height - high(categoryarray.length) + high(rows.length);
+  const found = data.map((trace) => ({ ...picked(trace, rows), ...raised(trace.colorbar, height) }));
+  return { data: found, layout: { ...layout, yaxis, height } };
 }
 
 // Every bit has its label, upright where there is no room; of more than fit, the axis says which.
@@ -72,6 +81,18 @@ function spaced(axis, width) {
   };
 }
 
+// Names of bit fields, as much of them as has room above their bits.
+function named(annotation, { xaxis, yaxis }, width) {
+  const count = Number(/^above (\d+)$/.exec(annotation.name ?? "")?.[1]);
+  if (!count) return annotation;
+  const labels = Math.max(6, ...(yaxis.ticktext ?? []).map((label) => plain(label).length));
+  const room = (count * (width - 7 * labels - 30)) / xaxis.ticktext.length;
+  const letters = Math.floor(room / 6.5);
+  const { text } = annotation;
+  if (text.length <= letters) return annotation;
+  return { ...annotation, text: letters > 2 ? `${text.slice(0, letters - 1)}.` : text[0], hovertext: text };
+}
+
 function themed(layout, { ink, paper, line }, width) {
   const axis = (given) => ({ ...given, gridcolor: line, linecolor: line, tickcolor: line });
   return {
@@ -80,7 +101,7 @@ function themed(layout, { ink, paper, line }, width) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { ...layout.font, color: ink },
     hoverlabel: { ...layout.hoverlabel, bgcolor: paper, bordercolor: ink, font: { color: ink } },
-    annotations: (layout.annotations ?? []).filter((one) => one.name !== "narrow" || !mobile.matches),
+    annotations: (layout.annotations ?? []).map((one) => named(one, layout, width)),
     xaxis: spaced(axis(layout.xaxis), width),
     yaxis: axis(layout.yaxis),
   };
@@ -141,9 +162,24 @@ function fillTable(table, lines) {
   }
 }
 
+// What the traces are, below a figure, where names have all of the page's width.
+function fillLegend(legend, { data, layout }, { ink }) {
+  const named = data.filter((trace) => trace.name && data.length > 1);
+  legend.replaceChildren(...named.map((trace, number) => {
+    const [item, mark] = [document.createElement("span"), document.createElement("i")];
+    const colour = trace.marker?.color ?? layout.colorway[number % layout.colorway.length];
+    if (trace.mode?.includes("lines")) mark.className = `line ${trace.line.dash}`;
+    else if (trace.type === "scatter") mark.className = layout.scattermode ? trace.marker.symbol : "circle";
+    mark.style.background = mark.style.color = trace.name === "sdc + due" ? ink : colour;
+    item.append(mark, plain(trace.name));
+    return item;
+  }));
+}
+
 class Figure {
   constructor(element) {
     this.element = element;
+    this.legend = element.querySelector(".legend");
     this.box = element.querySelector(".plot");
     this.details = element.querySelector("details");
     this.variants = [...element.querySelectorAll("script[data-choices]")].map((script) => ({
@@ -163,14 +199,17 @@ class Figure {
 
   draw() {
     const found = this.variants.find(({ choices: of }) => !of.length || of.includes(choice()));
+    this.figure = found?.figure;
     this.shown = found && chosen(found.figure);
-    this.box.hidden = this.details.hidden = !found;
+    this.box.hidden = this.legend.hidden = this.details.hidden = !found;
     this.element.querySelector(".missing").hidden = Boolean(found);
     if (!found) return;
     const colours = pageColours();
-    this.box.style.height = `${this.shown.layout.height}px`;
-    const layout = themed(this.shown.layout, colours, this.box.clientWidth);
     const data = this.shown.data.map((trace) => themedTrace(trace, colours));
+    const layout = { ...themed(this.shown.layout, colours, this.box.clientWidth), showlegend: false };
+    fillLegend(this.legend, this.shown, colours);
+    if (this.legend.childElementCount) layout.height -= LEGEND;
+    this.box.style.height = `${layout.height}px`;
     Plotly.react(this.box, data, layout, { displayModeBar: false, responsive: true });
     this.fill();
   }
@@ -184,13 +223,12 @@ class Figure {
   // Pictures are for papers: in dark on white, whatever the theme.
   async save(kind) {
     const label = choices.labels[Number(choice())] ?? "";
-    const words = [this.element.id, ...label.split(/[^\w.]+/)].filter(Boolean);
-    const name = `${words.join("-")}.${kind}`;
+    const name = fileName(kind, this.element.id, label);
     if (kind === "csv") {
-      saveCsv(name, linesOf(this.shown));
+      saveCsv(name, linesOf(this.figure)); // of all rows, whichever are shown
       return;
     }
-    const width = Math.max(this.box.clientWidth, 480);
+    const width = Math.max(this.box.clientWidth, 560);
     const layout = { ...themed(this.shown.layout, LIGHT, width), paper_bgcolor: "#ffffff" };
     const data = this.shown.data.map((trace) => themedTrace(trace, LIGHT));
     const size = { width, height: layout.height, scale: kind === "png" ? 3 : 1 };

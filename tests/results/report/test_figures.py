@@ -7,7 +7,7 @@ import pytest
 from results import NothingToShowError, Run
 from results.report import figures
 from results.report import plot_data as views
-from results.report.figure_style import NONE_SEEN, OUTCOME_COLOURS, SERIES
+from results.report.figure_style import NONE_SEEN, OUTCOME_COLOURS, SERIES, shortened
 from results.report.rankings import rankings
 from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
@@ -28,12 +28,25 @@ def test_accuracy_is_that_of_one_rate(run: Run) -> None:
     assert figure.layout.title.text == "Accuracy under faults, p = 0.1"
 
 
-def test_of_one_trial_a_hover_tells_no_bounds(tmp_path: Path) -> None:
-    rows = [*cell_rows("conv", 0, bit=31, sdc=1)[:1], *cell_rows("dense", 1, bit=30, sdc=3)]
-    several, lone = figures.accuracy(write_run(tmp_path / "run", rows)).data[0].hovertemplate
+def test_below_five_trials_an_accuracy_has_no_interval(tmp_path: Path) -> None:
+    rows = [
+        *cell_rows("conv", 0, bit=31, sdc=1, repetitions=4),
+        *cell_rows("dense", 1, bit=30, sdc=3, repetitions=5),
+    ]
+    points = figures.accuracy(write_run(tmp_path / "run", rows)).data[0]
+    assert list(points.y) == ["dense", "conv"]
+    assert np.isnan(points.error_x.array).tolist() == [False, True]
     place, value, low, high = (f"%{{customdata[{at}]" for at in range(4))
-    assert f"{place}}}<br>accuracy {value}:.2%}}<br>without" in lone
-    assert f"accuracy {value}:.2%}} ({low}:.2%}} to {high}:.2%}})<br>without" in several
+    enough, few = points.hovertemplate
+    assert f"{place}}}<br>accuracy {value}:.2%}}<br>without" in few
+    assert f"accuracy {value}:.2%}} ({low}:.2%}} to {high}:.2%}})<br>without" in enough
+
+
+def test_axes_of_rates_do_not_go_beyond_0_and_100_percent(run: Run) -> None:
+    figure = figures.accuracy(run)
+    lost, layers = figures.curves(run, "lost"), figures.criticality(run)
+    for axis in (figure.layout.xaxis, lost.layout.yaxis, layers.layout.xaxis):
+        assert (axis.autorangeoptions.clipmin, axis.autorangeoptions.clipmax) == (0, 1)
 
 
 def test_curves_have_a_point_for_each_rate(tmp_path: Path) -> None:
@@ -70,7 +83,7 @@ def test_the_heat_map_has_a_column_for_each_bit_and_a_colour_for_none(run: Run) 
     assert list(heat.y) == ["dense", "conv"]
     assert figure.layout.xaxis.ticktext == ("31", "30", "0")
     assert heat.z[:, :2] == pytest.approx(np.log10([[0.04, 0.44], [0.04, 0.42]]))
-    below = -2 - 0.15 * (2 + np.log10(0.44))
+    below = -2 - 0.35 * (2 + np.log10(0.44))
     assert heat.zmin == pytest.approx(below)
     assert heat.z[:, 2] == pytest.approx([below, below])
     assert heat.colorscale[0] == (0.0, NONE_SEEN)
@@ -78,6 +91,18 @@ def test_the_heat_map_has_a_column_for_each_bit_and_a_colour_for_none(run: Run) 
     rate, low, high, sdc, due, injected, trials = heat.customdata[1, 1]
     assert (rate, sdc, due, injected, trials) == (0.42, 40, 2, 100, 2)
     assert low < rate < high
+
+
+@pytest.mark.parametrize(("layers", "bits"), [(2, 1), (1, 2)])
+def test_one_column_or_one_row_is_no_heat_map(layers: int, bits: int, tmp_path: Path) -> None:
+    rows = [
+        row
+        for at in range(layers)
+        for bit in (31, 30)[:bits]
+        for row in cell_rows(f"layer_{at}", at, bit=bit, sdc=1)
+    ]
+    with pytest.raises(NothingToShowError, match="of one, the bars tell the same"):
+        figures.bit_heatmap(write_run(tmp_path / "run", rows))
 
 
 def test_where_a_layer_lacks_a_bit_the_heat_map_is_empty(tmp_path: Path) -> None:
@@ -212,7 +237,7 @@ def test_targets_and_faults_have_figures_of_their_own(tmp_path: Path) -> None:
     ]
     run = write_run(tmp_path / "run", rows)
     rates = {
-        one.label: figures.bit_heatmap(run, label=one.label).data[0].customdata[0, 0, 0]
+        one.label: figures.criticality(run, label=one.label).data[2].x[0]
         for one in rankings(run, "layer")
     }
     assert rates == {
@@ -229,11 +254,38 @@ def test_names_of_layers_are_no_markup(tmp_path: Path) -> None:
     assert figure.data[0].customdata[0][0] == '&lt;b&gt;&amp;"'
 
 
-def test_long_names_lose_their_beginning_at_the_axis(tmp_path: Path) -> None:
+def test_long_names_are_short_at_the_axis_and_whole_in_hovers(tmp_path: Path) -> None:
     name = "encoder/block_12/attention/query_dense"
-    figure = figures.accuracy(write_run(tmp_path / "run", usual_rows([name])))
-    assert figure.layout.yaxis.ticktext == ("…_12/attention/query_dense",)
+    run = write_run(tmp_path / "run", usual_rows([name]))
+    figure = figures.accuracy(run)
+    assert figure.layout.yaxis.ticktext == ("encoder/bloc…n/query_dense",)
     assert figure.data[0].customdata[0][0] == name
+    (line,) = figures.curves(run).data
+    assert (line.name, line.customdata[0][0]) == ("encoder/bloc…n/query_dense", name)
+
+
+CONVNEXT = "convnext_tiny_stage_{}_block_{}_pointwise_convolution_with_layer_scale_and_more"
+SHORTENED = {
+    "the middle is lost": (
+        ["out", "encoder/block_1/attention/query", "encoder/block_1/attention/value"],
+        ["out", "encoder/bloc…tention/query", "encoder/bloc…tention/value"],
+    ),
+    "the end is lost where names differ at the beginning": (
+        [CONVNEXT.format(stage, 0) for stage in range(2)],
+        ["convnext_tiny_stage_0_blo…", "convnext_tiny_stage_1_blo…"],
+    ),
+    "what all have is lost where names differ within": (
+        [CONVNEXT.format(stage, block) for stage in range(2) for block in range(2)],
+        [f"…xt_tiny_stage_{stage}_block_{block}_…" for stage in range(2) for block in range(2)],
+    ),
+    "names that differ in length alone stay": (["a" * 40, "a" * 41], ["a" * 40, "a" * 41]),
+}
+
+
+@pytest.mark.parametrize("case", SHORTENED)
+def test_shortened_names_differ(case: str) -> None:
+    names, expected = SHORTENED[case]
+    assert shortened(names) == expected
 
 
 def luminance(colour: str) -> float:
@@ -243,9 +295,9 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-@pytest.mark.parametrize("colour", OUTCOME_COLOURS.values())
+@pytest.mark.parametrize("colour", [*OUTCOME_COLOURS.values(), *SERIES])
 @pytest.mark.parametrize("paper", ["#ffffff", "#11161c"])
-def test_outcomes_have_contrast_with_both_papers(colour: str, paper: str) -> None:
+def test_marks_have_contrast_with_both_papers(colour: str, paper: str) -> None:
     dark, light = sorted((luminance(colour), luminance(paper)))
     assert (light + 0.05) / (dark + 0.05) >= 3
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from results import write_report
+from results import Run, write_report
+from tests.results.conftest import Row
 from tests.results.report.report_runs import cell_rows, site_rows, usual_rows, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on the PATH; Debian's package of that name brings it"
 )
 
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP = ViewportSize(width=1280, height=800)
+PHONE = ViewportSize(width=360, height=740)
 LAYERS = ("conv", 'dense<b>&"', "encoder/block_11/attention/query_dense")
 
 
@@ -88,6 +89,15 @@ def test_every_figure_is_drawn(page: Page) -> None:
         expect(plot.locator("svg.main-svg").first).to_be_visible()
 
 
+def opened(browser: Browser, run: Run, viewport: ViewportSize = DESKTOP, **more: Run) -> Page:
+    """The report of another run."""
+    page = browser.new_page(viewport=viewport)
+    place = Path(run.path).with_suffix(".html")
+    page.goto(write_report(run, place, **more).as_uri())
+    expect(page.locator("#layers .plot-container")).to_be_visible()
+    return page
+
+
 def test_the_answer_and_its_figures_are_on_the_first_screen(page: Page) -> None:
     bottoms = [
         page.locator(place).evaluate("one => one.getBoundingClientRect().bottom")
@@ -125,12 +135,12 @@ def test_another_rate_is_shown_when_it_is_chosen(page: Page) -> None:
     expect(answer).to_contain_text("p = 0.5 ")
     page.locator("#choice").select_option("p = 0.1")
     expect(answer).to_contain_text("p = 0.1: ")
-    assert saved(page, "layers", "CSV")[0] == "layers-p-0.1.csv"
+    assert saved(page, "layers", "CSV")[0] == "run-layers-p-0.1.csv"
 
 
 def test_the_data_of_a_figure_can_be_had_as_csv(page: Page) -> None:
     name, text = saved(page, "map", "CSV")
-    assert name == "map-p-0.5.csv"
+    assert name == "run-map-p-0.5.csv"
     head, *rows = csv.reader(text.splitlines())
     assert head[:3] == ["layer", "bit", "sdc+due_rate"]
     assert head[5:] == ["sdc", "due", "injected", "trials"]
@@ -145,11 +155,12 @@ def test_the_data_of_a_figure_can_be_had_as_csv(page: Page) -> None:
 def test_figures_can_be_had_for_papers(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
     name, text = saved(page, "layers", "SVG")
-    assert name == "layers-p-0.5.svg"
+    assert name == "run-layers-p-0.5.svg"
     assert text.startswith("<svg")
     assert "rgb(27, 33, 40)" in text  # the ink of light paper
+    assert 'class="legend"' in text  # the page has it beside the figure
     name, text = saved(page, "bits", "PNG")
-    assert name == "bits-p-0.5.png"
+    assert name == "run-bits-p-0.5.png"
     assert "PNG" in text[:8]
 
 
@@ -168,8 +179,9 @@ def test_numbers_begin_with_the_worst_and_can_be_sorted_from_the_keyboard(page: 
     page.locator("#table-name").select_option("cells")
     assert first_cell(page, "sdc+due rate").startswith("46.00%")
     head = numbers.get_by_role("columnheader", name="sdc+due rate")
-    expect(head).to_have_attribute("aria-sort", "descending")
     numbers.get_by_role("button", name="sdc+due rate").focus()
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "descending")
     page.keyboard.press("Enter")
     expect(head).to_have_attribute("aria-sort", "ascending")
     assert first_cell(page, "sdc+due rate").startswith("0.00%")
@@ -204,11 +216,10 @@ def test_many_layers_are_folded_and_can_be_filtered_everywhere(
         for bit in (31, 30)
         for row in cell_rows(name, at, bit=bit, sdc=at % 30)
     ]
-    file = write_report(write_run(tmp_path / "run", rows), tmp_path / "report.html")
-    page = browser.new_page(viewport=DESKTOP)
-    page.goto(file.as_uri())
+    page = opened(browser, write_run(tmp_path / "run", rows))
     kept = page.locator("#kept")
     expect(kept).to_have_text("15 of 40 rows")
+    assert len(saved(page, "layers", "CSV")[1].splitlines()) == 1 + 40
     ranked = rows_of(page, "layers")
     assert len(ranked) == 15
     assert rows_of(page, "map") == ranked
@@ -270,10 +281,13 @@ def test_on_a_phone_the_rate_is_on_the_screen_and_what_scrolls_says_so(page: Pag
 
 
 def test_every_bit_has_its_label_or_the_axis_says_which(browser: Browser, tmp_path: Path) -> None:
-    rows = [row for bit in range(32) for row in cell_rows("conv", 0, bit=bit, sdc=bit)]
-    file = write_report(write_run(tmp_path / "run", rows), tmp_path / "report.html")
-    page = browser.new_page(viewport=DESKTOP)
-    page.goto(file.as_uri())
+    rows = [
+        row
+        for at, layer in enumerate(("conv", "dense"))
+        for bit in range(32)
+        for row in cell_rows(layer, at, bit=bit, sdc=bit)
+    ]
+    page = opened(browser, write_run(tmp_path / "run", rows))
     for figure in ("bits", "map"):
         ticks = page.locator(f"#{figure} .xtick text")
         assert ticks.all_text_contents() == [str(bit) for bit in range(31, -1, -1)]
@@ -282,4 +296,95 @@ def test_every_bit_has_its_label_or_the_axis_says_which(browser: Browser, tmp_pa
     assert page.locator("#map .xtick text").all_text_contents() == [
         str(bit) for bit in range(31, -1, -2)
     ]
+    page.close()
+
+
+BITS = {31: "sign", 30: "exponent", 23: "exponent", 22: "mantissa"}
+
+
+def rows_at(layers: Sequence[str], bits: Iterable[int] = BITS, **changes: Any) -> list[Row]:
+    """Trials of each layer at each bit, at bit 23 without harm."""
+    return [
+        row
+        for at, layer in enumerate(layers)
+        for bit in bits
+        for row in cell_rows(
+            layer, at, bit=bit, bit_field=BITS[bit], sdc=0 if bit == 23 else at + 1, **changes
+        )
+    ]
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_of_two_layers_every_label_of_the_map_is_seen(
+    browser: Browser, tmp_path: Path, viewport: ViewportSize
+) -> None:
+    page = opened(browser, write_run(tmp_path / "run", rows_at(["conv", "dense"])), viewport)
+    plot = page.locator("#map .plot").bounding_box()
+    assert plot is not None
+    bar = page.locator("#map .cbaxis text")
+    assert bar.all_text_contents() == ["none", "1%", "10%"]
+    fields = page.locator("#map .annotation-text").all_text_contents()
+    assert len(fields) == 3
+    for field, name in zip(fields, ("sign", "exponent", "mantissa"), strict=True):
+        assert name.startswith(field.removesuffix("."))
+    for label in (*bar.all(), *page.locator("#map .ytick text, #map .annotation-text").all()):
+        box = label.bounding_box()
+        assert box is not None
+        assert plot["y"] <= box["y"]
+        assert box["y"] + box["height"] <= plot["y"] + plot["height"]
+        assert plot["x"] <= box["x"]
+        assert box["x"] + box["width"] <= plot["x"] + plot["width"]
+    page.close()
+
+
+def test_seven_layers_and_their_map_are_on_the_first_screen_with_its_width(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = opened(browser, write_run(tmp_path / "run", rows_at([f"l{at}" for at in range(7)])))
+    box = page.locator("#map .plot").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= DESKTOP["height"]
+    assert box["width"] > 1100
+    page.close()
+
+
+def test_rows_of_long_names_keep_apart_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    name = "convnext_tiny_stage_{}_block_0_pointwise_convolution_with_layer_scale_and_more"
+    names = [name.format(stage) for stage in range(3)]
+    rows = [*rows_at(names, probability=0.1), *rows_at(names)]
+    page = opened(browser, write_run(tmp_path / "run", rows), PHONE)
+    for figure in ("layers", "map", "by-layer"):
+        labels = page.locator(f"#{figure} .ytick text")
+        assert len(set(labels.all_text_contents())) == 3
+        places = sorted(label.bounding_box()["y"] for label in labels.all())  # type: ignore[index]
+        assert min(places[1] - places[0], places[2] - places[1]) >= 12
+    lines = page.locator("#curves .legend span")
+    assert len(set(lines.all_text_contents())) == 3
+    head = page.get_by_role("columnheader", name="sdc+due rate")
+    assert head.evaluate("one => one.getBoundingClientRect().right") <= PHONE["width"]
+    page.close()
+
+
+def test_names_in_a_phones_tables_stay_whole(browser: Browser, tmp_path: Path) -> None:
+    rows = rows_at(["max_pooling2d", "block_4_project_BN", "global_average_pooling2d"])
+    page = opened(browser, write_run(tmp_path / "run", rows), PHONE)
+    for name in page.locator("#numbers tbody th").all():
+        lines = "one => { const r = document.createRange(); r.selectNodeContents(one); "
+        assert name.evaluate(lines + "return r.getClientRects().length; }") == 1
+    page.close()
+
+
+def test_a_comparison_is_on_the_first_screen(browser: Browser, tmp_path: Path) -> None:
+    layers = ["conv", "dense"]
+    here = write_run(tmp_path / "here", rows_at(layers, repetitions=6))
+    changed = [
+        row | ({"sdc": 45, "masked": 5, "due": 0, "due_changed": 0} if row["bit"] == 31 else {})
+        for row in rows_at(layers, repetitions=6)
+    ]
+    there = write_run(tmp_path / "there", changed)
+    page = opened(browser, here, against=there)
+    for figure in ("two-runs", "changes"):
+        box = page.locator(f"#{figure} .plot").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= DESKTOP["height"]
     page.close()
