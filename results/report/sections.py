@@ -71,7 +71,7 @@ def _accuracy_note(accuracy: pd.DataFrame, *, lines: bool) -> str:
     """Return how the figures of accuracy are to be read."""
     note = "Means over trials with 95% intervals; dotted: without faults."
     if accuracy["accuracy_low"].isna().any():
-        note += f" Of fewer than {plot_data.FEW} trials there is no interval."
+        note += f" Of fewer than {plot_data.FEW} trials an accuracy has none."
     if lines and accuracy["place"].nunique() > LINES:
         note += f" Lines are those of the {LINES} layers that lose most."
     return note
@@ -150,7 +150,7 @@ def against_section(found: Against, drawn: list[Ranking], other: Run) -> Section
     note += f"{len(found.cells):,} cells are in both"
     note += f"; {found.left_out:,} are in one only and left out here." if found.left_out else "."
     if not found.cells["certain"].any():
-        note += " None of them differs certainly."
+        note += " No cell by itself differs certainly."
     return Section(
         "against",
         f"Against {found.names[1]}",

@@ -81,7 +81,7 @@ function spaced(axis, width) {
   };
 }
 
-// Names of bit fields, as much of them as has room above their bits.
+// Names of bit fields, as much of them as has room above their bits; left of the first there is.
 function named(annotation, { xaxis, yaxis }, width) {
   const count = Number(/^above (\d+)$/.exec(annotation.name ?? "")?.[1]);
   if (!count) return annotation;
@@ -90,6 +90,7 @@ function named(annotation, { xaxis, yaxis }, width) {
   const letters = Math.floor(room / 6.5);
   const { text } = annotation;
   if (text.length <= letters) return annotation;
+  if (annotation.x < count / 2) return { ...annotation, x: count - 0.5, xanchor: "right" };
   return { ...annotation, text: letters > 2 ? `${text.slice(0, letters - 1)}.` : text[0], hovertext: text };
 }
 

@@ -107,7 +107,7 @@ def test_the_report_has_a_section_for_the_other_run(two: Any) -> None:
 def test_cells_that_do_not_differ_have_no_figure_but_a_sentence(two: Any) -> None:
     section = content(*two(rows_of(20, 1), rows_of(20, 1)))["against"]
     assert [plot.name for plot in section.plots] == ["two-runs"]
-    assert section.note.endswith("2 cells are in both. None of them differs certainly.")
+    assert section.note.endswith("2 cells are in both. No cell by itself differs certainly.")
 
 
 def test_the_surest_cells_are_drawn_in_percentage_points_and_few_others() -> None:

@@ -245,7 +245,7 @@ def test_captions_tell_n_where_it_is_the_same_and_where_intervals_are_missing(
     rows = [*cell_rows("a", 0, bit=31, sdc=1), *cell_rows("b", 1, bit=30, sdc=1)]
     page = page_of(write_run(tmp_path / "same", rows))
     assert "Grey: none seen in 100." in page.sections["first"]
-    assert "Of fewer than 5 trials there is no interval." in page.sections["accuracy"]
+    assert "Of fewer than 5 trials an accuracy has none." in page.sections["accuracy"]
     page = page_of(write_run(tmp_path / "other", [*rows, *cell_rows("b", 1, bit=29, sdc=1)[:1]]))
     assert "Grey: none seen. " in page.sections["first"] + " "
 
