@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from results.analysis.summary import KIND
 from results.report import plot_data
 from results.report.plots import or_none
-from results.report.rankings import KIND
 from results.report.tables import arranged, json_of
 from results.run_folder.schema import RATES
 

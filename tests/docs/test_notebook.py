@@ -18,7 +18,7 @@ from tests.docs.scripts import small_site
 NOTEBOOK = DOCS / "notebooks" / "analysis.ipynb"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-FIGURES, TABLES, TEXTS = 6, 7, 2
+FIGURES, TABLES, TEXTS = 6, 6, 2
 WIDTH = 390
 """Of a phone, in pixels."""
 
