@@ -83,8 +83,9 @@ def trials_table(trials: pd.DataFrame, rows: int) -> RenderableType:
     ]
     named = ["bit"] if trials["bit"].notna().any() else ["bit_field"]
     columns += [_told(kept, name) for name in (*named, "listed_as") if trials[name].notna().any()]
-    columns.append(Column("rate", rate_labels(kept), 3))
-    columns += [Column(name, [*map(count, kept[name])], 6) for name in OUTCOMES]
+    columns.append(Column("rate", rate_labels(kept), 7 if differing(trials, RATES) else 3))
+    importance = {"sdc": 6, "due": 6, "benign": 5, "masked": 4}
+    columns += [Column(name, [*map(count, kept[name])], importance[name]) for name in OUTCOMES]
     columns.append(Column("accuracy", [*map(percent, kept["accuracy"])], 4))
     line = "no such trial" if trials.empty else f"{len(kept)} of {len(trials):,} trials"
     told = f"{line}; `injecttf2 replay RUN TRIAL_ID` runs one again"

@@ -13,7 +13,7 @@ from rich.text import Text
 from orchestrator.cli.fitting import Column, FittedTable
 from results import Compacted, RunStatus
 from results.analysis.differences import CELL
-from results.report.labels import fault_label
+from results.report.labels import fault_label, rate_labels
 from results.report.tables import percent
 from results.run_folder.schema import OUTCOMES
 from results.shown import shown, shown_address
@@ -79,8 +79,10 @@ def _cells_line(reached: CellsReached) -> str:
 
 def cells_entry(cells: Sequence[Expectation]) -> dict[str, Any]:
     """Return how well the rates of a plan's cells will be known, as plain values."""
-    told = {
-        one.target: {
+    told = [
+        {
+            "target": one.target,
+            one.rate.name: one.rate.value,
             "least": round(one.least, 2),
             "most": round(one.most, 2),
             "few": one.few,
@@ -90,20 +92,25 @@ def cells_entry(cells: Sequence[Expectation]) -> dict[str, Any]:
             },
         }
         for one in cells
-    }
+    ]
     return {"per_cell": told} if told else {}
 
 
 def _cells_lines(cells: Sequence[Expectation]) -> Iterator[str]:
-    """Yield how well the rates of a plan's cells will be known, a line a target."""
-    for one in cells:
-        known = (
-            f"a rate of {rate:.0%} to ±{_range(*(f'{width:.1%}' for width in widths))}"
-            for rate, widths in one.half_widths.items()
+    """Yield how well the rates of a plan's cells will be known, a line a target and rate."""
+    import pandas as pd
+
+    rates = rate_labels(pd.DataFrame([{one.rate.name: one.rate.value} for one in cells]))
+    several = len(set(rates)) > 1
+    for one, label in zip(cells, rates, strict=True):
+        rate = f" at {label}" if several else ""
+        known = " and ".join(
+            f"a rate of {rate:.0%} to ±{widths[0]:.1%}" for rate, widths in one.half_widths.items()
         )
+        better = " or better" if one.least < one.most else ""
         yield (
-            f"a cell in {one.target} has {_range(_count(one.least), _count(one.most))} {one.unit}: "
-            f"at 95 % they tell {', '.join(known)}"
+            f"a cell in {one.target}{rate} has {_range(_count(one.least), _count(one.most))} "
+            f"{one.unit}: at 95 % they tell {known}{better}"
         )
 
 
@@ -117,24 +124,18 @@ def _count(number: float) -> str:
 
 def plan_table(plan: Plan, expected: Estimate, cells: Sequence[Expectation] = ()) -> RenderableType:
     """Return what a plan would do and take, and how well the rates of its cells will be known."""
-    table = _table(f"plan of {plan.campaign.name}")
-    for name in ("layer", "target"):
-        table.add_column(name)
-    for name in ("cells", "trials", "shape", "dtype"):
-        table.add_column(name, justify="right")
     infos = {info.layer: info for info in plan.layers}
-    for group in plan.grid.groups:
-        parts = [infos[layer] for layer in group.scope.layers]
-        table.add_row(
-            group.layer,
-            group.scope.target,
-            f"{group.cells:,}",
-            f"{sum(trials for _, trials in plan.cells(group)):,}",
-            " + ".join(_shape(part.shape) for part in parts),
-            " + ".join(dict.fromkeys(part.dtype for part in parts)),
-        )
-    for info in plan.skipped:
-        table.add_row(info.layer, "skipped:", "", info.reason, _shape(info.shape), info.dtype)
+    groups = plan.grid.groups
+    parts = [[infos[layer] for layer in group.scope.layers] for group in groups]
+    columns = [
+        Column("layer", [group.layer for group in groups]),
+        Column("target", [group.scope.target for group in groups]),
+        Column("cells", [f"{group.cells:,}" for group in groups], 4),
+        Column("trials", [f"{sum(n for _, n in plan.cells(group)):,}" for group in groups], 5),
+        Column("shape", [" + ".join(_shape(one.shape) for one in those) for those in parts], 2),
+        Column("dtype", [" + ".join(dict.fromkeys(i.dtype for i in those)) for those in parts], 1),
+    ]
+    skipped = (f"skipped {info.layer}: {info.reason}" for info in plan.skipped)
     line = (
         f"{plan.trials:,} trials on {len(plan.dataset):,} samples, about "
         f"{plan.injections:,.0f} injections, {_span(expected)} on this machine, "
@@ -146,8 +147,8 @@ def plan_table(plan: Plan, expected: Estimate, cells: Sequence[Expectation] = ()
         line = f"at least {span.at_least:,}, at most {line}\n{whose} until it is known as asked"
         if span.fixed is not None:
             line += f"; the sample size by Leveugle et al. for {whose}: {span.fixed:,} trials"
-    lines = [line, *_cells_lines(cells), *plan.reading_lines()]
-    return _with_line(table, "\n".join(lines))
+    lines = [*skipped, line, *_cells_lines(cells), *plan.reading_lines()]
+    return Group(FittedTable(f"plan of {plan.campaign.name}", columns), *map(_line, lines))
 
 
 def status_table(run: str, status: RunStatus) -> RenderableType:
@@ -338,11 +339,6 @@ def _table(title: str) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-
-
-def _with_line(table: Table, line: str) -> RenderableType:
-    """Return a table with a line below it, which may be wider than the table."""
-    return Group(table, _line(line))
 
 
 def _line(text: str, **options: Any) -> Text:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from injecttf2.sampling.rates import Rate
 from injecttf2.trial import WEIGHTS
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.pools import is_adaptive
@@ -24,10 +25,11 @@ RATES = (0.5, 0.01)
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the cells of one target will have, as long as they have a fixed number of draws.
+    """What the cells of one target at one rate will have, if their number of draws is fixed.
 
     Args:
         target: ``outputs`` or ``weights``.
+        rate: Their rate.
         least: Independent injections to expect in a cell that gets fewest: injected samples, in
             weights faults.
         most: The same in a cell that gets most.
@@ -37,6 +39,7 @@ class Expectation:
     """
 
     target: str
+    rate: Rate
     least: float
     most: float
     cells: int
@@ -55,28 +58,29 @@ class Expectation:
 
 
 def expectations(plan: Plan) -> list[Expectation]:
-    """Return what cells will have, by target.
+    """Return what cells will have, by target and rate.
 
     Cells that nothing is injected into are left out, as are those that go on until they are known,
     or through every site.
     """
-    found: dict[str, list[tuple[float, int]]] = {}
+    found: dict[tuple[str, Rate], list[tuple[float, int]]] = {}
     if plan.campaign.precision is None:
         for cell, trials in plan.grid.cells():
             if is_adaptive(cell) and (units := plan.sampling.units(cell)) > 0:
-                found.setdefault(cell.target, []).append((units, trials))
-    return [_of(target, cells) for target, cells in sorted(found.items())]
+                found.setdefault((cell.target, cell.rate), []).append((units, trials))
+    return [_of(target, rate, cells) for (target, rate), cells in found.items()]
 
 
 def warnings_of(expected: list[Expectation]) -> Iterator[str]:
-    """Yield which cells will tell next to nothing, and what to do."""
-    for one in expected:
-        if one.few:
+    """Yield in which target cells will tell next to nothing, and what to do."""
+    for target in dict.fromkeys(one.target for one in expected):
+        those = [one for one in expected if one.target == target]
+        if few := sum(one.few for one in those):
             yield (
-                f"{one.few:,} of {one.cells:,} cells in {one.target} will have fewer than {FEWEST} "
-                f"{one.unit}, of which a rate of 10 % may show none: `repetitions: "
-                f"{one.repetitions:,}` gives {FEWEST} to each, `precision: {{half_width: 0.05}}` "
-                "as many as it takes"
+                f"{few:,} of {sum(one.cells for one in those):,} cells in {target} will have fewer "
+                f"than {FEWEST} {those[0].unit}, of which a rate of 10 % may show none: "
+                f"`repetitions: {max(one.repetitions for one in those):,}` gives {FEWEST} to each, "
+                "`precision: {half_width: 0.05}` as many as it takes"
             )
 
 
@@ -86,10 +90,11 @@ def half_width(rate: float, injections: float) -> float:
     return float(high - low) / 2
 
 
-def _of(target: str, cells: list[tuple[float, int]]) -> Expectation:
+def _of(target: str, rate: Rate, cells: list[tuple[float, int]]) -> Expectation:
     totals = [units * trials for units, trials in cells]
     return Expectation(
         target,
+        rate,
         least=min(totals),
         most=max(totals),
         cells=len(cells),

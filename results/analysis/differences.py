@@ -130,7 +130,7 @@ def _pairs(
     """
     there = values.notna().to_numpy()
     worst = baseline == WORST and WORST not in set(values.dropna())
-    is_base = (values == baseline).fillna(value=False).to_numpy(np.bool_)
+    is_base = (values == baseline).fillna(value=False).to_numpy(np.bool_, copy=True)
     if baseline is not None and not worst and not is_base.any():
         known = ", ".join(str(value) for value in sorted(set(values.dropna()))) or "null"
         raise ValueError(f"baseline is {baseline!r}, expected a value that cells have: {known}.")

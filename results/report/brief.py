@@ -56,6 +56,8 @@ def brief(frame: pd.DataFrame, width: int = WIDTH) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if not isinstance(frame, pd.DataFrame):
+        raise ResultsError(f"expected a frame, such as run.summary(); received {frame!r:.60}")
     columns = columns_of(frame)
     texts = {one: _texts(frame, one) for one in columns}
     first = next((at for at, one in enumerate(columns) if one.name in IMPORTANT), len(columns))

@@ -115,14 +115,20 @@ def test_plan_json_counts_and_runs_nothing(
     assert planned["seconds"] > 0
     seconds = {"seconds", "seconds_at_least"}
     assert set(planned) == {"trials", "cells", "injections", *seconds, "bytes", "data", "per_cell"}
-    assert planned["per_cell"] == {
-        "outputs": {
-            "least": 42.0,
-            "most": 210.0,
+    assert planned["per_cell"] == [
+        {
+            "target": "outputs",
+            "probability": probability,
+            "least": injections,
+            "most": injections,
             "few": 0,
-            "half_widths": {"0.5": [0.1447, 0.067], "0.01": [0.0502, 0.016]},
+            "half_widths": {"0.5": [half, half], "0.01": [hundredth, hundredth]},
         }
-    }
+        for probability, injections, half, hundredth in (
+            (0.2, 42.0, 0.1447, 0.0502),
+            (1.0, 210.0, 0.067, 0.016),
+        )
+    ]
     assert planned["seconds_at_least"] <= planned["seconds"]
     assert sorted(tmp_path.rglob("*")) == before
 

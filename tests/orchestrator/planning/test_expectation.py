@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from injecttf2.sampling.rates import Count, Probability
 from orchestrator.campaign.campaign import load_campaign
 from orchestrator.planning.expectation import (
     FEWEST,
@@ -35,16 +36,20 @@ def test_half_of_the_interval_is_that_of_wilson() -> None:
 
 def test_cells_have_as_many_injections_as_their_trials_are_expected_to_hit(campaign: Path) -> None:
     """70 samples, 3 repetitions, probabilities 0, 0.2 and 1; nothing is known of the first."""
-    cells = 3 * 13 * 2
-    assert expected(campaign) == [Expectation("outputs", 42.0, 210.0, cells, few=0, repetitions=3)]
-    (few,) = expected(campaign, "repetitions=2")
-    assert (few.least, few.most, few.few, few.repetitions) == (28.0, 140.0, cells // 2, 3)
+    cells = 3 * 13
+    assert expected(campaign) == [
+        Expectation("outputs", Probability(0.2), 42.0, 42.0, cells, few=0, repetitions=3),
+        Expectation("outputs", Probability(1), 210.0, 210.0, cells, few=0, repetitions=1),
+    ]
+    few, enough = expected(campaign, "repetitions=2")
+    assert (few.least, few.most, few.few, few.repetitions) == (28.0, 28.0, cells, 3)
+    assert (enough.least, enough.few) == (140.0, 0)
 
 
 def test_in_weights_a_trial_is_one_fault_whatever_the_samples(campaign: Path) -> None:
     changes = ("grid.layers=conv", "grid.target=weights", "grid.probabilities=", "grid.counts=4")
     (one,) = expected(campaign, *changes)
-    assert one == Expectation("weights", 3.0, 3.0, 13, few=13, repetitions=30)
+    assert one == Expectation("weights", Count(4), 3.0, 3.0, 13, few=13, repetitions=30)
     assert one.unit == "faults"
 
 
@@ -64,8 +69,9 @@ def test_few_injections_are_warned_of_with_what_to_do(campaign: Path, injecttf2:
     )
     told = " ".join(ended.out.split())
     assert (
-        "a cell in outputs has 28 to 140 injections: at 95 % they tell a rate of 50% to ±17.4% to "
-        "8.2%, a rate of 1% to ±6.8% to 2.1%"
+        "a cell in outputs at p = 0.2 has 28 injections: at 95 % they tell a rate of 50% to ±17.4% "
+        "and a rate of 1% to ±6.8% a cell in outputs at p = 1 has 140 injections: at 95 % they "
+        "tell a rate of 50% to ±8.2% and a rate of 1% to ±2.1%"
     ) in told
     assert injecttf2("plan", campaign).err == stages
 

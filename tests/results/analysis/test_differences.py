@@ -217,8 +217,12 @@ def test_paired_faults_share_their_sites(made: Make, trials: Table) -> None:
 
 
 def test_layers_can_be_compared_too(made: Make, trials: Table) -> None:
-    row = made(trials(0, 16)).differences("layer", None).iloc[0]
+    opened = made(trials(0, 16))
+    row = opened.differences("layer", None).iloc[0]
     assert (row["layer_a"], row["layer_b"], row["method"]) == ("conv2d", "dense", "newcombe")
+    against_worst = opened.differences("layer")
+    assert (against_worst["rate_a"] >= against_worst["rate_b"]).all()
+    assert len(against_worst) == len(opened.differences("layer", None))
 
 
 @pytest.mark.parametrize(
