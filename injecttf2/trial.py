@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from injecttf2.faults.fault_model import Fault
+from injecttf2.protections import Protection
 from injecttf2.sampling.rates import Rate
 
 IDENTITY_VERSION = 1
@@ -69,10 +70,12 @@ class Scope:
     Args:
         layers: Addresses of the layers that are hit in the same trial, in the order of the model.
         target: ``outputs``, the layers' activations, or ``weights``.
+        protection: What protects the model from it; None for nothing.
     """
 
     layers: tuple[str, ...]
     target: str = OUTPUTS
+    protection: Protection | None = None
 
     @classmethod
     def of(cls, label: str, target: str = OUTPUTS) -> Scope:
@@ -130,7 +133,14 @@ class Cell:
             content["variable"] = self.variable
         if self.paired:
             content["paired"] = True
+        if self.scope.protection is not None:
+            content["protection"] = self.scope.protection.to_dict()
         return content
+
+    @property
+    def unprotected(self) -> Cell:
+        """The same without a protection."""
+        return replace(self, scope=replace(self.scope, protection=None))
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,8 @@ class CellTrials:
         pairs: list[int | None] = [None] * len(self)
         if self.cell.paired:
             pairs = pair_keys(identity, self.cell, repetitions).tolist()
+        elif self.cell.scope.protection is not None:  # the same faults as without it
+            pairs = trial_ids(identity, self.cell.unprotected, repetitions).tolist()
         for repetition, trial_id, pair in zip(repetitions, ids, pairs, strict=True):
             yield Trial(self.cell, repetition, trial_id, pair)
 

@@ -24,6 +24,7 @@ IN_A_LAYER = (
     "probability",
     "count",
     "ber",
+    "protection",
 )
 """Columns that tell the cells of a layer apart, in grid order."""
 

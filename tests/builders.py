@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.listed import FromFaultList
+from injecttf2.protections import Protection
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, Cell, Scope
 
@@ -21,9 +23,11 @@ def cell_of(
     target: str = OUTPUTS,
     variable: str | None = None,
     paired: bool = False,
+    protection: Protection | None = None,
 ) -> Cell:
     """A cell of a layer, or of several that are hit together, as a row names them."""
-    return Cell(Scope.of(layer, target), fault, rate, variable, paired)
+    scope = replace(Scope.of(layer, target), protection=protection)
+    return Cell(scope, fault, rate, variable, paired)
 
 
 def install_package(folder: Path, entry_points: str) -> None:

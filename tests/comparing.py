@@ -67,6 +67,7 @@ def assert_equal(engine: Engine, reference: Reference, trials: Sequence[Trial]) 
         assert tallies.injected[index] == len(expected.outcomes), where
         for outcome in OUTCOMES:
             assert getattr(tallies, outcome)[index] == expected.count(outcome), where
+        assert evaluation.detected[index] == expected.detected, where
         assert tallies.sdc_critical[index] == expected.sdc_critical, where
         assert tallies.due_changed[index] == expected.due_changed, where
         accuracy = tallies.correct[index] / len(engine.dataset)

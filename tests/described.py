@@ -19,19 +19,23 @@ from tests.reference import RATES, Reference, ReferenceResult, Row
 
 @dataclass(frozen=True)
 class Described:
-    """A trial by nothing but what its row says of it."""
+    """A trial by nothing but what its row says of it.
+
+    Args:
+        row: The row.
+        key: The key of its draws: its id, under a protection that of the same trial without it.
+    """
 
     row: Mapping[str, Any]
+    key: int
 
     @property
     def cell(self) -> Described:
         return self
 
     @property
-    def key(self) -> int:
+    def id(self) -> int:
         return int(self.row["trial_id"])
-
-    id = key
 
     @property
     def repetition(self) -> int:
@@ -40,7 +44,31 @@ class Described:
     def to_dict(self) -> dict[str, Any]:
         names = ("layer", "target", "variable", "fault", "bit", "bit_field", *RATES)
         said = {name: self.row[name] for name in names if self.row.get(name) is not None}
-        return {**said, "parameters": json.loads(self.row["parameters"] or "{}")}
+        parameters = json.loads(self.row["parameters"] or "{}")
+        return {**said, "parameters": parameters, "protection": protection_of(self.row)}
+
+
+def protection_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the column ``protection`` says: type and parameters; empty for none."""
+    if row["protection"] is None:
+        return {}
+    name, *words = row["protection"].split(" ")
+    told: dict[str, Any] = {"type": name}
+    for key, value in (word.split("=") for word in words):
+        told[key] = value.split(",") if key == "layers" else value
+    return {key: int(one) if str(one).isdecimal() else one for key, one in told.items()}
+
+
+def key_of(row: Mapping[str, Any], rows: pd.DataFrame) -> int:
+    """The id of the trial that a row describes, under a protection of the one without it."""
+    if row["protection"] is None:
+        return int(row["trial_id"])
+    left = rows[rows["protection"].isna()]
+    for name in ("layer", "target", "repetition", "variable", "fault", "bit", "bit_field", *RATES):
+        if name in left and row.get(name) is not None:
+            left = left[(left[name] == row[name]).fillna(value=False)]
+    (twin,) = left["trial_id"]
+    return int(twin)
 
 
 def assert_equal_run(folder: Path, reference: Reference, *, recorded: bool = True) -> set[str]:
@@ -48,9 +76,10 @@ def assert_equal_run(folder: Path, reference: Reference, *, recorded: bool = Tru
     run = open_run(folder)
     injections = run.injections() if recorded else None
     seen: set[str] = set()
-    for trial_id in run.trials(["trial_id"])["trial_id"]:
+    trials = run.trials()
+    for trial_id in trials["trial_id"]:
         row = run.trial(int(trial_id))
-        expected = reference.evaluate(Described(row))
+        expected = reference.evaluate(Described(row, key_of(row, trials)))
         _assert_equal_row(row, expected, len(reference.labels))
         if injections is not None:
             mine = injections[injections["trial_id"] == trial_id]
@@ -70,6 +99,7 @@ def _assert_equal_row(row: Mapping[str, Any], expected: ReferenceResult, samples
     counts = {one: expected.count(one) for one in OUTCOMES}
     assert {one: row[one] for one in OUTCOMES} == counts, where
     assert row["sdc_critical"] == expected.sdc_critical, where
+    assert row["detected"] == (None if row["protection"] is None else expected.detected), where
     assert row["due_changed"] == expected.due_changed, where
     assert row["accuracy"] == pytest.approx(expected.accuracy, abs=1e-12), where
     assert row["golden_accuracy"] == pytest.approx(expected.golden_accuracy, abs=1e-12)

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tests import judging
 from tests.reference_calls import given, input_names, watching
 from tests.reference_faults import corrupted, spot_of, width_of
+from tests.reference_protections import fates
 from tests.reference_sites import Site, draw_outputs, draw_weights
 
 RATES = ("probability", "count", "ber", "exhaustive")
@@ -79,6 +80,7 @@ class ReferenceResult:
     rows: list[Row] = field(default_factory=list)
     sites: int = 0
     outcomes: list[str] = field(default_factory=list)
+    detected: int = 0
     sdc_critical: int = 0
     due_changed: int = 0
     accuracy: float = 0.0
@@ -94,13 +96,15 @@ class ReferenceResult:
 class Tensor:
     """What a layer gives out: elements of one sample, dtype, and the sites in it by sample.
 
-    ``seen`` holds for each site the values before and after.
+    ``seen`` holds for each site the values before and after; ``corrected`` are the sites without
+    effect.
     """
 
     elements: int = 0
     dtype: str = ""
     sites: dict[int, list[Site]] = field(default_factory=dict)
     seen: dict[Site, tuple[float, float]] = field(default_factory=dict)
+    corrected: set[Site] = field(default_factory=set)
 
 
 class Reference:
@@ -142,6 +146,7 @@ class Reference:
         self._rows: dict[int, int] = {}
         self._active: frozenset[str] = frozenset()
         self._raised: set[int] = set()
+        self._stopped: set[int] = set()
         self._last: tuple[int, ReferenceResult] | None = None
         # TensorFlow's own threads take the smallest numbers for 0.
         self._thread = ThreadPoolExecutor(1)
@@ -167,6 +172,7 @@ class Reference:
         if rate[0] == "exhaustive":
             rate = ("exhaustive", trial.repetition)
         layers = cell["layer"].split(" + ")
+        self._stopped = set()
         if cell["target"] == "weights":
             return self._evaluate_weights(trial.key, cell, rate, layers)
         return self._evaluate_outputs(trial.key, cell, rate, layers)
@@ -186,11 +192,18 @@ class Reference:
                 elements=tensor.elements,
                 stream=stream,
             )
-            tensor.sites, tensor.seen = {}, {}
+            tensor.sites, tensor.seen, tensor.corrected = {}, {}, set()
             for site in sites:
                 tensor.sites.setdefault(site.place, []).append(site)
+            for sample, some in tensor.sites.items():
+                place = layer, "outputs", width_of(tensor.dtype)
+                corrected, stopped = fates(cell.get("protection", {}), *place, some)
+                tensor.corrected |= corrected
+                self._stopped |= {sample} if stopped else set()
             drawn.append(sites)
         faulty = self._run(layers, cell)
+        for sample in self._stopped:
+            faulty[sample] = np.nan
         hit = sorted({site.place for sites in drawn for site in sites})
         for sample in sorted(self._raised):
             self._see_what_was_hit(layers, sample)
@@ -222,8 +235,15 @@ class Reference:
         )
         before = [np.array(variable.numpy()) for _, _, variable in chosen]
         after = [array.copy() for array in before]
-        for site in sites:
-            change(after[site.place].reshape(-1), site, cell)
+        for number, (layer, _, variable) in enumerate(chosen):
+            own = [site for site in sites if site.place == number]
+            width = width_of(tf.as_dtype(variable.dtype).name)
+            place = layers[layer], "weights", width
+            corrected, stopped = fates(cell.get("protection", {}), *place, own)
+            self._stopped |= {*range(len(self.labels))} if stopped else set()
+            for site in own:
+                if site not in corrected:
+                    change(after[number].reshape(-1), site, cell)
         try:
             for (_, _, variable), array in zip(chosen, after, strict=True):
                 variable.assign(array)
@@ -231,6 +251,8 @@ class Reference:
         finally:
             for (_, _, variable), array in zip(chosen, before, strict=True):
                 variable.assign(array)
+        if self._stopped:
+            faulty = np.full_like(faulty, np.nan)
         hit = list(range(len(self.labels))) if sites else []
         result = self._judged(golden, faulty, hit)
         result.sites = len(sites)
@@ -368,7 +390,8 @@ class Reference:
             sites = tensor.sites.get(sample, [])
             before = [float(flat[site.element]) for site in sites]
             for site in sites:
-                change(flat, site, self._fault)
+                if site not in tensor.corrected:
+                    change(flat, site, self._fault)
             after = [float(flat[site.element]) for site in sites]
             tensor.seen.update(zip(sites, zip(before, after, strict=True), strict=True))
         return array if layer in self._active else given
@@ -398,7 +421,8 @@ class Reference:
             if outcome == "due":
                 now[sample] = 0.0
                 places = [np.argmax(np.asarray(a, np.float64), -1) for a in (one, before)]
-                changed += sample not in self._raised and bool(np.any(places[0] != places[1]))
+                judged = sample not in self._raised | self._stopped
+                changed += judged and bool(np.any(places[0] != places[1]))
                 for values, (worst, _) in zip(metrics, asked.metrics, strict=True):
                     values[sample] = worst
                 continue
@@ -412,6 +436,7 @@ class Reference:
                 values[sample] = function(one, before, label)
         return ReferenceResult(
             outcomes=list(outcomes.values()),
+            detected=len(self._stopped & {*hit}),
             sdc_critical=critical,
             due_changed=changed,
             accuracy=sum(now) / len(labels),

@@ -6,11 +6,15 @@ same text is read back; texts like ``1e-3``, which YAML makes of some numbers, a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from injecttf2.config.spelling import nearest
 
 
 def whole(name: str, value: object, *, least: int) -> int:
@@ -97,3 +101,32 @@ def plain(value: Any) -> Any:
         f"expected a number, a text, nothing, or a list or mapping of such; "
         f"received {type(value).__name__}"
     )
+
+
+def is_required(one: dataclasses.Field[Any]) -> bool:
+    """Return whether a field of a dataclass has no default."""
+    return one.default is one.default_factory is dataclasses.MISSING
+
+
+def check_names(
+    name: str, known: Sequence[str], required: Sequence[str], given: Mapping[str, Any]
+) -> None:
+    """See that parameters have known names and none is missing.
+
+    Args:
+        name: Whose they are.
+        known: Names that it takes.
+        required: Those of them that it needs.
+        given: The parameters.
+
+    Raises:
+        ValueError: A name is unknown, or one is missing.
+    """
+    for key in given:
+        if key not in known:
+            takes = ", ".join(known) or "no parameters"
+            raise ValueError(f"{name} takes {takes}; received {key!r}{nearest(str(key), known)}")
+    missing = [key for key in required if key not in given]
+    if missing:
+        received = ", ".join(f"{key}: {shown(value)}" for key, value in given.items())
+        raise ValueError(f"{name} needs {' and '.join(missing)}; received {received or 'nothing'}")

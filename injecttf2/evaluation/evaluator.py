@@ -121,6 +121,16 @@ class Evaluator:
         """Return the golden run's verdict on some samples of the data set, as arrays to change."""
         return Verdict(*(column[samples] for column in self.golden.verdict))
 
+    def stop(self, verdict: Verdict, samples: npt.NDArray[Any]) -> None:
+        """Write into a verdict that some samples have no outputs.
+
+        Args:
+            verdict: NumPy arrays.
+            samples: Which, int64 or bool.
+        """
+        for column, value in zip(verdict, self.assessment.due, strict=True):
+            column[samples] = value
+
     def _together(self, faults: Sequence[Faults]) -> Iterator[list[Faults]]:
         """Yield samples that travel together, in parts where they are too many."""
         most = self.group(min(faults[0].last + 1, len(self.chain)))
@@ -144,8 +154,7 @@ class Evaluator:
             for column, values in zip(verdict, found, strict=True):
                 column[batch.index] = values.numpy()[batch.place]
         raised = _sorted(traveller.fates.raised)
-        for column, value in zip(verdict, self.assessment.due, strict=True):
-            column[raised] = value
+        self.stop(verdict, raised)
         return Judged(verdict, raised, sum(map(len, traveller.fates.golden)))
 
     def ends(self, faults: Sequence[Faults]) -> Iterator[tuple[Index, Index, Tensors]]:

@@ -7,7 +7,7 @@ different trials share batches. The sites of a hit that fall on one word become 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from injecttf2.faults import masks
 from injecttf2.faults.fault_model import Fault, FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import WordMasks
+from injecttf2.protections import Protection, WordSites
 from injecttf2.sampling import sites
 from injecttf2.sampling.rates import DrawnRate
 from injecttf2.sampling.sites import Sites, word_starts
-from injecttf2.trial import Trial
+from injecttf2.trial import OUTPUTS, Trial
 
 Index = npt.NDArray[np.int64]
 
@@ -40,6 +41,7 @@ class LayerHits:
         bit: int64 [sites], -1 where the fault has none.
         faults: Faults of consecutive trials, each with the end of its sites.
         draws: For each of these faults float64 [its sites, draws].
+        corrected: bool [sites], those without effect; None where nothing corrects any.
     """
 
     dtype: str
@@ -48,6 +50,7 @@ class LayerHits:
     bit: Index
     faults: tuple[tuple[Fault, int], ...]
     draws: tuple[npt.NDArray[np.float64], ...]
+    corrected: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.hit)
@@ -66,7 +69,10 @@ class LayerHits:
                 fault.changes(FaultedElements(self.dtype, self.bit[start:stop], draws, given))
             )
             start = stop
-        return parts[0] if len(parts) == 1 else masks.joined(parts)
+        changes = parts[0] if len(parts) == 1 else masks.joined(parts)
+        if self.corrected is None or not self.corrected.any():
+            return changes
+        return changes.but(self.corrected)
 
     def take(self, chosen: Index, place: Index) -> LayerHits:
         """Return some sites, ascending, whose hits are renumbered by ``place``."""
@@ -84,6 +90,7 @@ class LayerHits:
                     self.draws, [0, *stops[:-1]], stops, starts, strict=False
                 )
             ),
+            None if self.corrected is None else self.corrected[chosen],
         )
 
 
@@ -96,12 +103,14 @@ class Hits:
         sample: int64 [hits], into the data set.
         layers: The sites in each layer that is hit.
         sites: int64 [trials], how many sites each trial has.
+        detected: bool [hits], those that a protection stops; None where none can.
     """
 
     trial: Index
     sample: Index
     layers: tuple[LayerHits, ...]
     sites: Index
+    detected: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.trial)
@@ -113,7 +122,36 @@ class Hits:
         place = np.full(len(self), -1, np.int64)
         place[chosen] = np.arange(len(chosen))
         layers = tuple(one.take(np.flatnonzero(place[one.hit] >= 0), place) for one in self.layers)
-        return Hits(self.trial[chosen], self.sample[chosen], layers, self.sites)
+        detected = None if self.detected is None else self.detected[chosen]
+        return Hits(self.trial[chosen], self.sample[chosen], layers, self.sites, detected)
+
+    def under(self, protection: Protection, layers: Sequence[str]) -> Hits:
+        """Return the same under a protection.
+
+        Args:
+            protection: The protection.
+            layers: Addresses of the layers.
+        """
+        detected = np.zeros(len(self), np.bool_)
+        found = []
+        for address, one in zip(layers, self.layers, strict=True):
+            place = WordSites(address, OUTPUTS, one.dtype, one.hit, one.element, one.bit)
+            fates = protection.fates(place)
+            if fates is not None:
+                detected[one.hit[fates.detected]] = True
+                one = replace(one, corrected=fates.corrected)
+            found.append(one)
+        return replace(self, layers=tuple(found), detected=detected)
+
+    @property
+    def alive(self) -> Index:
+        """Those hits of which it is not known from the sites what becomes of them, ascending."""
+        if self.detected is None:
+            return np.arange(len(self))
+        left = np.zeros(len(self), np.bool_)
+        for one in self.layers:
+            left[one.hit if one.corrected is None else one.hit[~one.corrected]] = True
+        return np.flatnonzero(left & ~self.detected)
 
 
 @dataclass(frozen=True, eq=False)

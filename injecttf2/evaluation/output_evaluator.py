@@ -148,6 +148,10 @@ class OutputEvaluator:
                 found = self._evaluator.outputs([faults])
                 faulty = faulty.astype(np.promote_types(faulty.dtype, found.dtype), copy=False)
                 faulty[chosen] = found
+        if hits.detected is not None and hits.detected.any():
+            dtype = faulty.dtype if faulty.dtype.kind == "f" else np.float64
+            faulty = faulty.astype(dtype)
+            faulty[hits.detected] = np.nan
         return hits.sample, faulty
 
     def _layer(self, layer: str, elements: int) -> _Layer:
@@ -171,9 +175,11 @@ class OutputEvaluator:
     def _draw(self, trials: Sequence[Trial]) -> Hits:
         layers = [(one.elements, one.dtype) for one in self._layers]
         try:
-            return draw_hits(trials, layers, samples=self._samples)
+            hits = draw_hits(trials, layers, samples=self._samples)
         except ValueError as error:
             raise ModelError(f"the layer {self.scope.label!r}: {error}") from error
+        protection = self.scope.protection
+        return hits if protection is None else hits.under(protection, self.scope.layers)
 
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
         """Split trials by the hits that are expected of them."""
@@ -224,16 +230,22 @@ class OutputEvaluator:
         """Evaluate the hits of some trials."""
         verdict = self._evaluator.golden_verdict(hits.sample)
         rows = [_Rows(len(layer)) for layer in hits.layers] if record else []
-        for chosen, part in self._groups(hits):
+        alive = np.arange(len(hits)) if record else hits.alive  # values are recorded of all
+        for some, part in self._groups(hits.take(alive)):
             found = self._judged(part, record=record)
+            chosen = alive[some]
             for column, values in zip(verdict, found.verdict, strict=True):
                 column[chosen] = values
             for number, row in enumerate(rows):
                 here = np.isin(hits.layers[number].hit, chosen)
                 row.put(here, found, number)
+        detected = np.zeros(len(trials), np.int64)
+        if hits.detected is not None:
+            self._evaluator.stop(verdict, hits.detected)
+            detected = np.bincount(hits.trial[hits.detected], minlength=len(trials))
         tallies = self._evaluator.tallies(hits.trial, hits.sample, verdict, trials=len(trials))
         injections = self._injections(hits, verdict, rows) if record else None
-        return Evaluation(tallies, hits.sites, injections)
+        return Evaluation(tallies, hits.sites, injections, detected)
 
     def _judged(self, hits: Hits, *, record: bool) -> _Found:
         """Evaluate hits of the loaded block."""

@@ -51,11 +51,13 @@ class Evaluation:
         tallies: Counts per trial.
         sites: int64 [trials], how many sites each had.
         injections: The sites, where they were asked for.
+        detected: int64 [trials], how many of the ``due`` samples a protection stopped.
     """
 
     tallies: OutcomeCounts
     sites: npt.NDArray[np.int64]
     injections: Injections | None
+    detected: npt.NDArray[np.int64]
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:
@@ -69,9 +71,10 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
         }
     )
     sites = np.concatenate([part.sites for part in parts])
+    detected = np.concatenate([part.detected for part in parts])
     recorded = [part.injections for part in parts if part.injections is not None]
     if not recorded:
-        return Evaluation(tallies, sites, None)
+        return Evaluation(tallies, sites, None, detected)
     columns: dict[str, Any] = {
         field.name: None
         if getattr(recorded[0], field.name) is None
@@ -82,4 +85,4 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     columns["trial"] = np.concatenate(
         [part.trial + offset for part, offset in zip(recorded, offsets, strict=True)]
     )
-    return Evaluation(tallies, sites, Injections(**columns))
+    return Evaluation(tallies, sites, Injections(**columns), detected)

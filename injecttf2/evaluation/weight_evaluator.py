@@ -7,7 +7,7 @@ the functions in the place of what is read of them, so that nothing has to be re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,28 @@ from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
 from injecttf2.graph.weights import reason_of, weights_in, weights_of
 from injecttf2.judging import Verdict
+from injecttf2.protections import WordSites
 from injecttf2.sampling.rates import DrawnRate
 from injecttf2.sampling.sites import WeightSites, draw_weights, place_in_weights
-from injecttf2.trial import Scope, Trial
+from injecttf2.trial import WEIGHTS, Scope, Trial
 
 Corrupted = Mapping[int, npt.NDArray[Any]]
 """The values of the weights that change, by their index."""
+
+
+class _Drawn(NamedTuple):
+    """The sites of a trial and what protects from them.
+
+    Args:
+        sites: The sites.
+        corrected: bool [sites], those without effect.
+        detected: Whether a protection stops the system.
+    """
+
+    sites: WeightSites
+    corrected: npt.NDArray[np.bool_]
+    detected: bool
+
 
 SAMPLES_IN_BLOCKS = 2**22
 """Samples, counted for each trial, whose verdicts are held while golden blocks come and go."""
@@ -102,7 +118,12 @@ class WeightEvaluator:
 
     def outputs(self, trial: Trial) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return all samples, and the model's outputs for them with the fault."""
-        corrupted = self._corrupted(trial, self._draw(trial))
+        drawn = self._draw(trial)
+        corrupted = self._corrupted(trial, drawn)
+        if drawn.detected:
+            golden = self._evaluator.golden.outputs
+            dtype = golden.dtype if golden.dtype.kind == "f" else np.float64
+            return np.arange(len(golden)), np.full(golden.shape, np.nan, dtype)
         if self._bounds.keys().isdisjoint(corrupted):
             return np.arange(len(self._evaluator.dataset)), self._evaluator.golden.outputs
         found = []
@@ -114,10 +135,10 @@ class WeightEvaluator:
 
     def _evaluate(self, trials: Sequence[Trial], *, record: bool) -> list[Evaluation]:
         """Evaluate trials, each golden block loaded once for all of them."""
-        sites = [self._draw(trial) for trial in trials]
-        corrupted = [self._corrupted(*one) for one in zip(trials, sites, strict=True)]
+        drawn = [self._draw(trial) for trial in trials]
+        corrupted = [self._corrupted(*one) for one in zip(trials, drawn, strict=True)]
         found: list[dict[int, Verdict]] = [{} for _ in trials]
-        hit = [at for at, one in enumerate(sites) if len(one)]
+        hit = [at for at, one in enumerate(drawn) if len(one.sites) and not one.detected]
         for start, stop in self._evaluator.blocks(self.first) if hit else ():
             self._evaluator.load(start, self.first)
             for variables, together in self._groups(hit, corrupted).items():
@@ -135,7 +156,7 @@ class WeightEvaluator:
                     found[at][start] = Verdict(*(column[mine] for column in judged.verdict))
         return [
             self._evaluation(*one, record=record)
-            for one in zip(trials, sites, corrupted, found, strict=True)
+            for one in zip(trials, drawn, corrupted, found, strict=True)
         ]
 
     def _groups(
@@ -164,7 +185,7 @@ class WeightEvaluator:
     def _evaluation(
         self,
         trial: Trial,
-        sites: WeightSites,
+        drawn: _Drawn,
         corrupted: Corrupted,
         verdicts: Mapping[int, Verdict],
         *,
@@ -174,24 +195,44 @@ class WeightEvaluator:
 
         Args:
             trial: The trial.
-            sites: Its sites.
+            drawn: Its sites.
             corrupted: The weights that change.
-            verdicts: By the first sample of the block, in any order; none without sites.
+            verdicts: By the first sample of the block, in any order; none without sites, and where
+                a protection stops the system.
             record: Whether the injected sites are asked for.
         """
-        evaluator = self._evaluator
+        evaluator, sites = self._evaluator, drawn.sites
         samples = np.arange(len(evaluator.dataset) if len(sites) else 0)
         verdict = evaluator.golden.verdict.first(0)
         if verdicts:
             verdict = Verdict.joined([verdicts[start] for start in sorted(verdicts)])
+        elif drawn.detected:
+            verdict = evaluator.golden_verdict(samples)
+            evaluator.stop(verdict, samples)
         tallies = evaluator.tallies(np.zeros(len(samples), np.int64), samples, verdict, trials=1)
         injections = None
         if record:
             injections = self._injections(trial, sites, corrupted, verdict)
-        return Evaluation(tallies, np.array([len(sites)]), injections)
+        detected = np.array([len(samples) if drawn.detected else 0])
+        return Evaluation(tallies, np.array([len(sites)]), injections, detected)
 
-    def _draw(self, trial: Trial) -> WeightSites:
+    def _draw(self, trial: Trial) -> _Drawn:
         """Draw the sites of a trial; ``variable`` counts within those that its cell names."""
+        sites = self._sites(trial)
+        corrected, detected = np.zeros(len(sites), np.bool_), False
+        if (protection := self.scope.protection) is None:
+            return _Drawn(sites, corrected, detected)
+        chosen = self._chosen(trial.cell.variable)
+        for place in np.unique(sites.variable):
+            mine, weight = sites.variable == place, self._weights[chosen[place]]
+            columns = (one[mine] for one in (sites.variable, sites.element, sites.bit))
+            fates = protection.fates(WordSites(weight.layer, WEIGHTS, weight.dtype, *columns))
+            if fates is not None:
+                corrected[mine] = fates.corrected
+                detected |= bool(fates.detected.any())
+        return _Drawn(sites, corrected, detected)
+
+    def _sites(self, trial: Trial) -> WeightSites:
         fault, rate, variable = trial.cell.fault, trial.cell.rate, trial.cell.variable
         if isinstance(rate, FromFaultList):
             assert rate.weights is not None  # noqa: S101 - the target is weights
@@ -222,9 +263,9 @@ class WeightEvaluator:
             if variable is None or weight.name == variable
         ]
 
-    def _corrupted(self, trial: Trial, sites: WeightSites) -> dict[int, npt.NDArray[Any]]:
+    def _corrupted(self, trial: Trial, drawn: _Drawn) -> dict[int, npt.NDArray[Any]]:
         """Return the values of the weights that a trial changes."""
-        found = {}
+        found, sites = {}, drawn.sites
         starts = sites.words
         stops = np.append(starts[1:], len(sites))
         for place, index in enumerate(self._chosen(trial.cell.variable)):
@@ -232,12 +273,14 @@ class WeightEvaluator:
             if not len(mine):
                 continue
             here = slice(starts[mine[0]], stops[mine[-1]])
+            if drawn.corrected[here].all():
+                continue
             flat = self._golden[index].reshape(-1).copy()
             element = sites.element[here]
             dtype = self._weights[index].dtype
             hits = FaultedElements(dtype, sites.bit[here], sites.draws[here], flat[element])
             words = starts[mine] - starts[mine[0]]
-            changes = merged(trial.cell.fault.changes(hits), words)
+            changes = merged(trial.cell.fault.changes(hits).but(drawn.corrected[here]), words)
             place_of_word = element[words]
             flat[place_of_word] = changes.apply(flat[place_of_word])
             found[index] = flat.reshape(self._golden[index].shape)
@@ -250,9 +293,10 @@ class WeightEvaluator:
         chosen = np.array(self._chosen(trial.cell.variable))
         weight = chosen[sites.variable]
         samples, count = len(verdict.outcome), len(sites)
+        golden = dict(enumerate(self._golden))
         original, changed = (
             np.array([array[one].flat[at] for one, at in zip(weight, sites.element, strict=True)])
-            for array in (self._golden, corrupted)
+            for array in (golden, {**golden, **corrupted})
         )
         weights = self._weights
         names = np.array([weights[one].name for one in weight], object)

@@ -43,6 +43,12 @@ class WordMasks:
             np.bitwise_xor(np.bitwise_and(self.flip, later.keep), later.flip),
         )
 
+    def but(self, left: npt.NDArray[np.bool_]) -> WordMasks:
+        """Return these changes, and none where ``left``, bool [words], is true."""
+        ones = _ones(self.keep)
+        zero = self.flip.dtype.type(0)
+        return WordMasks(np.where(left, ones, self.keep), np.where(left, zero, self.flip))
+
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the values [words] of a dtype of this width after the changes."""
         words = np.bitwise_xor(np.bitwise_and(bits.encode(values), self.keep), self.flip)

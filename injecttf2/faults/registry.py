@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from injecttf2.config.parameters import shown
+from injecttf2.config.parameters import check_names, is_required, shown
 from injecttf2.config.spelling import nearest
 from injecttf2.errors import FaultError, UserError
 from injecttf2.faults.bit_faults import BitFault, BitFlip, StuckAt
@@ -160,7 +160,7 @@ def build(
     """
     kind = find(name, folder)
     if kind is Mixture:
-        _check_names(name, ["faults"], ["faults"], parameters)
+        check_names(name, ["faults"], ["faults"], parameters)
         return _mixture(parameters["faults"], bit=bit, bit_field=bit_field, folder=folder)
     given = dict(parameters)
     code = given.pop(CODE, None)
@@ -174,8 +174,8 @@ def build(
             )
     given.update(places)
     fields = [one for one in dataclasses.fields(kind) if one.init]
-    required = [one.name for one in fields if _is_required(one)]
-    _check_names(name, [one.name for one in fields], required, given)
+    required = [one.name for one in fields if is_required(one)]
+    check_names(name, [one.name for one in fields], required, given)
     if issubclass(kind, Fault):
         return kind(**given)
     made = _user_fault(kind, given, name, folder)
@@ -242,7 +242,7 @@ def _mixture(
     built = []
     for one in faults:
         known = ["weight", "fault", "bit", "bit_field", "parameters"]
-        _check_names("a fault of a mixture", known, known[:2], one)
+        check_names("a fault of a mixture", known, known[:2], one)
         if not isinstance(one["fault"], str):
             raise ValueError(  # noqa: TRY004 - a parameter that the user may mend
                 f"a fault is named by a text; received {shown(one['fault'])}"
@@ -254,24 +254,6 @@ def _mixture(
         part = build(one["fault"], one.get("parameters") or {}, **place, folder=folder)
         built.append((one["weight"], part))
     return Mixture(tuple(built))
-
-
-def _is_required(one: dataclasses.Field[Any]) -> bool:
-    return one.default is one.default_factory is dataclasses.MISSING
-
-
-def _check_names(
-    name: str, known: list[str], required: list[str], given: Mapping[str, Any]
-) -> None:
-    """See that parameters have known names and none is missing."""
-    for key in given:
-        if key not in known:
-            takes = ", ".join(known) or "no parameters"
-            raise ValueError(f"{name} takes {takes}; received {key!r}{nearest(str(key), known)}")
-    missing = [key for key in required if key not in given]
-    if missing:
-        received = ", ".join(f"{key}: {shown(value)}" for key, value in given.items())
-        raise ValueError(f"{name} needs {' and '.join(missing)}; received {received or 'nothing'}")
 
 
 def _full_name(kind: type) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -78,6 +78,15 @@ def _selector(value: object) -> LayerSelector:
     if not isinstance(value, str) or not value:
         raise ValueError("all, a layer's name, a pattern such as conv*, or {type: Conv2D}")
     return value
+
+
+def selectors(value: object) -> tuple[LayerSelector, ...]:
+    """Return what names layers, one entry or a list of them.
+
+    Raises:
+        ValueError: An entry is something else.
+    """
+    return tuple(_selector(one) for one in cast("list[object]", as_list(value)))
 
 
 def _listed(kind: Any) -> tuple[BeforeValidator, AfterValidator]:
@@ -212,6 +221,12 @@ class GridSpec(Schema):
         None,
         description="In place of a rate: true hits every site once, at most 100 million "
         "injections or as many as a number says; default the campaign's.",
+    )
+    protections: Annotated[ComponentList, typed_list("protection")] = Field(
+        (ComponentSpec(type="none"),),
+        description="What protects the model: none (default), tmr, which outvotes single faults in "
+        "the words of its layers, or ecc, which corrects and detects flipped bits of a target's "
+        "words, or a mapping of type and parameters; one or a list. All have the same faults.",
     )
     sites: Annotated[
         FaultListSpec | None,

@@ -170,8 +170,8 @@ def _ends_of(table: pd.DataFrame, within: Sequence[str]) -> frozenset[int]:
     """Return the last row of each kind of fault and rate."""
     if not within:
         return frozenset()
-    groups = table.groupby(list(within), dropna=False, sort=False).indices.values()
-    return frozenset(int(max(rows)) for rows in groups)
+    group = table.groupby(list(within), dropna=False, sort=False).ngroup()
+    return frozenset(int(row) for row in group.drop_duplicates(keep="last").index)
 
 
 def _plural(by: Sequence[str]) -> str:

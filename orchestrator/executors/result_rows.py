@@ -84,6 +84,7 @@ def trials_table(
         "sdc_critical": tallies.sdc_critical,
         "due": tallies.due,
         "due_changed": tallies.due_changed,
+        "detected": _detected(trials, evaluation),
         "accuracy": tallies.correct / samples,
         "golden_accuracy": np.full(count, measured.golden_accuracy),
         **dict(zip(measured.columns, more, strict=True)),
@@ -116,8 +117,17 @@ def _cell_columns(cell: Cell, measured: Measured) -> dict[str, Any]:
         "parameters": canonical_json(parameters).decode() if parameters else None,
         **{name: rate.value if rate.name == name else None for name in RATES},
         "sampling": _sampling(cell),
+        "protection": None if (it := cell.scope.protection) is None else it.label,
         "listed_as": rate.label if isinstance(rate, FromFaultList) else None,
     }
+
+
+def _detected(trials: Sequence[Trial], evaluation: Evaluation) -> list[int | None]:
+    """Return how many samples of each trial a protection stopped, None where there is none."""
+    return [
+        None if trial.cell.scope.protection is None else count
+        for trial, count in zip(trials, evaluation.detected.tolist(), strict=True)
+    ]
 
 
 def _sampling(cell: Cell) -> str:
@@ -128,7 +138,7 @@ def _sampling(cell: Cell) -> str:
 
 CELL_COLUMNS = (
     *("cell_id", "layer", "layer_index", "layer_type", "target", "variable"),
-    *("fault", "bit", "bit_field", "parameters", *RATES, "sampling", "listed_as"),
+    *("fault", "bit", "bit_field", "parameters", *RATES, "sampling", "protection", "listed_as"),
 )
 """The columns of ``results.TRIALS`` that a cell decides."""
 

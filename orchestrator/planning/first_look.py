@@ -26,6 +26,7 @@ from injecttf2.models.builtin import SCHEME, builtin
 from injecttf2.models.digits_cnn import kept_files
 from injecttf2.models.file_layers import SEPARATORS, FileLayer, FileModelLayers, layers_in
 from injecttf2.models.keras2_files import config_of
+from injecttf2.protections import registry as protection_registry
 from injecttf2.trial import WEIGHTS
 from injecttf2.user_code.references import check_module, installed, is_function
 from orchestrator.campaign.campaign import Campaign
@@ -68,6 +69,7 @@ def look(campaign: Campaign) -> None:
             if is_function(first.name) and not is_in_memory(first.name):
                 check_module(first.name, campaign.folder, first.error)
     for index, spec in enumerate(campaign.grid):
+        _look_at_protections(campaign, index, spec)
         if spec.sites is None:
             layers = () if known is None else known.layers
             _look_at_grid(campaign, index, spec, layers, alone=not own)
@@ -154,6 +156,13 @@ def _fault_names(name: str, parameters: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(one, dict) and isinstance(one.get("fault"), str):
             inner = one.get("parameters")
             yield from _fault_names(one["fault"], inner if isinstance(inner, dict) else {})
+
+
+def _look_at_protections(campaign: Campaign, index: int, spec: GridSpec) -> None:
+    """See that there are the protections of a grid."""
+    for at, one in enumerate(spec.protections):
+        with placed(campaign.place("grid", index, "protections", at)):
+            protection_registry.check_name(one.type)
 
 
 def _look_at_grid(

@@ -65,6 +65,8 @@ def label_of(pool: Pool, precision: Precision) -> str:
     shared = _shared(pool[0].cell, precision)
     layer, target = shared.pop("layer", "the network"), shared.pop("target")
     fault = shared.pop("fault")
+    if (protection := pool[0].cell.scope.protection) is not None:
+        shared["protection"] = protection.label
     rest = (f"{name} {value}" for name, value in shared.items())
     return f"{target} of {layer}: {', '.join([fault, *rest])}"
 

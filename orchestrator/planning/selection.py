@@ -20,12 +20,14 @@ from injecttf2.graph.weights import (
     unread_of,
     weights_of,
 )
+from injecttf2.protections import Protection
 from injecttf2.sampling.rates import Rate
 from injecttf2.trial import OUTPUTS, WEIGHTS, Scope
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.grid_faults import check_dtype, faults_of
+from orchestrator.planning.grid_protections import check_fault, protections_of
 from orchestrator.planning.naming import matches, named, names_none, not_injected
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
@@ -87,7 +89,7 @@ class TargetSelector:
             if spec.sites is None:
                 self._add(index, spec, chosen)
             else:
-                self._add_listed(index, spec.sites, chosen)
+                self._add_listed(index, spec, spec.sites, chosen)
         self._check_once(chosen)
         return chosen
 
@@ -101,6 +103,7 @@ class TargetSelector:
             self._tell_unread(named, chosen)
             elsewhere = {} if spec.layers_together else self._elsewhere(named, chosen)
         faults = faults_of(self._campaign, index, spec)
+        protections = self._protections(index, spec, (fault for fault, _ in faults))
         made: dict[Scope, Product] = {}
         for layers in together:
             scope = Scope(layers, spec.target)
@@ -111,21 +114,40 @@ class TargetSelector:
                 for fault, key in faults:
                     self._check(index, key, fault, scope, dtypes)
             once = list(dict.fromkeys(fault for fault, _ in faults))
-            made[scope] = self._sampling.product(index, scope, list(variables), once)
-            chosen.products.setdefault(scope, []).append(made[scope])
+            product_ = self._sampling.product(index, scope, list(variables), once)
+            for protection in protections:
+                made[replace(scope, protection=protection)] = product_
+        for scope, product_ in made.items():
+            chosen.products.setdefault(scope, []).append(product_)
         self._sampling.check_size(index, made)
 
-    def _add_listed(self, index: int, spec: FaultListSpec, chosen: Selection) -> None:
+    def _add_listed(
+        self, index: int, spec: GridSpec, sites: FaultListSpec, chosen: Selection
+    ) -> None:
         with placed(self._campaign.place("grid", index, "sites")):
-            listed = FaultList(spec, self._graph, self._samples)
+            listed = FaultList(sites, self._graph, self._samples)
         if listed.told is not None:
             chosen.lists.append(listed.told)
-        for scope, cells in listed.trials().items():
-            chosen.products.setdefault(scope, []).append(FaultListCells(tuple(cells)))
+        trials = listed.trials()
+        every = (cell.fault for cells in trials.values() for cell in cells)
+        for protection in self._protections(index, spec, dict.fromkeys(every)):
+            for unprotected, cells in trials.items():
+                scope = replace(unprotected, protection=protection)
+                under = tuple(replace(cell, scope=scope) for cell in cells)
+                chosen.products.setdefault(scope, []).append(FaultListCells(under))
+
+    def _protections(
+        self, index: int, spec: GridSpec, faults: Iterable[Fault]
+    ) -> list[Protection | None]:
+        """Return the protections of a grid, which can tell what becomes of its faults."""
+        found = protections_of(self._campaign, index, spec, list(self._infos.values()))
+        for protection, fault in product(found, faults):
+            check_fault(protection, fault, self._campaign.place("grid", index, "protections"))
+        return found
 
     def _check_once(self, chosen: Selection) -> None:
         """See that no two grids hit the same weights by the same fault under two addresses."""
-        seen: dict[tuple[int, Fault, Rate], str] = {}
+        seen: dict[tuple[int, Fault, Rate, Protection | None], str] = {}
         for scope, products in chosen.products.items():
             alone = scope.target == WEIGHTS and len(scope.layers) == 1
             weights = weights_of(self._graph, scope.label) if alone else ()
@@ -133,7 +155,8 @@ class TargetSelector:
                 if not isinstance(cells, Product) or not {None, one.name} & {*cells.variables}:
                     continue
                 for fault, rate in product(cells.faults, cells.rates):
-                    other = seen.setdefault((one.variable.key, fault, rate), scope.label)
+                    place = one.variable.key, fault, rate, scope.protection
+                    other = seen.setdefault(place, scope.label)
                     if other != scope.label:
                         raise CampaignError(
                             f"{one.name!r} of {scope.label!r} is among the weights of {other!r}, "

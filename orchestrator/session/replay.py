@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from injecttf2.errors import CampaignError
 from injecttf2.faults import registry as fault_registry
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.models.keras_settings import KerasSettings, kept
+from injecttf2.protections import Protection
 from injecttf2.sampling.rates import RATES, Exhaustive, Rate
 from injecttf2.trial import Cell, CellTrials, Scope, Trial, trial_ids
 from injecttf2.user_code.files import Code, code_of
@@ -142,9 +144,25 @@ def _trial_of(plan: Plan, row: Mapping[str, Any]) -> Trial:
     if row["sampling"] != "exhaustive":
         (rate,) = [kind(row[name]) for name, kind in RATES.items() if row[name] is not None]
     paired = row["sampling"] == "paired"
-    cell = Cell(Scope.of(row["layer"], row["target"]), fault, rate, row["variable"], paired)
+    scope = Scope.of(row["layer"], row["target"])
+    if row["protection"] is not None:
+        scope = replace(scope, protection=_protection_of(plan, row["protection"]))
+    cell = Cell(scope, fault, rate, row["variable"], paired)
     (trial,) = CellTrials(cell, row["repetition"], row["repetition"] + 1).trials(plan.identity)
     return trial
+
+
+def _protection_of(plan: Plan, label: str) -> Protection:
+    """Return the protection that results call so.
+
+    Raises:
+        CampaignError: The campaign has none.
+    """
+    for group in plan.grid.groups:
+        protection = group.scope.protection
+        if protection is not None and protection.label == label:
+            return protection
+    raise CampaignError(f"the campaign has no protection {label!r}")
 
 
 def _listed_trial(plan: Plan, row: Mapping[str, Any]) -> Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,14 @@ def ranked(
     rated = [name for name in (*RATED, *asked) for name in (name, *_ends(name))]
     rated += [*_ends(ACCURACY_LOST)] if metric == ACCURACY_LOST else []
     columns = [*keys, "trials", "injected", *rated, "accuracy", *RANKS, "certain", "method", *JOINT]
-    return table[columns].sort_values([*within, "rank"], kind="stable", ignore_index=True)
+    return table[columns].sort_values(
+        [*within, "rank"], kind="stable", key=_bare_first, ignore_index=True
+    )
+
+
+def _bare_first(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what a column is sorted by: what nothing protects comes first."""
+    return column.astype(object).fillna("") if column.name == "protection" else column
 
 
 def ranks(rate: Floats, low: Floats, bounds: Floats) -> npt.NDArray[np.int64]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MEANS = ("accuracy", "golden_accuracy")
 """Columns that are averaged over a group's cells, in each over its trials."""
 
-KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS})
+KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS, "detected"})
 """Columns that trials can be grouped by."""
 
 COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed")
@@ -49,8 +49,8 @@ RATED = (*MEASURED, *ADDED_UP)
 """Outcomes that get a rate over the injected samples, and its bounds; criteria get them too."""
 
 
-KIND = ("target", "fault", "parameters")
-"""Columns that tell kinds of faults apart."""
+KIND = ("target", "fault", "parameters", "protection")
+"""Columns that tell kinds of faults, and what protects from them, apart."""
 
 WITHIN = (*KIND, *DRAWN)
 """Columns that tell kinds of faults and rates apart: groups are never of several of them."""
@@ -83,7 +83,8 @@ def told_apart(run: TrialSource, by: Sequence[str]) -> list[str]:
     trials = run.trials([*WITHIN, "bit", "bit_field"])
     apart = [name for name in differing(trials, WITHIN) if name not in by]
     drawn = trials[trials["bit"].isna()]
-    if "bit" in by and "bit_field" not in by and differing(drawn, ["bit_field"]):
+    some = 0 < len(drawn) < len(trials)
+    if "bit" in by and "bit_field" not in by and (some or differing(drawn, ["bit_field"])):
         apart.append("bit_field")
     return apart
 

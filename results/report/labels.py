@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PLACE = ("layer", "target", "variable", "fault", "parameters")
-"""Columns that tell where trials inject and which fault, but not which bit and how often."""
+PLACE = ("layer", "target", "variable", "fault", "parameters", "protection")
+"""Columns that tell where trials inject, which fault and under what, but not bit and rate."""
+
+UNPROTECTED = "no protection"
+"""What stands for no protection beside the names of others."""
 
 _USUAL = {"target": "outputs", "fault": "bit_flip"}
 

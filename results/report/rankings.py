@@ -15,7 +15,7 @@ from results.analysis.criticality import METRIC, ranked
 from results.analysis.summary import KIND, WITHIN
 from results.errors import NothingToShowError
 from results.frames import differing
-from results.report.labels import fault_label, place_labels, rate_labels
+from results.report.labels import UNPROTECTED, fault_label, place_labels, rate_labels
 from results.run_folder.schema import DRAWN, RATES
 
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ def _kind(row: Mapping[Any, object], apart: Sequence[str]) -> str:
     words = [str(row["target"])] if "target" in apart else []
     if {"fault", "parameters"} & {*apart}:
         words.append(fault_label(str(row["fault"]), row["parameters"]))
+    if "protection" in apart:
+        given = row["protection"]
+        words.append(given if isinstance(given, str) else UNPROTECTED)
     return " ".join(words)
 
 

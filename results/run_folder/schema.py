@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the run directory: of both schemas and of ``campaign.json``."""
 
 OUTCOMES = ("masked", "benign", "sdc", "due")
@@ -79,6 +79,13 @@ TRIALS = pa.schema(
             NAME,
             "How the trial's sites were chosen: random, paired, exhaustive or listed.",
         ),
+        _field(
+            "protection",
+            NAME,
+            "What protects the model from the fault, by type and parameters; null where nothing "
+            "does.",
+            nullable=True,
+        ),
         _field("repetition", pa.int32(), "Number of the repetition within its cell, from 0."),
         _field("sites", pa.int64(), "Sites that the trial was given, as drawn or listed."),
         _field("samples", pa.int64(), "Samples in the data set."),
@@ -93,6 +100,12 @@ TRIALS = pa.schema(
             pa.int64(),
             "The due samples whose largest output, the first NaN if there is one, is at another "
             "place than without the fault: critical too to injectors that compare argmax alone.",
+        ),
+        _field(
+            "detected",
+            pa.int64(),
+            "The due samples that a protection stopped, whatever their output; null without one.",
+            nullable=True,
         ),
         _field(
             "accuracy",

@@ -57,6 +57,7 @@ READING = [
     "docs/guide/run-directory.md",
     "docs/guide/sampling.md",
     "docs/guide/citing.md",
+    "docs/guide/protections.md",
 ]
 """Pages that ask the run of the quick start."""
 

@@ -22,7 +22,7 @@ from results.run_folder.manifest import canonical_json
 Table = Callable[..., pa.Table]
 
 PLAN = {"trials": 0, "layers": {}}
-MESSAGE = "schema version 1, of an earlier injecttf2; this package reads and writes 4"
+MESSAGE = "schema version 1, of an earlier injecttf2; this package reads and writes 5"
 
 
 def as_version_1(table: pa.Table, header: RunHeader, path: Path) -> None:
@@ -81,7 +81,7 @@ def test_rows_of_version_1_can_be_read_as_the_message_says(
 def test_version_1_with_a_torn_manifest_is_left_alone(old: Path, header: RunHeader) -> None:
     (old / "campaign.json").write_text('{"schema_ver')
     before = contents(old)
-    with pytest.raises(RunCorruptError, match="the part has schema version 1, expected 4"):
+    with pytest.raises(RunCorruptError, match="the part has schema version 1, expected 5"):
         RunWriter.open(old, header)
     assert contents(old) == before
 
@@ -95,7 +95,7 @@ def test_part_of_version_1_among_others_is_refused(
     part = tmp_path / "run" / "trials" / "part-000002-0a1b2c3d.parquet"
     as_version_1(trials(1), header, part)
     before = contents(tmp_path)
-    message = "the part has schema version 1, expected 4"
+    message = "the part has schema version 1, expected 5"
     for use in (compact, lambda path: open_run(path).trials()):
         with pytest.raises(RunCorruptError, match=message) as caught:
             use(tmp_path / "run")

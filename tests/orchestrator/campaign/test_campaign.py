@@ -94,6 +94,7 @@ NO_GRID = {
     "counts": None,
     "bers": None,
     "exhaustive": None,
+    "protections": ({"type": "none", "parameters": {}},),
     "sites": None,
 }
 """A grid that says nothing."""
@@ -372,7 +373,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(file: Path) -> None:
 
 GRID_KEYS = (
     "layers, layers_together, target, variables, fault, bits, probabilities, counts, bers, "
-    "exhaustive, sites"
+    "exhaustive, protections, sites"
 )
 
 ONE_RATE = "expected one rate: probabilities, counts, bers or exhaustive"

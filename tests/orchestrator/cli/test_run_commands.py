@@ -50,7 +50,7 @@ def test_summary_json_has_all_columns(injecttf2: Command, folder: Path) -> None:
             ("--by", "layr"),
             "error: by names 'layr', expected one of: layer, layer_index, layer_type, target, "
             "variable, fault, bit, bit_field, parameters, probability, count, ber, sampling, "
-            "sites, listed_as.\n",
+            "protection, sites, listed_as.\n",
         ),
         *((("--by", f"layer,{name}"), f"by names '{name}', expected one of: ") for name in SINGLE),
         (("--by", ""), "by names ''"),

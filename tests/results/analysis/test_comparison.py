@@ -47,7 +47,7 @@ def test_comparison_has_a_fixed_order_of_columns(made: Make, trials: Table) -> N
     a = made(trials(0), name="a")
     assert compare(a, a, 0.9).columns.tolist() == [
         *("layer", "target", "variable", "fault", "parameters", "bit_field", "bit"),
-        *("probability", "count", "ber", "runs", "trials_a", "trials_b"),
+        *("probability", "count", "ber", "protection", "runs", "trials_a", "trials_b"),
         *("injected_a", "injected_b", "pairs", "rate_a", "rate_b", "difference", "low", "high"),
         "method",
     ]

@@ -162,7 +162,7 @@ def test_cells_differ_in_nothing_else(made: Make, trials: Table) -> None:
     assert len(opened.differences("bit", None)) == 0
     assert opened.differences("bit", None).columns.tolist() == [
         *("layer", "target", "variable", "fault", "parameters", "probability"),
-        *("count", "ber", "sampling", "bit_a", "bit_b", "pairs", "rate_a", "rate_b"),
+        *("count", "ber", "protection", "sampling", "bit_a", "bit_b", "pairs", "rate_a", "rate_b"),
         *("difference", "low", "high", "method"),
     ]
 

@@ -5,21 +5,24 @@ from results.report.labels import fault_label, place_labels, rate_labels
 
 ROWS = pd.DataFrame(
     [
-        ("conv", "outputs", None, "bit_flip", None),
-        ("conv", "weights", "kernel", "bit_flip", None),
-        ("conv", "outputs", None, "stuck_at", '{"value":0,"@table":"ab12"}'),
+        ("conv", "outputs", None, "bit_flip", None, None),
+        ("conv", "weights", "kernel", "bit_flip", None, None),
+        ("conv", "outputs", None, "stuck_at", '{"value":0,"@table":"ab12"}', None),
+        ("conv", "outputs", None, "bit_flip", None, "tmr layers=conv"),
     ],
-    columns=["layer", "target", "variable", "fault", "parameters"],
+    columns=["layer", "target", "variable", "fault", "parameters", "protection"],
 )
 
 
 def test_what_is_usual_is_left_out_of_a_place() -> None:
-    assert place_labels(ROWS) == ["conv", "conv weights kernel", "conv stuck_at value=0"]
+    assert place_labels(ROWS) == [
+        *("conv", "conv weights kernel", "conv stuck_at value=0", "conv tmr layers=conv"),
+    ]
 
 
 def test_a_place_is_named_by_the_columns_that_are_given() -> None:
-    assert place_labels(ROWS, ["fault", "parameters"]) == ["", "", "stuck_at value=0"]
-    assert place_labels(ROWS, []) == ["", "", ""]
+    assert place_labels(ROWS, ["fault", "parameters"]) == ["", "", "stuck_at value=0", ""]
+    assert place_labels(ROWS, []) == [""] * 4
 
 
 def test_digests_among_the_parameters_are_left_out() -> None:

@@ -53,7 +53,7 @@ def test_file_holds_the_agreed_keys(header: RunHeader) -> None:
         "earlier_provenance",
         "digest",
     ]
-    assert contents["schema_version"] == 4
+    assert contents["schema_version"] == 5
     assert contents["golden"] is None
     assert datetime.fromisoformat(contents["created_at"]).tzinfo == UTC
 
@@ -160,9 +160,9 @@ def test_plan_without_layers_is_refused(header: RunHeader) -> None:
 
 def test_newer_version_is_refused(header: RunHeader) -> None:
     contents = json.loads(Manifest.begin(header).to_json())
-    contents["schema_version"] = 5
+    contents["schema_version"] = 6
     del contents["digest"]
-    with pytest.raises(RunMismatchError, match="schema version 5, this package knows up to 4"):
+    with pytest.raises(RunMismatchError, match="schema version 6, this package knows up to 5"):
         Manifest.from_json(json.dumps(contents).encode(), "campaign.json")
 
 

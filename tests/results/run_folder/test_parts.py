@@ -60,7 +60,7 @@ def test_part_reads_back_as_it_was(storage: LocalStorage, name: str, trials: Tri
 
 def test_footer_holds_version_and_identity(storage: LocalStorage, name: str) -> None:
     footer = pq.read_metadata(storage.path(name)).metadata
-    assert footer[b"injecttf2.schema_version"] == b"4"
+    assert footer[b"injecttf2.schema_version"] == b"5"
     assert json.loads(footer[b"injecttf2.identity"]) == IDENTITY
 
 

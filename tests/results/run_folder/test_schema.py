@@ -20,6 +20,7 @@ TRIAL_COLUMNS = [
     "count",
     "ber",
     "sampling",
+    "protection",
     "repetition",
     "sites",
     "samples",
@@ -30,6 +31,7 @@ TRIAL_COLUMNS = [
     "sdc_critical",
     "due",
     "due_changed",
+    "detected",
     "accuracy",
     "golden_accuracy",
     "listed_as",
@@ -38,7 +40,17 @@ TRIAL_COLUMNS = [
     "finished_at",
 ]
 RATES = ["probability", "count", "ber"]
-NULLABLE = ["variable", "bit", "bit_field", "parameters", *RATES, "listed_as"]
+NULLABLE = [
+    "variable",
+    "bit",
+    "bit_field",
+    "parameters",
+    *RATES,
+    "protection",
+    "detected",
+    "listed_as",
+]
+KIND, DUE = "target variable fault bit_field parameters", "due due_changed detected"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -66,11 +78,11 @@ def test_injection_columns_are_those_of_the_design() -> None:
     ("kind", "names"),
     [
         (pa.uint64(), "trial_id cell_id"),
-        (TEXT, "layer layer_type target variable fault bit_field parameters sampling worker"),
+        (TEXT, f"layer layer_type {KIND} sampling protection worker"),
         (pa.int32(), "layer_index repetition"),
         (pa.int16(), "bit"),
         (pa.float64(), "probability ber accuracy golden_accuracy seconds"),
-        (pa.int64(), "count sites samples injected masked benign sdc sdc_critical due due_changed"),
+        (pa.int64(), f"count sites samples injected masked benign sdc sdc_critical {DUE}"),
         (pa.timestamp("us", "UTC"), "finished_at"),
     ],
 )

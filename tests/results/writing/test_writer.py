@@ -243,9 +243,9 @@ def test_newer_run_is_left_alone(run: Path, header: RunHeader) -> None:
     RunWriter.open(run, header).close()
     manifest = json.loads((run / "campaign.json").read_text())
     del manifest["digest"]
-    (run / "campaign.json").write_text(json.dumps({**manifest, "schema_version": 5}))
+    (run / "campaign.json").write_text(json.dumps({**manifest, "schema_version": 6}))
     before = contents(run)
-    with pytest.raises(RunMismatchError, match="schema version 5"):
+    with pytest.raises(RunMismatchError, match="schema version 6"):
         RunWriter.open(run, header)
     assert contents(run) == before
 

@@ -1,0 +1,113 @@
+"""What every protection says of itself; the engine knows no more of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from injecttf2.config.parameters import plain
+from injecttf2.faults.fault_model import Fault
+
+
+@dataclass(frozen=True, eq=False)
+class WordSites:
+    """Sites in one layer as a protection sees them, ascending by owner, then element, then bit.
+
+    Args:
+        layer: Address of the layer.
+        target: ``outputs`` or ``weights``.
+        dtype: Of the words that are hit.
+        owner: int64 [sites], equal where sites are in the same tensor: a sample of a trial, or a
+            weight variable.
+        element: int64 [sites], into the flattened tensor, row-major.
+        bit: int64 [sites], counted from the least significant; -1 where the fault has none.
+    """
+
+    layer: str
+    target: str
+    dtype: str
+    owner: npt.NDArray[np.int64]
+    element: npt.NDArray[np.int64]
+    bit: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+
+class Fates(NamedTuple):
+    """What a protection makes of sites.
+
+    Args:
+        corrected: bool [sites], whether the site has no effect.
+        detected: bool [sites], whether the system knows that something is wrong there and stops.
+    """
+
+    corrected: npt.NDArray[np.bool_]
+    detected: npt.NDArray[np.bool_]
+
+
+class Protection(ABC):
+    """A protection against faults.
+
+    It is equal to another of the same name and parameters.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The type, as in YAML."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return its parameters, as JSON holds them: part of the ids of its trials.
+
+        Those that have their default are left out, as of faults.
+        """
+        return {
+            one.name: plain(getattr(self, one.name))
+            for one in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, one.name) != one.default
+        }
+
+    def check(self, fault: Fault) -> None:
+        """See that it can be told what becomes of a fault.
+
+        Raises:
+            ValueError: It cannot; the message says why.
+        """
+        del fault
+
+    def fates(self, sites: WordSites) -> Fates | None:
+        """Return what becomes of sites in a layer; None where it does nothing about any."""
+        del sites
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``type`` and parameters, as JSON holds them."""
+        return {"type": self.name, **self.parameters()}
+
+    @cached_property
+    def label(self) -> str:
+        """What results call it: ``tmr layers=conv1,logits``."""
+        words = (f"{name}={_word(value)}" for name, value in self.parameters().items())
+        return " ".join([self.name, *words])
+
+    @cached_property
+    def _key(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Protection) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def _word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
