@@ -16,6 +16,7 @@ from results import frames
 from results.analysis.class_drift import class_drift
 from results.analysis.criticality import METRIC, criticality
 from results.analysis.differences import WORST, differences
+from results.analysis.protection import protection
 from results.analysis.summary import summary
 from results.analysis.vulnerability import Part, vulnerability_map
 from results.errors import ResultsWarning, RunNotFoundError, TrialNotFoundError
@@ -436,6 +437,40 @@ class Run:
             36    24  0.204    -0.1608  -0.1853  -0.1361
         """
         return differences(self, of, baseline, metric=metric, confidence=confidence)
+
+    def protection(
+        self, by: str | Sequence[str] = (), *, metric: str = METRIC, confidence: float = 0.95
+    ) -> pd.DataFrame:
+        """Return what each protection makes of the same faults.
+
+        Trials under a protection have the faults of those without it, so they are compared trial by
+        trial, where at least 10 of them show the outcome; else the rates are taken as independent.
+
+        Args:
+            by: Columns to group by beside the protection, such as ``layer``; by default all layers
+                and bits together.
+            metric: ``sdc+due``, ``sdc``, ``due``, ``critical`` or one of the run's criteria.
+            confidence: Two-sided confidence level of the bounds, between 0 and 1.
+
+        Returns:
+            One row a group and protection, the one without first: target, fault and rate as far as
+            the run has several; ``by``; ``protection``; ``trials``, ``injected`` and ``detected``;
+            ``sdc_rate``, ``due_rate``, the metric's ``_rate``, ``_low`` and ``_high``;
+            ``accuracy`` with faults and ``golden_accuracy`` without; then against the row without a
+            protection ``difference`` (of the metric's rate), ``low``, ``high``; ``reduction``, the
+            share of the rate that is gone, ``reduction_low``, ``reduction_high``; ``pairs`` of
+            trials, and ``method`` of the difference: ``paired t``, ``newcombe``, ``square and add``
+            or ``exact``.
+
+        Raises:
+            NothingToShowError: The run has no protection.
+            ValueError: A column or the metric is unknown, or ``confidence`` is out of range.
+
+        The reduction is a ratio of sums over pairs, its bounds are those of its linear part
+        (Cochran, "Sampling Techniques", 1977, 2.11) by Student's t.
+        """
+        names = [by] if isinstance(by, str) else list(by)
+        return protection(self, names, metric=metric, confidence=confidence)
 
     def status(self, now: datetime | None = None) -> RunStatus:
         """Return how far the run is. Needs no pandas and tells unreadable files without warning.

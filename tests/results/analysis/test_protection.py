@@ -1,0 +1,125 @@
+"""Protections against the same faults without them, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from results import NothingToShowError, Run
+from results.statistics.intervals import paired_t, square_and_add, wilson
+from tests.results.conftest import repetitions_of
+
+Make = Callable[..., Run]
+
+A = [4, 0, 3, 2, 5, 1, 2, 4, 1, 3, 2, 1]
+B = [1, 0, 1, 2, 2, 1, 0, 3, 1, 1, 0, 0]
+
+
+def under(label: str | None, cell: int, counts: list[int], **changes: object) -> list[pa.Table]:
+    """Trials of bit 3 under a protection."""
+    detected = None if label is None else 0
+    told = {"bit": 3, "protection": label, "detected": detected, **changes}
+    return repetitions_of(cell, counts, **told)
+
+
+def test_a_protection_is_compared_with_the_same_faults_trial_by_trial(made: Make) -> None:
+    opened = made(*under(None, 3, A), *under("tmr", 5, B))
+    bare, tmr = opened.protection(metric="sdc").to_dict("records")
+    assert (bare["trials"], bare["injected"], bare["detected"]) == (12, 120, 0)
+    assert bare["sdc_rate"] == pytest.approx(sum(A) / 120)
+    assert np.isnan(bare["difference"])
+    assert tmr["protection"] == "tmr"
+    assert (tmr["pairs"], tmr["method"]) == (12, "paired t")
+    before, after = np.array(A, float), np.array(B, float)
+    assert tmr["difference"] == pytest.approx((sum(B) - sum(A)) / 120)
+    assert (tmr["low"], tmr["high"]) == pytest.approx(paired_t((after - before) / 10))
+    ratio = sum(B) / sum(A)
+    assert tmr["reduction"] == pytest.approx(1 - ratio)
+    each = 1 - ratio - (after - ratio * before) / before.mean()
+    bounds = (tmr["reduction_low"], tmr["reduction_high"])
+    assert bounds == pytest.approx(paired_t(each), abs=1e-12)
+
+
+def test_pairs_are_of_the_same_cell_and_repetition(made: Make) -> None:
+    """The rows stand in another order; what another bit does without a protection is no matter."""
+    other = repetitions_of(9, [9] * 12)
+    opened = made(*under("tmr", 5, B)[::-1], *other, *under(None, 3, A))
+    by_bit = opened.protection("bit", metric="sdc")
+    assert by_bit["bit"].tolist() == [3, 3, 9]
+    row = by_bit.iloc[1]
+    assert (row["protection"], row["pairs"], row["method"]) == ("tmr", 12, "paired t")
+    assert row["difference"] == pytest.approx((sum(B) - sum(A)) / 120)
+    assert np.isnan(by_bit["difference"].iloc[2])
+
+
+def test_where_trials_are_missing_rates_are_taken_as_independent(made: Make) -> None:
+    row = made(*under(None, 3, A), *under("tmr", 5, B[:11])).protection(metric="sdc").iloc[1]
+    assert (row["pairs"], row["method"]) == (11, "newcombe")
+    a, b = sum(A) / 120, sum(B[:11]) / 110
+    assert row["difference"] == pytest.approx(b - a)
+    bounds = square_and_add(a, wilson(sum(A), 120), b, wilson(sum(B[:11]), 110))
+    assert (row["low"], row["high"]) == pytest.approx(bounds)
+    assert row["reduction"] == pytest.approx(1 - b / a)
+    assert np.isnan(row["reduction_low"])
+
+
+def test_exhaustive_rates_are_reduced_exactly(made: Make) -> None:
+    plan = {"trials": 24, "layers": {"conv2d": 24}, "exhaustive": {"3": 12, "5": 12}}
+    every = {"sampling": "exhaustive", "probability": None}
+    tables = (*under(None, 3, A, **every), *under("tmr", 5, B, **every))
+    row = made(*tables, plan=plan).protection(metric="sdc").iloc[1]
+    assert (row["method"], row["pairs"]) == ("exact", 12)
+    assert row["low"] == row["high"] == row["difference"]
+    assert row["difference"] == pytest.approx((sum(B) - sum(A)) / 120)
+    assert row["reduction_low"] == row["reduction"] == row["reduction_high"]
+    assert row["reduction"] == pytest.approx(1 - sum(B) / sum(A))
+
+
+def test_protections_stand_beside_each_other_the_bare_model_first(made: Make) -> None:
+    stopped = {"sdc": 0, "due": 2, "benign": 8, "detected": 2}
+    opened = made(*under("tmr", 5, B), *under("ecc", 6, [0] * 12, **stopped), *under(None, 3, A))
+    found = opened.protection()
+    assert found["protection"].astype(object).fillna("-").tolist() == ["-", "ecc", "tmr"]
+    assert found["detected"].tolist() == [0, 24, 0]
+    assert found["due_rate"].tolist() == pytest.approx([0, 0.2, 0])
+    assert found["sdc+due_rate"].tolist()[1] == pytest.approx(0.2)
+
+
+def test_of_nothing_that_is_lost_there_is_no_share(made: Make) -> None:
+    row = made(*under(None, 3, [0] * 12), *under("tmr", 5, [0] * 12)).protection().iloc[1]
+    assert (row["difference"], row["method"]) == (0, "newcombe")
+    assert np.isnan(row["reduction"])
+
+
+def test_rates_are_never_pooled(made: Make) -> None:
+    opened = made(
+        *under(None, 3, A),
+        *under("tmr", 5, B),
+        *under(None, 7, A, probability=0.25),
+        *under("tmr", 8, B, probability=0.25),
+    )
+    found = opened.protection(metric="sdc")
+    assert found["probability"].tolist() == [0.25, 0.25, 0.5, 0.5]
+    assert found["pairs"].tolist() == [0, 12, 0, 12]
+
+
+def test_a_run_without_protections_has_nothing_to_compare(made: Make) -> None:
+    with pytest.raises(NothingToShowError, match="The run has no protection"):
+        made(*under(None, 3, A)).protection()
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"by": "bits"}, "by names 'bits', expected one of: "),
+        ({"metric": "accuracy"}, "metric names 'accuracy'"),
+        ({"confidence": 95}, "confidence is 95"),
+    ],
+)
+def test_wrong_questions_are_named(made: Make, ask: dict[str, object], message: str) -> None:
+    opened = made(*under(None, 3, A), *under("tmr", 5, B))
+    with pytest.raises(ValueError, match=message):
+        opened.protection(**ask)  # type: ignore[arg-type]
