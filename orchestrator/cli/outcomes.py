@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -10,13 +12,14 @@ from rich.text import Text
 
 from orchestrator.cli.fitting import Column, FittedTable
 from results.analysis.criticality import METRIC
+from results.analysis.protection import REDUCTION
 from results.analysis.rate_estimates import EXACT
 from results.analysis.summary import KIND, WITHIN
 from results.frames import differing
 from results.report.answer import answer
 from results.report.labels import PLACE, place_labels, rate_labels
 from results.report.rankings import NO_TRIALS, bit_names
-from results.report.tables import count, percent, rate
+from results.report.tables import UNKNOWN, count, percent, rate
 from results.run_folder.golden import golden_warning
 from results.run_folder.schema import DRAWN, RATE_ENDS, RATES
 from results.shown import shown
@@ -55,7 +58,9 @@ def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
     trials = run.trials(BITS)
     if trials.empty:
         return Text(NO_TRIALS)
-    tables = [ranked_table(run, ["layer"], metric=metric, shown_rows=SHOWN)]
+    protected = run.trials(["protection"])["protection"].notna().any()
+    tables: list[RenderableType] = [protection_table(run, metric)] if protected else []
+    tables.append(ranked_table(run, ["layer"], metric=metric, shown_rows=SHOWN))
     if differing(trials, BITS):
         bits = "bit" if trials["bit"].notna().any() else "bit_field"
         tables.append(ranked_table(run, [bits], metric=metric, shown_rows=SHOWN // 2))
@@ -64,6 +69,34 @@ def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
     lines = [f"golden accuracy {golden:.2%}"]
     lines += [warning] if (warning := golden_warning(run.golden)) else []
     return Group(*_texts(told), Text(), *tables, *_texts(lines))
+
+
+def protection_table(run: Run, metric: str = METRIC) -> FittedTable:
+    """Return what each protection makes of the same faults, in all layers together.
+
+    Args:
+        run: A run that has some.
+        metric: Whose rate.
+    """
+    found = run.protection(metric=metric)
+    group = found.columns[: found.columns.get_loc("protection")].tolist()
+    names = found["protection"].astype(object).where(found["protection"].notna(), "none")
+    columns = [Column("protection", names.tolist()), *_named(found, group)]
+    reductions = zip(*(found[name] for name in REDUCTION), strict=True)
+    less = Column("less", [_whole(*one) for one in reductions], 7)
+    rates, accuracy, *others = _measured(found, metric)
+    table = [*columns, replace(rates, importance=8), less, accuracy, *others[:-2]]
+    table.append(Column("detected", [*map(count, found["detected"])], 2))
+    ends = _ends_of(found, group)
+    title = "protections, on the same faults in all layers together; 95% intervals"
+    return FittedTable(title, table, ends)
+
+
+def _whole(value: float, low: float, high: float) -> str:
+    """Return a share in whole percent, with its bounds where there are some."""
+    if math.isnan(value):
+        return UNKNOWN
+    return f"{value:.0%}" + ("" if math.isnan(low) else f" ({100 * low:.0f} to {100 * high:.0f})")
 
 
 def _texts(lines: Iterable[str]) -> Iterator[Text]:

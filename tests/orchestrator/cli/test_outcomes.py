@@ -138,3 +138,18 @@ def test_a_narrow_terminal_has_the_names_and_the_rate(tmp_path: Path, width: int
 def test_a_run_without_trials_has_none(tmp_path: Path) -> None:
     run: Run = write_run(tmp_path / "run", [])
     assert printed(outcome_tables(run)) == ["No trial is finished yet."]
+
+
+def test_protections_stand_first_with_how_much_less_is_lost(tmp_path: Path) -> None:
+    under = {"protection": "tmr layers=conv", "detected": 0}
+    places = (("conv", 0), ("dense", 1))
+    bare = [row for place in places for row in cell_rows(*place, bit=31, sdc=20)]
+    tmr = [row for place in places for row in cell_rows(*place, bit=31, sdc=5, **under)]
+    lines = printed(outcome_tables(write_run(tmp_path / "run", [*bare, *tmr])))
+    first = lines.index("protections, on the same faults in all layers together; 95% intervals")
+    layers = "layers, most critical first by sdc+due; p = 0.5; 95% intervals"
+    assert first < lines.index(layers)
+    found = rows(lines[first:], "none", "tmr")[:2]
+    assert [row[0] for row in found] == ["none", "tmr"]
+    assert found[0][1] == "40.00%"
+    assert (found[1][2], found[1][6]) == ("10.00%", "75%")
