@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from results.analysis.differences import CELL, difference
 from results.analysis.paired import PAIRED, paired_differences
 from results.analysis.rate_estimates import EXACT
-from results.analysis.summary import RATED, grouping, outcomes_of, summary
-from results.analysis.trial_source import TrialSource
+from results.analysis.summary import NEEDED, RATED, grouping, outcomes_of, summarise, summary
+from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.errors import NothingToShowError
 from results.frames import check_columns
 from results.run_folder.schema import RATE_ENDS, criteria_of
@@ -40,91 +40,87 @@ def protection(
     check_columns([metric], [*RATED, *criteria], "metric")
     check_confidence(confidence)
     names = grouping([*by, "protection"])
-    counted = list(outcomes_of(metric))
-    trials = run.trials([*dict.fromkeys([*_PAIR, *names, "injected", *counted])])
+    table = summary(run, names, confidence)
+    keys = table.columns[: table.columns.get_loc("trials")].tolist()
+    needed = [*_PAIR, *keys, *NEEDED, *criteria, "protection", "detected"]
+    trials = run.trials(list(dict.fromkeys(needed)))
     if trials.empty or trials["protection"].isna().all():
         raise NothingToShowError(
             "The run has no protection: `protections:` in a grid names some beside `none`."
         )
-    table = summary(run, names, confidence)
-    group = table.columns[: table.columns.get_loc("trials")].tolist()
-    group.remove("protection")
-    hits = trials.assign(hits=trials[counted].sum(axis=1))
-    bare = hits[hits["protection"].isna()][[*_PAIR, "hits", "injected"]]
-    pairs = hits[hits["protection"].notna()].merge(bare, on=list(_PAIR), suffixes=("", "_bare"))
+    stopped = trials.assign(detected=trials["detected"].fillna(0).astype("int64"))
+    stopped = stopped.groupby(keys, dropna=False, observed=True)["detected"].sum().reset_index()
+    after, before = _pairs(trials, keys)
+    sites = sites_of_cells(run)
     rows = [
-        _row(own, base, _same(pairs, own, [*group, "protection"]), metric, confidence)
-        for own, base in _with_bases(table, group)
+        summarise(one, keys, confidence, criteria=criteria, sites=sites) for one in (before, after)
     ]
-    found = table.assign(**{name: [row[name] for row in rows] for name in rows[0]})
-    found["detected"] = _detected(run, found, [*group, "protection"])
+    against = rows[1][keys].join(_against(rows, (before, after), keys, metric, confidence))
+    found = table.merge(stopped, on=keys, how="left").merge(against, on=keys, how="left")
+    found["pairs"] = found["pairs"].fillna(0).astype("int64")
     ends = [f"{metric}_{end}" for end in RATE_ENDS]
     shown = dict.fromkeys(["trials", "injected", "detected", "sdc_rate", "due_rate", *ends])
-    columns = [*group, "protection", *shown, "accuracy", "golden_accuracy", *rows[0]]
+    columns = [*keys, *shown, "accuracy", "golden_accuracy", *against.columns[len(keys) :]]
+    first = [name for name in keys if name != "protection"]
     order = found["protection"].astype(object).fillna("")
-    return found.assign(_order=order).sort_values([*group, "_order"], ignore_index=True)[columns]
+    found = found.drop(columns="method_x", errors="ignore").rename(columns={"method_y": "method"})
+    return found.assign(_order=order).sort_values([*first, "_order"], ignore_index=True)[columns]
 
 
-def _with_bases(table: pd.DataFrame, group: Sequence[str]) -> list[tuple[Any, Any]]:
-    """Return each row of a summary with that of its group that has no protection, or None."""
-    number = [0] * len(table)
-    if group:
-        number = table.groupby(list(group), dropna=False, observed=True).ngroup().tolist()
-    rows = [row for _, row in table.iterrows()]
-    bases = {
-        at: row
-        for at, row in zip(number, rows, strict=True)
-        if not isinstance(row["protection"], str)
-    }
-    return [(row, bases.get(at)) for at, row in zip(number, rows, strict=True)]
+def _pairs(trials: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return trials under a protection, and the same ones without it, row by row.
+
+    The second have the ``keys`` of the first, so that they are grouped alike.
+    """
+    numbered = trials.assign(at=np.arange(len(trials)))[[*_PAIR, "protection", "at"]]
+    is_bare = numbered["protection"].isna()
+    pairs = numbered[~is_bare].merge(numbered[is_bare], on=list(_PAIR), suffixes=("", "_bare"))
+    after = trials.iloc[pairs["at"]].reset_index(drop=True)
+    before = trials.iloc[pairs["at_bare"]].reset_index(drop=True)
+    return after, before.assign(**{name: after[name] for name in keys})
 
 
-def _same(rows: pd.DataFrame, one: Any, columns: Sequence[str]) -> pd.DataFrame:
-    """Return the rows that are equal to one in some columns, nulls among them."""
-    return rows[np.logical_and.reduce([_equal(rows[name], one[name]) for name in columns])]
+def _against(
+    rows: Sequence[pd.DataFrame],
+    trials: tuple[pd.DataFrame, pd.DataFrame],
+    keys: Sequence[str],
+    metric: str,
+    confidence: float,
+) -> pd.DataFrame:
+    """Return how the rates of groups differ with a protection and without it.
 
-
-def _equal(column: pd.Series[Any], value: Any) -> Any:
-    import pandas as pd
-
-    same = column.isna() if pd.isna(value) else (column == value).fillna(value=False)
-    return same.to_numpy(np.bool_)
-
-
-def _row(
-    own: Any, base: Any, pairs: pd.DataFrame, metric: str, confidence: float
-) -> dict[str, Any]:
-    """Return how the rate under a protection differs from that without it."""
-    nothing = dict.fromkeys((*_ENDS, *REDUCTION), np.nan) | {"pairs": 0, "method": None}
-    if base is None or not isinstance(own["protection"], str):
-        return nothing
-    counts = tuple(_one(pairs[name]) for name in ("hits_bare", "hits"))
-    sizes = tuple(_one(pairs[name]) for name in ("injected_bare", "injected"))
-    told, shared, enough = paired_differences(
-        (counts[0], counts[1]), (sizes[0], sizes[1]), confidence
+    Args:
+        rows: Summaries of the trials without it and with it, by the ``keys``.
+        trials: These trials, in pairs.
+        keys: What they are grouped by.
+        metric: Whose rates.
+        confidence: Of the bounds.
+    """
+    found = difference(rows[0], rows[1], metric)
+    rates = found[["rate_a", "rate_b"]].to_numpy(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found["reduction"] = np.where(rates[:, 0] > 0, 1 - rates[:, 1] / rates[:, 0], np.nan)
+    exact = (found["method"] == EXACT).to_numpy(np.bool_)
+    for name in REDUCTION[1:]:
+        found[name] = found["reduction"].where(exact)
+    counted = list(outcomes_of(metric))
+    hits, sizes = (
+        [one[names].sum(axis=1).to_numpy(np.float64) for one in trials]
+        for names in (counted, ["injected"])
     )
-    independent = difference(base.to_frame().T, own.to_frame().T, metric).iloc[0]
-    rates = [one[f"{metric}_rate"] for one in (base, own)]
-    # Where cells count by their sites, or trials are missing, pairs have other rates.
-    same = np.allclose(rates, [told["rate_a"][0], told["rate_b"][0]], atol=1e-12)
-    exact, paired = independent["method"] == EXACT, bool(enough[0]) and same
-    chosen = {name: told[name][0] if paired and not exact else independent[name] for name in _ENDS}
-    reduction = 1 - rates[1] / rates[0] if rates[0] else np.nan
-    bounds = (reduction, reduction) if exact else (np.nan, np.nan)
-    if paired and not exact:
-        bounds = _bounds(counts[0], counts[1], confidence)
-    return {
-        **nothing,
-        **chosen,
-        **dict(zip(REDUCTION, (reduction, *bounds), strict=True)),
-        "pairs": int(shared[0]),
-        "method": PAIRED if paired and not exact else independent["method"],
-    }
-
-
-def _one(column: pd.Series[Any]) -> Floats:
-    values: Floats = column.to_numpy(np.float64)[np.newaxis]
-    return values
+    group = trials[1].groupby(list(keys), dropna=False, observed=True, sort=True).ngroup()
+    found["pairs"] = np.bincount(group, minlength=len(found))
+    for row in np.flatnonzero(~exact):
+        mine = (group == row).to_numpy(np.bool_)
+        counts, of = ([one[mine][np.newaxis] for one in both] for both in (hits, sizes))
+        told, _, enough = paired_differences((counts[0], counts[1]), (of[0], of[1]), confidence)
+        # Where cells count by their sites, sums over trials are other rates.
+        if enough[0] and np.allclose([told["rate_a"][0], told["rate_b"][0]], rates[row]):
+            bounds = _bounds(counts[0], counts[1], confidence)
+            values = [*(told[name][0] for name in _ENDS), *bounds, PAIRED]
+            found.loc[row, [*_ENDS, *REDUCTION[1:], "method"]] = values
+    names = ["rate_a", *_ENDS, *REDUCTION, "pairs", "method"]
+    return found[names].rename(columns={"rate_a": "bare_rate"})
 
 
 def _bounds(before: Floats, after: Floats, confidence: float) -> tuple[float, float]:
@@ -139,10 +135,3 @@ def _bounds(before: Floats, after: Floats, confidence: float) -> tuple[float, fl
     each = 1 - ratio - (after - ratio * before) * before.size / total
     low, high = paired_t(each, confidence)
     return float(low[0]), float(min(1.0, high[0]))
-
-
-def _detected(run: TrialSource, table: pd.DataFrame, columns: Sequence[str]) -> list[int]:
-    """Return how many samples were stopped in each group."""
-    trials = run.trials([*dict.fromkeys([*columns, "detected"])])
-    trials = trials.assign(detected=trials["detected"].fillna(0))
-    return [int(_same(trials, row, columns)["detected"].sum()) for _, row in table.iterrows()]

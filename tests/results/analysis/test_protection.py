@@ -55,14 +55,52 @@ def test_pairs_are_of_the_same_cell_and_repetition(made: Make) -> None:
     assert np.isnan(by_bit["difference"].iloc[2])
 
 
-def test_where_trials_are_missing_rates_are_taken_as_independent(made: Make) -> None:
-    row = made(*under(None, 3, A), *under("tmr", 5, B[:11])).protection(metric="sdc").iloc[1]
-    assert (row["pairs"], row["method"]) == (11, "newcombe")
-    a, b = sum(A) / 120, sum(B[:11]) / 110
-    assert row["difference"] == pytest.approx(b - a)
-    bounds = square_and_add(a, wilson(sum(A), 120), b, wilson(sum(B[:11]), 110))
+def test_only_faults_that_both_have_are_compared(made: Make) -> None:
+    """Another bit has no trials under the protection, and one trial of this bit is missing."""
+    opened = made(*under(None, 3, A), *repetitions_of(9, [9] * 12), *under("tmr", 5, B[:11]))
+    bare, tmr = opened.protection(metric="sdc").to_dict("records")
+    assert bare["sdc_rate"] == pytest.approx((sum(A) + 9 * 12) / 240)
+    assert tmr["bare_rate"] == pytest.approx(sum(A[:11]) / 110)
+    assert (tmr["pairs"], tmr["method"]) == (11, "paired t")
+    assert tmr["difference"] == pytest.approx((sum(B[:11]) - sum(A[:11])) / 110)
+    assert tmr["reduction"] == pytest.approx(1 - sum(B[:11]) / sum(A[:11]))
+
+
+def test_few_faults_are_taken_as_independent(made: Make) -> None:
+    row = made(*under(None, 3, A[:8]), *under("tmr", 5, B[:8])).protection(metric="sdc").iloc[1]
+    a, b = sum(A[:8]) / 80, sum(B[:8]) / 80
+    assert (row["pairs"], row["method"]) == (8, "newcombe")
+    bounds = square_and_add(a, wilson(sum(A[:8]), 80), b, wilson(sum(B[:8]), 80))
     assert (row["low"], row["high"]) == pytest.approx(bounds)
     assert row["reduction"] == pytest.approx(1 - b / a)
+    assert np.isnan(row["reduction_low"])
+
+
+def test_a_protection_without_its_bare_trials_has_no_difference(made: Make) -> None:
+    bare, tmr = made(*repetitions_of(9, A), *under("tmr", 5, B)).protection().to_dict("records")
+    assert bare["protection"] is not tmr["protection"]
+    assert (tmr["pairs"], tmr["trials"]) == (0, 12)
+    assert np.isnan(tmr["difference"])
+    assert np.isnan(tmr["bare_rate"])
+
+
+def test_cells_that_count_by_their_sites_have_no_bounds_of_the_reduction(made: Make) -> None:
+    """The bit of a hundred sites is outvoted always, that of one never."""
+    plan = {"trials": 48, "layers": {"conv2d": 48}}
+    plan["sites"] = {"3": 100, "5": 100, "7": 1, "8": 1}
+    tables = [
+        *under(None, 3, A),
+        *under("tmr", 5, [0] * 12),
+        *repetitions_of(7, B),
+        *repetitions_of(8, B, bit=7, protection="tmr", detected=0),
+    ]
+    row = made(*tables, plan=plan).protection(metric="sdc").iloc[1]
+    before = (100 * sum(A) + sum(B)) / 101 / 120
+    after = sum(B) / 101 / 120
+    assert row["bare_rate"] == pytest.approx(before)
+    assert row["sdc_rate"] == pytest.approx(after)
+    assert row["reduction"] == pytest.approx(1 - after / before)
+    assert row["method"] != "paired t"
     assert np.isnan(row["reduction_low"])
 
 
