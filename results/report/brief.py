@@ -11,7 +11,7 @@ import numpy as np
 
 from results.errors import NothingToShowError, ResultsError
 from results.report.answer import answer
-from results.report.rankings import Ranking, rankings
+from results.report.rankings import Ranking, rankings, shown_first
 from results.report.report import marked
 from results.report.tables import UNKNOWN, Column, columns_of, count, percent, rate
 
@@ -84,12 +84,12 @@ def run_text(run: Run) -> str:
 def run_html(run: Run) -> str:
     """Return the same for a notebook, with the layers that are the most critical.
 
-    They are those of the highest rate of the faults that lose most, as in the report.
+    They are those that the report shows first; see ``shown_first``.
     """
     lines = "<br>".join(marked(line) for line in [f"Run {run.path}", *_lines(run)])
     try:
-        highest = {one.kind: one for one in rankings(run, "layer")}.values()
-        table = _ranking_html(max(highest, key=lambda one: one.rows["sdc+due_rate"].max()))
+        found = rankings(run, "layer")
+        table = _ranking_html(found[shown_first(found)])
     except (NothingToShowError, ResultsError):
         table = ""
     return f"<div>{lines}{table}</div>"

@@ -14,7 +14,7 @@ from results.report.blocks import blocks
 from results.report.number_tables import number_tables
 from results.report.plots import Plot, each, or_none, plot
 from results.report.rank_figures import bits_in_order, layers_and_bits, layers_by_rank
-from results.report.rankings import By, Ranking, rankings
+from results.report.rankings import By, Ranking, rankings, shown_first
 from results.report.sections import against_section, sections_of
 from results.report.tables import percent
 from results.run_folder.heartbeat import RUNNING
@@ -51,7 +51,7 @@ def content(run: Snapshot, other: Snapshot | None = None) -> dict[str, Any]:
     }
     ranked["bit"] = [one for one in ranked["bit"] if len(one.rows) > 1]  # a lone one is no answer
     drawn = _spaced(ranked["layer"])
-    start = _start(drawn)
+    start = shown_first(drawn)
     missing: set[str] = set()
     sections = sections_of(run, drawn, drawn[start], missing) if drawn else []
     filled = {
@@ -109,14 +109,6 @@ def _spaced(found: list[Ranking]) -> list[Ranking]:
     """Return the rankings that have figures."""
     step = max(1, len(found) - 1) / max(1, min(DRAWN, len(found)) - 1)
     return [found[round(number * step)] for number in range(min(DRAWN, len(found)))]
-
-
-def _start(drawn: list[Ranking]) -> int:
-    """Return which choice is shown first: the highest rate of the kind that loses most."""
-    last = {one.kind: number for number, one in enumerate(drawn)}
-    return max(
-        last.values(), key=lambda number: drawn[number].rows["sdc+due_rate"].max(), default=0
-    )
 
 
 def _choices(run: Run, drawn: list[Ranking], start: int) -> dict[str, Any]:

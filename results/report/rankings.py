@@ -105,6 +105,21 @@ def rankings(
     return found
 
 
+def shown_first(found: Sequence[Ranking]) -> int:
+    """Return which ranking is shown first; 0 of none.
+
+    It is the highest rate of the kind of faults that loses most, without a protection if there are
+    such.
+    """
+    last = {one.kind: number for number, one in enumerate(found)}
+
+    def order(number: int) -> tuple[bool, float]:
+        rows = found[number].rows
+        return bool(rows["protection"].isna().iloc[0]), float(rows["sdc+due_rate"].max())
+
+    return max(last.values(), key=order, default=0)
+
+
 def chosen(found: Sequence[Ranking], label: str | None) -> Ranking:
     """Return the ranking with a label; the last, which is that of the highest rate, for None.
 
