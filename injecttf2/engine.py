@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -99,6 +100,8 @@ class Engine:
     def prepare(self, scope: str | Scope) -> OutputEvaluator | WeightEvaluator:
         """Return layers with their first golden block loaded and their functions compiled.
 
+        They are the same under every protection, as none of them changes the graph.
+
         Args:
             scope: What is to be corrupted; the address of a layer stands for its outputs.
 
@@ -107,6 +110,7 @@ class Engine:
         """
         if isinstance(scope, str):
             scope = Scope((scope,))
+        scope = replace(scope, protection=None)
         prepared = self._prepared.pop(scope, None)
         if prepared is None:
             prepared = self._made(scope)

@@ -178,7 +178,7 @@ class OutputEvaluator:
             hits = draw_hits(trials, layers, samples=self._samples)
         except ValueError as error:
             raise ModelError(f"the layer {self.scope.label!r}: {error}") from error
-        protection = self.scope.protection
+        protection = trials[0].cell.scope.protection
         return hits if protection is None else hits.under(protection, self.scope.layers)
 
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:

@@ -220,7 +220,7 @@ class WeightEvaluator:
         """Draw the sites of a trial; ``variable`` counts within those that its cell names."""
         sites = self._sites(trial)
         corrected, detected = np.zeros(len(sites), np.bool_), False
-        if (protection := self.scope.protection) is None:
+        if (protection := trial.cell.scope.protection) is None:
             return _Drawn(sites, corrected, detected)
         chosen = self._chosen(trial.cell.variable)
         for place in np.unique(sites.variable):

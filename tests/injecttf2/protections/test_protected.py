@@ -128,3 +128,9 @@ def test_outputs_that_a_protection_stops_are_nan(engine: Engine) -> None:
     samples, outputs = engine.outputs(trial)
     assert samples.tolist() == list(range(len(LABELS)))
     assert np.isnan(outputs).all()
+
+
+def test_a_layer_is_prepared_once_for_all_protections(engine: Engine) -> None:
+    bare = cell_of("conv", BitFlip(bit=3), Count(1))
+    under = cell_of("conv", BitFlip(bit=3), Count(1), protection=Ecc(OUTPUTS))
+    assert engine.prepare(bare.scope) is engine.prepare(under.scope)
