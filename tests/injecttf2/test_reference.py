@@ -10,7 +10,10 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-ORACLE = ("reference", "reference_calls", "reference_faults", "reference_sites", "judging")
+ORACLE = (
+    *("reference", "reference_calls", "reference_faults", "reference_protections"),
+    *("reference_sites", "judging"),
+)
 
 OTHERS = {"keras", "numpy", "tensorflow", "tests"}
 
