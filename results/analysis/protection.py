@@ -74,7 +74,8 @@ def _pairs(trials: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, pd.
     """
     numbered = trials.assign(at=np.arange(len(trials)))[[*_PAIR, "protection", "at"]]
     is_bare = numbered["protection"].isna()
-    pairs = numbered[~is_bare].merge(numbered[is_bare], on=list(_PAIR), suffixes=("", "_bare"))
+    bare = numbered[is_bare].drop_duplicates(list(_PAIR), keep=False)  # two fault lists' names
+    pairs = numbered[~is_bare].merge(bare, on=list(_PAIR), suffixes=("", "_bare"))
     after = trials.iloc[pairs["at"]].reset_index(drop=True)
     before = trials.iloc[pairs["at_bare"]].reset_index(drop=True)
     return after, before.assign(**{name: after[name] for name in keys})
@@ -112,6 +113,9 @@ def _against(
     found["pairs"] = np.bincount(group, minlength=len(found))
     for row in np.flatnonzero(~exact):
         mine = (group == row).to_numpy(np.bool_)
+        units = trials[1].loc[mine, ["sampling", "repetition"]]
+        if (units["sampling"] == "paired").any() and units["repetition"].duplicated().any():
+            continue  # cells that share their sites are no units of their own
         counts, of = ([one[mine][np.newaxis] for one in both] for both in (hits, sizes))
         told, _, enough = paired_differences((counts[0], counts[1]), (of[0], of[1]), confidence)
         # Where cells count by their sites, sums over trials are other rates.
