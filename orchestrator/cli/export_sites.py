@@ -45,7 +45,14 @@ def export_sites(run: str, file: Path) -> int:
             place=opened.path,
             hint="run its campaign with `record: injections`, into another --output",
         )
-    trials = opened.trials(["trial_id", "target", "fault", "parameters"])
+    trials = opened.trials(["trial_id", "target", "fault", "parameters", "protection"])
+    trials = trials[trials["protection"].isna()]  # the others have the same faults
+    if trials.empty:
+        raise CampaignError(
+            "all trials of the run are under a protection, which a fault list does not hold",
+            place=opened.path,
+            hint="run its campaign with `none` among the protections",
+        )
     listed = _listed(sites.merge(trials, on="trial_id"))
     table = _table(listed)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from results.analysis.rate_estimates import trial_weights
+from results.analysis.summary import without_protection
 from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.errors import ResultsError
 
@@ -33,12 +34,16 @@ def class_drift(run: TrialSource) -> pd.DataFrame:
 
 
 def recorded(run: TrialSource) -> pd.DataFrame:
-    """Return the recorded injections of a run.
+    """Return the recorded injections of a run, those without a protection where it has some.
 
     Raises:
-        ResultsError: There are none.
+        ResultsError: There are none, or they are of several protections.
     """
     injections = run.injections()
+    trials = run.trials(["trial_id", "protection"])
+    kept = without_protection(trials, run.path)
+    if len(kept) < len(trials):
+        injections = injections[injections["trial_id"].isin(kept["trial_id"])]
     if len(injections) == 0 and run.header.campaign.get("record") == "injections":
         raise ResultsError(
             "no injections were recorded: no finished trial has hit anything",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results.analysis.paired import paired_differences
-from results.analysis.summary import CRITICAL
+from results.analysis.summary import CRITICAL, without_protection
 from results.analysis.trial_source import TrialSource
 from results.delimited import column_name, read_delimited, row_place
 from results.errors import ResultsError
@@ -31,7 +31,7 @@ _NAMES = (
     *("trial", "tensorindex"),
     *("n_injections", "masked", "non_critical", "critical"),
 )
-_NEEDED = ["layer", "bit", "listed_as", "trial_id", "injected", *CRITICAL]
+_NEEDED = ["layer", "bit", "listed_as", "protection", "trial_id", "injected", *CRITICAL]
 
 
 def fault_label(layer: str, index: str, bit: int) -> str:
@@ -124,7 +124,7 @@ def compare_published(
         ValueError: ``confidence`` is out of range.
     """
     published = _read(Path(file))
-    trials = run.trials(_NEEDED)
+    trials = without_protection(run.trials(_NEEDED), run.path)
     listed = trials[trials["listed_as"].notna()].astype({"listed_as": str, "layer": str})
     both = published.merge(listed, left_on="fault", right_on="listed_as", suffixes=("_told", ""))
     if both.empty:

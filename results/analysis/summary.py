@@ -8,6 +8,7 @@ import numpy as np
 
 from results.analysis.rate_estimates import DESIGN, Estimator
 from results.analysis.trial_source import TrialSource, sites_of_cells
+from results.errors import ResultsError
 from results.frames import check_columns, differing
 from results.run_folder.schema import (
     DRAWN,
@@ -87,6 +88,30 @@ def told_apart(run: TrialSource, by: Sequence[str]) -> list[str]:
     if "bit" in by and "bit_field" not in by and (some or differing(drawn, ["bit_field"])):
         apart.append("bit_field")
     return apart
+
+
+def without_protection(trials: pd.DataFrame, place: str) -> pd.DataFrame:
+    """Return the trials that nothing protects, for what has no row for each protection.
+
+    If all are under the same protection, they are of one experiment and all are returned.
+
+    Args:
+        trials: Trials with the column ``protection``.
+        place: What messages name.
+
+    Raises:
+        ResultsError: All trials have a protection, and not all the same.
+    """
+    bare = trials["protection"].isna()
+    if bare.any():
+        return trials[bare]
+    if len(trials) and (several := trials["protection"].nunique()) > 1:
+        raise ResultsError(
+            f"all trials are under one of {several} protections, which are no one experiment",
+            place=place,
+            hint="Add `none` to the campaign's protections, and run it again.",
+        )
+    return trials
 
 
 def summary(run: TrialSource, by: str | Sequence[str], confidence: float) -> pd.DataFrame:

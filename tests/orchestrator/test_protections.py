@@ -95,6 +95,15 @@ def test_a_trial_under_a_protection_is_run_again(protected: Path, injecttf2: Com
     assert "protection ecc target=" in ended.out
 
 
+def test_faults_are_exported_once_as_nothing_protects_from_them(
+    protected: Path, injecttf2: Command, tmp_path: Path
+) -> None:
+    assert injecttf2("export-sites", protected, "-o", tmp_path / "sites.csv").code == 0
+    trials = open_run(protected).trials()
+    bare = trials[trials["protection"].isna() & (trials["injected"] > 0)]["trial_id"]
+    assert {*pd.read_csv(tmp_path / "sites.csv", dtype={"trial": "uint64"})["trial"]} == {*bare}
+
+
 @pytest.mark.parametrize(
     ("protections", "message"),
     [

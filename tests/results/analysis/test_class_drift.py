@@ -42,3 +42,17 @@ def test_model_without_classes_has_no_drift(made: Make, trials: Table) -> None:
     rows = hits_of({"golden_class": None, "faulty_class": None})
     with pytest.raises(ResultsError, match="have no classes"):
         made(trials(0), injections=rows).class_drift()
+
+
+def test_what_a_protection_leaves_is_no_drift_of_the_bare_model(made: Make, trials: Table) -> None:
+    rows = pa.concat_tables([hits_of({}, number=0), hits_of({"faulty_class": 3}, number=2)])
+    tmr = {"protection": "tmr layers=conv2d", "detected": 0}
+    assert made(trials(0), trials(2, **tmr), injections=rows).class_drift()[
+        "faulty_class"
+    ].tolist() == [1]
+    same = made(trials(0, **tmr), trials(2, **tmr), injections=rows, name="same").class_drift()
+    assert same["faulty_class"].tolist() == [1, 3]
+    ecc = {"protection": "ecc target=outputs", "detected": 0}
+    several = made(trials(0, **ecc), trials(2, **tmr), injections=rows, name="several")
+    with pytest.raises(ResultsError, match="all trials are under one of 2 protections"):
+        several.class_drift()

@@ -60,6 +60,17 @@ def run(made: Make, trials: Table) -> Run:
     return made(*tables)
 
 
+def test_what_a_protection_leaves_is_not_what_was_published(
+    made: Make, trials: Table, tmp_path: Path
+) -> None:
+    layer, index, bit, *_ = FAULTS[0]
+    same = {"layer": "stem", "bit": bit, "listed_as": fault_label(layer, index, bit)}
+    tmr = {"protection": "tmr layers=stem", "detected": 0}
+    opened = made(trials(0, **outcomes(sdc=6), **same), trials(1, **outcomes(sdc=0), **same, **tmr))
+    found = compare(opened, written(tmp_path))
+    assert found.faults["rate"].tolist() == [0.6]
+
+
 def written(folder: Path, **change: Any) -> Path:
     """Write what the authors published, as SFI does."""
     file = folder / "published.csv"
