@@ -152,12 +152,14 @@ class Trial:
         repetition: From 0; at the rate ``exhaustive`` the number of the place that it hits.
         id: Digest of all that decides its result.
         pair: Key of its draws if it shares them with other trials; None where its id is the key.
+        bare: Id of the trial of the same faults without its protection; None where it has none.
     """
 
     cell: Cell
     repetition: int
     id: int
     pair: int | None = None
+    bare: int | None = None
 
     @property
     def key(self) -> int:
@@ -186,13 +188,14 @@ class CellTrials:
         """Yield the trials in order, each with its id."""
         repetitions = range(self.start, self.stop)
         ids = trial_ids(identity, self.cell, repetitions).tolist()
-        pairs: list[int | None] = [None] * len(self)
+        none: list[int | None] = [None] * len(self)
+        bare = pairs = none
+        if self.cell.scope.protection is not None:  # the same faults as without it
+            bare = pairs = trial_ids(identity, self.cell.unprotected, repetitions).tolist()
         if self.cell.paired:
             pairs = pair_keys(identity, self.cell, repetitions).tolist()
-        elif self.cell.scope.protection is not None:  # the same faults as without it
-            pairs = trial_ids(identity, self.cell.unprotected, repetitions).tolist()
-        for repetition, trial_id, pair in zip(repetitions, ids, pairs, strict=True):
-            yield Trial(self.cell, repetition, trial_id, pair)
+        for repetition, *known in zip(repetitions, ids, pairs, bare, strict=True):
+            yield Trial(self.cell, repetition, *known)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)

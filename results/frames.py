@@ -74,6 +74,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         pa.int16(): pd.Int16Dtype(),
         pa.int32(): pd.Int32Dtype(),
         pa.int64(): pd.Int64Dtype(),
+        pa.uint64(): pd.UInt64Dtype(),
     }
     table = table.unify_dictionaries()
     columns = {}

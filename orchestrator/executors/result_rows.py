@@ -74,6 +74,7 @@ def trials_table(
     columns: dict[str, Any] = {
         **{name: [told[id(trial.cell)][name] for trial in trials] for name in CELL_COLUMNS},
         "trial_id": np.array([trial.id for trial in trials], np.uint64),
+        "bare_trial_id": [trial.bare for trial in trials],
         "repetition": [trial.repetition for trial in trials],
         "sites": evaluation.sites,
         "samples": np.full(count, samples),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from results.analysis.differences import CELL, difference
+from results.analysis.differences import difference
 from results.analysis.paired import PAIRED, paired_differences
-from results.analysis.rate_estimates import EXACT
+from results.analysis.rate_estimates import EXACT, units_of
 from results.analysis.summary import NEEDED, RATED, grouping, outcomes_of, summarise, summary
 from results.analysis.trial_source import TrialSource, sites_of_cells
 from results.errors import NothingToShowError
@@ -28,8 +29,8 @@ REDUCTION = ("reduction", "reduction_low", "reduction_high")
 
 _ENDS = ("difference", "low", "high")
 
-_PAIR = (*(name for name in CELL if name != "protection"), "sampling", "listed_as", "repetition")
-"""Columns in which a trial and the one without its protection are equal."""
+_OF_PAIRS = ("trial_id", "bare_trial_id", "protection", "detected")
+"""Columns that trials are paired by, and what a protection adds to them."""
 
 
 def protection(
@@ -42,7 +43,7 @@ def protection(
     names = grouping([*by, "protection"])
     table = summary(run, names, confidence)
     keys = table.columns[: table.columns.get_loc("trials")].tolist()
-    needed = [*_PAIR, *keys, *NEEDED, *criteria, "protection", "detected"]
+    needed = [*keys, *NEEDED, *criteria, *_OF_PAIRS]
     trials = run.trials(list(dict.fromkeys(needed)))
     if trials.empty or trials["protection"].isna().all():
         raise NothingToShowError(
@@ -72,12 +73,12 @@ def _pairs(trials: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, pd.
 
     The second have the ``keys`` of the first, so that they are grouped alike.
     """
-    numbered = trials.assign(at=np.arange(len(trials)))[[*_PAIR, "protection", "at"]]
-    is_bare = numbered["protection"].isna()
-    bare = numbered[is_bare].drop_duplicates(list(_PAIR), keep=False)  # two fault lists' names
-    pairs = numbered[~is_bare].merge(bare, on=list(_PAIR), suffixes=("", "_bare"))
-    after = trials.iloc[pairs["at"]].reset_index(drop=True)
-    before = trials.iloc[pairs["at_bare"]].reset_index(drop=True)
+    import pandas as pd
+
+    under = trials[trials["protection"].notna()]
+    place = pd.Index(trials["trial_id"]).get_indexer(under["bare_trial_id"].astype("uint64"))
+    after = under[place >= 0].reset_index(drop=True)
+    before = trials.iloc[place[place >= 0]].reset_index(drop=True)
     return after, before.assign(**{name: after[name] for name in keys})
 
 
@@ -110,13 +111,11 @@ def _against(
         for names in (counted, ["injected"])
     )
     group = trials[1].groupby(list(keys), dropna=False, observed=True, sort=True).ngroup()
-    found["pairs"] = np.bincount(group, minlength=len(found))
+    found["pairs"], units = np.bincount(group, minlength=len(found)), units_of(trials[1])
     for row in np.flatnonzero(~exact):
         mine = (group == row).to_numpy(np.bool_)
-        units = trials[1].loc[mine, ["sampling", "repetition"]]
-        if (units["sampling"] == "paired").any() and units["repetition"].duplicated().any():
-            continue  # cells that share their sites are no units of their own
-        counts, of = ([one[mine][np.newaxis] for one in both] for both in (hits, sizes))
+        _, unit = np.unique(units[mine], return_inverse=True)
+        counts, of = ([_summed(one[mine], unit) for one in both] for both in (hits, sizes))
         told, _, enough = paired_differences((counts[0], counts[1]), (of[0], of[1]), confidence)
         # Where cells count by their sites, sums over trials are other rates.
         if enough[0] and np.allclose([told["rate_a"][0], told["rate_b"][0]], rates[row]):
@@ -125,6 +124,11 @@ def _against(
             found.loc[row, [*_ENDS, *REDUCTION[1:], "method"]] = values
     names = ["rate_a", *_ENDS, *REDUCTION, "pairs", "method"]
     return found[names].rename(columns={"rate_a": "bare_rate"})
+
+
+def _summed(values: Floats, unit: npt.NDArray[np.int64]) -> Floats:
+    """Return the sums of values by unit, float64 [1, units]."""
+    return np.bincount(unit, values)[np.newaxis].astype(np.float64)
 
 
 def _bounds(before: Floats, after: Floats, confidence: float) -> tuple[float, float]:

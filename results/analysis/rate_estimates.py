@@ -67,22 +67,13 @@ class Estimator:
             sites: By ``cell_id``, by how many sites cells count; see ``sites_of_cells``.
             size: [trials], how many trials its cell has; by default as many as are in the group.
         """
-        import pandas as pd
-
         frame = trials[["cell_id"]].assign(group=group)
         cell = np.asarray(frame.groupby(["group", "cell_id"]).ngroup(), np.int64)
         _, first = np.unique(cell, return_index=True)
         cells = trials.iloc[first]
         injected = trials["injected"].to_numpy(np.int64)
         n = np.bincount(cell) if size is None else size[first]
-        shared = _families(cells)
-        of_paired = (cells["sampling"] == "paired").to_numpy()
-        repetition = trials["repetition"].to_numpy(np.int64)
-        unit = np.arange(len(trials), dtype=np.int64)
-        if of_paired.any():
-            units = pd.DataFrame({"shared": shared[cell], "repetition": repetition})
-            together = units.groupby(["shared", "repetition"]).ngroup().to_numpy("int64")
-            unit = np.where(of_paired[cell], together, len(trials) + unit)
+        shared, unit = _families(cells), units_of(trials)
         places = Places.of(cells, n, sites)
         share = places.share(group[first])
         each = add_up(injected, cell, len(n)) / np.maximum(n, 1)
@@ -141,6 +132,21 @@ class Estimator:
             spread = clustered_sums(units, n, k, squares, strata, confidence)
             found = found.where(~self._by_sites, spread.rate, (spread.low, spread.high))
         return found.where(self.method != EXACT, found.rate, (found.rate, found.rate))
+
+
+def units_of(trials: pd.DataFrame) -> Codes:
+    """Return the unit of chance of each trial: int64 [trials], equal where paired ones share sites.
+
+    Args:
+        trials: Trials with the columns ``DESIGN`` and ``repetition``.
+    """
+    each = np.arange(len(trials), dtype=np.int64)
+    paired = (trials["sampling"] == "paired").to_numpy()
+    if not paired.any():
+        return each
+    keys = [*_FAMILY, "repetition"]
+    together = trials.groupby(keys, observed=True, dropna=False).ngroup().to_numpy("int64")
+    return np.where(paired, len(trials) + together, each)
 
 
 def _families(cells: pd.DataFrame) -> Codes:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 MEANS = ("accuracy", "golden_accuracy")
 """Columns that are averaged over a group's cells, in each over its trials."""
 
-KEYS = tuple(name for name in TRIALS.names if name not in {*TALLIES, *MEANS, "detected"})
+KEYS = tuple(
+    name for name in TRIALS.names if name not in {*TALLIES, *MEANS, "detected", "bare_trial_id"}
+)
 """Columns that trials can be grouped by."""
 
 COUNTS = ("injected", "masked", "benign", "sdc", "sdc_critical", "due", "due_changed")

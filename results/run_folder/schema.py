@@ -86,6 +86,12 @@ TRIALS = pa.schema(
             "does.",
             nullable=True,
         ),
+        _field(
+            "bare_trial_id",
+            pa.uint64(),
+            "Identity of the trial of the same faults without the protection; null without one.",
+            nullable=True,
+        ),
         _field("repetition", pa.int32(), "Number of the repetition within its cell, from 0."),
         _field("sites", pa.int64(), "Sites that the trial was given, as drawn or listed."),
         _field("samples", pa.int64(), "Samples in the data set."),

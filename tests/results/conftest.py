@@ -49,6 +49,7 @@ def trial_row(number: int) -> Row:
         "ber": None,
         "sampling": "random",
         "protection": None,
+        "bare_trial_id": None,
         "repetition": number % 2,
         "sites": 6,
         "samples": 10,

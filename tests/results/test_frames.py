@@ -23,7 +23,7 @@ def test_trial_dtypes(trials: Table, numbers: tuple[int, ...]) -> None:
     expected |= {"layer_index": "int32", "repetition": "int32"}
     floats = ("probability", "ber", "accuracy", "golden_accuracy", "seconds")
     expected |= dict.fromkeys(floats, "float64") | {"finished_at": "datetime64[us, UTC]"}
-    expected |= {"listed_as": "str", "detected": "Int64"}
+    expected |= {"listed_as": "str", "detected": "Int64", "bare_trial_id": "UInt64"}
     assert dtypes.to_dict() == expected
 
 

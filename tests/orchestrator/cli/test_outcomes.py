@@ -145,6 +145,8 @@ def test_protections_stand_first_with_how_much_less_is_lost(tmp_path: Path) -> N
     places = (("conv", 0), ("dense", 1))
     bare = [row for place in places for row in cell_rows(*place, bit=31, sdc=20)]
     tmr = [row for place in places for row in cell_rows(*place, bit=31, sdc=5, **under)]
+    for row, same in zip(tmr, bare, strict=True):
+        row["bare_trial_id"] = same["trial_id"]
     lines = printed(outcome_tables(write_run(tmp_path / "run", [*bare, *tmr])))
     first = lines.index("protections, on the same faults in all layers together; 95% intervals")
     layers = "layers, most critical first by sdc+due; p = 0.5; 95% intervals"

@@ -10,7 +10,7 @@ import pytest
 
 from results import NothingToShowError, Run
 from results.statistics.intervals import paired_t, square_and_add, wilson
-from tests.results.conftest import repetitions_of
+from tests.results.conftest import repetitions_of, trial_id_of
 
 Make = Callable[..., Run]
 
@@ -18,15 +18,31 @@ A = [4, 0, 3, 2, 5, 1, 2, 4, 1, 3, 2, 1]
 B = [1, 0, 1, 2, 2, 1, 0, 3, 1, 1, 0, 0]
 
 
-def under(label: str | None, cell: int, counts: list[int], **changes: object) -> list[pa.Table]:
-    """Trials of bit 3 under a protection."""
-    detected = None if label is None else 0
-    told = {"bit": 3, "protection": label, "detected": detected, **changes}
-    return repetitions_of(cell, counts, **told)
+def under(
+    label: str, cell: int, counts: list[int], *, of: int = 3, **changes: object
+) -> list[pa.Table]:
+    """Trials of the cell ``of`` under a protection."""
+    return [
+        table
+        for n, sdc in enumerate(counts)
+        for table in repetitions_of(
+            cell,
+            [sdc],
+            **{
+                "trial_id": trial_id_of(100 * cell + n),
+                "repetition": n,
+                "bit": of,
+                "protection": label,
+                "bare_trial_id": trial_id_of(100 * of + n),
+                "detected": 0,
+                **changes,
+            },
+        )
+    ]
 
 
 def test_a_protection_is_compared_with_the_same_faults_trial_by_trial(made: Make) -> None:
-    opened = made(*under(None, 3, A), *under("tmr", 5, B))
+    opened = made(*repetitions_of(3, A), *under("tmr", 5, B))
     bare, tmr = opened.protection(metric="sdc").to_dict("records")
     assert (bare["trials"], bare["injected"], bare["detected"]) == (12, 120, 0)
     assert bare["sdc_rate"] == pytest.approx(sum(A) / 120)
@@ -46,7 +62,7 @@ def test_a_protection_is_compared_with_the_same_faults_trial_by_trial(made: Make
 def test_pairs_are_of_the_same_cell_and_repetition(made: Make) -> None:
     """The rows stand in another order; what another bit does without a protection is no matter."""
     other = repetitions_of(9, [9] * 12)
-    opened = made(*under("tmr", 5, B)[::-1], *other, *under(None, 3, A))
+    opened = made(*under("tmr", 5, B)[::-1], *other, *repetitions_of(3, A))
     by_bit = opened.protection("bit", metric="sdc")
     assert by_bit["bit"].tolist() == [3, 3, 9]
     row = by_bit.iloc[1]
@@ -57,7 +73,7 @@ def test_pairs_are_of_the_same_cell_and_repetition(made: Make) -> None:
 
 def test_only_faults_that_both_have_are_compared(made: Make) -> None:
     """Another bit has no trials under the protection, and one trial of this bit is missing."""
-    opened = made(*under(None, 3, A), *repetitions_of(9, [9] * 12), *under("tmr", 5, B[:11]))
+    opened = made(*repetitions_of(3, A), *repetitions_of(9, [9] * 12), *under("tmr", 5, B[:11]))
     bare, tmr = opened.protection(metric="sdc").to_dict("records")
     assert bare["sdc_rate"] == pytest.approx((sum(A) + 9 * 12) / 240)
     assert tmr["bare_rate"] == pytest.approx(sum(A[:11]) / 110)
@@ -66,8 +82,27 @@ def test_only_faults_that_both_have_are_compared(made: Make) -> None:
     assert tmr["reduction"] == pytest.approx(1 - sum(B[:11]) / sum(A[:11]))
 
 
+def test_cells_that_share_their_sites_are_no_news(made: Make) -> None:
+    """Bits of a paired campaign with the same outcomes tell as much as one of them."""
+    paired = {"sampling": "paired"}
+    one = made(
+        *repetitions_of(3, A, **paired), *under("tmr", 5, B, **paired), name="one"
+    ).protection(metric="sdc")
+    several = made(
+        *repetitions_of(3, A, **paired),
+        *under("tmr", 5, B, **paired),
+        *repetitions_of(7, A, **paired),
+        *under("tmr", 8, B, of=7, **paired),
+    ).protection(metric="sdc")
+    assert several["pairs"].tolist() == [0, 24]
+    names = ["difference", "low", "high", "reduction", "reduction_low", "reduction_high"]
+    expected = one.iloc[1][names].to_numpy(float)
+    assert several.iloc[1][names].to_numpy(float) == pytest.approx(expected)
+    assert several["method"].iloc[1] == "paired t"
+
+
 def test_few_faults_are_taken_as_independent(made: Make) -> None:
-    row = made(*under(None, 3, A[:8]), *under("tmr", 5, B[:8])).protection(metric="sdc").iloc[1]
+    row = made(*repetitions_of(3, A[:8]), *under("tmr", 5, B[:8])).protection(metric="sdc").iloc[1]
     a, b = sum(A[:8]) / 80, sum(B[:8]) / 80
     assert (row["pairs"], row["method"]) == (8, "newcombe")
     bounds = square_and_add(a, wilson(sum(A[:8]), 80), b, wilson(sum(B[:8]), 80))
@@ -89,10 +124,10 @@ def test_cells_that_count_by_their_sites_have_no_bounds_of_the_reduction(made: M
     plan = {"trials": 48, "layers": {"conv2d": 48}}
     plan["sites"] = {"3": 100, "5": 100, "7": 1, "8": 1}
     tables = [
-        *under(None, 3, A),
+        *repetitions_of(3, A),
         *under("tmr", 5, [0] * 12),
         *repetitions_of(7, B),
-        *repetitions_of(8, B, bit=7, protection="tmr", detected=0),
+        *under("tmr", 8, B, of=7),
     ]
     row = made(*tables, plan=plan).protection(metric="sdc").iloc[1]
     before = (100 * sum(A) + sum(B)) / 101 / 120
@@ -107,7 +142,7 @@ def test_cells_that_count_by_their_sites_have_no_bounds_of_the_reduction(made: M
 def test_exhaustive_rates_are_reduced_exactly(made: Make) -> None:
     plan = {"trials": 24, "layers": {"conv2d": 24}, "exhaustive": {"3": 12, "5": 12}}
     every = {"sampling": "exhaustive", "probability": None}
-    tables = (*under(None, 3, A, **every), *under("tmr", 5, B, **every))
+    tables = (*repetitions_of(3, A, **every), *under("tmr", 5, B, **every))
     row = made(*tables, plan=plan).protection(metric="sdc").iloc[1]
     assert (row["method"], row["pairs"]) == ("exact", 12)
     assert row["low"] == row["high"] == row["difference"]
@@ -118,7 +153,7 @@ def test_exhaustive_rates_are_reduced_exactly(made: Make) -> None:
 
 def test_protections_stand_beside_each_other_the_bare_model_first(made: Make) -> None:
     stopped = {"sdc": 0, "due": 2, "benign": 8, "detected": 2}
-    opened = made(*under("tmr", 5, B), *under("ecc", 6, [0] * 12, **stopped), *under(None, 3, A))
+    opened = made(*under("tmr", 5, B), *under("ecc", 6, [0] * 12, **stopped), *repetitions_of(3, A))
     found = opened.protection()
     assert found["protection"].astype(object).fillna("-").tolist() == ["-", "ecc", "tmr"]
     assert found["detected"].tolist() == [0, 24, 0]
@@ -127,17 +162,17 @@ def test_protections_stand_beside_each_other_the_bare_model_first(made: Make) ->
 
 
 def test_of_nothing_that_is_lost_there_is_no_share(made: Make) -> None:
-    row = made(*under(None, 3, [0] * 12), *under("tmr", 5, [0] * 12)).protection().iloc[1]
+    row = made(*repetitions_of(3, [0] * 12), *under("tmr", 5, [0] * 12)).protection().iloc[1]
     assert (row["difference"], row["method"]) == (0, "newcombe")
     assert np.isnan(row["reduction"])
 
 
 def test_rates_are_never_pooled(made: Make) -> None:
     opened = made(
-        *under(None, 3, A),
+        *repetitions_of(3, A),
         *under("tmr", 5, B),
-        *under(None, 7, A, probability=0.25),
-        *under("tmr", 8, B, probability=0.25),
+        *repetitions_of(7, A, probability=0.25),
+        *under("tmr", 8, B, of=7, bit=7, probability=0.25),
     )
     found = opened.protection(metric="sdc")
     assert found["probability"].tolist() == [0.25, 0.25, 0.5, 0.5]
@@ -146,7 +181,7 @@ def test_rates_are_never_pooled(made: Make) -> None:
 
 def test_a_run_without_protections_has_nothing_to_compare(made: Make) -> None:
     with pytest.raises(NothingToShowError, match="The run has no protection"):
-        made(*under(None, 3, A)).protection()
+        made(*repetitions_of(3, A)).protection()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +193,6 @@ def test_a_run_without_protections_has_nothing_to_compare(made: Make) -> None:
     ],
 )
 def test_wrong_questions_are_named(made: Make, ask: dict[str, object], message: str) -> None:
-    opened = made(*under(None, 3, A), *under("tmr", 5, B))
+    opened = made(*repetitions_of(3, A), *under("tmr", 5, B))
     with pytest.raises(ValueError, match=message):
         opened.protection(**ask)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ TRIAL_COLUMNS = [
     "ber",
     "sampling",
     "protection",
+    "bare_trial_id",
     "repetition",
     "sites",
     "samples",
@@ -41,14 +42,8 @@ TRIAL_COLUMNS = [
 ]
 RATES = ["probability", "count", "ber"]
 NULLABLE = [
-    "variable",
-    "bit",
-    "bit_field",
-    "parameters",
-    *RATES,
-    "protection",
-    "detected",
-    "listed_as",
+    *("variable", "bit", "bit_field", "parameters", *RATES),
+    *("protection", "bare_trial_id", "detected", "listed_as"),
 ]
 KIND, DUE = "target variable fault bit_field parameters", "due due_changed detected"
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -77,7 +72,7 @@ def test_injection_columns_are_those_of_the_design() -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        (pa.uint64(), "trial_id cell_id"),
+        (pa.uint64(), "trial_id cell_id bare_trial_id"),
         (TEXT, f"layer layer_type {KIND} sampling protection worker"),
         (pa.int32(), "layer_index repetition"),
         (pa.int16(), "bit"),
