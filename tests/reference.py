@@ -20,7 +20,7 @@ import tensorflow as tf
 from tests import judging
 from tests.reference_calls import given, input_names, watching
 from tests.reference_faults import corrupted, spot_of, width_of
-from tests.reference_protections import fates
+from tests.reference_protections import fates, innermost
 from tests.reference_sites import Site, draw_outputs, draw_weights
 
 RATES = ("probability", "count", "ber", "exhaustive")
@@ -196,7 +196,7 @@ class Reference:
             for site in sites:
                 tensor.sites.setdefault(site.place, []).append(site)
             for sample, some in tensor.sites.items():
-                place = layer, "outputs", width_of(tensor.dtype)
+                place = [layer], "outputs", width_of(tensor.dtype)
                 corrected, stopped = fates(cell.get("protection", {}), *place, some)
                 tensor.corrected |= corrected
                 self._stopped |= {sample} if stopped else set()
@@ -235,10 +235,15 @@ class Reference:
         )
         before = [np.array(variable.numpy()) for _, _, variable in chosen]
         after = [array.copy() for array in before]
-        for number, (layer, _, variable) in enumerate(chosen):
+        for number, (_, _, variable) in enumerate(chosen):
             own = [site for site in sites if site.place == number]
             width = width_of(tf.as_dtype(variable.dtype).name)
-            place = layers[layer], "weights", width
+            with_it = [
+                name
+                for name, one in self._operations.items()
+                if one is not self.model and any(weight is variable for weight in one.weights)
+            ]
+            place = innermost(with_it), "weights", width
             corrected, stopped = fates(cell.get("protection", {}), *place, own)
             self._stopped |= {*range(len(self.labels))} if stopped else set()
             for site in own:

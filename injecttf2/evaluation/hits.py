@@ -135,7 +135,7 @@ class Hits:
         detected = np.zeros(len(self), np.bool_)
         found = []
         for address, one in zip(layers, self.layers, strict=True):
-            place = WordSites(address, OUTPUTS, one.dtype, one.hit, one.element, one.bit)
+            place = WordSites((address,), OUTPUTS, one.dtype, one.hit, one.element, one.bit)
             fates = protection.fates(place)
             if fates is not None:
                 detected[one.hit[fates.detected]] = True

@@ -178,8 +178,10 @@ class OutputEvaluator:
             hits = draw_hits(trials, layers, samples=self._samples)
         except ValueError as error:
             raise ModelError(f"the layer {self.scope.label!r}: {error}") from error
-        protection = trials[0].cell.scope.protection
-        return hits if protection is None else hits.under(protection, self.scope.layers)
+        first, *others = {id(one.cell): one.cell.scope.protection for one in trials}.values()
+        if any(one != first for one in others):
+            raise ValueError("trials that are evaluated together are under one protection")
+        return hits if first is None else hits.under(first, self.scope.layers)
 
     def _parts(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
         """Split trials by the hits that are expected of them."""

@@ -7,6 +7,7 @@ the functions in the place of what is read of them, so that nothing has to be re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.faults.fault_model import FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
-from injecttf2.graph.weights import reason_of, weights_in, weights_of
+from injecttf2.graph.weights import reason_of, users, weights_in, weights_of
 from injecttf2.judging import Verdict
 from injecttf2.protections import WordSites
 from injecttf2.sampling.rates import DrawnRate
@@ -95,6 +96,11 @@ class WeightEvaluator:
         """The dtypes of the weights."""
         return tuple(dict.fromkeys(weight.dtype for weight in self._weights))
 
+    @cached_property
+    def _users(self) -> Mapping[int, tuple[str, ...]]:
+        """The layers that compute with each variable."""
+        return users(self._evaluator.chain.graph)
+
     def warm_up(self) -> None:
         """Compile what every trial needs."""
         for index in range(self.first, len(self._evaluator.chain)):
@@ -138,7 +144,13 @@ class WeightEvaluator:
         drawn = [self._draw(trial) for trial in trials]
         corrupted = [self._corrupted(*one) for one in zip(trials, drawn, strict=True)]
         found: list[dict[int, Verdict]] = [{} for _ in trials]
-        hit = [at for at, one in enumerate(drawn) if len(one.sites) and not one.detected]
+        hit = []
+        for at, one in enumerate(drawn):
+            if corrupted[at] and not one.detected:
+                hit.append(at)
+            elif len(one.sites) and not one.detected:  # all of it corrected
+                samples = np.arange(len(self._evaluator.dataset))
+                found[at][0] = self._evaluator.golden_verdict(samples)
         for start, stop in self._evaluator.blocks(self.first) if hit else ():
             self._evaluator.load(start, self.first)
             for variables, together in self._groups(hit, corrupted).items():
@@ -226,7 +238,8 @@ class WeightEvaluator:
         for place in np.unique(sites.variable):
             mine, weight = sites.variable == place, self._weights[chosen[place]]
             columns = (one[mine] for one in (sites.variable, sites.element, sites.bit))
-            fates = protection.fates(WordSites(weight.layer, WEIGHTS, weight.dtype, *columns))
+            layers = self._users[weight.variable.key]
+            fates = protection.fates(WordSites(layers, WEIGHTS, weight.dtype, *columns))
             if fates is not None:
                 corrected[mine] = fates.corrected
                 detected |= bool(fates.detected.any())

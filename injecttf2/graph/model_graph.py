@@ -19,7 +19,7 @@ from injecttf2.graph.functions import Cutter, segment_of
 from injecttf2.graph.importing import Importer, Values
 from injecttf2.graph.keras_model import KerasModel
 from injecttf2.graph.layer_info import LayerInfo
-from injecttf2.graph.points import Point, points_of
+from injecttf2.graph.points import Point, path_of, points_of
 from injecttf2.graph.raising import checks_in, used_as_indices
 from injecttf2.graph.reading import Reading
 from injecttf2.graph.shapes import Shape, Shapes, constant_shapes, shapes_at
@@ -177,6 +177,21 @@ class ModelGraph:
                 hint="`injecttf2 layers MODEL` lists what can be injected",
             )
         return found[layer]
+
+    def is_inside(self, layer: str, holder: str) -> bool:
+        """Return whether an address is that of a layer, or of its outputs, inside another's.
+
+        All calls of a layer hold the same layers, whatever call of those an address names.
+        """
+        if holder in self._own:
+            return layer not in self._own
+        return layer.startswith(f"{path_of(holder)}/")
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        """The addresses of what the model itself gives out."""
+        whole = {id(call.layer) for call in self.trace.calls if not call.within}
+        return frozenset(one.layer for one in self.points if id(one.operation) in whole)
 
     def check_one_input(self) -> None:
         """See that the model has one input.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -70,6 +71,15 @@ class Addresses:
         address = next(one for one in numbered if one not in self._taken)
         self._taken.add(address)
         return address
+
+
+_NUMBERS = re.compile(r"(#[0-9]+)?(:[0-9]+)?$")
+"""What an address has behind its path: the numbers of the call and of the output."""
+
+
+def path_of(address: str) -> str:
+    """Return the names of the layers that an address is made of."""
+    return _NUMBERS.sub("", address)
 
 
 def points_of(trace: Trace, shapes: Mapping[str, Shape | None], samples: int) -> tuple[Point, ...]:

@@ -74,6 +74,23 @@ def weights_in(graph: ModelGraph, layers: Iterable[str]) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
+def users(graph: ModelGraph) -> dict[int, tuple[str, ...]]:
+    """Return the addresses of the layers that compute with each variable, by its key.
+
+    Those of layers around them are not among them.
+    """
+    having: dict[int, list[str]] = {}
+    for info in graph.layers:
+        for one in weights_of(graph, info.layer):
+            having.setdefault(one.variable.key, []).append(info.layer)
+    return {
+        key: tuple(
+            one for one in layers if not any(graph.is_inside(other, one) for other in layers)
+        )
+        for key, layers in having.items()
+    }
+
+
 def counted_at(graph: ModelGraph, layers: Iterable[LayerInfo]) -> dict[int, Weight]:
     """Return, by the key of each variable of some layers, the one place that it is counted at.
 

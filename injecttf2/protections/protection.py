@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,22 +17,25 @@ import numpy.typing as npt
 from injecttf2.config.parameters import plain
 from injecttf2.faults.fault_model import Fault
 
+MOST_NAMED = 6
+"""Layers that a label names one by one; of more it has a digest, so that others differ."""
+
 
 @dataclass(frozen=True, eq=False)
 class WordSites:
-    """Sites in one layer as a protection sees them, ascending by owner, then element, then bit.
+    """Sites in one tensor a sample, or one weight, ascending by owner, then element, then bit.
 
     Args:
-        layer: Address of the layer.
+        layers: Addresses of the layers that it is of: the one that gives it out, or all that
+            compute with the weight.
         target: ``outputs`` or ``weights``.
         dtype: Of the words that are hit.
-        owner: int64 [sites], equal where sites are in the same tensor: a sample of a trial, or a
-            weight variable.
+        owner: int64 [sites], equal where sites are in the same: a sample of a trial, or the weight.
         element: int64 [sites], into the flattened tensor, row-major.
         bit: int64 [sites], counted from the least significant; -1 where the fault has none.
     """
 
-    layer: str
+    layers: tuple[str, ...]
     target: str
     dtype: str
     owner: npt.NDArray[np.int64]
@@ -75,6 +80,16 @@ class Protection(ABC):
             if getattr(self, one.name) != one.default
         }
 
+    def concerns(self, target: str, layers: Iterable[str]) -> bool:
+        """Return whether it may do anything about faults in some layers.
+
+        Args:
+            target: ``outputs`` or ``weights``.
+            layers: Their addresses, with those of the layers inside them.
+        """
+        del target, layers
+        return True
+
     def check(self, fault: Fault) -> None:
         """See that it can be told what becomes of a fault.
 
@@ -84,7 +99,7 @@ class Protection(ABC):
         del fault
 
     def fates(self, sites: WordSites) -> Fates | None:
-        """Return what becomes of sites in a layer; None where it does nothing about any."""
+        """Return what becomes of sites; None where it does nothing about any."""
         del sites
         return None
 
@@ -94,7 +109,7 @@ class Protection(ABC):
 
     @cached_property
     def label(self) -> str:
-        """What results call it: ``tmr layers=conv1,logits``."""
+        """What results call it: ``tmr layers=conv1,logits``, of many the first and the last."""
         words = (f"{name}={_word(value)}" for name, value in self.parameters().items())
         return " ".join([self.name, *words])
 
@@ -110,4 +125,10 @@ class Protection(ABC):
 
 
 def _word(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if not isinstance(value, list):
+        return str(value)
+    text = ",".join(map(str, value))
+    if len(value) <= MOST_NAMED:
+        return text
+    digest = hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+    return f"{value[0]},...,{value[-1]} ({len(value)}: {digest})"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from injecttf2.config.fields import (
     as_list,
     whole_number,
 )
+from injecttf2.config.parameters import shown
 from orchestrator.campaign import paths
 from orchestrator.campaign.component_spec import ComponentList, ComponentSpec, typed_list
 from orchestrator.campaign.sources import LOCAL
@@ -72,11 +73,15 @@ LayerSelector = str | LayerType
 """``all``, a layer's address, a pattern as in :mod:`fnmatch`, or the layers of a type."""
 
 
+SELECTORS = "all, a layer's name, a pattern such as conv*, or {type: Conv2D}"
+"""What may name layers."""
+
+
 def _selector(value: object) -> LayerSelector:
     if isinstance(value, dict | LayerType):
         return LayerType.parse(value)
     if not isinstance(value, str) or not value:
-        raise ValueError("all, a layer's name, a pattern such as conv*, or {type: Conv2D}")
+        raise ValueError(SELECTORS)
     return value
 
 
@@ -86,7 +91,14 @@ def selectors(value: object) -> tuple[LayerSelector, ...]:
     Raises:
         ValueError: An entry is something else.
     """
-    return tuple(_selector(one) for one in cast("list[object]", as_list(value)))
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    try:
+        found = tuple(map(_selector, items))
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError(f"layers is {SELECTORS}, or a list of such; received {shown(value)}")
+    return found
 
 
 def _listed(kind: Any) -> tuple[BeforeValidator, AfterValidator]:

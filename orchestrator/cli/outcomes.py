@@ -74,6 +74,8 @@ def outcome_tables(run: Run, *, metric: str = METRIC) -> RenderableType:
 def protection_table(run: Run, metric: str = METRIC) -> FittedTable:
     """Return what each protection makes of the same faults, in all layers together.
 
+    Where it has not all faults that there are without it, their rate without it is shown too.
+
     Args:
         run: A run that has some.
         metric: Whose rate.
@@ -83,12 +85,16 @@ def protection_table(run: Run, metric: str = METRIC) -> FittedTable:
     names = found["protection"].astype(object).where(found["protection"].notna(), "none")
     columns = [Column("protection", names.tolist()), *_named(found, group)]
     reductions = zip(*(found[name] for name in REDUCTION), strict=True)
-    less = Column("less", [_whole(*one) for one in reductions], 7)
-    rates, accuracy, *others = _measured(found, metric)
-    table = [*columns, replace(rates, importance=8), less, accuracy, *others[:-2]]
-    table.append(Column("detected", [*map(count, found["detected"])], 2))
+    less = [Column("less", [_whole(*one) for one in reductions], 7)]
+    bare = found[f"{metric}_rate"].where(found["protection"].isna())
     ends = _ends_of(found, group)
-    title = "protections, on the same faults in all layers together; 95% intervals"
+    if (found["bare_rate"] - bare.ffill()).abs().gt(1e-12).any():
+        less.insert(0, Column("without", [*map(percent, found["bare_rate"])], 7))
+    rates, accuracy, *others = _measured(found, metric)
+    table = [*columns, replace(rates, importance=8), *less, accuracy, *others[:-2]]
+    told = found["detected"].astype("float64").fillna(math.nan)
+    table.append(Column("detected", [*map(count, told)], 2))
+    title = "protections, against the same faults without them; 95% intervals"
     return FittedTable(title, table, ends)
 
 

@@ -135,6 +135,10 @@ def plan_table(plan: Plan, expected: Estimate, cells: Sequence[Expectation] = ()
         Column("shape", [" + ".join(_shape(one.shape) for one in those) for those in parts], 2),
         Column("dtype", [" + ".join(dict.fromkeys(i.dtype for i in those)) for those in parts], 1),
     ]
+    protections = [group.scope.protection for group in groups]
+    if any(protections):
+        names = ["none" if one is None else one.label for one in protections]
+        columns.insert(2, Column("protection", names))
     skipped = (f"skipped {info.layer}: {info.reason}" for info in plan.skipped)
     line = (
         f"{plan.trials:,} trials on {len(plan.dataset):,} samples, about "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from injecttf2.engine import GOLDEN_BYTES
 from injecttf2.errors import ModelError, todo, told
@@ -116,7 +116,7 @@ def evaluation_seconds(plan: Plan, backlog: Backlog, *, levels: bool = True) -> 
         for segment in chain.segments
     ]
     withheld = by_group(plan.grid, [] if backlog.looks is None else backlog.looks.withheld())
-    seconds = 0.0
+    seconds, prepared = 0.0, set[Scope]()
     for group, spans in zip(
         plan.grid.groups, zip(backlog.todo, withheld, strict=True), strict=True
     ):
@@ -130,8 +130,9 @@ def evaluation_seconds(plan: Plan, backlog: Backlog, *, levels: bool = True) -> 
         behind = sum(works[_first(chain, group.scope) :]) / graph.samples
         may_leave = levels and group.scope.target != WEIGHTS
         evaluated = hits * behind * (LEAVING if may_leave else 1.0) / PACE
-        seconds += PREPARATION_SECONDS + evaluated + share * _drawing(plan, cells)
-    return seconds
+        seconds += evaluated + share * _drawing(plan, cells)
+        prepared.add(replace(group.scope, protection=None))  # once for all protections
+    return seconds + PREPARATION_SECONDS * len(prepared)
 
 
 def _drawing(plan: Plan, cells: Iterable[tuple[Cell, int]]) -> float:

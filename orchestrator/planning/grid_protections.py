@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from injecttf2.errors import CampaignError, placed
 from injecttf2.faults.fault_model import Fault
-from injecttf2.graph.layer_info import LayerInfo
+from injecttf2.graph.model_graph import ModelGraph
+from injecttf2.graph.points import path_of
 from injecttf2.protections import Protection, registry
 from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.component_spec import ComponentSpec
@@ -16,7 +17,7 @@ from orchestrator.planning.naming import named, names_none
 
 
 def protections_of(
-    campaign: Campaign, index: int, spec: GridSpec, layers: Sequence[LayerInfo]
+    campaign: Campaign, index: int, spec: GridSpec, graph: ModelGraph
 ) -> list[Protection | None]:
     """Return the protections of a grid, each once; None stands for none.
 
@@ -24,18 +25,15 @@ def protections_of(
         campaign: The campaign.
         index: Which of its grids.
         spec: That grid.
-        layers: The layers of the model.
+        graph: The model.
 
     Raises:
         CampaignError: There is no such protection, its parameters are wrong, or it names no layer.
     """
-    found: dict[str, Protection | None] = {}
+    found: dict[Protection | None, None] = {}
     for position, given in enumerate(spec.protections):
-        place = campaign.place("grid", index, "protections", position)
-        one = _build(given, layers, place)
-        label = registry.NONE if one is None else one.label
-        found.setdefault(label, one)
-    return list(found.values())
+        found[_build(given, graph, campaign.place("grid", index, "protections", position))] = None
+    return list(found)
 
 
 def check_fault(protection: Protection | None, fault: Fault, place: str | None) -> None:
@@ -54,13 +52,11 @@ def check_fault(protection: Protection | None, fault: Fault, place: str | None) 
         ) from error
 
 
-def _build(
-    given: ComponentSpec, layers: Sequence[LayerInfo], place: str | None
-) -> Protection | None:
+def _build(given: ComponentSpec, graph: ModelGraph, place: str | None) -> Protection | None:
     parameters: dict[str, Any] = dict(given.parameters)
     try:
         if "layers" in parameters:
-            parameters["layers"] = _addresses(parameters["layers"], layers, place)
+            parameters["layers"] = _addresses(parameters["layers"], graph, place)
         with placed(place):
             return registry.build(given.type, parameters)
     except ValueError as error:
@@ -69,8 +65,10 @@ def _build(
         raise CampaignError(told, place=place) from error
 
 
-def _addresses(given: object, layers: Sequence[LayerInfo], place: str | None) -> tuple[str, ...]:
+def _addresses(given: object, graph: ModelGraph, place: str | None) -> tuple[str, ...]:
     """Return the addresses of the layers that selectors name, in the order of the model.
+
+    With a layer stands what is inside it.
 
     Raises:
         CampaignError: One names none.
@@ -78,8 +76,24 @@ def _addresses(given: object, layers: Sequence[LayerInfo], place: str | None) ->
     """
     found: set[str] = set()
     for selector in selectors(given):
-        some = named(selector, layers)
+        some = named(selector, graph.layers)
         if not some:
-            raise names_none(selector, layers, place)
+            raise names_none(selector, graph.layers, place)
         found.update(one.layer for one in some)
-    return tuple(one.layer for one in layers if one.layer in found)
+    found |= inside_of(found, graph)
+    return tuple(one.layer for one in graph.layers if one.layer in found)
+
+
+def inside_of(named: Collection[str], graph: ModelGraph) -> set[str]:
+    """Return the addresses of what is inside layers of which all calls and outputs are named.
+
+    Args:
+        named: Addresses.
+        graph: The model.
+    """
+    every = [info.layer for info in graph.layers]
+    calls: dict[str, set[str]] = {}
+    for one in every:
+        calls.setdefault(path_of(one), set()).add(one)
+    whole = [one for one in named if calls[path_of(one)] <= {*named}]
+    return {one for one in every if any(graph.is_inside(one, holder) for holder in whole)}

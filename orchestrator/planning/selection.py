@@ -27,7 +27,7 @@ from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.grid_faults import check_dtype, faults_of
-from orchestrator.planning.grid_protections import check_fault, protections_of
+from orchestrator.planning.grid_protections import check_fault, inside_of, protections_of
 from orchestrator.planning.naming import matches, named, names_none, not_injected
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
@@ -119,6 +119,7 @@ class TargetSelector:
                 made[replace(scope, protection=protection)] = product_
         for scope, product_ in made.items():
             chosen.products.setdefault(scope, []).append(product_)
+        self._check_concerned(index, made)
         self._sampling.check_size(index, made)
 
     def _add_listed(
@@ -130,20 +131,40 @@ class TargetSelector:
             chosen.lists.append(listed.told)
         trials = listed.trials()
         every = (cell.fault for cells in trials.values() for cell in cells)
+        made: list[Scope] = []
         for protection in self._protections(index, spec, dict.fromkeys(every)):
             for unprotected, cells in trials.items():
                 scope = replace(unprotected, protection=protection)
                 under = tuple(replace(cell, scope=scope) for cell in cells)
                 chosen.products.setdefault(scope, []).append(FaultListCells(under))
+                made.append(scope)
+        self._check_concerned(index, made)
 
     def _protections(
         self, index: int, spec: GridSpec, faults: Iterable[Fault]
     ) -> list[Protection | None]:
         """Return the protections of a grid, which can tell what becomes of its faults."""
-        found = protections_of(self._campaign, index, spec, list(self._infos.values()))
+        found = protections_of(self._campaign, index, spec, self._graph)
         for protection, fault in product(found, faults):
             check_fault(protection, fault, self._campaign.place("grid", index, "protections"))
         return found
+
+    def _check_concerned(self, index: int, scopes: Iterable[Scope]) -> None:
+        """See that each protection of a grid may do something about some of its faults."""
+        concerned: dict[Protection, bool] = {}
+        for scope in scopes:
+            if (protection := scope.protection) is not None:
+                layers = {*scope.layers, *inside_of(scope.layers, self._graph)}
+                does = protection.concerns(scope.target, layers)
+                concerned[protection] = concerned.get(protection, False) or does
+        for protection, does in concerned.items():
+            if not does:
+                raise CampaignError(
+                    f"the protection {protection.label} does nothing about faults in the "
+                    f"{self._campaign.grid[index].target} of the layers of this grid",
+                    place=self._campaign.place("grid", index, "protections"),
+                    hint="leave it out of this grid, or give it other layers or another target",
+                )
 
     def _check_once(self, chosen: Selection) -> None:
         """See that no two grids hit the same weights by the same fault under two addresses."""

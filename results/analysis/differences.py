@@ -37,6 +37,8 @@ def differences(
 ) -> pd.DataFrame:
     """Return the differences between cells that differ in ``of``; see ``Run.differences``."""
     criteria = criteria_of(run.header.schema)
+    if of == "protection":
+        raise ValueError("of is 'protection': Run.protection compares protections, in pairs.")
     check_columns([of], CELL, "of")
     check_columns([metric], [*RATED, *criteria], "metric")
     keys = [*CELL, "sampling"]

@@ -49,15 +49,16 @@ def protection(
         raise NothingToShowError(
             "The run has no protection: `protections:` in a grid names some beside `none`."
         )
-    stopped = trials.assign(detected=trials["detected"].fillna(0).astype("int64"))
-    stopped = stopped.groupby(keys, dropna=False, observed=True)["detected"].sum().reset_index()
+    stopped = trials.groupby(keys, dropna=False, observed=True)["detected"].sum(min_count=1)
     after, before = _pairs(trials, keys)
     sites = sites_of_cells(run)
     rows = [
         summarise(one, keys, confidence, criteria=criteria, sites=sites) for one in (before, after)
     ]
     against = rows[1][keys].join(_against(rows, (before, after), keys, metric, confidence))
-    found = table.merge(stopped, on=keys, how="left").merge(against, on=keys, how="left")
+    found = table.merge(stopped.reset_index(), on=keys, how="left").merge(
+        against, on=keys, how="left"
+    )
     found["pairs"] = found["pairs"].fillna(0).astype("int64")
     ends = [f"{metric}_{end}" for end in RATE_ENDS]
     shown = dict.fromkeys(["trials", "injected", "detected", "sdc_rate", "due_rate", *ends])

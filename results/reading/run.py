@@ -454,13 +454,14 @@ class Run:
 
         Returns:
             One row a group and protection, the one without first: target, fault and rate as far as
-            the run has several; ``by``; ``protection``; ``trials``, ``injected`` and ``detected``;
-            ``sdc_rate``, ``due_rate``, the metric's ``_rate``, ``_low`` and ``_high``;
-            ``accuracy`` with faults and ``golden_accuracy`` without. Then, over the trials that are
-            there without the protection too: ``bare_rate``, the metric's rate without it;
-            ``difference`` from it, ``low``, ``high``; ``reduction``, the share of it that is gone,
-            ``reduction_low``, ``reduction_high``; ``pairs``, how many trials; and ``method`` of the
-            difference: ``paired t``, ``newcombe``, ``square and add`` or ``exact``.
+            the run has several; ``by``; ``protection``; ``trials`` and ``injected``; ``detected``,
+            null without a protection; ``sdc_rate``, ``due_rate``, the metric's ``_rate``, ``_low``
+            and ``_high``; ``accuracy`` with faults and ``golden_accuracy`` without. Then, over the
+            trials that are there without the protection too: ``bare_rate``, the metric's rate
+            without it; ``difference`` from it, ``low``, ``high``; ``reduction``, the share of it
+            that is gone, ``reduction_low``, ``reduction_high``; ``pairs``, how many trials; and
+            ``method`` of the difference: ``paired t``, ``newcombe``, ``square and add`` or
+            ``exact``.
 
         Raises:
             NothingToShowError: The run has no protection.

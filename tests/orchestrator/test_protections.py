@@ -114,6 +114,10 @@ def test_faults_are_exported_once_as_nothing_protects_from_them(
         ("{type: ecc, target: inputs}", "ecc: target is 'inputs', expected weights or outputs"),
         ("{type: ecc, target: weights, words: 8}", "received 'words'; did you mean 'word'?"),
         ("{type: ecc, target: outputs, word: thirty}", "word is a whole number of 8 or more"),
+        ("{type: tmr, layers: []}", "tmr: layers is all, a layer's name, a pattern such as"),
+        ("{type: tmr, layers: {typ: ReLU}}", "or a list of such; received {'typ': 'ReLU'}"),
+        ("{type: ecc, target: weights}", "ecc target=weights does nothing about faults in the"),
+        ("{type: tmr, layers: dropout}", "tmr layers=dropout does nothing about faults in the"),
         ("{type: none, layers: conv}", "none takes no parameters; received 'layers'"),
     ],
 )
@@ -124,6 +128,13 @@ def test_protections_that_there_cannot_be_are_refused(
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
     assert "grid.protections" in ended.err
+
+
+def test_a_plan_names_protections(campaign: Path, injecttf2: Command) -> None:
+    ended = injecttf2("plan", campaign, "-o", "grid.protections=[none, {type: tmr, layers: conv}]")
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ["conv", "outputs", "none"] in [line[:3] for line in lines]
+    assert ["conv", "outputs", "tmr", "layers=conv"] in [line[:4] for line in lines]
 
 
 def test_a_code_is_not_asked_for_faults_that_it_cannot_count(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 
@@ -10,9 +13,11 @@ from injecttf2.engine import Engine
 from injecttf2.faults.bit_faults import BitFlip, StuckAt
 from injecttf2.faults.fault_model import Fault
 from injecttf2.faults.value_faults import Scale
+from injecttf2.graph.model_graph import ModelGraph
 from injecttf2.protections import Ecc, Protection, Tmr
 from injecttf2.sampling.rates import BitErrorRate, Count, Exhaustive, Probability, Rate
 from injecttf2.trial import OUTPUTS, WEIGHTS, Identity, trial_ids
+from orchestrator.planning.grid_protections import inside_of
 from tests import networks
 from tests.builders import cell_of
 from tests.comparing import assert_equal, trials_of
@@ -134,3 +139,83 @@ def test_a_layer_is_prepared_once_for_all_protections(engine: Engine) -> None:
     bare = cell_of("conv", BitFlip(bit=3), Count(1))
     under = cell_of("conv", BitFlip(bit=3), Count(1), protection=Ecc(OUTPUTS))
     assert engine.prepare(bare.scope) is engine.prepare(under.scope)
+
+
+class Block(keras.layers.Layer):
+    """Holds a dense layer, and calls it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.a = keras.layers.Dense(5, activation="relu", name="a")
+
+    def build(self, shape: Any) -> None:
+        self.a.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.a(x) + 1.0
+
+
+def nested() -> keras.Model:
+    """A layer inside another, and one that is called twice."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((5,), name="x")
+    shared = keras.layers.Dense(5, activation="tanh", name="shared")
+    x = Block("block")(shared(shared(inputs)))
+    return keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
+
+
+NESTED = np.random.default_rng(5).standard_normal((40, 5)).astype(np.float32)
+ITS_LABELS = np.arange(40) % 3
+
+
+@pytest.mark.parametrize(
+    ("layers", "protected"),
+    [
+        (("block", "block/a"), {"block", "block/a"}),
+        (("block/a",), {"block", "block/a"}),  # as it is its only weight
+        (("block",), set()),
+        (("shared",), set()),  # the other call is not
+        (("shared#2",), set()),
+        (("shared", "shared#2"), {"shared", "shared#2"}),
+    ],
+)
+def test_a_weight_is_protected_where_all_that_compute_with_it_are(
+    layers: tuple[str, ...], protected: set[str]
+) -> None:
+    engine = Engine(nested(), Dataset(NESTED, ITS_LABELS))
+    reference = Reference(nested(), NESTED, ITS_LABELS)
+    for layer in ("block", "block/a", "shared", "shared#2"):
+        for count in (1, 6):
+            fault = BitFlip(bit_field="exponent")
+            cell = cell_of(layer, fault, Count(count), WEIGHTS, protection=Tmr(layers))
+            trials = trials_of(cell, 4)
+            assert_equal(engine, reference, trials)
+            if count == 1:
+                masked = engine.evaluate(trials).tallies.masked.tolist()
+                assert (masked == [len(NESTED)] * 4) == (layer in protected)
+
+
+def test_outputs_are_protected_by_their_address() -> None:
+    engine = Engine(nested(), Dataset(NESTED, ITS_LABELS))
+    reference = Reference(nested(), NESTED, ITS_LABELS)
+    for layer in ("block", "block/a", "shared", "shared#2"):
+        cell = cell_of(layer, BitFlip(bit=30), Probability(1), protection=Tmr(("block/a", layer)))
+        assert assert_equal(engine, reference, trials_of(cell)) == {"masked"}
+        cell = cell_of(layer, BitFlip(bit=30), Probability(1), protection=Tmr(("logits",)))
+        assert assert_equal(engine, reference, trials_of(cell)) != {"masked"}
+
+
+def test_with_a_layer_stands_what_is_inside_all_of_its_calls() -> None:
+    graph = ModelGraph.of(nested(), NESTED)
+    assert inside_of({"block"}, graph) == {"block/a"}
+    assert inside_of({"shared", "shared#2", "block/a"}, graph) == set()
+    assert graph.is_inside("block/a", "block")
+    assert not graph.is_inside("block", "block/a")
+
+
+def test_trials_of_two_protections_are_not_evaluated_at_once(engine: Engine) -> None:
+    bare = trials_of(cell_of("conv", BitFlip(bit=3), Count(1)))
+    under = trials_of(cell_of("conv", BitFlip(bit=3), Count(1), protection=Ecc(OUTPUTS)))
+    with pytest.raises(ValueError, match="one protection"):
+        engine.prepare("conv").evaluate([*bare, *under], record=False)

@@ -15,7 +15,7 @@ def sites(
 ) -> WordSites:
     """Sites in ``conv``: owner, element and bit of each."""
     columns = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    return WordSites("conv", "outputs", dtype, *columns)
+    return WordSites(("conv",), "outputs", dtype, *columns)
 
 
 def told(protection: Protection, where: WordSites) -> str:
@@ -90,7 +90,7 @@ def test_codes_that_there_cannot_be_are_refused(
 @pytest.mark.parametrize("fault", [Zero(), StuckAt(value=1, bit=3)])
 def test_flips_that_depend_on_values_are_not_counted(fault: object) -> None:
     Ecc("outputs").check(BitFlip(bit=3))
-    with pytest.raises(ValueError, match="ecc counts flipped bits, and how many a fault"):
+    with pytest.raises(ValueError, match="ecc counts flipped bits, and a site of a fault"):
         Ecc("outputs").check(fault)  # type: ignore[arg-type]
 
 

@@ -148,10 +148,24 @@ def test_protections_stand_first_with_how_much_less_is_lost(tmp_path: Path) -> N
     for row, same in zip(tmr, bare, strict=True):
         row["bare_trial_id"] = same["trial_id"]
     lines = printed(outcome_tables(write_run(tmp_path / "run", [*bare, *tmr])))
-    first = lines.index("protections, on the same faults in all layers together; 95% intervals")
+    first = lines.index("protections, against the same faults without them; 95% intervals")
     layers = "layers, most critical first by sdc+due; p = 0.5; 95% intervals"
     assert first < lines.index(layers)
     found = rows(lines[first:], "none", "tmr")[:2]
     assert [row[0] for row in found] == ["none", "tmr"]
     assert found[0][1] == "40.00%"
     assert (found[1][2], found[1][6]) == ("10.00%", "75%")
+
+
+def test_faults_that_only_the_bare_model_has_are_not_what_a_protection_is_against(
+    tmp_path: Path,
+) -> None:
+    bare = [*cell_rows("conv", 0, bit=31, sdc=20), *cell_rows("dense", 1, bit=31, sdc=40)]
+    under = {"protection": "tmr layers=conv", "detected": 0}
+    tmr = cell_rows("conv", 0, bit=31, sdc=5, **under)
+    for row, same in zip(tmr, bare, strict=False):
+        row["bare_trial_id"] = same["trial_id"]
+    lines = printed(outcome_tables(write_run(tmp_path / "run", [*bare, *tmr])))
+    found = [row for row in rows(lines, "none", "tmr") if "%" in "".join(row[:3])][:2]
+    assert found[0][1] == "60.00%"
+    assert [found[1][at] for at in (2, 6, 7)] == ["10.00%", "40.00%", "75%"]
