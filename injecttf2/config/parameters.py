@@ -103,6 +103,18 @@ def plain(value: Any) -> Any:
     )
 
 
+def not_default(component: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as JSON holds them, without those that have their default.
+
+    So one more parameter later does not make another thing of those that there were.
+    """
+    return {
+        one.name: plain(getattr(component, one.name))
+        for one in dataclasses.fields(component)
+        if getattr(component, one.name) != one.default
+    }
+
+
 def is_required(one: dataclasses.Field[Any]) -> bool:
     """Return whether a field of a dataclass has no default."""
     return one.default is one.default_factory is dataclasses.MISSING

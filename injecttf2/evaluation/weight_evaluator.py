@@ -22,7 +22,7 @@ from injecttf2.evaluation.records import Evaluation, Injections, joined
 from injecttf2.faults.fault_model import FaultedElements
 from injecttf2.faults.listed import FromFaultList
 from injecttf2.faults.masks import merged
-from injecttf2.graph.weights import reason_of, users, weights_in, weights_of
+from injecttf2.graph.weights import reason_of, users_of_weights, weights_in, weights_of
 from injecttf2.judging import Verdict
 from injecttf2.protections import WordSites
 from injecttf2.sampling.rates import DrawnRate
@@ -99,7 +99,7 @@ class WeightEvaluator:
     @cached_property
     def _users(self) -> Mapping[int, tuple[str, ...]]:
         """The layers that compute with each variable."""
-        return users(self._evaluator.chain.graph)
+        return users_of_weights(self._evaluator.chain.graph)
 
     def warm_up(self) -> None:
         """Compile what every trial needs."""

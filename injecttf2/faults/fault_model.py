@@ -5,7 +5,6 @@ A fault model tells what a site is within an element, and turns drawn sites into
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from injecttf2 import bits
-from injecttf2.config.parameters import plain
+from injecttf2.config.parameters import not_default
 from injecttf2.faults.masks import WordMasks
 from injecttf2.sampling.sites import Choice
 
@@ -112,14 +111,10 @@ class Fault(ABC):
     def parameters(self) -> dict[str, Any]:
         """Return all parameters beside ``bit`` and ``bit_field``, as JSON holds them.
 
-        Those that have their default are left out, so that one more parameter later does not
-        make other trials of the old ones.
+        Those that have their default are left out.
         """
-        return {
-            one.name: plain(getattr(self, one.name))
-            for one in dataclasses.fields(self)  # type: ignore[arg-type]
-            if one.name not in ("bit", "bit_field") and getattr(self, one.name) != one.default
-        }
+        told = not_default(self)
+        return {name: one for name, one in told.items() if name not in ("bit", "bit_field")}
 
     def description(self) -> dict[str, Any]:
         """Return the keys ``fault``, ``bit``, ``bit_field`` and ``parameters``, as JSON holds them.

@@ -74,7 +74,7 @@ def weights_in(graph: ModelGraph, layers: Iterable[str]) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
-def users(graph: ModelGraph) -> dict[int, tuple[str, ...]]:
+def users_of_weights(graph: ModelGraph) -> dict[int, tuple[str, ...]]:
     """Return the addresses of the layers that compute with each variable, by its key.
 
     Those of layers around them are not among them.

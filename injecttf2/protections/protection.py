@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from injecttf2.config.parameters import plain
+from injecttf2.config.parameters import not_default
 from injecttf2.faults.fault_model import Fault
 
 MOST_NAMED = 6
@@ -70,22 +69,15 @@ class Protection(ABC):
         """The type, as in YAML."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return its parameters, as JSON holds them: part of the ids of its trials.
+        """Return its parameters, as JSON holds them: part of the ids of its trials."""
+        return not_default(self)
 
-        Those that have their default are left out, as of faults.
-        """
-        return {
-            one.name: plain(getattr(self, one.name))
-            for one in dataclasses.fields(self)  # type: ignore[arg-type]
-            if getattr(self, one.name) != one.default
-        }
-
-    def concerns(self, target: str, layers: Iterable[str]) -> bool:
-        """Return whether it may do anything about faults in some layers.
+    def covers(self, target: str, layers: Iterable[str]) -> bool:
+        """Return whether it may do something about faults in what is of some layers; see ``fates``.
 
         Args:
             target: ``outputs`` or ``weights``.
-            layers: Their addresses, with those of the layers inside them.
+            layers: As in ``WordSites``.
         """
         del target, layers
         return True

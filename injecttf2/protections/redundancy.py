@@ -20,11 +20,11 @@ from injecttf2.sampling.sites import word_starts
 class Tmr(Protection):
     """Triple modular redundancy of some layers, whose three results a voter compares word by word.
 
-    A word with a single fault is outvoted, in outputs and in weights. A weight that several layers
-    share has copies where all of them have. One with several is taken as
-    it is: they may be in different copies, of which the voter then finds no two alike (Lyons and
-    Vanderkulk, "The use of triple-modular redundancy to improve computer reliability", IBM Journal,
-    1962). So its rates of sdc are no smaller than in hardware. The voter itself has no faults.
+    A word with a single fault is outvoted, in outputs and in weights; a weight that several layers
+    share has copies where all of them have. A word with several faults is taken as it is: they may
+    be in different copies, of which the voter then finds no two alike (Lyons and Vanderkulk, "The
+    use of triple-modular redundancy to improve computer reliability", IBM Journal, 1962). So the
+    rates of sdc are no smaller than in hardware. The voter itself has no faults.
 
     Args:
         layers: Addresses of the layers, in the order of the model.
@@ -38,14 +38,14 @@ class Tmr(Protection):
         if not self.layers:
             raise ValueError("tmr: layers names none, expected those that there are three of")
 
-    def concerns(self, target: str, layers: Iterable[str]) -> bool:
-        """Return whether some of the layers are among its own."""
+    def covers(self, target: str, layers: Iterable[str]) -> bool:
+        """Return whether there are three of all the layers."""
         del target
-        return not set(self.layers).isdisjoint(layers)
+        return set(self.layers).issuperset(layers)
 
     def fates(self, sites: WordSites) -> Fates | None:
         """Return that single faults of a word are corrected."""
-        if not set(self.layers).issuperset(sites.layers):
+        if not self.covers(sites.target, sites.layers):
             return None
         corrected = _together(sites.owner, sites.element) == 1
         return Fates(corrected, np.zeros(len(sites), np.bool_))
@@ -89,9 +89,9 @@ class Ecc(Protection):
                 f"0 <= corrects <= detects <= {self.word}"
             )
 
-    def concerns(self, target: str, layers: Iterable[str]) -> bool:
-        """Return whether the memory holds them, or some of them."""
-        return target == self.target and not (self.layers and set(self.layers).isdisjoint(layers))
+    def covers(self, target: str, layers: Iterable[str]) -> bool:
+        """Return whether the memory holds what is of the layers."""
+        return target == self.target and (not self.layers or set(self.layers).issuperset(layers))
 
     def check(self, fault: Fault) -> None:
         """See that each site of a fault is a flipped bit.
@@ -107,15 +107,12 @@ class Ecc(Protection):
 
     def fates(self, sites: WordSites) -> Fates | None:
         """Return what is corrected and detected, by the flips in each word of the code."""
-        if sites.target != self.target or not self._holds(sites.layers):
+        if not self.covers(sites.target, sites.layers):
             return None
         place = sites.element * bits.layout(sites.dtype).width + sites.bit
         flips = _together(sites.owner, place // self.word)
         corrected = flips <= self.corrects
         return Fates(corrected, ~corrected & (flips <= self.detects))
-
-    def _holds(self, layers: Iterable[str]) -> bool:
-        return not self.layers or set(self.layers).issuperset(layers)
 
 
 def _together(*columns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

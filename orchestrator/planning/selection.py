@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 
 from injecttf2.config.spelling import nearest
@@ -18,6 +19,8 @@ from injecttf2.graph.weights import (
     reason_of,
     taken_by_all,
     unread_of,
+    users_of_weights,
+    weights_in,
     weights_of,
 )
 from injecttf2.protections import Protection
@@ -27,7 +30,7 @@ from orchestrator.campaign.campaign import Campaign
 from orchestrator.campaign.grid import ALL, FaultListSpec, GridSpec, LayerType
 from orchestrator.planning.fault_list import FaultList
 from orchestrator.planning.grid_faults import check_dtype, faults_of
-from orchestrator.planning.grid_protections import check_fault, inside_of, protections_of
+from orchestrator.planning.grid_protections import check_fault, protections_of
 from orchestrator.planning.naming import matches, named, names_none, not_injected
 from orchestrator.planning.sampling_plan import SamplingPlan
 from orchestrator.planning.trial_grid import Cells, FaultListCells, Product
@@ -151,20 +154,32 @@ class TargetSelector:
 
     def _check_concerned(self, index: int, scopes: Iterable[Scope]) -> None:
         """See that each protection of a grid may do something about some of its faults."""
-        concerned: dict[Protection, bool] = {}
+        covering: dict[Protection, bool] = {}
         for scope in scopes:
-            if (protection := scope.protection) is not None:
-                layers = {*scope.layers, *inside_of(scope.layers, self._graph)}
-                does = protection.concerns(scope.target, layers)
-                concerned[protection] = concerned.get(protection, False) or does
-        for protection, does in concerned.items():
-            if not does:
+            if (protection := scope.protection) is not None and not covering.get(protection):
+                covering[protection] = any(
+                    protection.covers(scope.target, layers) for layers in self._hit(scope)
+                )
+        for protection, covers in covering.items():
+            if not covers:
                 raise CampaignError(
                     f"the protection {protection.label} does nothing about faults in the "
                     f"{self._campaign.grid[index].target} of the layers of this grid",
                     place=self._campaign.place("grid", index, "protections"),
                     hint="leave it out of this grid, or give it other layers or another target",
                 )
+
+    def _hit(self, scope: Scope) -> list[tuple[str, ...]]:
+        """Return the layers that each tensor or weight of a scope is of."""
+        if scope.target == OUTPUTS:
+            return [(layer,) for layer in scope.layers]
+        users = self._users
+        return [users[one.variable.key] for one in weights_in(self._graph, scope.layers)]
+
+    @cached_property
+    def _users(self) -> Mapping[int, tuple[str, ...]]:
+        """The layers that compute with each variable."""
+        return users_of_weights(self._graph)
 
     def _check_once(self, chosen: Selection) -> None:
         """See that no two grids hit the same weights by the same fault under two addresses."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -145,3 +147,27 @@ def test_a_code_is_not_asked_for_faults_that_it_cannot_count(
     ended = injecttf2("plan", campaign, *(word for one in changes for word in ("-o", one)))
     assert ended.code == 2
     assert "ecc counts flipped bits" in ended.err
+
+
+def test_a_weight_of_which_a_protection_misses_a_layer_is_not_covered(
+    injecttf2: Command, tmp_path: Path
+) -> None:
+    """Three copies of one of the layers that share a weight do nothing about faults in it."""
+    inputs = keras.Input((5,), name="x")
+    shared = keras.layers.Dense(5, activation="tanh", name="shared")
+    x = keras.layers.Dense(3, name="logits")(shared(shared(inputs)))
+    keras.Model(inputs, x).save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=np.ones((4, 5), np.float32), y=np.zeros(4, np.int64))
+    file = tmp_path / "shared.yaml"
+    file.write_text(
+        "model: model.keras\ndataset: data.npz\nrepetitions: 1\n"
+        "grid: {layers: shared, target: weights, bits: 30, counts: 1, protections: none}\n"
+    )
+    for layers, code in (("shared", 2), ("[shared, shared#2]", 0), ("shared*", 0)):
+        change = f"grid.protections={{type: tmr, layers: {layers}}}"
+        ended = injecttf2("plan", file, "-o", change)
+        assert ended.code == code, ended.err
+    assert (
+        "tmr layers=shared does nothing"
+        in injecttf2("plan", file, "-o", "grid.protections={type: tmr, layers: shared}").err
+    )
