@@ -39,9 +39,9 @@ class Deadlines:
                 continue  # it rang at an earlier time, which was set later
             del self._rings[worker]
             due = self._due.get(worker, math.inf)
-            if due < now:
+            if due == when:
                 del self._due[worker]
                 late.append(worker)
             elif due < math.inf:
-                self.set(worker, due)
+                self.set(worker, due)  # in its place among the others, even if that has passed too
         return late

@@ -35,6 +35,14 @@ def test_a_deadline_passes_once_and_only_the_one_set_last(
             assert [late[worker] for worker in passed] == sorted(late.values())
 
 
+def test_a_deadline_that_was_moved_has_its_place_among_those_that_passed() -> None:
+    deadlines = Deadlines()
+    deadlines.set(0, 2)
+    deadlines.set(1, 2)
+    deadlines.set(0, 3)
+    assert deadlines.passed(4) == [1, 0]
+
+
 def test_memory_does_not_grow_with_the_deadlines_set() -> None:
     deadlines = Deadlines()
     for now in range(10_000):
