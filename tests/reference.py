@@ -238,12 +238,7 @@ class Reference:
         for number, (_, _, variable) in enumerate(chosen):
             own = [site for site in sites if site.place == number]
             width = width_of(tf.as_dtype(variable.dtype).name)
-            with_it = [
-                name
-                for name, one in self._operations.items()
-                if one is not self.model and any(weight is variable for weight in one.weights)
-            ]
-            place = innermost(with_it), "weights", width
+            place = self._layers_of(variable), "weights", width
             corrected, stopped = fates(cell.get("protection", {}), *place, own)
             self._stopped |= {*range(len(self.labels))} if stopped else set()
             for site in own:
@@ -291,6 +286,17 @@ class Reference:
                 unique = name if last.count(name) == 1 else path
                 found.setdefault(id(variable), (number, unique, variable))
         return list(found.values())
+
+    def _layers_of(self, variable: Any) -> list[str]:
+        """The layers that compute with a variable."""
+        return innermost(
+            [
+                name
+                for name, one in self._operations.items()
+                if one is not self.model
+                and any(weight is variable for weight in getattr(one, "weights", ()))
+            ]
+        )
 
     def _golden_of(self, layers: Sequence[str]) -> np.ndarray:
         """Golden outputs, from the same function as those with faults."""
